@@ -1,0 +1,1 @@
+"""The networks behind the contours: architecture, training, export, and what runs inside Triton."""

@@ -1,0 +1,1 @@
+"""DICOM: receiving, reading, writing, sending."""

@@ -1,0 +1,1 @@
+"""Pure algorithms: arrays and types in, arrays and types out."""

@@ -1,0 +1,1 @@
+"""Frozen types: what the service talks about."""

@@ -1,0 +1,59 @@
+"""Images as arrays with a place: a volume and what a network says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.domain.geometry import FloatArray, Grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """One series as a regular stack.
+
+    Attributes:
+        hu: (z, y, x) int16 Hounsfield units (rescaled per slice, rounded, saturated), read-only.
+        grid: where the voxels lie; `grid.shape_zyx == hu.shape`; axis 0 ascends along the slice normal.
+        sop_instance_uids: SOP Instance UID of each slice, length z, in the order of `hu`.
+        slice_positions_lps_mm: (z, 3) each slice's own Image Position (Patient), the centre of its
+            first voxel. Contours are placed by these, never by index times spacing.
+    """
+
+    hu: npt.NDArray[np.int16]
+    grid: Grid
+    sop_instance_uids: tuple[str, ...]
+    slice_positions_lps_mm: FloatArray
+
+    def __post_init__(self) -> None:
+        slices = self.hu.shape[0]
+        if self.hu.shape != self.grid.shape_zyx or len(self.sop_instance_uids) != slices:
+            raise ValueError(
+                f"hu {self.hu.shape}, grid {self.grid.shape_zyx}, {len(self.sop_instance_uids)} UIDs: must agree"
+            )
+        if self.slice_positions_lps_mm.shape != (slices, 3):
+            raise ValueError(f"slice positions {self.slice_positions_lps_mm.shape}, expected ({slices}, 3)")
+        self.hu.setflags(write=False)
+        self.slice_positions_lps_mm.setflags(write=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """One network's answer: every voxel has exactly one label, 0 is background.
+
+    Attributes:
+        labels: (z, y, x) uint8, read-only, on the planning grid.
+        grid: where the voxels lie.
+        network: name of the network whose label table applies.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    grid: Grid
+    network: str
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.grid.shape_zyx:
+            raise ValueError(f"labels {self.labels.shape}, grid {self.grid.shape_zyx}: must agree")
+        self.labels.setflags(write=False)
