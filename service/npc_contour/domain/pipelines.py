@@ -1,0 +1,144 @@
+"""What can be asked of the service: pipelines, their networks and the series they accept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.series import Case
+from npc_contour.domain.structures import NetworkProvenance, RoiSpec
+
+
+class Contrast(StrEnum):
+    """What a role asks of a series' contrast phase."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """HU to network input, per channel: clip, subtract, divide."""
+
+    clip_hu: tuple[float, float]
+    mean_hu: float
+    std_hu: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkContract:
+    """What a network takes and gives; read from `triton_repo/<name>/contract.json`.
+
+    Attributes:
+        name: Triton's model name.
+        channels: what each input channel is, for example ("non-contrast CT", "contrast CT").
+        normalisation: one per channel.
+        crop_above_hu: voxels above this in any channel span the box that is segmented; None segments all.
+        crop_margin_mm: added around that box.
+        labels: index = label value, 0 = "background".
+        step: window step as a fraction of the patch.
+        weights_file: ONNX file, relative to the contract.
+        contract_sha256: of the contract file's bytes; Triton's config.pbtxt carries it.
+    """
+
+    name: str
+    version: str
+    demo: bool
+    channels: tuple[str, ...]
+    spacing_zyx_mm: Vec3
+    patch_zyx: tuple[int, int, int]
+    normalisation: tuple[Normalisation, ...]
+    crop_above_hu: float | None
+    crop_margin_mm: float
+    labels: tuple[str, ...]
+    step: float
+    weights_file: str
+    weights_sha256: str
+    contract_sha256: str
+
+    @property
+    def provenance(self) -> NetworkProvenance:
+        """What is written into outputs."""
+        return NetworkProvenance(self.name, self.version, self.weights_sha256, self.demo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What one input series of a pipeline must be; every given condition holds (None asks nothing).
+
+    Attributes:
+        description_pattern: regular expression searched, ignoring case, in the series description.
+        exclude_pattern: likewise; a match takes the series out.
+        called_ae_titles: the series came to one of these; empty asks nothing.
+        body_parts: BodyPartExamined is one of these or empty; empty asks nothing.
+        required: False lets the pipeline run without this role.
+    """
+
+    name: str
+    modality: str
+    contrast: Contrast
+    description_pattern: str | None = None
+    exclude_pattern: str | None = None
+    called_ae_titles: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    min_slices: int = 40
+    max_slices: int = 1000
+    max_slice_spacing_mm: float = 5.0
+    max_pixel_spacing_mm: float = 2.0
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkUse:
+    """A network of a pipeline and which roles feed its channels, in order."""
+
+    network: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """One product route, for example `npc_oar_gtv`; read from `pipelines/*.toml`."""
+
+    name: str
+    title: str
+    label: str
+    planning_role: str
+    roles: tuple[Role, ...]
+    networks: tuple[NetworkUse, ...]
+    rois: tuple[RoiSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why one series can or cannot fill one role of one pipeline.
+
+    Attributes:
+        reasons: each a sentence that names what was found and what is asked.
+    """
+
+    series_instance_uid: str
+    pipeline: str
+    role: str
+    accepted: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The router's answer for one study and one pipeline.
+
+    Attributes:
+        case: what to contour; None when refused or still waiting.
+        waiting_for: roles that no series fills yet but a later one may.
+        reasons: in words, every reason, kept and shown.
+        verdicts: per series and role.
+    """
+
+    pipeline: str
+    case: Case | None
+    waiting_for: tuple[str, ...]
+    reasons: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]

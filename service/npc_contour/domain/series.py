@@ -1,0 +1,96 @@
+"""What arrives on the wire, grouped the way the clinic names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from npc_contour.domain.geometry import Vec3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceHeader:
+    """What the header of one stored image says; the pixels stay on disk.
+
+    Text is decoded; an absent or empty attribute is "" (text), () (several values) or None (numbers).
+    No field holds the patient's name: headers are logged and shown.
+
+    Attributes:
+        key: where the spool keeps the bytes; opaque.
+        pixel_spacing_mm: (row spacing, column spacing): distance between rows first (0028,0030).
+        position_lps_mm: Image Position (Patient), centre of the first voxel.
+        orientation: Image Orientation (Patient): direction of a row (towards growing columns), then of a column.
+        acquired_at: from AcquisitionDateTime, or AcquisitionDate/ContentDate and time; scanner's local time.
+    """
+
+    key: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    patient_id: str = ""
+    frame_of_reference_uid: str = ""
+    transfer_syntax_uid: str = ""
+    rows: int = 0
+    columns: int = 0
+    number_of_frames: int = 1
+    pixel_spacing_mm: tuple[float, float] | None = None
+    position_lps_mm: Vec3 | None = None
+    orientation: tuple[float, float, float, float, float, float] | None = None
+    instance_number: int | None = None
+    acquisition_number: int | None = None
+    images_in_acquisition: int | None = None
+    series_number: int | None = None
+    series_description: str = ""
+    study_description: str = ""
+    protocol_name: str = ""
+    body_part: str = ""
+    image_type: tuple[str, ...] = ()
+    contrast_bolus_agent: str = ""
+    patient_position: str = ""
+    gantry_tilt_deg: float | None = None
+    acquired_at: datetime | None = None
+    manufacturer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All images of one series that form one stack, in no particular order."""
+
+    instances: tuple[InstanceHeader, ...]
+
+    def __post_init__(self) -> None:
+        uids = {instance.series_instance_uid for instance in self.instances}
+        if len(uids) != 1:
+            raise ValueError(f"a series has instances of one Series Instance UID, got {sorted(uids)}")
+
+    @property
+    def first(self) -> InstanceHeader:
+        """Any instance: for what is equal throughout a series."""
+        return self.instances[0]
+
+    @property
+    def series_instance_uid(self) -> str:
+        """Series Instance UID (0020,000E)."""
+        return self.first.series_instance_uid
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The input of one pipeline for one patient: role → series.
+
+    Attributes:
+        pipeline: name of the pipeline.
+        series: one series per role; `planning` is always there.
+        planning: the role whose grid carries the contours.
+    """
+
+    pipeline: str
+    series: Mapping[str, Series]
+    planning: str
+
+    def __post_init__(self) -> None:
+        if self.planning not in self.series:
+            raise ValueError(f"planning role {self.planning!r} is not among {sorted(self.series)}")

@@ -1,0 +1,102 @@
+"""What is sent: named regions of interest as closed planar contours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from npc_contour.domain.geometry import FloatArray
+
+
+class InterpretedType(StrEnum):
+    """RT ROI Interpreted Type (3006,00A4): the defined terms this service writes."""
+
+    ORGAN = "ORGAN"
+    GTV = "GTV"
+    CTV = "CTV"
+    EXTERNAL = "EXTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class RoiSpec:
+    """One row of a pipeline's ROI table; `labels` are united, so ROIs may overlap.
+
+    Attributes:
+        name: TG-263 primary name where the list has one, at most 16 characters.
+        network: the network whose label map holds `labels`.
+        fma_id: Foundational Model of Anatomy id for RT ROI Identification Code; "" when there is none.
+    """
+
+    name: str
+    interpreted_type: InterpretedType
+    network: str
+    labels: frozenset[int]
+    colour_rgb: tuple[int, int, int]
+    fma_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= 16:
+            raise ValueError(f"ROI name {self.name!r} has {len(self.name)} characters, 1 to 16 are allowed")
+        if not self.labels or min(self.labels) < 1:
+            raise ValueError(f"ROI {self.name}: labels must be positive, got {sorted(self.labels)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contour:
+    """One CLOSED_PLANAR contour on one slice.
+
+    Attributes:
+        slice_index: index along z of the planning volume.
+        points_lps_mm: (n, 3), n >= 3, first point not repeated.
+    """
+
+    slice_index: int
+    points_lps_mm: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roi:
+    """A region of interest; no contours means that the network found nothing."""
+
+    spec: RoiSpec
+    contours: tuple[Contour, ...]
+    volume_cc: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProvenance:
+    """Which network made an ROI: written into every output."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    demo: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructureSet:
+    """All ROIs of one case, ready to be encoded as RTSTRUCT.
+
+    Attributes:
+        label: Structure Set Label (3006,0002), SH: at most 16 characters.
+        uid_seed: what the UIDs of the RTSTRUCT derive from: the same case and generation give the same object.
+        networks: provenance by network name.
+        notes: sentences for the physicist: what was not found, not confirmed, superseded.
+    """
+
+    label: str
+    description: str
+    uid_seed: str
+    rois: tuple[Roi, ...]
+    networks: dict[str, NetworkProvenance]
+    notes: tuple[str, ...] = ()
+    predecessor_sop_instance_uid: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.label) <= 16:
+            raise ValueError(f"structure set label {self.label!r} has {len(self.label)} characters, 1 to 16 allowed")
+
+    @property
+    def demo(self) -> bool:
+        """Whether any ROI comes from a demo network."""
+        return any(network.demo for network in self.networks.values())

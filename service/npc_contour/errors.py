@@ -1,0 +1,105 @@
+"""Every error the service raises on purpose.
+
+AutocontourError
+├── SettingsError            the site's TOML is wrong: refuse to start
+├── CatalogError             a pipeline definition or network contract is wrong: refuse to start
+├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
+├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
+├── CaseRefused              these images cannot be contoured: tell the clinic, do not retry
+│   ├── SeriesGeometryError  the slices do not form one regular stack
+│   ├── PixelDataError       the pixels cannot be decoded or are not what the header says
+│   └── NoPipelineError      no routing rule accepts the series
+├── GateError                an RTSTRUCT failed its own check: it is never sent
+├── DemoNotAllowedError      a demo network's result may not go to this destination
+├── InferenceError           Triton failed: retry
+├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
+├── StoreError               the database failed: retry
+├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
+└── SendError                the destination did not take the RTSTRUCT: retry
+"""
+
+from __future__ import annotations
+
+
+class AutocontourError(Exception):
+    """Base of all errors below; `retryable` tells the worker what to do."""
+
+    retryable = False
+
+
+class SettingsError(AutocontourError):
+    """The site's TOML is wrong."""
+
+
+class CatalogError(AutocontourError):
+    """A pipeline definition or a network contract is wrong."""
+
+
+class InstanceRefused(AutocontourError):
+    """A received object is not what it says it is.
+
+    Attributes:
+        status: the C-STORE status to answer (PS3.4 table B.2-1).
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SpoolFullError(AutocontourError):
+    """No room for an instance."""
+
+    retryable = True
+
+
+class CaseRefused(AutocontourError):
+    """These images cannot be contoured."""
+
+
+class SeriesGeometryError(CaseRefused):
+    """The slices do not form one regular stack."""
+
+
+class PixelDataError(CaseRefused):
+    """The pixels cannot be decoded or are not what the header says."""
+
+
+class NoPipelineError(CaseRefused):
+    """No routing rule accepts the series."""
+
+
+class GateError(AutocontourError):
+    """An RTSTRUCT failed its own check."""
+
+
+class DemoNotAllowedError(AutocontourError):
+    """A demo network's result may not go to this destination."""
+
+
+class InferenceError(AutocontourError):
+    """Triton failed."""
+
+    retryable = True
+
+
+class NetworkMismatchError(AutocontourError):
+    """Triton runs another network than the contract's."""
+
+
+class StoreError(AutocontourError):
+    """The database failed."""
+
+    retryable = True
+
+
+class EmbeddedServerError(AutocontourError):
+    """An embedded PostgreSQL or Triton cannot start."""
+
+    retryable = True
+
+
+class SendError(AutocontourError):
+    """The destination did not take the RTSTRUCT."""
+
+    retryable = True
