@@ -1,0 +1,91 @@
+"""Structured logs: one JSON object a line, a constant event name and fields, never a patient's name.
+
+A log call names an event from `Event` and puts facts into `extra`:
+
+    logger.info(Event.INSTANCE_STORED, extra={"sop_instance_uid": uid})
+
+Fields whose key is in `FORBIDDEN_FIELDS` are replaced before they are written: a patient's name never
+leaves the house by a log, whoever forgot.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+
+FORBIDDEN_FIELDS = frozenset({"patient_name", "patientname", "patient", "birth_date", "patient_birth_date"})
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Event(StrEnum):
+    """Names of what happens: alarms and searches hang on these, so they do not change."""
+
+    SERVICE_STARTED = "service.started"
+    SERVICE_STOPPING = "service.stopping"
+    CHILD_STARTED = "child.started"
+    CHILD_ENDED = "child.ended"
+    TRITON_STARTED = "triton.started"
+    TRITON_DIED = "triton.died"
+    TRITON_READY = "triton.ready"
+    DATABASE_STARTED = "database.started"
+    DATABASE_MIGRATED = "database.migrated"
+    ASSOCIATION_ACCEPTED = "association.accepted"
+    ASSOCIATION_REJECTED = "association.rejected"
+    ASSOCIATION_ENDED = "association.ended"
+    INSTANCE_STORED = "instance.stored"
+    INSTANCE_REFUSED = "instance.refused"
+    INSTANCE_CONFLICT = "instance.conflict"
+    SERIES_READY = "series.ready"
+    SERIES_HELD = "series.held"
+    SERIES_ASIDE = "series.aside"
+    CASE_CREATED = "case.created"
+    CASE_WAITING = "case.waiting"
+    CASE_REFUSED = "case.refused"
+    CASE_FAILED = "case.failed"
+    CASE_SUPERSEDED = "case.superseded"
+    CASE_SEGMENTED = "case.segmented"
+    STRUCTURE_SET_WRITTEN = "structure_set.written"
+    STRUCTURE_SET_BLOCKED = "structure_set.blocked"
+    DELIVERY_SENT = "delivery.sent"
+    DELIVERY_RETRY = "delivery.retry"
+    DELIVERY_BLOCKED = "delivery.blocked"
+    DELIVERY_FAILED = "delivery.failed"
+    STEP_FAILED = "step.failed"
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without a newline."""
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+        }
+        for key, value in vars(record).items():
+            if key not in _STANDARD:
+                line[key] = "[withheld]" if key.lower() in FORBIDDEN_FIELDS else value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def configure(level: str = "INFO") -> None:
+    """Send this process's logs to standard error as JSON lines; call once, at start.
+
+    Args:
+        level: name of a logging level.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # pynetdicom and procrastinate narrate every message at INFO; their warnings matter, their story is ours to tell.
+    for noisy in ("pynetdicom", "procrastinate", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
