@@ -1,0 +1,235 @@
+"""What the product can do, read from data: `pipelines/*.toml` and `triton_repo/<network>/contract.json`.
+
+Both are checked when they are read: an unknown key, a label outside a network's table or a name that is too long
+refuses to start and names the file and the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from npc_contour.domain.pipelines import Contrast, NetworkContract, NetworkUse, Normalisation, Pipeline, Role
+from npc_contour.domain.structures import InterpretedType, RoiSpec
+from npc_contour.errors import CatalogError
+
+PIPELINES_DIR = Path(__file__).parent / "pipelines"
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _NormalisationFile(_Strict):
+    clip_hu: tuple[float, float]
+    mean_hu: float
+    std_hu: float = Field(gt=0)
+
+
+class _CropFile(_Strict):
+    above_hu: float
+    margin_mm: float = Field(ge=0)
+
+
+class _WeightsFile(_Strict):
+    file: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class _ContractFile(_Strict):
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    version: str
+    demo: bool
+    channels: tuple[str, ...] = Field(min_length=1)
+    spacing_zyx_mm: tuple[float, float, float]
+    patch_zyx: tuple[int, int, int]
+    normalisation: tuple[_NormalisationFile, ...]
+    crop: _CropFile | None
+    labels: tuple[str, ...] = Field(min_length=2, max_length=256)
+    step: float = Field(gt=0, le=1)
+    weights: _WeightsFile
+    trained_on: str
+    intended_use: str
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if len(self.normalisation) != len(self.channels):
+            raise ValueError(f"{len(self.channels)} channels but {len(self.normalisation)} normalisations")
+        return self
+
+
+class _RoleFile(_Strict):
+    name: str
+    modality: Literal["CT", "MR"]
+    contrast: Contrast
+    description_pattern: str | None = None
+    exclude_pattern: str | None = None
+    called_ae_titles: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    min_slices: int = 40
+    max_slices: int = 1000
+    max_slice_spacing_mm: float = 5.0
+    max_pixel_spacing_mm: float = 2.0
+    required: bool = True
+
+
+class _NetworkUseFile(_Strict):
+    network: str
+    roles: tuple[str, ...] = Field(min_length=1)
+
+
+class _RoiFile(_Strict):
+    name: str
+    type: InterpretedType
+    network: str
+    labels: tuple[int, ...] = Field(min_length=1)
+    colour: tuple[Channel, Channel, Channel]
+    fma: str = ""
+
+
+class _PipelineFile(_Strict):
+    name: str
+    title: str
+    label: str = Field(min_length=1, max_length=16)
+    planning_role: str
+    roles: tuple[_RoleFile, ...] = Field(min_length=1)
+    networks: tuple[_NetworkUseFile, ...] = Field(min_length=1)
+    rois: tuple[_RoiFile, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All pipelines and the contracts of the networks they use, by name."""
+
+    pipelines: Mapping[str, Pipeline]
+    contracts: Mapping[str, NetworkContract]
+
+    def contracts_of(self, pipeline: Pipeline) -> tuple[NetworkContract, ...]:
+        """Contracts in the order of the pipeline's networks."""
+        return tuple(self.contracts[use.network] for use in pipeline.networks)
+
+
+def read_contract(path: Path) -> NetworkContract:
+    """Read one network's contract.
+
+    Args:
+        path: a `contract.json`.
+
+    Raises:
+        CatalogError: the file is absent or a key is wrong; the message names both.
+    """
+    try:
+        raw = path.read_bytes()
+        data = _ContractFile.model_validate_json(raw)
+    except (OSError, ValidationError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    return NetworkContract(
+        name=data.name,
+        version=data.version,
+        demo=data.demo,
+        channels=data.channels,
+        spacing_zyx_mm=data.spacing_zyx_mm,
+        patch_zyx=data.patch_zyx,
+        normalisation=tuple(Normalisation(n.clip_hu, n.mean_hu, n.std_hu) for n in data.normalisation),
+        crop_above_hu=data.crop.above_hu if data.crop else None,
+        crop_margin_mm=data.crop.margin_mm if data.crop else 0.0,
+        labels=data.labels,
+        step=data.step,
+        weights_file=data.weights.file,
+        weights_sha256=data.weights.sha256,
+        contract_sha256=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def read_pipeline(path: Path) -> Pipeline:
+    """Read one pipeline definition.
+
+    Raises:
+        CatalogError: the file is absent, is no TOML or a key is wrong; the message names both.
+    """
+    try:
+        data = _PipelineFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        rois = tuple(
+            RoiSpec(roi.name, roi.type, roi.network, frozenset(roi.labels), roi.colour, roi.fma) for roi in data.rois
+        )
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    roles = tuple(Role(**role.model_dump()) for role in data.roles)
+    uses = tuple(NetworkUse(use.network, use.roles) for use in data.networks)
+    _check_pipeline(path, data, rois)
+    return Pipeline(
+        name=data.name,
+        title=data.title,
+        label=data.label,
+        planning_role=data.planning_role,
+        roles=roles,
+        networks=uses,
+        rois=rois,
+    )
+
+
+def read_catalog(
+    model_repository: Path, pipelines_dir: Path = PIPELINES_DIR, *, enabled: Iterable[str] | None = None
+) -> Catalog:
+    """Read every pipeline and the contracts of the networks that it uses.
+
+    Args:
+        model_repository: folder with one folder per network.
+        pipelines_dir: folder with the TOML files.
+        enabled: names of the pipelines wanted; None takes all.
+
+    Raises:
+        CatalogError: a file is wrong, a pipeline is unknown, or files disagree.
+    """
+    pipelines = {p.name: p for p in (read_pipeline(path) for path in sorted(pipelines_dir.glob("*.toml")))}
+    if enabled is not None:
+        unknown = set(enabled) - set(pipelines)
+        if unknown:
+            raise CatalogError(f"unknown pipelines {sorted(unknown)}; {pipelines_dir} has {sorted(pipelines)}")
+        pipelines = {name: pipelines[name] for name in enabled}
+    names = sorted({use.network for pipeline in pipelines.values() for use in pipeline.networks})
+    contracts = {name: read_contract(model_repository / name / "contract.json") for name in names}
+    for pipeline in pipelines.values():
+        _check_against_contracts(pipeline, contracts)
+    return Catalog(pipelines, contracts)
+
+
+def _check_pipeline(path: Path, data: _PipelineFile, rois: tuple[RoiSpec, ...]) -> None:
+    roles = {role.name for role in data.roles}
+    if data.planning_role not in roles:
+        raise CatalogError(f"{path}: planning_role {data.planning_role!r} is none of the roles {sorted(roles)}")
+    networks = {use.network for use in data.networks}
+    for use in data.networks:
+        if missing := set(use.roles) - roles:
+            raise CatalogError(f"{path}: network {use.network} asks for roles {sorted(missing)}, not defined")
+    folded: set[str] = set()
+    for roi in rois:
+        if roi.network not in networks:
+            raise CatalogError(f"{path}: ROI {roi.name} asks for network {roi.network!r}, not in {sorted(networks)}")
+        if roi.name.casefold() in folded:
+            raise CatalogError(f"{path}: ROI name {roi.name} occurs twice (case is ignored)")
+        folded.add(roi.name.casefold())
+
+
+def _check_against_contracts(pipeline: Pipeline, contracts: Mapping[str, NetworkContract]) -> None:
+    for use in pipeline.networks:
+        contract = contracts[use.network]
+        if len(use.roles) != len(contract.channels):
+            raise CatalogError(
+                f"pipeline {pipeline.name}: network {use.network} has {len(contract.channels)} channels"
+                f" {list(contract.channels)}, the pipeline feeds {list(use.roles)}"
+            )
+    for roi in pipeline.rois:
+        highest = len(contracts[roi.network].labels) - 1
+        if max(roi.labels) > highest:
+            raise CatalogError(
+                f"pipeline {pipeline.name}: ROI {roi.name} asks for label {max(roi.labels)},"
+                f" network {roi.network} has labels 1 to {highest}"
+            )
