@@ -1,0 +1,1 @@
+"""What several test files share: peers nobody here wrote, tiny series, fakes."""

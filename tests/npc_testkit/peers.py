@@ -1,0 +1,111 @@
+"""DICOM peers and validators that nobody here wrote (DCMTK, dicom3tools, plastimatch, Orthanc)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ORTHANC_FOLDERS = "/usr/sbin:/usr/local/sbin"
+"""Debian installs Orthanc and other daemons here, which is not on a user's PATH."""
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a system tool, for example `storescu`.
+
+    Without it the test is skipped on a developer's machine and fails in CI (environment variable CI set): a
+    suite that silently leaves out its foreign peers proves nothing.
+    """
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{ORTHANC_FOLDERS}")
+    if path is not None:
+        return path
+    message = f"{name} is not installed: install with: make system-packages"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def peer_environment() -> dict[str, str]:
+    """Environment for DCMTK and Orthanc processes.
+
+    Debian's DCMTK leaves Nagle's algorithm on unless TCP_NODELAY=1: each store then waits 40 ms for a delayed ACK.
+    """
+    return {**os.environ, "TCP_NODELAY": "1", "LC_ALL": "C.UTF-8"}
+
+
+def run_tool(name: str, *arguments: str | Path, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run a system tool to its end; output is decoded text, the return code is the caller's to judge."""
+    return subprocess.run(
+        [require_tool(name), *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env=peer_environment(),
+        errors="replace",
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def start_tool(name: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start a system tool; the caller waits for it or ends it."""
+    return subprocess.Popen(
+        [require_tool(name), *map(str, arguments)],
+        env=peer_environment(),
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago, for peers that cannot choose one themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, *, timeout_s: float = 20.0) -> None:
+    """Return once something listens on 127.0.0.1:port.
+
+    Raises:
+        TimeoutError: nothing does in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on 127.0.0.1:{port} after {timeout_s:g} s")
+
+
+@contextmanager
+def storescp(folder: Path, *, ae_title: str = "TPS", options: Sequence[str] = ()) -> Iterator[int]:
+    """Run DCMTK's storescp as the destination while the block runs.
+
+    Args:
+        folder: where it writes what it receives.
+        ae_title: what it calls itself.
+        options: further options, for example `--refuse`.
+
+    Yields:
+        Its port on 127.0.0.1.
+    """
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    process = start_tool("storescp", *options, "-aet", ae_title, "-od", folder, str(port))
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
