@@ -1,0 +1,65 @@
+# Everything a fresh machine needs: python3.11+, make, and the ordinary package registries.
+#
+#   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
+#   make test     set up and run every check and test
+#   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
+#
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+APT    := dcmtk dicom3tools plastimatch orthanc
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: demo test check lint format setup setup-dev system-packages clean
+
+demo: setup
+	$(BIN)/npc-contour demo --out demo-out
+
+setup: $(VENV)/.service
+setup-dev: $(VENV)/.dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null \
+	  || { rm -rf $(VENV); apt-get install -y -q python3-venv >/dev/null 2>&1 && $(PYTHON) -m venv $(VENV); } \
+	  || { rm -rf $(VENV); echo "Python's venv is missing. As root: apt-get install python3-venv"; exit 1; }
+
+# nvidia-pytriton declares numpy<2, which its files do not need: the service uses its tritonserver only.
+$(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the service into $(VENV) (some minutes the first time)"
+	$(PIP) --editable .
+	$(PIP) --no-deps nvidia-pytriton
+	@touch $@
+
+# torch first: whatever depends on it must find this build. rt-utils asks for opencv with a display; the headless one serves.
+$(VENV)/.dev: $(VENV)/.service
+	@echo "installing the tools for tests into $(VENV)"
+	$(PIP) torch
+	$(PIP) --editable '.[dev,networks]'
+	$(PIP) opencv-python-headless
+	$(PIP) --no-deps rt-utils
+	@touch $@
+
+test: setup-dev lint
+	$(BIN)/python -m pytest -q
+
+lint: setup-dev
+	$(BIN)/ruff format --check service models tests benchmarks
+	$(BIN)/ruff check service models tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+
+format: setup-dev
+	$(BIN)/ruff format service models tests benchmarks
+	$(BIN)/ruff check --fix service models tests benchmarks
+
+system-packages:
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(APT)
+
+clean:
+	rm -rf $(VENV) demo-out
