@@ -1,0 +1,67 @@
+"""The command line: `npc-contour VERB`.
+
+What a user sees: results on standard output, progress bars and errors on standard error, and an exit code:
+0 done, 1 it did not work (the message says what was found and what to do), 2 wrong arguments or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from npc_contour import __version__, logs
+from npc_contour.cli import demo, doctor, folder, network, phantom, serve
+from npc_contour.cli.arguments import RAW
+from npc_contour.errors import AutocontourError, CatalogError, SettingsError
+
+DESCRIPTION = """\
+Auto-contouring for radiotherapy of nasopharyngeal carcinoma: CT series in over DICOM, RTSTRUCT out.
+Not a medical device: every RTSTRUCT is UNAPPROVED and must be reviewed by a radiation oncologist."""
+
+EXAMPLES = """\
+examples:
+  npc-contour demo --out demo-out              the whole job on a synthetic patient, over real wires
+  npc-contour phantom patient --seed 7         write a synthetic patient as DICOM with ground truth
+  npc-contour segment patient --out rt.dcm     contour a folder of DICOM, no network needed
+  npc-contour check --config site.toml         is this machine ready? what is missing?
+  npc-contour serve --config site.toml         run the service until stopped
+  npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every verb."""
+    parser = argparse.ArgumentParser(prog="npc-contour", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RAW)
+    parser.add_argument("--version", action="version", version=f"npc-contour {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for module in (serve, doctor, folder, phantom, network, demo):
+        module.add_verbs(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    args = build_parser().parse_args(argv)
+    logs.configure("WARNING")
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        code: int = args.run(args)
+    except (SettingsError, CatalogError) as error:
+        errors.print(f"[bold red]wrong settings[/] {_plain(error)}", highlight=False)
+        return 2
+    except AutocontourError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/] {_plain(error)}", highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return code
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("[", "\\[")

@@ -1,0 +1,48 @@
+"""Arguments that several verbs share, checked where they are typed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Protocol
+
+RAW = argparse.RawDescriptionHelpFormatter
+
+
+class Verbs(Protocol):
+    """What `add_subparsers` returns, as far as the verbs need it."""
+
+    def add_parser(self, name: str, **kwargs: object) -> argparse.ArgumentParser:
+        """Add one verb."""
+        ...
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --config."""
+    parser.add_argument(
+        "--config", type=existing_file, metavar="SITE.TOML", help="the site's settings (default: built-in defaults)"
+    )
+
+
+def host_port(text: str) -> tuple[str, int]:
+    """Parse HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT, for example 127.0.0.1:11112")
+    return host.strip("[]"), int(port)
+
+
+def existing_file(text: str) -> Path:
+    """Accept a path to a file that exists."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
+    return path
+
+
+def existing_folder(text: str) -> Path:
+    """Accept a path to a folder that exists."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return path
