@@ -1,0 +1,105 @@
+"""Pipelines and contracts are checked when they are read; what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npc_contour.catalog import PIPELINES_DIR, read_catalog, read_contract, read_pipeline
+from npc_contour.errors import CatalogError
+
+CONTRACT: dict[str, Any] = {
+    "name": "tiny",
+    "version": "1.0.0",
+    "demo": True,
+    "channels": ["CT"],
+    "spacing_zyx_mm": [2.0, 2.0, 2.0],
+    "patch_zyx": [16, 16, 16],
+    "normalisation": [{"clip_hu": [-1000.0, 1000.0], "mean_hu": 0.0, "std_hu": 500.0}],
+    "crop": None,
+    "labels": ["background", "bright"],
+    "step": 0.5,
+    "weights": {"file": "1/network.onnx", "sha256": "0" * 64},
+    "trained_on": "nothing",
+    "intended_use": "tests",
+}
+PIPELINE = """
+name = "p"
+title = "A pipeline"
+label = "P"
+planning_role = "planning_ct"
+rois = [{ name = "Bright", type = "ORGAN", network = "tiny", labels = [1], colour = [255, 0, 0] }]
+[[roles]]
+name = "planning_ct"
+modality = "CT"
+contrast = "any"
+[[networks]]
+network = "tiny"
+roles = ["planning_ct"]
+"""
+
+
+def repository(folder: Path, **changes: object) -> Path:
+    (folder / "repo" / "tiny").mkdir(parents=True)
+    (folder / "repo" / "tiny" / "contract.json").write_text(json.dumps(CONTRACT | changes))
+    return folder / "repo"
+
+
+def pipelines(folder: Path, text: str) -> Path:
+    (folder / "pipelines").mkdir()
+    (folder / "pipelines" / "p.toml").write_text(text)
+    return folder / "pipelines"
+
+
+def test_pipeline_and_contract_are_read(tmp_path: Path) -> None:
+    catalog = read_catalog(repository(tmp_path), pipelines(tmp_path, PIPELINE))
+
+    assert catalog.pipelines["p"].rois[0].labels == frozenset({1})
+    assert catalog.contracts_of(catalog.pipelines["p"])[0].labels == ("background", "bright")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("labels = [1]", "labels = [2]", "asks for label 2"),
+        ('roles = ["planning_ct"]', 'roles = ["t1"]', "t1"),
+        ('planning_role = "planning_ct"', 'planning_role = "other"', "planning_role"),
+        ('name = "Bright"', 'name = "Seventeen_letters"', "17 characters"),
+        ('title = "A pipeline"', 'titel = "A pipeline"', "titel"),
+        ('roles = ["planning_ct"]', 'roles = ["planning_ct", "planning_ct"]', "1 channels"),
+    ],
+)
+def test_wrong_pipeline_is_refused_and_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    with pytest.raises(CatalogError, match=named):
+        read_catalog(repository(tmp_path), pipelines(tmp_path, PIPELINE.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"extra": 1},
+        {"normalisation": []},
+        {"step": 0},
+        {"labels": ["background"]},
+        {"weights": {"file": "x", "sha256": "y"}},
+    ],
+)
+def test_wrong_contract_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(CatalogError, match=r"contract\.json"):
+        read_contract(repository(tmp_path, **changes) / "tiny" / "contract.json")
+
+
+def test_contract_hash_is_of_the_file_as_it_lies(tmp_path: Path) -> None:
+    first = read_contract(repository(tmp_path) / "tiny" / "contract.json")
+    second = read_contract(repository(tmp_path / "other", version="1.0.1") / "tiny" / "contract.json")
+
+    assert first.contract_sha256 != second.contract_sha256
+
+
+def test_every_shipped_pipeline_is_right() -> None:
+    names = {read_pipeline(path).name for path in PIPELINES_DIR.glob("*.toml")}
+
+    assert {"npc_oar_gtv", "ln_ctv"} <= names
