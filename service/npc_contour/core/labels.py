@@ -1,0 +1,189 @@
+"""Label maps to one boolean mask per ROI, each cropped to its own box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from npc_contour.core.compiled import compiled
+from npc_contour.domain.structures import InterpretedType, RoiSpec
+from npc_contour.domain.volumes import LabelMap
+
+BoolArray = npt.NDArray[np.bool_]
+
+DEBRIS_VOXELS = 4
+"""An ORGAN's 3-D component (26 neighbours) with fewer voxels is debris when it is also below `DEBRIS_FRACTION`."""
+
+DEBRIS_FRACTION = 0.01
+"""Share of the ROI's largest component below which a component may be debris."""
+
+_LABEL_VALUES = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoiMask:
+    """The voxels of one ROI.
+
+    Attributes:
+        mask: (z, y, x) bool, read-only, cropped to the ROI; shape (0, 0, 0) when the ROI is empty.
+        offset_zyx: index of the crop's first voxel on the planning grid.
+        debris_voxels: how many voxels the small-component rule took out.
+    """
+
+    spec: RoiSpec
+    mask: BoolArray
+    offset_zyx: tuple[int, int, int]
+    debris_voxels: int = 0
+
+    def __post_init__(self) -> None:
+        self.mask.setflags(write=False)
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels inside."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def empty(self) -> bool:
+        """Whether no voxel is inside."""
+        return not self.mask.any()
+
+    def on_grid(self, shape_zyx: tuple[int, int, int]) -> BoolArray:
+        """Return the mask on the whole planning grid, (z, y, x) bool."""
+        full = np.zeros(shape_zyx, dtype=np.bool_)
+        full[_box(self.offset_zyx, self.mask.shape)] = self.mask
+        return full
+
+
+def roi_masks(label_maps: Mapping[str, LabelMap], specs: Sequence[RoiSpec]) -> tuple[RoiMask, ...]:
+    """Unite labels into ROIs.
+
+    Small-component rule: what a network leaves as a voxel or two far from the organ is dropped from ROIs of type
+    ORGAN (see `DEBRIS_VOXELS`, `DEBRIS_FRACTION`) and counted; the largest component always stays, targets are
+    never touched.
+
+    Args:
+        label_maps: by network name; all on one grid.
+        specs: the ROIs wanted; an ROI is the union of its labels, so ROIs may overlap.
+
+    Returns:
+        One mask per spec, in order; empty masks where the network found nothing.
+
+    Raises:
+        KeyError: a spec names a network without a label map.
+    """
+    boxes = {name: label_boxes(label_map.labels) for name, label_map in label_maps.items()}
+    masks = []
+    for spec in specs:
+        labels = label_maps[spec.network].labels
+        table = np.zeros(_LABEL_VALUES, dtype=np.bool_)
+        table[sorted(spec.labels)] = True
+        found = boxes[spec.network][sorted(spec.labels)]
+        found = found[found[:, 1] > 0]
+        if not found.size:
+            masks.append(RoiMask(spec, np.zeros((0, 0, 0), dtype=np.bool_), (0, 0, 0)))
+            continue
+        low, high = found[:, 0::2].min(axis=0), found[:, 1::2].max(axis=0)
+        crop = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+        mask = table[labels[crop]]
+        debris = 0
+        if spec.interpreted_type is InterpretedType.ORGAN:
+            mask, debris = without_debris(mask)
+        masks.append(RoiMask(spec, mask, (int(low[0]), int(low[1]), int(low[2])), debris))
+    return tuple(masks)
+
+
+def mask_of_array(spec: RoiSpec, mask: npt.NDArray[np.generic]) -> RoiMask:
+    """Crop a whole-grid mask, (z, y, x), anything but 0 is inside, to its box; nothing is dropped."""
+    bytewise = mask if mask.dtype.itemsize == 1 else mask != 0
+    box = mask_box(np.ascontiguousarray(bytewise).view(np.uint8))
+    if box[1] == 0:
+        return RoiMask(spec, np.zeros((0, 0, 0), dtype=np.bool_), (0, 0, 0))
+    crop = mask[box[0] : box[1], box[2] : box[3], box[4] : box[5]]
+    return RoiMask(spec, np.ascontiguousarray(crop != 0), (int(box[0]), int(box[2]), int(box[4])))
+
+
+def without_debris(mask: BoolArray) -> tuple[BoolArray, int]:
+    """Apply the small-component rule to a mask.
+
+    Returns:
+        The mask (the same array when nothing is dropped) and the number of voxels dropped.
+    """
+    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=np.bool_))
+    if count < 2:
+        return mask, 0
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    debris = (sizes < DEBRIS_VOXELS) & (sizes < DEBRIS_FRACTION * sizes.max())
+    debris[0] = False
+    dropped = int(sizes[debris].sum())
+    return (mask & ~debris[components], dropped) if dropped else (mask, 0)
+
+
+@compiled
+def label_boxes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the bounding boxes of all labels of a (z, y, x) map in one pass.
+
+    Returns:
+        (256, 6) int64: z start, z stop, y start, y stop, x start, x stop; a stop of 0 means that the label is absent.
+    """
+    slices, rows, columns = labels.shape
+    boxes = np.zeros((_LABEL_VALUES, 6), dtype=np.int64)
+    for z in range(slices):
+        for y in range(rows):
+            line = labels[z, y]
+            x = 0
+            while x < columns:
+                value = line[x]
+                start = x
+                x += 1
+                while x < columns and line[x] == value:
+                    x += 1
+                if value == 0:
+                    continue
+                box = boxes[value]
+                if box[1] == 0:
+                    box[0], box[2], box[4] = z, y, start
+                box[1] = z + 1
+                box[2], box[3] = min(box[2], y), max(box[3], y + 1)
+                box[4], box[5] = min(box[4], start), max(box[5], x)
+    return boxes
+
+
+@compiled
+def mask_box(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the bounding box of the voxels of a (z, y, x) array that are not 0.
+
+    Returns:
+        (6,) int64: z start, z stop, y start, y stop, x start, x stop; all 0 for an empty mask.
+    """
+    slices, rows, columns = mask.shape
+    box = np.zeros(6, dtype=np.int64)
+    for z in range(slices):
+        for y in range(rows):
+            line = mask[z, y]
+            union = np.uint8(0)
+            for x in range(columns):  # no early exit: this form becomes vector instructions
+                union |= line[x]
+            if union == 0:
+                continue
+            if box[1] == 0:
+                box[0], box[2], box[4] = z, y, columns
+            box[1] = z + 1
+            box[2], box[3] = min(box[2], y), max(box[3], y + 1)
+            first = 0
+            while line[first] == 0:
+                first += 1
+            last = columns
+            while line[last - 1] == 0:
+                last -= 1
+            box[4], box[5] = min(box[4], first), max(box[5], last)
+    return box
+
+
+def _box(offset_zyx: tuple[int, int, int], shape_zyx: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + size) for start, size in zip(offset_zyx, shape_zyx, strict=True))
