@@ -1,0 +1,199 @@
+"""Training of the demo networks: one loop, seeded, resumable, planned either in steps or in minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from npc_networks.losses import deep_supervision_loss
+from npc_networks.networks import NetworkSpec
+from npc_networks.patches import SampledCase, draw_patch
+from npc_networks.unet import PlainConvUNet
+
+HEADS = 3
+WARM_UP_STEPS = 50
+WEIGHT_DECAY = 1e-4
+MAX_GRADIENT_NORM = 5.0
+EMA_DECAY = 0.995
+FINAL_LEARNING_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How long and with what to train.
+
+    Attributes:
+        steps: end after so many steps; the learning rate follows the steps and the result is reproducible.
+        minutes: end after so much training time instead (over all resumptions); the learning rate follows the clock.
+        first_cases: cases drawn from at the start.
+        cases: cases drawn from in the end.
+        steps_per_new_case: how fast the pool grows from the one to the other.
+        device: "cpu" or "cuda".
+        mixed_precision: convolutions in bfloat16.
+    """
+
+    seed: int
+    steps: int | None = None
+    minutes: float | None = None
+    first_cases: int = 10
+    cases: int = 100
+    steps_per_new_case: int = 5
+    device: str = "cpu"
+    mixed_precision: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError(f"give either steps or minutes, got steps={self.steps} and minutes={self.minutes}")
+
+    def pool_size(self, step: int) -> int:
+        """How many cases step `step` draws from: a function of the step alone, so that runs repeat."""
+        return min(self.cases, self.first_cases + step // self.steps_per_new_case)
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Share of the training that is done, from 0 to 1."""
+        by_steps = step / self.steps if self.steps is not None else 0.0
+        by_clock = elapsed_s / (60 * self.minutes) if self.minutes is not None else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+
+class Pool(Protocol):
+    """Where cases come from, by their number from 0."""
+
+    def case(self, number: int) -> SampledCase:
+        """Return a case; may take long the first time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did."""
+
+    step: int
+    progress: float
+    loss: float
+    learning_rate: float
+    elapsed_s: float
+
+
+class Training:
+    """A network while it learns."""
+
+    def __init__(self, spec: NetworkSpec, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.spec = spec
+        self.recipe = recipe
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.network = channels_last(PlainConvUNet(spec.plan), recipe.device)
+        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.learning_rate, weight_decay=WEIGHT_DECAY)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the plan is fulfilled."""
+        return self.recipe.progress(self.step, self.elapsed_s) >= 1.0
+
+    def run(self, pool: Pool) -> Iterator[StepReport]:
+        """Train to the end of the plan, one report a step; the caller may stop and save at any of them."""
+        self.network.train()
+        while not self.finished:
+            started = time.perf_counter()
+            image, labels = self._patch(pool)
+            loss, rate = self._learn(image, labels)
+            self.step += 1
+            self.elapsed_s += time.perf_counter() - started
+            progress = self.recipe.progress(self.step, self.elapsed_s)
+            yield StepReport(self.step, progress, loss, rate, self.elapsed_s)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; a reader never sees half of one."""
+        state = {
+            "network_name": self.spec.name,
+            "seed": self.recipe.seed,
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        part = path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            ValueError: it is of another network or another seed.
+        """
+        state = read_checkpoint(path, self.spec.name)
+        if state["seed"] != self.recipe.seed:
+            raise ValueError(f"{path} was trained with seed {state['seed']}, asked to continue with {self.recipe.seed}")
+        self.network.load_state_dict(state["network"])
+        self.average = {key: value.to(self.recipe.device) for key, value in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.elapsed_s = state["elapsed_s"]
+
+    def _patch(self, pool: Pool) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, self.step])
+        case = pool.case(int(rng.integers(self.recipe.pool_size(self.step))))
+        image, labels = draw_patch(case, self.spec, rng)
+        device = self.recipe.device
+        batch = torch.from_numpy(image)[None].to(device, memory_format=torch.channels_last_3d)
+        return batch, torch.from_numpy(labels)[None].to(device)
+
+    def _learn(self, image: Tensor, labels: Tensor) -> tuple[float, float]:
+        rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.mixed_precision):
+            logits = self.network.forward_deep(image, heads=HEADS)
+        loss = deep_supervision_loss(logits, labels)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self._follow()
+        value: float = loss.item()
+        return value, rate
+
+    def _learning_rate(self) -> float:
+        warm = min(1.0, (self.step + 1) / WARM_UP_STEPS)
+        done = self.recipe.progress(self.step, self.elapsed_s)
+        return self.spec.learning_rate * warm * max(FINAL_LEARNING_SHARE, (1.0 - done) ** 0.9)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running average of the weights, which is what is exported."""
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        for key, value in self.network.state_dict().items():
+            self.average[key].lerp_(value, 1 - decay)
+
+
+def channels_last(network: PlainConvUNet, device: str) -> PlainConvUNet:
+    """Move a network to a device with its weights in the memory order that convolutions like."""
+    network.to(device)
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return network
+
+
+def read_checkpoint(path: Path, network_name: str) -> Mapping[str, Any]:
+    """Return the state that `Training.save` wrote.
+
+    Raises:
+        ValueError: it is of another network.
+    """
+    state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if state["network_name"] != network_name:
+        raise ValueError(f"{path} holds network {state['network_name']}, expected {network_name}")
+    return state
