@@ -1,0 +1,238 @@
+"""Open an association as requestor and say in words why it did not work.
+
+pynetdicom tells *that* an association failed; the words of the Standard for *why* are collected here from its
+events: connection, rejection (PS3.8 table 9-21), abort (PS3.8 table 9-26), time-out.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+from npc_contour.domain.jobs import Destination
+from npc_contour.errors import SendError
+
+MAX_PDU = 131072
+"""Measured as the largest that peers use; longer PDUs gain nothing."""
+
+REJECT_RESULTS = {1: "rejected for good", 2: "rejected for now"}
+REJECT_REASONS = {
+    (1, 1): "it gives no reason",
+    (1, 2): "it does not support the DICOM application context",
+    (1, 3): "it does not know our (calling) AE title",
+    (1, 7): "it does not have the called AE title",
+    (2, 1): "its ACSE provider gives no reason",
+    (2, 2): "it does not support the protocol version",
+    (3, 1): "it is congested",
+    (3, 2): "its limit of associations is reached",
+}
+"""(source, reason) of an A-ASSOCIATE-RJ, PS3.8 table 9-21."""
+
+ABORT_REASONS = {
+    0: "no reason given",
+    1: "unrecognised PDU",
+    2: "unexpected PDU",
+    4: "unrecognised PDU parameter",
+    5: "unexpected PDU parameter",
+    6: "invalid PDU parameter value",
+}
+"""Reason of a provider's A-ABORT, PS3.8 table 9-26."""
+
+
+@dataclass(slots=True)
+class _Witness:
+    """What the wire said while the association lived."""
+
+    connected: bool = False
+    cause: BaseException | None = None
+    rejection: A_ASSOCIATE_RJ | None = None
+    abort: A_ABORT_RQ | None = None
+
+    def on_open(self, event: evt.Event) -> None:
+        """Note the connection and switch Nagle's algorithm off: with it each message waits for a delayed ACK."""
+        self.connected = True
+        transport = event.assoc.dul.socket
+        if transport is not None and transport.socket is not None:
+            transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def on_pdu(self, event: evt.Event) -> None:
+        """Keep the peer's rejection or abort."""
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            self.rejection = event.pdu
+        elif isinstance(event.pdu, A_ABORT_RQ):
+            self.abort = event.pdu
+
+
+class _Connection(AssociationSocket):
+    """pynetdicom's socket, which closes even when it never got connected, and tells why it did not."""
+
+    def __init__(self, association: Association, address: AddressInformation, witness: _Witness) -> None:
+        super().__init__(association, address=address)
+        self._witness = witness
+
+    def _shutdown_socket(self) -> None:
+        # pynetdicom calls this while it handles the error of a failed connect(), and only logs that error.
+        mine = self.socket
+        if mine is not None and not self._witness.connected:
+            self._witness.cause = sys.exception()
+        super()._shutdown_socket()
+        if mine is not None:
+            mine.close()
+
+
+class _Requestor(AE):
+    """An application entity whose sockets are ours."""
+
+    def __init__(self, ae_title: str, witness: _Witness) -> None:
+        super().__init__(ae_title=ae_title)
+        self._witness = witness
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
+    ) -> AssociationSocket:
+        connection = _Connection(assoc, address, self._witness)
+        connection.tls_args = tls_args
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An established association.
+
+    Attributes:
+        association: pynetdicom's.
+        peer: the peer in words, for messages.
+        timeout_s: how long an answer may take.
+    """
+
+    association: Association
+    peer: str
+    timeout_s: float
+    witness: _Witness
+
+    def lost(self, doing: str, waited_s: float) -> SendError:
+        """Return the error for an answer that never came.
+
+        Args:
+            doing: what was asked, for example "C-STORE of 1.2.3".
+            waited_s: how long the answer was waited for.
+        """
+        if self.witness.abort is not None:
+            return SendError(f"{self.peer} aborted the association during {doing}: {_abort_words(self.witness.abort)}")
+        if waited_s >= self.timeout_s * 0.95:
+            return SendError(f"{self.peer} did not answer {doing} within {self.timeout_s:g} s")
+        return SendError(f"{self.peer} closed the connection during {doing}")
+
+
+def describe(destination: Destination) -> str:
+    """Return a destination in words: name, AE title, host and port."""
+    return f"{destination.name} ({destination.ae_title} at {destination.host}:{destination.port})"
+
+
+@contextmanager
+def associate(
+    destination: Destination, contexts: Sequence[PresentationContext], calling_ae: str, timeout_s: float
+) -> Iterator[Link]:
+    """Hold an association while the block runs: released at its end, aborted when the block raises.
+
+    Args:
+        destination: whom to call.
+        contexts: what to propose, 1 to 128 presentation contexts.
+        calling_ae: our AE title.
+        timeout_s: for connecting, for the answer to the association request and for each answer after it.
+
+    Raises:
+        SendError: no association came about; the message names the peer and the cause.
+    """
+    # Files are sent as they lie on disk: decoding and encoding again could change what was checked.
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    # Its own narration of every PDU costs a fifth of the time; what matters is in our errors.
+    _config.LOG_HANDLER_LEVEL = "none"
+    peer = describe(destination)
+    address = _resolve(destination, peer)
+    witness = _Witness()
+    entity = _Requestor(calling_ae, witness)
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = timeout_s
+    entity.network_timeout = timeout_s
+    handlers: list[Any] = [
+        (evt.EVT_CONN_OPEN, witness.on_open),
+        (evt.EVT_PDU_RECV, witness.on_pdu),
+    ]
+    started = time.monotonic()
+    association = entity.associate(
+        address,
+        destination.port,
+        contexts=list(contexts),
+        ae_title=destination.ae_title,
+        max_pdu=MAX_PDU,
+        evt_handlers=handlers,
+    )
+    if not association.is_established:
+        raise _not_established(destination, association, witness, timeout_s, time.monotonic() - started)
+    try:
+        yield Link(association, peer, timeout_s, witness)
+    except BaseException:
+        if association.is_established:
+            association.abort()
+        raise
+    if association.is_established:
+        association.release()
+
+
+def _resolve(destination: Destination, peer: str) -> str:
+    """Return one address of the host, IPv4 first: hospital networks rarely route the other."""
+    try:
+        found = socket.getaddrinfo(destination.host, destination.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise SendError(f"{peer}: host name cannot be resolved: {error}") from error
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    return str(found[0][4][0])
+
+
+def _not_established(
+    destination: Destination, association: Association, witness: _Witness, timeout_s: float, waited_s: float
+) -> SendError:
+    peer = describe(destination)
+    if not witness.connected:
+        return SendError(f"{peer} cannot be reached: {_connection_words(witness.cause)}")
+    if (rejection := witness.rejection) is not None:
+        result = REJECT_RESULTS.get(rejection.result or 0, f"rejected (result {rejection.result})")
+        key = (rejection.source or 0, rejection.reason_diagnostic or 0)
+        reason = REJECT_REASONS.get(key, "for a reason that the Standard does not define")
+        return SendError(f"{peer} {result}: {reason} (source {key[0]}, reason {key[1]})")
+    if association.rejected_contexts:
+        refused = ", ".join(str(context.abstract_syntax.name) for context in association.rejected_contexts
+                            if context.abstract_syntax is not None)  # fmt: skip
+        return SendError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
+    if witness.abort is not None:
+        return SendError(f"{peer} aborted the association request: {_abort_words(witness.abort)}")
+    if waited_s >= timeout_s * 0.95:
+        return SendError(f"{peer} took the connection but did not answer the association request in {timeout_s:g} s")
+    return SendError(f"{peer} closed the connection without answering the association request")
+
+
+def _connection_words(cause: BaseException | None) -> str:
+    if isinstance(cause, TimeoutError):
+        return "no answer from the network (wrong address, host down, or a firewall drops the packets)"
+    if isinstance(cause, OSError):
+        return str(cause.strerror or cause)
+    return "no connection"
+
+
+def _abort_words(abort: A_ABORT_RQ) -> str:
+    if abort.source == 2:
+        reason = ABORT_REASONS.get(abort.reason_diagnostic or 0, f"reason {abort.reason_diagnostic}")
+        return f"its DICOM stack says: {reason}"
+    return "by its application, without a reason"
