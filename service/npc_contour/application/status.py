@@ -1,0 +1,175 @@
+"""What is shown of the service: checks, cases, series and deliveries, as rows to read.
+
+Nothing here names a patient: no name, no Patient ID. Rows carry our own ids, DICOM UIDs and reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One thing that was looked at.
+
+    Attributes:
+        detail: what was found.
+        remedy: what to do; "" when it is ok.
+        required: False leaves the service ready (degraded) when it is not ok.
+        seconds: how long the look took.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    required: bool = True
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One case.
+
+    Attributes:
+        generation: 1, and one more each time that late images made the case anew.
+        demo: whether a demo network takes part; None before the networks ran.
+        reason: why it waits, was refused or failed; "" otherwise.
+    """
+
+    case_id: str
+    pipeline: str
+    state: CaseState
+    study_instance_uid: str
+    created_at: datetime
+    updated_at: datetime
+    generation: int = 1
+    demo: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """Something that happened to a case; `seconds` is how long a step took, None for a moment."""
+
+    at: datetime
+    event: str
+    detail: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """Where the structure set of a case stands at one destination.
+
+    Attributes:
+        attempts: tries so far.
+        next_attempt_at: None when none is planned.
+        last_error: "" when the last try worked.
+    """
+
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str
+    sop_instance_uid: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoiRow:
+    """One region of interest of a finished structure set; `found` is False when the network marked nothing."""
+
+    name: str
+    interpreted_type: str
+    volume_cc: float
+    found: bool
+    network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStory:
+    """All that is known of one case.
+
+    Attributes:
+        roles: role → Series Instance UID.
+        reasons: the router's sentences.
+        notes: sentences of the structure set for the physicist.
+        rtstruct: path of the RTSTRUCT file; "" before it is written.
+    """
+
+    job: JobRow
+    roles: Mapping[str, str]
+    reasons: Sequence[str]
+    timeline: Sequence[TimelineEvent]
+    rois: Sequence[RoiRow]
+    deliveries: Sequence[DeliveryRow]
+    notes: Sequence[str] = ()
+    rtstruct: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """One received series; `reasons` say why it is held or aside."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    state: SeriesState
+    modality: str
+    images: int
+    updated_at: datetime
+    description: str = ""
+    reasons: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepTotal:
+    """How often a step ran and how long in all."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Numbers for monitoring.
+
+    Attributes:
+        deliveries: by (destination, state).
+        steps: by name of the step.
+        queued: jobs that wait to run.
+        running: jobs that run.
+    """
+
+    cases: Mapping[CaseState, int] = field(default_factory=dict)
+    series: Mapping[SeriesState, int] = field(default_factory=dict)
+    deliveries: Mapping[tuple[str, DeliveryState], int] = field(default_factory=dict)
+    steps: Mapping[str, StepTotal] = field(default_factory=dict)
+    queued: int = 0
+    running: int = 0
+
+
+class StatusBoard(Protocol):
+    """The read side of the store; every method may raise StoreError."""
+
+    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+        """Return cases, newest first; None asks for all states or pipelines."""
+        ...
+
+    def story(self, case_id: str) -> CaseStory | None:
+        """Return all of one case; None when there is none of that id."""
+        ...
+
+    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
+        """Return received series, newest first; None asks for all states."""
+        ...
+
+    def counts(self) -> Counts:
+        """Return the numbers for monitoring."""
+        ...
