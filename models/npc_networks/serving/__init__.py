@@ -1,0 +1,1 @@
+"""What runs inside Triton: from HU volumes to a label map, without torch."""

@@ -1,0 +1,173 @@
+"""From HU volumes to a label map: crop, resample, normalise, windows, blend, exact argmax on the planning grid."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.core.argmax import axis_lookup
+from npc_contour.core.intensity import Box, body_box, normalise
+from npc_contour.core.resampling import resample, resampled_shape
+from npc_contour.core.tiling import axis_tiles
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import NetworkContract
+from npc_networks.serving.engines import Engine, physical_cores
+from npc_networks.serving.slab import Layout, Slab
+
+Float32Array = npt.NDArray[np.float32]
+Int16Array = npt.NDArray[np.int16]
+UInt8Array = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+IMAGE_ORDER = 3
+MAX_CLASSES = 255
+
+
+class VolumeRefused(ValueError):
+    """The volume cannot be segmented by this network; the message says why."""
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Seconds spent in each stage of the last call."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, since: float) -> float:
+        """Add the time since `since` to a stage; return now."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
+        return now
+
+    def line(self) -> str:
+        """Return the stages as one line for a log."""
+        return " ".join(f"{stage}={seconds:.3f}s" for stage, seconds in self.seconds.items())
+
+
+class VolumeSegmenter:
+    """Segments volumes with one network; one call at a time."""
+
+    def __init__(self, contract: NetworkContract, engine: Engine) -> None:
+        if len(contract.labels) > MAX_CLASSES:
+            raise ValueError(f"{len(contract.labels)} labels, at most {MAX_CLASSES} are supported")
+        self._contract = contract
+        self._engine = engine
+        self._workers = physical_cores()
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="segment")
+        self.times = StageTimes()
+
+    def warm_up(self) -> None:
+        """Compile every kernel and run the network once, so that the first case waits for nothing."""
+        shape = (len(self._contract.channels), *self._contract.patch_zyx)
+        volume = np.full(shape, 100, dtype=np.int16)
+        volume[:, ::2] = -50
+        self.segment(volume, self._contract.spacing_zyx_mm)
+
+    def segment(
+        self, volume_hu: Int16Array, spacing_zyx_mm: Vec3, progress: Progress = lambda done, total: None
+    ) -> UInt8Array:
+        """Return the label of every voxel.
+
+        Args:
+            volume_hu: (channel, z, y, x) int16 HU, all channels on the planning grid.
+            spacing_zyx_mm: of the planning grid.
+            progress: called with (windows done, windows in all), first with zero.
+
+        Returns:
+            (z, y, x) uint8, an index of the contract's labels; 0 outside the body box.
+
+        Raises:
+            VolumeRefused: shape or spacing is not what the network takes, or there is no body in the volume.
+        """
+        self.times = StageTimes()
+        started = time.perf_counter()
+        self._check(volume_hu, spacing_zyx_mm)
+        box = self._box(volume_hu, spacing_zyx_mm)
+        started = self.times.add("crop", started)
+        inside = volume_hu[(slice(None), *box)]
+        image, layout = self._prepare(inside, spacing_zyx_mm)
+        self.times.add("resample", started)
+        labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
+        self._run(image, layout, labels[box], progress)
+        return labels
+
+    def _check(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> None:
+        channels = self._contract.channels
+        if volume_hu.ndim != 4 or volume_hu.shape[0] != len(channels):
+            raise VolumeRefused(
+                f"{self._contract.name} takes {len(channels)} channels ({', '.join(channels)}) "
+                f"as (channel, z, y, x), found shape {tuple(volume_hu.shape)}"
+            )
+        if volume_hu.dtype != np.int16:
+            raise VolumeRefused(f"{self._contract.name} takes int16 HU, found {volume_hu.dtype}")
+        if min(volume_hu.shape) < 1:
+            raise VolumeRefused(f"{self._contract.name}: the volume is empty, shape {tuple(volume_hu.shape)}")
+        if not all(np.isfinite(value) and value > 0 for value in spacing_zyx_mm):
+            raise VolumeRefused(f"{self._contract.name}: spacing must be positive, found {tuple(spacing_zyx_mm)} mm")
+
+    def _box(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> Box:
+        above_hu = self._contract.crop_above_hu
+        if above_hu is None:
+            return slice(0, volume_hu.shape[1]), slice(0, volume_hu.shape[2]), slice(0, volume_hu.shape[3])
+        box = body_box(
+            volume_hu, above_hu=above_hu, margin_mm=self._contract.crop_margin_mm, spacing_zyx_mm=spacing_zyx_mm
+        )
+        if box is None:
+            raise VolumeRefused(
+                f"{self._contract.name}: no voxel above {above_hu:g} HU in any channel "
+                f"(largest {int(volume_hu.max())} HU): there is no body in the volume"
+            )
+        return box
+
+    def _prepare(self, inside_hu: Int16Array, spacing_zyx_mm: Vec3) -> tuple[Float32Array, Layout]:
+        contract = self._contract
+        fine = inside_hu.shape[1:]
+        shape = resampled_shape((fine[0], fine[1], fine[2]), spacing_zyx_mm, contract.spacing_zyx_mm)
+        padded = tuple(max(size, patch) for size, patch in zip(shape, contract.patch_zyx, strict=True))
+        offset = tuple((size - inner) // 2 for size, inner in zip(padded, shape, strict=True))
+        image = np.zeros((inside_hu.shape[0], *padded), dtype=np.float32)
+        within = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
+        for channel, normalisation in enumerate(contract.normalisation):
+            hu = resample(inside_hu[channel], shape, order=IMAGE_ORDER)
+            image[(channel, *within)] = normalise(hu, normalisation, out=hu)
+        tiles = tuple(
+            axis_tiles(size, patch, contract.step) for size, patch in zip(padded, contract.patch_zyx, strict=True)
+        )
+        lookups = tuple(axis_lookup(coarse, size) for coarse, size in zip(shape, fine, strict=True))
+        return image, Layout(
+            (tiles[0], tiles[1], tiles[2]), (offset[0], offset[1], offset[2]), (lookups[0], lookups[1], lookups[2])
+        )
+
+    def _run(self, image: Float32Array, layout: Layout, labels: UInt8Array, progress: Progress) -> None:
+        """Run all windows, z ascending, and label each stretch of slices as soon as nothing more is added to it."""
+        tiles_z, tiles_y, tiles_x = layout.tiles
+        slab = Slab(layout, len(self._contract.labels), self._pool, self._workers)
+        answers = self._engine.predict(self._windows(image, layout))
+        total = layout.windows
+        progress(0, total)
+        done = 0
+        for row, z0 in enumerate(tiles_z.starts):
+            started = time.perf_counter()
+            slab.enter(z0 + tiles_z.patch)
+            started = self.times.add("blend", started)
+            for column, line in itertools.product(range(len(tiles_y.starts)), range(len(tiles_x.starts))):
+                logits = next(answers)
+                started = self.times.add("network", started)
+                slab.add(logits, (row, column, line))
+                started = self.times.add("blend", started)
+                done += 1
+                progress(done, total)
+            last = row + 1 == len(tiles_z.starts)
+            slab.finish(tiles_z.size if last else tiles_z.starts[row + 1], labels)
+            self.times.add("argmax", started)
+
+    def _windows(self, image: Float32Array, layout: Layout) -> Iterator[Float32Array]:
+        pz, py, px = (tiles.patch for tiles in layout.tiles)
+        for z, y, x in itertools.product(*(tiles.starts for tiles in layout.tiles)):
+            yield image[:, z : z + pz, y : y + py, x : x + px]

@@ -1,0 +1,100 @@
+"""Class maps being put together from windows, a few planes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.core.argmax import AxisLookup, interpolated_argmax, largest_class
+from npc_contour.core.tiling import AxisTiles, blend_rows
+
+Float32Array = npt.NDArray[np.float32]
+UInt8Array = npt.NDArray[np.uint8]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Windows over the padded network grid, and how the network grid maps to the box of the planning grid.
+
+    Attributes:
+        tiles: along z, y and x of the padded network grid.
+        offset_zyx: where the network grid begins in the padded one.
+        lookups: per axis, from the box of the planning grid to the network grid.
+    """
+
+    tiles: tuple[AxisTiles, AxisTiles, AxisTiles]
+    offset_zyx: tuple[int, int, int]
+    lookups: tuple[AxisLookup, AxisLookup, AxisLookup]
+
+    @property
+    def windows(self) -> int:
+        """Windows in all."""
+        return len(self.tiles[0].starts) * len(self.tiles[1].starts) * len(self.tiles[2].starts)
+
+
+class Slab:
+    """The planes of class maps that are still being added to; memory does not grow with the number of slices."""
+
+    def __init__(self, layout: Layout, classes: int, pool: ThreadPoolExecutor, workers: int) -> None:
+        tiles_z, tiles_y, tiles_x = layout.tiles
+        # One plane more than a window: the last finished plane is the lower neighbour of the next.
+        planes = min(tiles_z.patch + 1, tiles_z.size)
+        self._layout = layout
+        self._sums = np.empty((planes, tiles_y.size, tiles_x.size, classes), dtype=np.float32)
+        self._largest = np.empty(self._sums.shape[:3], dtype=np.uint8)
+        self._workers = workers
+        self._pool = pool
+        self._entered = 0
+        self._finished = 0
+        self._labelled = 0
+
+    def enter(self, until: int) -> None:
+        """Clear the planes below `until` that have not been used yet."""
+        for plane in range(self._entered, until):
+            self._sums[plane % self._sums.shape[0]] = 0.0
+        self._entered = max(self._entered, until)
+
+    def add(self, logits: Float32Array, window: tuple[int, int, int]) -> None:
+        """Add the weighted logits (z, y, x, class) of one window, named by its number along each axis."""
+        tiles = self._layout.tiles
+        corner = tuple(axis.starts[number] for axis, number in zip(tiles, window, strict=True))
+        weights = [axis.weights[number] for axis, number in zip(tiles, window, strict=True)]
+        self._spread(
+            lambda first, last: blend_rows(self._sums, logits, corner, *weights, first, last), 0, logits.shape[0]
+        )
+
+    def finish(self, until: int, labels: UInt8Array) -> None:
+        """Label the slices that lie between planes below `until`, to which nothing more is added.
+
+        Raises:
+            ArithmeticError: the network answered with something that is not a number.
+        """
+        broken = self._spread(
+            lambda first, last: largest_class(self._sums, self._largest, first, last), self._finished, until
+        )
+        if sum(broken):
+            raise ArithmeticError(f"the network's answer is not a number at {sum(broken)} voxels")
+        self._finished = until
+        lookups = [(axis.lower, axis.fraction, axis.coarse) for axis in self._layout.lookups]
+        lower, _, coarse = lookups[0]
+        needed = np.minimum(lower + 1, coarse - 1) + self._layout.offset_zyx[0]
+        ready = int(np.searchsorted(needed, until))
+        self._spread(
+            lambda first, last: interpolated_argmax(
+                self._sums, self._largest, self._layout.offset_zyx, *lookups, labels, first, last
+            ),
+            self._labelled,
+            ready,
+        )
+        self._labelled = ready
+
+    def _spread(self, work: Callable[[int, int], Result], first: int, last: int) -> list[Result]:
+        """Do the work on equal stretches in parallel; the kernels release the interpreter lock."""
+        cuts = [first + (last - first) * part // self._workers for part in range(self._workers + 1)]
+        return list(self._pool.map(work, cuts[:-1], cuts[1:]))

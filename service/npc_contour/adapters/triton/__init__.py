@@ -1,0 +1,1 @@
+"""Triton: the embedded server and the client that every case goes through."""

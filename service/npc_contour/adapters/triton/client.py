@@ -1,0 +1,241 @@
+"""The inference engine of the service: one call to Triton per case and network."""
+
+from __future__ import annotations
+
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+import psutil
+from tritonclient import grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from npc_contour.adapters.triton.regions import Region, owner_pid
+from npc_contour.core.resampling import resample_onto
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.volumes import LabelMap, Volume
+from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
+
+logger = logging.getLogger(__name__)
+
+UInt8Array = npt.NDArray[np.uint8]
+Int16Array = npt.NDArray[np.int16]
+
+CONTRACT_KEY = "contract_sha256"
+VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
+DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
+PROBE_TIMEOUT_S = 5.0
+RELEASE_TRIES = 20
+RELEASE_PAUSE_S = 0.05
+LOOPBACK = ("127.", "localhost", "[::1]")
+
+
+class TritonEngine:
+    """Asks one Triton server; safe to share between threads."""
+
+    def __init__(
+        self, url: str, *, metrics_url: str | None = None, timeout_s: float = 900.0, shared_memory: bool | None = None
+    ) -> None:
+        """Describe the server; nothing is sent yet.
+
+        Args:
+            url: host:port of its gRPC endpoint.
+            metrics_url: of its Prometheus endpoint, for progress; None shows no progress.
+            timeout_s: for one volume, waiting in the server's queue included.
+            shared_memory: None uses it when the server is on this host.
+        """
+        self._url = url
+        self._metrics_url = metrics_url
+        self._timeout_s = timeout_s
+        self._shared_memory = url.startswith(LOOPBACK) if shared_memory is None else shared_memory
+        self._client = triton.InferenceServerClient(url)
+        self._unreleased: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+        """Run a network.
+
+        Args:
+            contract: of the network to run.
+            volumes: one per channel, the first one is the planning volume; the others are brought onto its grid.
+
+        Returns:
+            The label map on the first volume's grid.
+
+        Raises:
+            CaseRefused: the volumes cannot be paired, or the network refuses them.
+            InferenceError: the server cannot be reached, failed, or took too long.
+        """
+        if len(volumes) != len(contract.channels):
+            raise CaseRefused(
+                f"{contract.name} takes {len(contract.channels)} series ({', '.join(contract.channels)}), "
+                f"got {len(volumes)}"
+            )
+        grid = volumes[0].grid
+        channels = [resample_onto(volume, grid) for volume in volumes]
+        with _translated(f"network {contract.name} at {self._url}"):
+            labels = self._infer(contract.name, channels, grid.spacing_zyx_mm)
+        if labels.shape != grid.shape_zyx:
+            raise InferenceError(f"{contract.name} answered with shape {labels.shape}, expected {grid.shape_zyx}")
+        return LabelMap(labels, grid, contract.name)
+
+    def check(self, contract: NetworkContract) -> None:
+        """Return when the server runs exactly the network of the contract.
+
+        Raises:
+            NetworkMismatchError: the network is not in the repository, did not load, or is another one.
+            InferenceError: the server cannot be reached.
+        """
+        with _translated(f"Triton at {self._url}"):
+            models = self._client.get_model_repository_index(client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        found = {model["name"]: model for model in models.get("models", [])}
+        if contract.name not in found:
+            raise NetworkMismatchError(
+                f"Triton at {self._url} has no network {contract.name}, found {', '.join(sorted(found)) or 'none'}"
+            )
+        model = found[contract.name]
+        if model.get("state") != "READY":
+            reason = str(model.get("reason", "no reason given")).strip().splitlines()[0]
+            raise NetworkMismatchError(f"network {contract.name} is not loaded at {self._url}: {reason}")
+        with _translated(f"Triton at {self._url}"):
+            config = self._client.get_model_config(contract.name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        loaded = config["config"].get("parameters", {}).get(CONTRACT_KEY, {}).get("string_value", "none")
+        if loaded != contract.contract_sha256:
+            raise NetworkMismatchError(
+                f"Triton at {self._url} runs {contract.name} with contract {loaded}, "
+                f"expected {contract.contract_sha256} (version {contract.version})"
+            )
+
+    def progress(self, network: str) -> tuple[int, int] | None:
+        """Return (windows done, windows in all) of the volume that the network works on, or worked on last.
+
+        Returns:
+            None when nothing is known: no metrics endpoint, or no volume yet.
+        """
+        if self._metrics_url is None:
+            return None
+        try:
+            with urllib.request.urlopen(self._metrics_url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310 - settings
+                lines = answer.read().decode().splitlines()
+        except (urllib.error.URLError, OSError):
+            return None
+        values = [_gauge(lines, metric, network) for metric in (DONE_METRIC, TOTAL_METRIC)]
+        done, total = values
+        return None if done is None or total is None else (done, total)
+
+    def _infer(self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float]) -> UInt8Array:
+        shape = (len(channels), *channels[0].shape)
+        volume = triton.InferInput(VOLUME, shape, "INT16")
+        spacing = triton.InferInput(SPACING, [3], "FP32")
+        spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float32))
+        wanted = triton.InferRequestedOutput(LABELS)
+        if not self._shared_memory:
+            volume.set_data_from_numpy(np.stack(channels))
+            labels: UInt8Array = self._ask(name, [volume, spacing], wanted).as_numpy(LABELS)
+            return labels
+        self._forget_the_dead()
+        size = int(np.prod(shape)) * 2
+        answer_size = int(np.prod(shape[1:]))
+        with Region(size) as given, Region(answer_size) as taken:
+            target = np.ndarray(shape, np.int16, given.memory)
+            for index, channel in enumerate(channels):
+                target[index] = channel
+            del target
+            with self._registered(given), self._registered(taken):
+                volume.set_shared_memory(given.name, size)
+                wanted.set_shared_memory(taken.name, answer_size)
+                result = self._ask(name, [volume, spacing], wanted)
+                answered = tuple(result.get_output(LABELS).shape)
+                if answered != shape[1:]:
+                    raise InferenceError(f"{name} answered with shape {answered}, expected {shape[1:]}")
+            return np.frombuffer(taken.memory, np.uint8).reshape(shape[1:]).copy()
+
+    def _ask(self, name: str, inputs: list[Any], wanted: triton.InferRequestedOutput) -> triton.InferResult:
+        return self._client.infer(name, inputs, outputs=[wanted], client_timeout=self._timeout_s)
+
+    @contextmanager
+    def _registered(self, region: Region) -> Iterator[None]:
+        self._client.register_system_shared_memory(
+            region.name, region.key, region.size, client_timeout=PROBE_TIMEOUT_S
+        )
+        # The server has it mapped: from here on nothing can be left in /dev/shm.
+        region.unlink()
+        try:
+            yield
+        finally:
+            self._release(region.name)
+
+    def _release(self, name: str) -> None:
+        # Just after an answer, or while a request that ran out of time is still being computed, the server refuses.
+        for attempt in range(RELEASE_TRIES):
+            try:
+                self._client.unregister_system_shared_memory(name, client_timeout=PROBE_TIMEOUT_S)
+            except InferenceServerException as error:
+                if _code(error) is grpc.StatusCode.UNAVAILABLE:
+                    return  # a server that is gone holds nothing
+                if attempt + 1 < RELEASE_TRIES:
+                    time.sleep(RELEASE_PAUSE_S)
+            else:
+                return
+        self._unreleased.add(name)
+        logger.warning("triton.region_kept", extra={"region": name})
+
+    def _forget_the_dead(self) -> None:
+        """Let the server unmap what clients that were killed, or calls that ran out of time, left registered."""
+        status = self._client.get_system_shared_memory_status(client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        for name in status.get("regions", {}):
+            owner = owner_pid(name)
+            if name in self._unreleased or (owner is not None and not psutil.pid_exists(owner)):
+                try:
+                    self._client.unregister_system_shared_memory(name, client_timeout=PROBE_TIMEOUT_S)
+                except InferenceServerException as error:
+                    logger.warning("triton.region_kept", extra={"region": name, "reason": str(error)})
+                else:
+                    self._unreleased.discard(name)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Translate the foreign errors of one call, here and nowhere else."""
+    try:
+        yield
+    except InferenceServerException as error:
+        code = _code(error)
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            raise CaseRefused(f"{what}: {error.message()}") from error
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise InferenceError(f"{what}: no answer in time") from error
+        raise InferenceError(f"{what}: {error.message()}") from error
+    except OSError as error:
+        raise InferenceError(f"{what}: {error}") from error
+
+
+def _code(error: InferenceServerException) -> grpc.StatusCode | None:
+    name = str(error.status() or "").removeprefix("StatusCode.")
+    return grpc.StatusCode.__members__.get(name)
+
+
+def _gauge(lines: list[str], metric: str, network: str) -> int | None:
+    for line in lines:
+        if line.startswith(f'{metric}{{model="{network}"}}'):
+            return int(float(line.rsplit(" ", 1)[1]))
+    return None

@@ -1,0 +1,297 @@
+"""The embedded Triton: started as a child, watched, started again when it dies, stopped with its owner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from npc_contour.adapters.triton import lifeline
+from npc_contour.adapters.triton.wheel import ServerFiles, prepare_server
+from npc_contour.errors import EmbeddedServerError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+REGION_PREFIX = "npc_triton_"
+BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+CALM_S = 60.0
+"""A server that lived this long before it died is restarted at once."""
+GRACE_S = 8.0
+PORT_TRIES = 3
+LOG_LIMIT_BYTES = 20 * 1024 * 1024
+LAST_LINES = 25
+
+
+@dataclass(frozen=True, slots=True)
+class TritonUrls:
+    """Where a server listens; host:port for gRPC, whole URLs for the others."""
+
+    grpc: str
+    http: str
+    metrics: str
+
+
+class EmbeddedTriton:
+    """One tritonserver on loopback with ports of its own; the same protocol and repository as a remote one."""
+
+    def __init__(self, repository: Path, work_dir: Path, *, log_file: Path | None = None, start_timeout_s: float = 120.0):
+        """Describe the server; nothing is started yet.
+
+        Args:
+            repository: Triton model repository.
+            work_dir: for the backend's files and compiled networks; kept between starts.
+            log_file: what the server prints; `work_dir/triton.log` when None.
+            start_timeout_s: how long loading all networks may take.
+        """
+        self._repository = repository.resolve()
+        self._work_dir = work_dir.resolve()
+        self._log_file = (log_file or work_dir / "triton.log").resolve()
+        self._start_timeout_s = start_timeout_s
+        self._files: ServerFiles | None = None
+        self._ports = (0, 0, 0)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self.restarts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def urls(self) -> TritonUrls:
+        """Where the server listens; the same after a restart.
+
+        Raises:
+            EmbeddedServerError: it was never started.
+        """
+        http, grpc, metrics = self._ports
+        if not http:
+            raise EmbeddedServerError("the embedded Triton was not started")
+        return TritonUrls(f"{HOST}:{grpc}", f"http://{HOST}:{http}", f"http://{HOST}:{metrics}/metrics")
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the running tritonserver; None when there is none."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return None
+        try:
+            children = psutil.Process(process.pid).children()
+        except psutil.NoSuchProcess:
+            return None
+        return int(children[0].pid) if children else None
+
+    def start(self) -> None:
+        """Start the server and return when its networks are loaded, then watch it.
+
+        Raises:
+            EmbeddedServerError: it ended or was not ready in time; with the last lines of its log.
+        """
+        if not self._repository.is_dir():
+            raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
+        self._work_dir.mkdir(parents=True, exist_ok=True)
+        self._log_file.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale_regions()
+        self._files = prepare_server(self._work_dir)
+        self._stopping.clear()
+        for attempt in range(PORT_TRIES):
+            self._ports = _free_ports()
+            try:
+                self._launch()
+                break
+            except EmbeddedServerError as error:
+                # Another process may take a port between our look and the server's bind.
+                if attempt + 1 == PORT_TRIES or "failed to start" not in str(error).lower():
+                    raise
+        self._watcher = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
+        self._watcher.start()
+
+    def is_live(self) -> bool:
+        """Whether the server answers."""
+        return self._process is not None and self._process.poll() is None and _answers(f"{self.urls.http}/v2/health/live")
+
+    def ensure(self, timeout_s: float | None = None) -> None:
+        """Return when the server answers; waits through a restart.
+
+        Raises:
+            EmbeddedServerError: it does not answer in time (default: the start timeout), or was stopped.
+        """
+        deadline = time.monotonic() + (self._start_timeout_s if timeout_s is None else timeout_s)
+        while not self.is_live():
+            if self._stopping.is_set() or self._watcher is None:
+                raise EmbeddedServerError("the embedded Triton is stopped")
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(f"the embedded Triton does not answer\n{self.last_lines()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop the server: SIGTERM, after some seconds SIGKILL; its shared memory is removed."""
+        self._stopping.set()
+        with self._lock:
+            self._end_process()
+        if self._watcher is not None and self._watcher is not threading.current_thread():
+            self._watcher.join()
+        self._watcher = None
+
+    def last_lines(self) -> str:
+        """Return the end of the server's log."""
+        if not self._log_file.is_file():
+            return ""
+        with self._log_file.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 16384))
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-LAST_LINES:])
+
+    def _launch(self) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._start_process()
+            process = self._process
+        if process is None:
+            raise EmbeddedServerError("the embedded Triton is stopped")
+        logger.info(Event.TRITON_STARTED, extra={"pid": process.pid, "grpc": self.urls.grpc})
+        started = time.monotonic()
+        while not _answers(f"{self.urls.http}/v2/health/live"):
+            if self._stopping.is_set():
+                return
+            code = process.poll()
+            if code is not None or time.monotonic() - started > self._start_timeout_s:
+                what = f"ended with code {code}" if code is not None else f"not ready after {self._start_timeout_s:g} s"
+                with self._lock:
+                    self._end_process()
+                raise EmbeddedServerError(f"the embedded Triton {what}; log {self._log_file} ends:\n{self.last_lines()}")
+            time.sleep(0.05)
+        logger.info(Event.TRITON_READY, extra={"seconds": round(time.monotonic() - started, 2)})
+
+    def _start_process(self) -> None:
+        if self._files is None:
+            raise EmbeddedServerError("the embedded Triton was not prepared")
+        if self._log_file.is_file() and self._log_file.stat().st_size > LOG_LIMIT_BYTES:
+            self._log_file.replace(self._log_file.with_suffix(".log.1"))
+        read_end, self._pipe = os.pipe()
+        prefix = f"{REGION_PREFIX}{os.getpid()}_{id(self):x}_"
+        script = [sys.executable, "-I", "-S", lifeline.__file__, str(read_end), prefix, str(GRACE_S)]
+        try:
+            with self._log_file.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*script, *self._command(self._files, prefix)],
+                    env={**self._files.environment, "NPC_NETWORK_CACHE_DIR": str(self._work_dir / "compiled")},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(read_end,),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(read_end)
+
+    def _command(self, files: ServerFiles, prefix: str) -> list[str]:
+        http, grpc, metrics = self._ports
+        return [
+            str(files.binary),
+            f"--model-repository={self._repository}",
+            f"--backend-directory={files.backends}",
+            f"--backend-config=python,shm-region-prefix-name={prefix}",
+            # Loading compiles a network and the kernels; on a busy machine that takes longer than the default 30 s.
+            f"--backend-config=python,stub-timeout-seconds={int(self._start_timeout_s)}",
+            f"--http-address={HOST}",
+            f"--grpc-address={HOST}",
+            f"--metrics-address={HOST}",
+            f"--http-port={http}",
+            f"--grpc-port={grpc}",
+            f"--metrics-port={metrics}",
+            "--allow-gpu-metrics=false",
+            "--disable-auto-complete-config",
+            # One broken network must not take the others away: readiness names it.
+            "--exit-on-error=false",
+            "--exit-timeout-secs=5",
+        ]
+
+    def _end_process(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+        process = self._process
+        if process is None:
+            return
+        try:
+            process.wait(GRACE_S + 5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._process = None
+
+    def _watch(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            process, started = self._process, time.monotonic()
+            if process is not None:
+                code = process.wait()
+                if self._stopping.is_set():
+                    return
+                logger.error(Event.TRITON_DIED, extra={"code": code, "log": str(self._log_file)})
+                with self._lock:
+                    self._end_process()
+            failures = 0 if time.monotonic() - started > CALM_S else failures + 1
+            if failures > 1 and self._stopping.wait(BACKOFF_S[min(failures - 2, len(BACKOFF_S) - 1)]):
+                return
+            try:
+                self._launch()
+                self.restarts += 1
+            except EmbeddedServerError:
+                logger.exception(Event.TRITON_DIED)
+
+
+def _free_ports() -> tuple[int, int, int]:
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for each in sockets:
+            each.bind((HOST, 0))
+        http, grpc, metrics = (int(each.getsockname()[1]) for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+    return http, grpc, metrics
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - a loopback http URL made here
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _remove_stale_regions() -> None:
+    """Remove what servers of processes that are gone left in shared memory."""
+    if not lifeline.SHARED_MEMORY.is_dir():
+        return
+    for region in lifeline.SHARED_MEMORY.glob(f"{REGION_PREFIX}*"):
+        owner = re.match(rf"{REGION_PREFIX}(\d+)_", region.name)
+        if owner and not psutil.pid_exists(int(owner.group(1))):
+            region.unlink(missing_ok=True)

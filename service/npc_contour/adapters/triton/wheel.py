@@ -1,0 +1,133 @@
+"""Finds the real tritonserver that the PyPI wheel nvidia-pytriton carries, and makes it runnable.
+
+Only the wheel's files are used, never its Python API: that is why it is installed without its dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from npc_contour.errors import EmbeddedServerError
+
+WHEEL = "nvidia-pytriton"
+PYTHON_XY = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFiles:
+    """What it takes to start the server: the binary, a backends folder and the environment."""
+
+    binary: Path
+    backends: Path
+    environment: dict[str, str]
+
+
+def prepare_server(work_dir: Path) -> ServerFiles:
+    """Lay out server and Python backend for the running Python below `work_dir`.
+
+    Raises:
+        EmbeddedServerError: the wheel is missing, has no stub for this Python, or a library is missing; with the remedy.
+    """
+    try:
+        wheel = distribution(WHEEL)
+    except PackageNotFoundError:
+        raise EmbeddedServerError(
+            f"the embedded Triton needs the package {WHEEL}: pip install --no-deps {WHEEL}==0.7.0"
+        ) from None
+    root = Path(str(wheel.locate_file("pytriton/tritonserver")))
+    libraries = Path(str(wheel.locate_file("nvidia_pytriton.libs")))
+    stub = root / "python_backend_stubs" / PYTHON_XY / "triton_python_backend_stub"
+    if not stub.is_file():
+        found = sorted(folder.name for folder in (root / "python_backend_stubs").glob("*"))
+        raise EmbeddedServerError(
+            f"{WHEEL} {wheel.version} has no Python backend for Python {PYTHON_XY}, only for {', '.join(found)}"
+        )
+    binary = _runnable(root / "bin" / "tritonserver", work_dir)
+    python_backend = work_dir / "backends" / "python"
+    python_backend.mkdir(parents=True, exist_ok=True)
+    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        _link(root / "backends" / "python" / name, python_backend / name)
+    placed_stub = _copy_runnable(stub, python_backend / stub.name)
+    environment = _environment(libraries, _stub_python(work_dir / "python"))
+    _refuse_missing_libraries(placed_stub, environment)
+    return ServerFiles(binary, work_dir / "backends", environment)
+
+
+def _runnable(binary: Path, work_dir: Path) -> Path:
+    # pip keeps no run bit in some versions, and the site-packages may not be ours to change.
+    if os.access(binary, os.X_OK):
+        return binary
+    return _copy_runnable(binary, work_dir / "bin" / binary.name)
+
+
+def _copy_runnable(source: Path, target: Path) -> Path:
+    if not (target.is_file() and target.stat().st_size == source.stat().st_size and os.access(target, os.X_OK)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        shutil.copyfile(source, part)
+        part.chmod(0o755)
+        part.replace(target)
+    return target
+
+
+def _link(source: Path, link: Path) -> None:
+    if link.is_symlink() and link.readlink() == source:
+        return
+    link.unlink(missing_ok=True)
+    link.symlink_to(source)
+
+
+def _stub_python(home: Path) -> Path:
+    """Write a virtual environment that sees the packages of the running Python; return its bin folder.
+
+    The stub's interpreter runs isolated, so it reads no PYTHONPATH; but it takes the first `python3` on PATH for itself
+    and obeys the pyvenv.cfg beside that.
+    """
+    base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    packages = home / "lib" / f"python{PYTHON_XY}" / "site-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    (home / "bin").mkdir(exist_ok=True)
+    (home / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
+    _link(base, home / "bin" / "python3")
+    entries = [str(Path(entry).resolve()) for entry in sys.path if entry]
+    (packages / "service.pth").write_text("\n".join(entries) + "\n")
+    return home / "bin"
+
+
+def _environment(libraries: Path, python_bin: Path) -> dict[str, str]:
+    folders = [
+        str(libraries),
+        str(sysconfig.get_config_var("LIBDIR") or ""),
+        str(Path(sys.base_prefix) / "lib"),
+        str(Path(sys.prefix) / "lib"),
+        os.environ.get("LD_LIBRARY_PATH", ""),
+    ]
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": os.pathsep.join(folder for folder in folders if folder),
+        "PATH": os.pathsep.join((str(python_bin), os.environ.get("PATH", os.defpath))),
+    }
+
+
+def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+    listed = subprocess.run(
+        [stub],
+        env={**environment, "LD_TRACE_LOADED_OBJECTS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    ).stdout
+    missing = [line.split()[0] for line in listed.splitlines() if "not found" in line]
+    if missing:
+        raise EmbeddedServerError(
+            f"Triton's Python backend needs {', '.join(missing)}, not found on this machine; "
+            f"on Debian as root: apt-get install libpython{PYTHON_XY}"
+        )

@@ -1,0 +1,62 @@
+"""Hounsfield units to network input, and the box that is worth looking at."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import Normalisation
+
+Float32Array = npt.NDArray[np.float32]
+Box = tuple[slice, slice, slice]
+
+
+def normalise(hu: Float32Array, normalisation: Normalisation, *, out: Float32Array | None = None) -> Float32Array:
+    """Clip, subtract the mean, divide by the deviation.
+
+    Args:
+        hu: float32 of any shape, in HU.
+        normalisation: of this channel.
+        out: where to write; may be `hu` itself.
+
+    Returns:
+        float32 of the same shape.
+    """
+    low, high = normalisation.clip_hu
+    result: Float32Array = np.clip(hu, np.float32(low), np.float32(high), out=out)
+    result -= np.float32(normalisation.mean_hu)
+    result *= np.float32(1.0 / normalisation.std_hu)
+    return result
+
+
+def body_box(volume_hu: npt.NDArray[np.int16], *, above_hu: float, margin_mm: float, spacing_zyx_mm: Vec3) -> Box | None:
+    """Return the smallest box that holds every voxel above a threshold in any channel, with a margin.
+
+    Args:
+        volume_hu: (channel, z, y, x) int16 HU.
+        above_hu: voxels strictly above it count.
+        margin_mm: added on each side, cut at the border of the volume.
+        spacing_zyx_mm: of the volume.
+
+    Returns:
+        Slices along z, y and x; None when no voxel counts.
+    """
+    plane = np.zeros(volume_hu.shape[2:], dtype=bool)
+    slices = np.zeros(volume_hu.shape[1], dtype=bool)
+    for index in range(volume_hu.shape[1]):
+        found = (volume_hu[:, index] > above_hu).any(axis=0)
+        slices[index] = found.any()
+        plane |= found
+    if not slices.any():
+        return None
+    z, y, x = (
+        _span(flags, round(margin_mm / spacing + 0.499))
+        for flags, spacing in zip((slices, plane.any(axis=1), plane.any(axis=0)), spacing_zyx_mm, strict=True)
+    )
+    return z, y, x
+
+
+def _span(flags: npt.NDArray[np.bool_], margin: int) -> slice:
+    hits = np.flatnonzero(flags)
+    return slice(max(0, int(hits[0]) - margin), min(len(flags), int(hits[-1]) + 1 + margin))

@@ -1,0 +1,93 @@
+"""A network whose answer is known: label 1 where the first channel is above a threshold.
+
+One 1x1x1 convolution: background logit 0, logit of label k rises with the HU above its threshold. Enough to run the whole
+way through a real Triton and compare every voxel with a closed form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from npc_contour.catalog import read_contract
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import NetworkContract
+from npc_networks.serving.config import config_pbtxt, model_py
+
+CLIP_HU = (-1000.0, 1000.0)
+MEAN_HU, STD_HU = 0.0, 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyNetwork:
+    """What to write; every voxel's label is 1 where `channel 0 > threshold_hu`, else 0."""
+
+    name: str = "tiny"
+    channels: int = 1
+    classes: int = 2
+    threshold_hu: float = 100.0
+    spacing_zyx_mm: Vec3 = (3.0, 1.0, 1.0)
+    patch_zyx: tuple[int, int, int] = (16, 32, 32)
+    crop_above_hu: float | None = None
+    crop_margin_mm: float = 0.0
+    step: float = 0.5
+    version: str = "1.0.0"
+    channel_of_label: int = 0
+
+
+def write_tiny_network(repository: Path, network: TinyNetwork | None = None) -> NetworkContract:
+    """Write a complete model folder into a Triton repository; return its contract."""
+    network = network or TinyNetwork()
+    folder = repository / network.name
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    weights = folder / "1" / "network.onnx"
+    onnx.save(threshold_model(network), weights)
+    contract = {
+        "name": network.name,
+        "version": network.version,
+        "demo": True,
+        "channels": [f"CT {index}" for index in range(network.channels)],
+        "spacing_zyx_mm": list(network.spacing_zyx_mm),
+        "patch_zyx": list(network.patch_zyx),
+        "normalisation": [{"clip_hu": list(CLIP_HU), "mean_hu": MEAN_HU, "std_hu": STD_HU}] * network.channels,
+        "crop": None
+        if network.crop_above_hu is None
+        else {"above_hu": network.crop_above_hu, "margin_mm": network.crop_margin_mm},
+        "labels": ["background", *(f"label {index}" for index in range(1, network.classes))],
+        "step": network.step,
+        "weights": {"file": "1/network.onnx", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()},
+        "trained_on": "nothing: weights set by hand",
+        "intended_use": "tests",
+    }
+    path = folder / "contract.json"
+    path.write_text(json.dumps(contract, indent=2))
+    written = read_contract(path)
+    (folder / "config.pbtxt").write_text(config_pbtxt(written))
+    (folder / "1" / "model.py").write_text(model_py())
+    return written
+
+
+def threshold_model(network: TinyNetwork) -> onnx.ModelProto:
+    """Return the ONNX: input (1, channel, z, y, x), logits (1, class, z, y, x)."""
+    weights = np.zeros((network.classes, network.channels, 1, 1, 1), dtype=np.float32)
+    bias = np.full(network.classes, -1e3, dtype=np.float32)
+    weights[1, network.channel_of_label] = 1.0
+    bias[0] = 0.0
+    bias[1] = -(network.threshold_hu - MEAN_HU) / STD_HU
+    z, y, x = network.patch_zyx
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weights", "bias"], ["logits"], kernel_shape=[1, 1, 1])],
+        "threshold",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, network.channels, z, y, x])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, network.classes, z, y, x])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model
