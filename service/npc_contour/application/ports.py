@@ -1,0 +1,119 @@
+"""What the use cases ask of the outside world; adapters answer, tests use one fake per port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from npc_contour.domain.jobs import Destination, StoreReceipt
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.structures import StructureSet
+from npc_contour.domain.volumes import LabelMap, Volume
+
+
+class Clock(Protocol):
+    """The time, so that tests need not wait."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC, with zone."""
+        ...
+
+
+class Spool(Protocol):
+    """Durable files: what was received and what was made of it. A file is there whole or not at all."""
+
+    def put_artefact(self, case_id: str, name: str, data: bytes | bytearray | memoryview) -> str:
+        """Keep something made of a case, replacing an earlier one of that name; return its key.
+
+        Raises:
+            SpoolFullError: no room.
+        """
+        ...
+
+    def artefact_key(self, case_id: str, name: str) -> str:
+        """Return the key of an artefact, whether or not it exists."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether the file of a key is there (and so complete)."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a key."""
+        ...
+
+
+class SeriesReader(Protocol):
+    """Reads stored series."""
+
+    def read(self, series: Series) -> Volume:
+        """Return the series as one volume in HU.
+
+        Raises:
+            CaseRefused: the images cannot be contoured; the message names slices and millimetres.
+        """
+        ...
+
+
+class InferenceEngine(Protocol):
+    """Runs networks."""
+
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+        """Return the network's labels on the grid of the first volume.
+
+        Args:
+            contract: which network; what is loaded must be just this one.
+            volumes: one per channel, in the contract's order; grids may differ, the frame of reference is one.
+
+        Raises:
+            InferenceError: the server failed; worth another try.
+            NetworkMismatchError: the server has loaded another network.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedStructureSet:
+    """An RTSTRUCT that passed its own check.
+
+    Attributes:
+        sop_instance_uid: of the object; the same structure set gives the same UID.
+        data: a whole DICOM file (PS3.10).
+        notes: what the check found worth telling without refusing.
+    """
+
+    sop_instance_uid: str
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+class StructureSetWriter(Protocol):
+    """Encodes and checks RTSTRUCTs."""
+
+    def write(self, structure_set: StructureSet, volume: Volume, reference: InstanceHeader) -> EncodedStructureSet:
+        """Encode a structure set on its planning volume and check what was encoded.
+
+        Args:
+            structure_set: what to write.
+            volume: the planning series.
+            reference: any image of the planning series: patient and study are copied from its file.
+
+        Raises:
+            GateError: the RTSTRUCT failed its own check and must not leave the house.
+        """
+        ...
+
+
+class Sender(Protocol):
+    """Sends to DICOM nodes."""
+
+    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+        """Send one object and return the peer's answer, whatever it says.
+
+        Raises:
+            SendError: there was no answer.
+        """
+        ...
