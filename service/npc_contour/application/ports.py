@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from npc_contour.core.labels import RoiMask
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.series import InstanceHeader, Series
@@ -82,24 +83,33 @@ class EncodedStructureSet:
     Attributes:
         sop_instance_uid: of the object; the same structure set gives the same UID.
         data: a whole DICOM file (PS3.10).
-        notes: what the check found worth telling without refusing.
+        min_dice: of the worst ROI, the mask read back against the mask it came from.
     """
 
     sop_instance_uid: str
     data: bytes
-    notes: tuple[str, ...] = ()
+    min_dice: float
 
 
 class StructureSetWriter(Protocol):
     """Encodes and checks RTSTRUCTs."""
 
-    def write(self, structure_set: StructureSet, volume: Volume, reference: InstanceHeader) -> EncodedStructureSet:
+    def write(
+        self,
+        structure_set: StructureSet,
+        masks: Sequence[RoiMask],
+        volume: Volume,
+        reference: InstanceHeader,
+        made_at: datetime,
+    ) -> EncodedStructureSet:
         """Encode a structure set on its planning volume and check what was encoded.
 
         Args:
             structure_set: what to write.
+            masks: what its contours were made from.
             volume: the planning series.
             reference: any image of the planning series: patient and study are copied from its file.
+            made_at: written into the object: the same arguments give the same bytes.
 
         Raises:
             GateError: the RTSTRUCT failed its own check and must not leave the house.
