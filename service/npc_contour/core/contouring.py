@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.simplify import thin_ring, thin_to
-from npc_contour.core.tracing import ByteArray, trace_stack
+from npc_contour.core.tracing import ByteArray, trace
 from npc_contour.domain.geometry import FloatArray
 from npc_contour.domain.structures import Contour, Roi
 from npc_contour.domain.volumes import Volume
@@ -73,13 +75,12 @@ def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEF
         The ROI with its contours in LPS mm, each on its own slice's position and orientation, slices ascending, on
         each slice outer rings clockwise as the image is displayed; `volume_cc` counts voxels.
     """
-    points, locked, offsets, slices, _ = trace_stack(
-        roi_mask.mask.view(np.uint8), INSET_PX, options.holes is Holes.KEYHOLE
+    points, locked, offsets, slices = trace(
+        roi_mask.mask.view(np.uint8), inset=INSET_PX, keyhole=options.holes is Holes.KEYHOLE
     )
-    z_offset, y_offset, x_offset = roi_mask.offset_zyx
-    slices = slices + z_offset
+    slices = slices + roi_mask.offset_zyx[0]
     spacing = np.asarray(volume.grid.spacing_zyx_mm)
-    in_plane_mm = (points + (y_offset, x_offset)) * spacing[1:]
+    in_plane_mm = (points + roi_mask.offset_zyx[1:]) * spacing[1:]
     keep = _thinned(in_plane_mm, locked, offsets, float(spacing[1:].min()), options)
     lengths = np.diff(offsets)
     if keep is not None:
@@ -93,13 +94,13 @@ def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEF
 
 
 def _thinned(
-    in_plane_mm: FloatArray, locked: ByteArray, offsets: np.ndarray, pixel_mm: float, options: ContourOptions
-) -> np.ndarray | None:
+    in_plane_mm: FloatArray, locked: ByteArray, offsets: npt.NDArray[np.int64], pixel_mm: float, options: ContourOptions
+) -> npt.NDArray[np.bool_] | None:
     """Return which vertices stay; None for all."""
     if options.thin_mm == 0 and (not len(in_plane_mm) or np.diff(offsets).max() <= options.max_points):
         return None
     keep = np.ones(len(in_plane_mm), dtype=np.bool_)
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         ring, bridges = in_plane_mm[start:stop], locked[start:stop]
         if options.thin_mm > 0:
             keep[start:stop] = thin_ring(ring, bridges, options.thin_mm)

@@ -54,13 +54,11 @@ def thin_to(points: FloatArray, locked: ByteArray, most: int, unit: float) -> np
 @compiled
 def _keep(points: FloatArray, locked: ByteArray, tolerance: float) -> npt.NDArray[np.bool_]:
     count = points.shape[0]
-    keep = locked != 0
-    anchors = np.count_nonzero(keep)
-    if anchors == 0:
+    keep: npt.NDArray[np.bool_] = locked != 0
+    if not keep.any():
         keep[0] = True
-        anchors = 1
     first = int(np.argmax(keep))
-    if anchors == 1:
+    if np.count_nonzero(keep) == 1:
         furthest = np.argmax((points[:, 0] - points[first, 0]) ** 2 + (points[:, 1] - points[first, 1]) ** 2)
         keep[furthest] = True
     # Spans of ring positions, counted on from `first` and wrapping at `count`.

@@ -20,6 +20,9 @@ FloatArray = npt.NDArray[np.float64]
 BRIDGE_NODES = 6
 """Nodes that one bridge adds: two on the way in, two on the way out, and both of its ends once more."""
 
+_NODES_PER_CRACK = 3
+"""Enough for all bridges: a hole has at least four cracks."""
+
 BRIDGE_OFFSET = 0.2
 """How far, in pixels, a bridge keeps from pixel centres: it lies inside its row of pixels, never on a sampling line."""
 
@@ -31,10 +34,13 @@ _LEFT = 3
 _RIGHT = 1
 
 
-@compiled
-def trace_stack(
-    mask: ByteArray, inset: float, keyhole: bool
-) -> tuple[FloatArray, ByteArray, npt.NDArray[np.int64], IntArray, ByteArray]:
+NODE = np.dtype([("row", np.float64), ("column", np.float64), ("next", np.int32), ("keep", np.uint8)])
+"""A vertex of a ring under work: place in pixels, the next vertex, and keep: 0 collinear, 1 a corner, 2 of a bridge."""
+
+
+def trace(
+    mask: ByteArray, *, inset: float, keyhole: bool
+) -> tuple[FloatArray, ByteArray, npt.NDArray[np.int64], IntArray]:
     """Trace every slice of a (z, y, x) stack of 0 and 1.
 
     Args:
@@ -45,48 +51,49 @@ def trace_stack(
     Returns:
         points (n, 2) float64 (row, column) in pixels of the crop; locked (n,) uint8, 1 for a bridge's vertices, which
         thinning must keep; offsets (r + 1,) int64, ring i has points[offsets[i]:offsets[i + 1]]; the slice of
-        each ring (r,) int32; hole (r,) uint8, 1 for a hole's own ring.
+        each ring (r,) int32.
+
+    Raises:
+        ValueError: the inset is not between 0 and 0.5.
     """
+    if not 0 < inset < 0.5:
+        raise ValueError(f"inset {inset} px must lie between 0 and 0.5")
+    return _trace_stack(mask, inset, keyhole)
+
+
+@compiled
+def _trace_stack(
+    mask: ByteArray,
+    inset: float,
+    keyhole: bool,  # noqa: FBT001 (compiled functions take positional arguments)
+) -> tuple[FloatArray, ByteArray, npt.NDArray[np.int64], IntArray]:
     slices, rows, columns = mask.shape
     capacity = _count_cracks(mask)
-    # A hole has at least four cracks and adds BRIDGE_NODES.
-    points = np.empty((capacity * 3, 2), dtype=np.float64)
-    locked = np.zeros(capacity * 3, dtype=np.uint8)
+    points = np.empty((capacity * _NODES_PER_CRACK, 2), dtype=np.float64)
+    locked = np.zeros(capacity * _NODES_PER_CRACK, dtype=np.uint8)
     offsets = np.zeros(capacity // 4 + 1, dtype=np.int64)
     ring_slice = np.zeros(capacity // 4, dtype=np.int32)
-    ring_hole = np.zeros(capacity // 4, dtype=np.uint8)
+    padded = np.zeros((rows + 2, columns + 2), dtype=np.uint8)
+    left_node = np.zeros((rows + 2, columns + 2), dtype=np.int32)
     rings = 0
     used = 0
-    padded = np.zeros((rows + 2, columns + 2), dtype=np.uint8)
-    visited = np.zeros((rows + 2, columns + 2), dtype=np.uint8)
-    left_node = np.zeros((rows + 2, columns + 2), dtype=np.int32)
     for z in range(slices):
-        padded[1:-1, 1:-1] = mask[z]
         cracks = _count_cracks(mask[z : z + 1])
         if cracks == 0:
             continue
-        visited[:] = 0
-        node_rc = np.empty((cracks * 3, 2), dtype=np.float64)
-        node_next = np.empty(cracks * 3, dtype=np.int32)
-        node_keep = np.zeros(cracks * 3, dtype=np.uint8)
-        starts, hole_flags = _trace_slice(padded, visited, left_node, node_rc, node_next, node_keep, inset)
+        padded[1:-1, 1:-1] = mask[z]
+        nodes = np.empty(cracks * _NODES_PER_CRACK, dtype=NODE)
+        starts, holes = _trace_slice(padded, left_node, nodes, inset)
         if keyhole:
-            _bridge_holes(padded, left_node, starts, hole_flags, node_rc, node_next, node_keep, cracks)
+            _bridge_holes(padded, left_node, nodes, starts[holes], cracks)
         for ring in range(starts.shape[0]):
-            if keyhole and hole_flags[ring]:
+            if keyhole and holes[ring]:
                 continue
-            used = _emit(starts[ring], node_rc, node_next, node_keep, points, locked, used)
+            used = _emit(nodes, starts[ring], points, locked, used)
             ring_slice[rings] = z
-            ring_hole[rings] = hole_flags[ring]
             rings += 1
             offsets[rings] = used
-    return (
-        points[:used].copy(),
-        locked[:used].copy(),
-        offsets[: rings + 1].copy(),
-        ring_slice[:rings].copy(),
-        ring_hole[:rings].copy(),
-    )
+    return points[:used].copy(), locked[:used].copy(), offsets[: rings + 1].copy(), ring_slice[:rings].copy()
 
 
 @compiled
@@ -111,138 +118,126 @@ def _count_cracks(mask: ByteArray) -> int:
 
 @compiled
 def _trace_slice(
-    padded: ByteArray,
-    visited: ByteArray,
-    left_node: IntArray,
-    node_rc: FloatArray,
-    node_next: IntArray,
-    node_keep: ByteArray,
-    inset: float,
-) -> tuple[IntArray, ByteArray]:
+    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void], inset: float
+) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Follow all rings of one padded slice into linked lists of nodes.
 
-    `node_keep` gets 1 where the direction changes. `left_node` gets the node of each pixel's left crack.
+    `left_node` gets the node of each pixel's left crack.
 
     Returns:
         The start node of each ring and whether the ring is a hole. A hole's start node is the crack to its leftmost
         column, seen from the inside pixel on the hole's left: the place for a bridge.
     """
     rows, columns = padded.shape
-    reach = 0.5 - inset
-    starts = np.empty(node_next.shape[0] // 4 + 1, dtype=np.int32)
-    hole_flags = np.zeros(node_next.shape[0] // 4 + 1, dtype=np.uint8)
+    visited = np.zeros((rows, columns), dtype=np.uint8)
+    starts = np.empty(nodes.shape[0] // 4 + 1, dtype=np.int32)
+    holes = np.zeros(nodes.shape[0] // 4 + 1, dtype=np.bool_)
     rings = 0
-    nodes = 0
+    used = 0
     for row in range(1, rows - 1):
         for column in range(1, columns - 1):
-            if padded[row, column] == 0 or padded[row - 1, column] != 0 or visited[row, column] & 1:
-                continue
-            first = nodes
-            turning = 0
-            leftmost = first
-            leftmost_column = columns
-            r, c, d = row, column, 0
-            heading = first_heading = -1
-            while not visited[r, c] & (1 << d):
-                visited[r, c] |= 1 << d
-                node_rc[nodes, 0] = r - 1 + reach * _ROW_STEP[d]
-                node_rc[nodes, 1] = c - 1 + reach * _COLUMN_STEP[d]
-                node_next[nodes] = nodes + 1
-                if d == _LEFT:
-                    left_node[r, c] = nodes
-                elif d == _RIGHT and c < leftmost_column:
-                    leftmost, leftmost_column = nodes, c
-                t = (d + 1) & 3
-                ahead_r, ahead_c = r + _ROW_STEP[t], c + _COLUMN_STEP[t]
-                if padded[ahead_r, ahead_c] == 0:  # convex: round this pixel's corner
-                    new_heading = 4 + t
-                    d = t
-                    turning += 1
-                elif padded[ahead_r + _ROW_STEP[d], ahead_c + _COLUMN_STEP[d]] == 0:  # straight on
-                    new_heading = t
-                    r, c = ahead_r, ahead_c
-                else:  # concave: on to the diagonal neighbour
-                    new_heading = 4 + d
-                    r, c = ahead_r + _ROW_STEP[d], ahead_c + _COLUMN_STEP[d]
-                    d = (t + 2) & 3
-                    turning -= 1
-                node_keep[nodes] = new_heading != heading
-                if nodes == first:
-                    first_heading = new_heading
-                heading = new_heading
-                nodes += 1
-            node_keep[first] = heading != first_heading
-            node_next[nodes - 1] = first
-            starts[rings] = first if turning > 0 else leftmost
-            hole_flags[rings] = turning < 0
-            rings += 1
-    return starts[:rings].copy(), hole_flags[:rings].copy()
+            # Every ring has a crack above some pixel: bit 0 of `visited`.
+            if padded[row, column] and not padded[row - 1, column] and not visited[row, column] & 1:
+                first = used
+                used, turning, leftmost = _follow(padded, visited, left_node, nodes, (row, column), first, inset)
+                starts[rings] = first if turning > 0 else leftmost
+                holes[rings] = turning < 0
+                rings += 1
+    return starts[:rings].copy(), holes[:rings].copy()
+
+
+@compiled
+def _follow(
+    padded: ByteArray,
+    visited: ByteArray,
+    left_node: IntArray,
+    nodes: npt.NDArray[np.void],
+    pixel: tuple[int, int],
+    first: int,
+    inset: float,
+) -> tuple[int, int, int]:
+    """Follow one ring from the crack above a pixel.
+
+    Returns:
+        The number of nodes in use, the quarter turns to the right (4 for an outer ring, -4 for a hole), and the node
+        of the leftmost crack whose outside is on the right.
+    """
+    row, column = pixel
+    direction = 0
+    node = first
+    turning = 0
+    leftmost, leftmost_column = first, padded.shape[1]
+    heading = first_heading = -1
+    while not visited[row, column] & (1 << direction):
+        visited[row, column] |= 1 << direction
+        nodes[node].row = row - 1 + (0.5 - inset) * _ROW_STEP[direction]
+        nodes[node].column = column - 1 + (0.5 - inset) * _COLUMN_STEP[direction]
+        nodes[node].next = node + 1
+        if direction == _LEFT:
+            left_node[row, column] = node
+        elif direction == _RIGHT and column < leftmost_column:
+            leftmost, leftmost_column = node, column
+        along = (direction + 1) & 3
+        ahead_row, ahead_column = row + _ROW_STEP[along], column + _COLUMN_STEP[along]
+        beyond_row, beyond_column = ahead_row + _ROW_STEP[direction], ahead_column + _COLUMN_STEP[direction]
+        before = heading
+        if padded[ahead_row, ahead_column] == 0:  # convex: round this pixel's corner
+            heading, direction, turning = 4 + along, along, turning + 1
+        elif padded[beyond_row, beyond_column] == 0:
+            heading, row, column = along, ahead_row, ahead_column
+        else:  # concave: on to the diagonal neighbour
+            heading, row, column = 4 + direction, beyond_row, beyond_column
+            direction, turning = (along + 2) & 3, turning - 1
+        nodes[node].keep = heading != before
+        if node == first:
+            first_heading = heading
+        node += 1
+    nodes[first].keep = heading != first_heading
+    nodes[node - 1].next = first
+    return node, turning, leftmost
 
 
 @compiled
 def _bridge_holes(
-    padded: ByteArray,
-    left_node: IntArray,
-    starts: IntArray,
-    hole_flags: ByteArray,
-    node_rc: FloatArray,
-    node_next: IntArray,
-    node_keep: ByteArray,
-    nodes: int,
+    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void], hole_starts: IntArray, used: int
 ) -> None:
     """Join every hole to the ring on its left, which lies further left, so that all end in an outer ring.
 
     A bridge goes along one row, only through inside pixels, from the hole's leftmost crack to the next left crack; both
-    ends are vertices of the rings. `node_keep` becomes 2 for the vertices of a bridge.
+    ends are vertices of the rings.
     """
-    for ring in range(starts.shape[0]):
-        if not hole_flags[ring]:
-            continue
-        hole = starts[ring]
-        row = int(np.rint(node_rc[hole, 0])) + 1
-        column = int(np.rint(node_rc[hole, 1])) + 1
-        right = column
-        while padded[row, column - 1] != 0:
-            column -= 1
-        outer = left_node[row, column]
-        for index in range(BRIDGE_NODES):
-            node = nodes + index
-            node_keep[node] = 2
-            node_rc[node, 0] = row - 1 + BRIDGE_OFFSET
-            node_rc[node, 1] = (column - 1 - BRIDGE_OFFSET) if index in (0, 4) else (right - 1 + BRIDGE_OFFSET)
-        into_hole, outer_again = nodes + 2, nodes + 5
-        node_rc[into_hole] = node_rc[hole]
-        node_rc[outer_again] = node_rc[outer]
-        # outer, in, in, hole's start, round the hole, hole's start again, out, out, outer again, on
-        node_next[nodes] = nodes + 1
-        node_next[nodes + 1] = into_hole
-        node_next[into_hole] = node_next[hole]
-        node_next[hole] = nodes + 3
-        node_next[nodes + 3] = nodes + 4
-        node_next[nodes + 4] = outer_again
-        node_next[outer_again] = node_next[outer]
-        node_next[outer] = nodes
-        node_keep[hole] = node_keep[outer] = 2
-        nodes += BRIDGE_NODES
+    for hole in hole_starts:
+        row = int(np.rint(nodes[hole].row)) + 1
+        right = int(np.rint(nodes[hole].column)) + 1
+        left = right
+        while padded[row, left - 1] != 0:
+            left -= 1
+        outer = left_node[row, left]
+        # outer, left in, right in, hole, round the hole, hole again, right out, left out, outer again, on
+        left_in, right_in, hole_start, right_out, left_out, outer_again = range(used, used + BRIDGE_NODES)
+        for node in (left_in, right_in, right_out, left_out):
+            nodes[node].row = row - 1 + BRIDGE_OFFSET
+        nodes[left_in].column = nodes[left_out].column = left - 1 - BRIDGE_OFFSET
+        nodes[right_in].column = nodes[right_out].column = right - 1 + BRIDGE_OFFSET
+        nodes[hole_start] = nodes[hole]
+        nodes[outer_again] = nodes[outer]
+        nodes[outer].next, nodes[left_in].next, nodes[right_in].next = left_in, right_in, hole_start
+        nodes[hole].next, nodes[right_out].next, nodes[left_out].next = right_out, left_out, outer_again
+        nodes[hole].keep = nodes[outer].keep = 2
+        for node in range(used, used + BRIDGE_NODES):
+            nodes[node].keep = 2
+        used += BRIDGE_NODES
 
 
 @compiled
-def _emit(
-    start: int,
-    node_rc: FloatArray,
-    node_next: IntArray,
-    node_keep: ByteArray,
-    points: FloatArray,
-    locked: ByteArray,
-    used: int,
-) -> int:
+def _emit(nodes: npt.NDArray[np.void], start: int, points: FloatArray, locked: ByteArray, used: int) -> int:
     """Write the kept vertices of one ring after the `used` ones; return the new count."""
     node = start
     while True:
-        if node_keep[node]:
-            points[used] = node_rc[node]
-            locked[used] = node_keep[node] == 2
+        if nodes[node].keep:
+            points[used, 0], points[used, 1] = nodes[node].row, nodes[node].column
+            locked[used] = nodes[node].keep == 2
             used += 1
-        node = node_next[node]
+        node = nodes[node].next
         if node == start:
             return used

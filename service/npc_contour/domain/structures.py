@@ -100,3 +100,63 @@ class StructureSet:
     def demo(self) -> bool:
         """Whether any ROI comes from a demo network."""
         return any(network.demo for network in self.networks.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadContour:
+    """One contour as an RTSTRUCT says it.
+
+    Attributes:
+        geometric_type: Contour Geometric Type (3006,0042).
+        points_lps_mm: (n, 3).
+        sop_instance_uids: the images that the contour references; may be empty.
+    """
+
+    geometric_type: str
+    points_lps_mm: FloatArray
+    sop_instance_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadRoi:
+    """One ROI as an RTSTRUCT says it, ours or anyone's."""
+
+    number: int
+    name: str
+    interpreted_type: str
+    colour_rgb: tuple[int, int, int]
+    description: str
+    frame_of_reference_uid: str
+    volume_cc: float | None
+    contours: tuple[ReadContour, ...]
+
+    @property
+    def closed_lps_mm(self) -> tuple[FloatArray, ...]:
+        """The closed planar contours that enclose an area, each (n, 3), n >= 3."""
+        return tuple(
+            contour.points_lps_mm
+            for contour in self.contours
+            if contour.geometric_type.startswith("CLOSED") and len(contour.points_lps_mm) >= 3
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadStructureSet:
+    """An RTSTRUCT as read: what the gate checks, a preview draws and a mask export rasterises.
+
+    Attributes:
+        frame_of_reference_uids: of Referenced Frame of Reference Sequence.
+        series_instance_uids: the image series referenced.
+        image_sop_instance_uids: the images referenced there.
+    """
+
+    label: str
+    description: str
+    series_description: str
+    approval_status: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    frame_of_reference_uids: tuple[str, ...]
+    series_instance_uids: tuple[str, ...]
+    image_sop_instance_uids: tuple[str, ...]
+    rois: tuple[ReadRoi, ...]

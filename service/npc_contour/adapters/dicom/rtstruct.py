@@ -1,0 +1,301 @@
+"""StructureSet to RTSTRUCT (RT Structure Set Storage, PS3.3 A.19), element by element.
+
+UIDs derive from the case, so that making the object twice makes the same object. Everything that names the patient and
+the study is copied from the planning images byte by byte.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, ImplicitVRLittleEndian
+
+import npc_contour
+from npc_contour.adapters.dicom.ds_text import contour_data
+from npc_contour.adapters.dicom.implicit_vr import Encoder
+from npc_contour.adapters.dicom.planning_header import PlanningHeader
+from npc_contour.domain.structures import Contour, NetworkProvenance, Roi, StructureSet
+from npc_contour.domain.volumes import Volume
+from npc_contour.errors import GateError
+
+RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+DETACHED_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
+"""Retired, but the one value that RT Referenced Study Sequence allows (PS3.3 C.8.8.5)."""
+
+MANUFACTURER = "NPC autocontour"
+MODEL_NAME = "npc-contour"
+DEMO_WORDS = "DEMO - NOT FOR CLINICAL USE"
+SERIES_NUMBER = "9001"
+
+_UID_NAMESPACE = uuid.UUID("6c0f2d0e-6f2c-5a2b-9f0e-6e70635f6374")
+IMPLEMENTATION_CLASS_UID = f"2.25.{_UID_NAMESPACE.int}"
+
+_Values = dict[str, str | list[bytes] | bytes | None]
+
+
+def derived_uid(seed: str, what: str) -> str:
+    """Return the UID (2.25 and a name-based UUID, PS3.5 B.2) that a seed always gives."""
+    return f"2.25.{uuid.uuid5(_UID_NAMESPACE, f'{seed}/{what}').int}"
+
+
+def sop_instance_uid(structure_set: StructureSet) -> str:
+    """Return the SOP Instance UID that the RTSTRUCT of this structure set has."""
+    return derived_uid(structure_set.uid_seed, "sop-instance")
+
+
+def encode_rtstruct(structure_set: StructureSet, volume: Volume, header: PlanningHeader, *, made_at: datetime) -> bytes:
+    """Encode a structure set as a DICOM file, Implicit VR Little Endian, UNAPPROVED.
+
+    Args:
+        structure_set: ROIs without contours are left out of the object and named in Structure Set Description.
+        volume: the planning volume: which image each contour lies on.
+        header: identity of the planning series.
+        made_at: date and time written into the object; give the same one to get the same bytes.
+
+    Raises:
+        GateError: no ROI has a contour, a contour is on no image, or a value does not fit its attribute.
+    """
+    rois = [(number, roi) for number, roi in enumerate((roi for roi in structure_set.rois if roi.contours), start=1)]
+    if not rois:
+        raise GateError("no ROI has a contour: an RTSTRUCT must have at least one")
+    return _Writer(structure_set, volume, header, made_at).file(rois)
+
+
+class _Writer:
+    """Encodes one object; holds what every module of it needs."""
+
+    def __init__(self, structure_set: StructureSet, volume: Volume, header: PlanningHeader, made_at: datetime) -> None:
+        self.content = structure_set
+        self.volume = volume
+        self.header = header
+        self.date = f"{made_at:%Y%m%d}"
+        self.time = f"{made_at:%H%M%S}"
+        self.dataset = Encoder(list(header.encodings)).dataset
+
+    def file(self, rois: list[tuple[int, Roi]]) -> bytes:
+        uid = sop_instance_uid(self.content)
+        try:
+            body = self.dataset(
+                {
+                    **self.header.copied,
+                    **self._general(uid),
+                    **self._structure_set(rois),
+                    "ROIContourSequence": [self._roi_contour(number, roi) for number, roi in rois],
+                    "RTROIObservationsSequence": [self._observation(number, roi) for number, roi in rois],
+                    "ApprovalStatus": "UNAPPROVED",
+                }
+            )
+        except ValueError as error:
+            raise GateError(f"the structure set cannot be written: {error}") from error
+        return file_start(uid) + body
+
+    def _general(self, uid: str) -> _Values:
+        """SOP Common, RT Series, General Equipment, Frame of Reference."""
+        content = self.content
+        return {
+            "InstanceCreationDate": self.date,
+            "InstanceCreationTime": self.time,
+            "SOPClassUID": RT_STRUCTURE_SET_STORAGE,
+            "SOPInstanceUID": uid,
+            "Modality": "RTSTRUCT",
+            "Manufacturer": MANUFACTURER,
+            "ManufacturerModelName": MODEL_NAME,
+            "SoftwareVersions": npc_contour.__version__,
+            "SeriesDate": self.date,
+            "SeriesTime": self.time,
+            "SeriesDescription": shortened(f"{self._demo_prefix}Auto-contours {content.label}", 64),
+            "OperatorsName": "",
+            "ContributingEquipmentSequence": [
+                self._contributing(network) for _, network in sorted(content.networks.items())
+            ]
+            or None,
+            "StudyInstanceUID": self.header.study_instance_uid,
+            "SeriesInstanceUID": derived_uid(content.uid_seed, "series"),
+            "SeriesNumber": SERIES_NUMBER,
+            "InstanceNumber": "1",
+            "FrameOfReferenceUID": self.header.frame_of_reference_uid,
+        }
+
+    def _structure_set(self, rois: list[tuple[int, Roi]]) -> _Values:
+        content = self.content
+        predecessor = content.predecessor_sop_instance_uid
+        return {
+            "StructureSetLabel": demo_label(content.label) if content.demo else content.label,
+            "StructureSetName": shortened(f"{self._demo_prefix}{content.label}, not reviewed", 64),
+            "StructureSetDescription": shortened(self._description(), 1024),
+            "StructureSetDate": self.date,
+            "StructureSetTime": self.time,
+            "PredecessorStructureSetSequence": [self._reference(RT_STRUCTURE_SET_STORAGE, predecessor)]
+            if predecessor
+            else None,
+            "ReferencedFrameOfReferenceSequence": [self._frame_of_reference()],
+            "StructureSetROISequence": [self._roi(number, roi) for number, roi in rois],
+        }
+
+    def _description(self) -> str:
+        content = self.content
+        empty = [roi.spec.name for roi in content.rois if not roi.contours]
+        sentences = [
+            DEMO_WORDS + "." if content.demo else "",
+            content.description,
+            f"Not found: {', '.join(empty)}." if empty else "",
+            *content.notes,
+        ]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    @property
+    def _demo_prefix(self) -> str:
+        return f"{DEMO_WORDS} - " if self.content.demo else ""
+
+    def _frame_of_reference(self) -> bytes:
+        series = self.dataset(
+            {
+                "SeriesInstanceUID": self.header.series_instance_uid,
+                "ContourImageSequence": [
+                    self._reference(self.header.sop_class_uid, uid) for uid in self.volume.sop_instance_uids
+                ],
+            }
+        )
+        study = self.dataset(
+            {
+                "ReferencedSOPClassUID": DETACHED_STUDY_MANAGEMENT,
+                "ReferencedSOPInstanceUID": self.header.study_instance_uid,
+                "RTReferencedSeriesSequence": [series],
+            }
+        )
+        return self.dataset(
+            {"FrameOfReferenceUID": self.header.frame_of_reference_uid, "RTReferencedStudySequence": [study]}
+        )
+
+    def _reference(self, sop_class: str, uid: str) -> bytes:
+        return self.dataset({"ReferencedSOPClassUID": sop_class, "ReferencedSOPInstanceUID": uid})
+
+    def _roi(self, number: int, roi: Roi) -> bytes:
+        """Structure Set ROI Sequence (C.8.8.5)."""
+        network = self.content.networks.get(roi.spec.network)
+        made_by: _Values = {}
+        if network is not None:
+            made_by = {
+                "ROIGenerationDescription": generation_description(network),
+                "ROIDerivationAlgorithmIdentificationSequence": [self._algorithm(network)],
+            }
+        demo = f"{DEMO_WORDS}. " if network is not None and network.demo else ""
+        return self.dataset(
+            {
+                "ROINumber": str(number),
+                "ReferencedFrameOfReferenceUID": self.header.frame_of_reference_uid,
+                "ROIName": roi.spec.name,
+                "ROIDescription": f"{demo}Automatic contour, not reviewed.{_weights_sentence(network)}",
+                "ROIVolume": f"{roi.volume_cc:.6g}",
+                "ROIGenerationAlgorithm": "AUTOMATIC",
+                **made_by,
+            }
+        )
+
+    def _algorithm(self, network: NetworkProvenance) -> bytes:
+        """Algorithm Identification Macro (PS3.3 table 10-19)."""
+        return self.dataset(
+            {
+                "AlgorithmFamilyCodeSequence": [self._code("123110", "DCM", "Artificial Intelligence")],
+                "AlgorithmName": network.name,
+                "AlgorithmVersion": network.version,
+                "AlgorithmParameters": f"weights SHA-256 {network.weights_sha256}",
+                "AlgorithmSource": MANUFACTURER,
+            }
+        )
+
+    def _contributing(self, network: NetworkProvenance) -> bytes:
+        """Contributing Equipment Sequence (C.12.1.1.5): each network that took part."""
+        return self.dataset(
+            {
+                "PurposeOfReferenceCodeSequence": [self._code("109102", "DCM", "Processing Equipment")],
+                "Manufacturer": MANUFACTURER,
+                "ManufacturerModelName": network.name,
+                "SoftwareVersions": network.version,
+                "ContributionDateTime": f"{self.date}{self.time}",
+                "ContributionDescription": f"{DEMO_WORDS + '. ' if network.demo else ''}"
+                f"Segmentation network;{_weights_sentence(network)}",
+            }
+        )
+
+    def _code(self, value: str, scheme: str, meaning: str) -> bytes:
+        return self.dataset({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning})
+
+    def _observation(self, number: int, roi: Roi) -> bytes:
+        """RT ROI Observations Sequence (C.8.8.8)."""
+        return self.dataset(
+            {
+                "ObservationNumber": str(number),
+                "ReferencedROINumber": str(number),
+                "RTROIIdentificationCodeSequence": [self._code(roi.spec.fma_id, "FMA", roi.spec.name)]
+                if roi.spec.fma_id
+                else None,
+                "RTROIInterpretedType": roi.spec.interpreted_type.value,
+                "ROIInterpreter": "",
+            }
+        )
+
+    def _roi_contour(self, number: int, roi: Roi) -> bytes:
+        """ROI Contour Sequence (C.8.8.6): one closed contour with the image that it lies on."""
+        return self.dataset(
+            {
+                "ROIDisplayColor": "\\".join(map(str, roi.spec.colour_rgb)),
+                "ReferencedROINumber": str(number),
+                "ContourSequence": [self._contour(index, contour) for index, contour in enumerate(roi.contours, 1)],
+            }
+        )
+
+    def _contour(self, number: int, contour: Contour) -> bytes:
+        if not 0 <= contour.slice_index < len(self.volume.sop_instance_uids):
+            raise ValueError(
+                f"a contour is on slice {contour.slice_index}, the series has {len(self.volume.sop_instance_uids)}"
+            )
+        image = self._reference(self.header.sop_class_uid, self.volume.sop_instance_uids[contour.slice_index])
+        return self.dataset(
+            {
+                "ContourImageSequence": [image],
+                "ContourGeometricType": "CLOSED_PLANAR",
+                "NumberOfContourPoints": str(len(contour.points_lps_mm)),
+                "ContourNumber": str(number),
+                "ContourData": contour_data(contour.points_lps_mm),
+            }
+        )
+
+
+def file_start(uid: str) -> bytes:
+    """Return preamble and File Meta Information (PS3.10 section 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(RT_STRUCTURE_SET_STORAGE)
+    meta.MediaStorageSOPInstanceUID = UID(uid)
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"NPC_{npc_contour.__version__}"[:16]
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, meta)
+    return bytes(128) + b"DICM" + buffer.getvalue()
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, cut with an ellipsis where it is longer than an attribute allows."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def demo_label(label: str) -> str:
+    """Return a Structure Set Label of at most 16 characters that says DEMO."""
+    return label if "DEMO" in label.upper() else f"DEMO {label}"[:16]
+
+
+def generation_description(network: NetworkProvenance) -> str:
+    """Return ROI Generation Description (LO, 64): network, version and the start of its weights' SHA-256."""
+    prefix = f"{DEMO_WORDS}: " if network.demo else ""
+    return shortened(f"{prefix}{network.name} {network.version} {network.weights_sha256[:12]}", 64)
+
+
+def _weights_sentence(network: NetworkProvenance | None) -> str:
+    if network is None:
+        return ""
+    return f" Network {network.name} {network.version}, weights SHA-256 {network.weights_sha256}."
