@@ -11,6 +11,7 @@ from npc_contour.adapters.dicom import scu
 from npc_contour.adapters.dicom.inbox import Inbox
 from npc_contour.cli.arguments import RAW, Verbs, existing_folder, host_port
 from npc_contour.cli.progress import bar
+from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
 
 
@@ -79,7 +80,7 @@ def run_send(args: argparse.Namespace) -> int:
     stored = len(report.receipts) - len(report.failures)
     print(f"{stored} of {len(report.receipts)} objects stored in {report.seconds:.1f} s")
     for failure in report.failures:
-        print(f"  {failure.sop_instance_uid}: {scu.status_words(failure.status)}")
+        print(f"  {failure.sop_instance_uid}: {status_words(failure.status)}")
     return 1 if report.failures or not report.receipts else 0
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from npc_contour.adapters.dicom.scu import DicomSender, echo, send, send_series, status_words
+from npc_contour.adapters.dicom.scu import DicomSender, echo, send, send_series
+from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
 from npc_contour.errors import SendError
 from npc_testkit.peers import free_port, storescp
@@ -73,7 +74,7 @@ def test_echo_tells_time_and_implementation(tmp_path: Path) -> None:
 def test_object_arrives_byte_for_byte(tmp_path: Path) -> None:
     path = write_object(tmp_path / "rs.dcm", "2.25.77")
     with storescp(tmp_path / "in", options=["+B"]) as port:
-        receipt = DicomSender(OUR_AE, 5.0).send(path, tps(port))
+        (receipt,) = send([path], tps(port), OUR_AE, 5.0)
 
     (arrived,) = (tmp_path / "in").iterdir()
     assert receipt.is_stored
@@ -81,20 +82,33 @@ def test_object_arrives_byte_for_byte(tmp_path: Path) -> None:
     assert sent_bytes(arrived) == sent_bytes(path)
 
 
-def test_bytes_are_sent_as_a_path_is(tmp_path: Path) -> None:
-    content = write_object(tmp_path / "rs.dcm", "2.25.78").read_bytes()
+def test_bytes_leave_byte_for_byte_and_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    path = write_object(tmp_path / "rs.dcm", "2.25.78")
     with storescp(tmp_path / "in", options=["+B"]) as port:
-        receipts = send([content], tps(port), OUR_AE, 5.0)
+        receipt = DicomSender(OUR_AE, 5.0).send(path.read_bytes(), tps(port))
 
     (arrived,) = (tmp_path / "in").iterdir()
-    assert [receipt.status for receipt in receipts] == [0x0000]
-    assert dcmread(arrived) == dcmread(BytesIO(content))
+    assert receipt.is_stored
+    assert sent_bytes(arrived) == sent_bytes(path)
+    assert list(scratch.iterdir()) == []
+
+
+def test_sender_returns_the_answer_whatever_it_is(tmp_path: Path) -> None:
+    content = write_object(tmp_path / "rs.dcm", "2.25.85").read_bytes()
+    with answering(0xA702) as port:
+        receipt = DicomSender(OUR_AE, 5.0).send(content, tps(port))
+
+    assert receipt.status == 0xA702
+    assert not receipt.is_stored
 
 
 def test_peer_that_takes_the_default_transfer_syntax_only_gets_it(tmp_path: Path) -> None:
     path = write_object(tmp_path / "rs.dcm", "2.25.79")
     with storescp(tmp_path / "in", options=["+xi", "+B"]) as port:
-        DicomSender(OUR_AE, 5.0).send(path, tps(port))
+        DicomSender(OUR_AE, 5.0).send(path.read_bytes(), tps(port))
 
     (arrived,) = (tmp_path / "in").iterdir()
     received = dcmread(arrived)

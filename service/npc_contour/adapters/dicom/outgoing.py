@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -22,44 +19,26 @@ RE_ENCODABLE = frozenset({ExplicitVRLittleEndian})
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFile:
-    """An object that can be sent: what its file meta information says.
+    """A file that can be sent: what its file meta information says."""
 
-    Attributes:
-        path: where it lies; None when it came as bytes.
-        dataset: the decoded object when it came as bytes.
-    """
-
-    path: Path | None
+    path: Path
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    dataset: Dataset | None = None
-
-    def decoded(self) -> Dataset:
-        """Return the whole object, read from disk when need be."""
-        return self.dataset if self.dataset is not None else dcmread(self.path or Path())
 
 
-def read_outgoing(instance: Path | bytes) -> OutgoingFile:
+def read_outgoing(path: Path) -> OutgoingFile:
     """Read what is needed to propose and send one DICOM file.
 
-    Args:
-        instance: a path, or the bytes of a file with preamble and file meta information.
-
     Raises:
-        SendError: it is no such file.
+        SendError: it is no DICOM file with preamble and file meta information.
     """
     try:
-        if isinstance(instance, Path):
-            meta, dataset, path = read_file_meta_info(instance), None, instance
-        else:
-            dataset = dcmread(BytesIO(instance))
-            meta, path = dataset.file_meta, None
+        meta = read_file_meta_info(path)
         uids = [meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID]
     except (OSError, EOFError, InvalidDicomError, AttributeError) as error:
-        what = str(instance) if isinstance(instance, Path) else f"{len(instance)} bytes"
-        raise SendError(f"{what}: no DICOM file with file meta information: {error}") from error
-    return OutgoingFile(path, str(uids[0]), str(uids[1]), str(uids[2]), dataset)
+        raise SendError(f"{path}: no DICOM file with file meta information: {error}") from error
+    return OutgoingFile(path, str(uids[0]), str(uids[1]), str(uids[2]))
 
 
 def find_dicom_files(source: Path | Iterable[Path]) -> tuple[list[OutgoingFile], tuple[Path, ...]]:

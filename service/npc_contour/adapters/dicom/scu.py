@@ -7,6 +7,7 @@ transfer syntax (Implicit VR Little Endian, PS3.5 10.1) an uncompressed file is 
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.presentation import build_context
@@ -27,44 +29,13 @@ from npc_contour.adapters.dicom.outgoing import (
     presentation_contexts,
     read_outgoing,
 )
-from npc_contour.adapters.dicom.requestor import Link, associate
+from npc_contour.adapters.dicom.requestor import Link, associate, describe
+from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.errors import SendError
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) after each object."""
-
-_EXACT_STATUS = {
-    0x0000: "success",
-    0x0105: "no such attribute",
-    0x0106: "invalid attribute value",
-    0x0107: "attribute list error",
-    0x0110: "processing failure",
-    0x0111: "duplicate SOP instance",
-    0x0112: "no such SOP instance",
-    0x0115: "invalid argument value",
-    0x0116: "attribute value out of range",
-    0x0117: "invalid SOP instance",
-    0x0118: "no such SOP class",
-    0x0119: "class-instance conflict",
-    0x0120: "missing attribute",
-    0x0121: "missing attribute value",
-    0x0122: "refused: SOP class not supported",
-    0x0124: "refused: not authorised",
-    0x0210: "duplicate invocation",
-    0x0211: "unrecognised operation",
-    0x0212: "mistyped argument",
-    0x0213: "resource limitation",
-    0xB000: "stored, some elements were coerced",
-    0xB006: "stored, some elements were discarded",
-    0xB007: "stored, although the data set does not match its SOP class",
-}
-_RANGE_STATUS = (
-    (0xFF00, 0xA700, "refused: out of resources (its disk or database is full)"),
-    (0xFF00, 0xA900, "error: data set does not match its SOP class"),
-    (0xF000, 0xB000, "stored, with a warning"),
-    (0xF000, 0xC000, "error: it cannot understand the object"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +84,26 @@ class DicomSender:
         self._calling_ae = calling_ae
         self._timeout_s = timeout_s
 
-    def send(self, instance: Path | bytes, destination: Destination) -> StoreReceipt:
-        """Send one object, a path or the bytes of a DICOM file.
+    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+        """Send one object and return the peer's answer, whatever it says.
+
+        Args:
+            instance: a whole DICOM file (PS3.10); its data set leaves byte for byte.
+            destination: where to.
 
         Raises:
-            SendError: the destination does not say that it stored it.
+            SendError: there was no answer.
         """
-        return send([instance], destination, self._calling_ae, self._timeout_s)[0]
+        # pynetdicom sends either a decoded object, which it encodes anew, or a file as it lies.
+        with tempfile.NamedTemporaryFile(prefix="npc-contour-send-", suffix=".dcm") as file:
+            file.write(instance)
+            file.flush()
+            outgoing = [read_outgoing(Path(file.name))]
+            return _send_until_refused(outgoing, destination, self._calling_ae, self._timeout_s, None)[0]
 
     def echo(self, destination: Destination) -> EchoResult:
         """C-ECHO a destination; raises SendError as `echo` does."""
         return echo(destination, self._calling_ae, self._timeout_s)
-
-
-def status_words(status: int) -> str:
-    """Return a C-STORE or C-ECHO status in words (PS3.4 table B.2-1, PS3.7 annex C), with its number."""
-    words = _EXACT_STATUS.get(status)
-    if words is None:
-        words = next((text for mask, value, text in _RANGE_STATUS if status & mask == value), "unknown status")
-    return f"0x{status:04X} {words}"
 
 
 def echo(destination: Destination, calling_ae: str, timeout_s: float) -> EchoResult:
@@ -157,16 +129,16 @@ def echo(destination: Destination, calling_ae: str, timeout_s: float) -> EchoRes
 
 
 def send(
-    instances: Sequence[Path | bytes],
+    paths: Sequence[Path],
     destination: Destination,
     calling_ae: str,
     timeout_s: float,
     progress: Progress | None = None,
 ) -> tuple[StoreReceipt, ...]:
-    """Store objects at a destination over one association.
+    """Store files at a destination over one association.
 
     Args:
-        instances: paths, or the bytes, of DICOM files (preamble and file meta information included).
+        paths: DICOM files.
         destination: where to.
         calling_ae: our AE title.
         timeout_s: for connecting and for each answer.
@@ -178,18 +150,12 @@ def send(
     Raises:
         SendError: at the first object that the destination does not store; those before it are stored.
     """
-    count = _Count(len(instances), progress)
-    files = [read_outgoing(instance) for instance in instances]
-    receipts: list[StoreReceipt] = []
-    with associate(destination, presentation_contexts(files), calling_ae, timeout_s) as link:
-        for file in files:
-            receipts.append(_store(link, file, destination, len(receipts) + 1))
-            if not receipts[-1].is_stored:
-                break
-            count.up()
+    files = [read_outgoing(path) for path in paths]
+    receipts = _send_until_refused(files, destination, calling_ae, timeout_s, progress)
     if receipts and not receipts[-1].is_stored:
         last = receipts[-1]
-        raise SendError(f"{link.peer} did not store {last.sop_instance_uid}: {status_words(last.status)}")
+        peer = describe(destination)
+        raise SendError(f"{peer} did not store {last.sop_instance_uid}: {status_words(last.status)}")
     return tuple(receipts)
 
 
@@ -239,6 +205,24 @@ def send_series(
     return SeriesReport(tuple(receipts), skipped, time.monotonic() - started)
 
 
+def _send_until_refused(
+    files: Sequence[OutgoingFile],
+    destination: Destination,
+    calling_ae: str,
+    timeout_s: float,
+    progress: Progress | None,
+) -> list[StoreReceipt]:
+    count = _Count(len(files), progress)
+    receipts: list[StoreReceipt] = []
+    with associate(destination, presentation_contexts(files), calling_ae, timeout_s) as link:
+        for file in files:
+            receipts.append(_store(link, file, destination, len(receipts) % 0xFFFF + 1))
+            if not receipts[-1].is_stored:
+                break
+            count.up()
+    return receipts
+
+
 class _Count:
     """Counts objects of several associations for one progress display."""
 
@@ -264,7 +248,7 @@ def _store(link: Link, file: OutgoingFile, destination: Destination, message_id:
     try:
         answer = link.association.send_c_store(content, msg_id=message_id)
     except (ValueError, AttributeError, OSError) as error:
-        raise SendError(f"{file.path or file.sop_instance_uid} cannot be sent to {link.peer}: {error}") from error
+        raise SendError(f"{file.path} cannot be sent to {link.peer}: {error}") from error
     except RuntimeError as error:  # the peer went away between the look above and the request
         raise link.lost(doing, time.monotonic() - asked) from error
     status = _status(link, answer, doing, asked)
@@ -279,9 +263,9 @@ def _content(link: Link, file: OutgoingFile) -> Path | Dataset:
         if context.abstract_syntax == file.sop_class_uid
     }
     if file.transfer_syntax_uid in accepted:
-        return file.path if file.path is not None else file.decoded()
+        return file.path
     if UID(file.transfer_syntax_uid) in RE_ENCODABLE and ImplicitVRLittleEndian in accepted:
-        return file.decoded()
+        return dcmread(file.path)
     raise SendError(
         f"{link.peer} does not accept {UID(file.sop_class_uid).name} in {UID(file.transfer_syntax_uid).name}"
         f" ({file.sop_instance_uid})"

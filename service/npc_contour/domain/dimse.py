@@ -1,0 +1,43 @@
+"""What DICOM peers answer, in words."""
+
+from __future__ import annotations
+
+_EXACT_STATUS = {
+    0x0000: "success",
+    0x0105: "no such attribute",
+    0x0106: "invalid attribute value",
+    0x0107: "attribute list error",
+    0x0110: "processing failure",
+    0x0111: "duplicate SOP instance",
+    0x0112: "no such SOP instance",
+    0x0115: "invalid argument value",
+    0x0116: "attribute value out of range",
+    0x0117: "invalid SOP instance",
+    0x0118: "no such SOP class",
+    0x0119: "class-instance conflict",
+    0x0120: "missing attribute",
+    0x0121: "missing attribute value",
+    0x0122: "refused: SOP class not supported",
+    0x0124: "refused: not authorised",
+    0x0210: "duplicate invocation",
+    0x0211: "unrecognised operation",
+    0x0212: "mistyped argument",
+    0x0213: "resource limitation",
+    0xB000: "stored, some elements were coerced",
+    0xB006: "stored, some elements were discarded",
+    0xB007: "stored, although the data set does not match its SOP class",
+}
+_RANGE_STATUS = (
+    (0xFF00, 0xA700, "refused: out of resources (its disk or database is full)"),
+    (0xFF00, 0xA900, "error: data set does not match its SOP class"),
+    (0xF000, 0xB000, "stored, with a warning"),
+    (0xF000, 0xC000, "error: it cannot understand the object"),
+)
+
+
+def status_words(status: int) -> str:
+    """Return a C-STORE or C-ECHO status in words (PS3.4 table B.2-1, PS3.7 annex C), with its number."""
+    words = _EXACT_STATUS.get(status)
+    if words is None:
+        words = next((text for mask, value, text in _RANGE_STATUS if status & mask == value), "unknown status")
+    return f"0x{status:04X} {words}"
