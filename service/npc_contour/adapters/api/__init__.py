@@ -1,0 +1,1 @@
+"""REST for hospital IT: health, version, metrics, jobs."""

@@ -1,0 +1,90 @@
+"""The service's numbers for Prometheus, read from the database at each scrape: no counter lives in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from npc_contour.application.status import CheckResult, Counts, StatusBoard
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.errors import StoreError
+
+
+class StatusCollector(Collector):
+    """Reads the board and the checks when asked.
+
+    Args:
+        board: the read side of the store.
+        checks: the latest results of the readiness checks.
+        spool_free_bytes: free bytes where images are stored.
+        version: the service's version.
+    """
+
+    def __init__(
+        self,
+        board: StatusBoard,
+        checks: Callable[[], tuple[CheckResult, ...]],
+        spool_free_bytes: Callable[[], int],
+        version: str,
+    ) -> None:
+        self._board = board
+        self._checks = checks
+        self._spool_free_bytes = spool_free_bytes
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric; without the database those that need it are left out, not shown as 0."""
+        yield InfoMetricFamily("npc_contour", "The service", value={"version": self._version})
+        up = GaugeMetricFamily("npc_contour_dependency_up", "1 when a dependency is ok", labels=["dependency"])
+        for result in self._checks():
+            up.add_metric([result.name], float(result.ok))
+        yield up
+        yield GaugeMetricFamily(
+            "npc_contour_spool_free_bytes", "Free bytes where images are stored", value=self._spool_free_bytes()
+        )
+        try:
+            counts = self._board.counts()
+        except StoreError:
+            yield GaugeMetricFamily("npc_contour_database_readable", "1 when the counts could be read", value=0)
+            return
+        yield GaugeMetricFamily("npc_contour_database_readable", "1 when the counts could be read", value=1)
+        yield from _of_counts(counts)
+
+
+def registry_of(collector: StatusCollector) -> CollectorRegistry:
+    """Return a registry with a collector and this process's memory, CPU and file descriptors."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def render(registry: CollectorRegistry) -> bytes:
+    """Return the text that Prometheus reads."""
+    return generate_latest(registry)
+
+
+def _of_counts(counts: Counts) -> Iterator[Metric]:
+    cases = GaugeMetricFamily("npc_contour_cases", "Cases by state", labels=["state"])
+    for case_state in CaseState:
+        cases.add_metric([case_state], counts.cases.get(case_state, 0))
+    series = GaugeMetricFamily("npc_contour_series", "Received series by state", labels=["state"])
+    for series_state in SeriesState:
+        series.add_metric([series_state], counts.series.get(series_state, 0))
+    deliveries = GaugeMetricFamily(
+        "npc_contour_deliveries", "Structure sets by destination and state", labels=["destination", "state"]
+    )
+    for destination in sorted({destination for destination, _ in counts.deliveries}):
+        for delivery_state in DeliveryState:
+            deliveries.add_metric(
+                [destination, delivery_state], counts.deliveries.get((destination, delivery_state), 0)
+            )
+    steps = SummaryMetricFamily("npc_contour_step_seconds", "Duration of the steps of a case", labels=["step"])
+    for step, total in sorted(counts.steps.items()):
+        steps.add_metric([step], total.count, total.seconds)
+    yield from (cases, series, deliveries, steps)
+    yield GaugeMetricFamily("npc_contour_jobs_queued", "Jobs that wait to run", value=counts.queued)
+    yield GaugeMetricFamily("npc_contour_jobs_running", "Jobs that run", value=counts.running)

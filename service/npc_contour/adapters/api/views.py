@@ -1,0 +1,201 @@
+"""What REST answers, as pydantic models: the border between our rows and JSON.
+
+No answer names a patient: no name, no Patient ID, no birth date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from npc_contour.application.checks import is_ready
+from npc_contour.application.status import CaseStory, CheckResult, JobRow, SeriesRow
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.pipelines import NetworkContract, Pipeline
+
+CaseId = Annotated[str, Field(description="Our id of the case", examples=["c-2f6d1b9e"])]
+Uid = Annotated[str, Field(description="DICOM UID", examples=["1.2.826.0.1.3680043.8.498.1"])]
+Reason = Annotated[str, Field(description="Why it waits, was refused or failed; empty otherwise")]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Live(_View):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class CheckView(_View):
+    """One dependency."""
+
+    name: str = Field(examples=["destination:tps"])
+    ok: bool
+    detail: str = Field(description="What was found", examples=["tps (TPS at 10.0.0.9:104) cannot be reached"])
+    remedy: str = Field(description="What to do; empty when it is ok")
+    required: bool = Field(description="Whether the service is not ready without it")
+    seconds: float = Field(description="How long the look took, in seconds")
+
+
+class Ready(_View):
+    """Whether the service can do its work, dependency by dependency."""
+
+    status: Literal["ready", "degraded", "not ready"] = Field(
+        description="degraded: ready, but something that is not required (a destination) does not work"
+    )
+    checks: tuple[CheckView, ...]
+
+    @classmethod
+    def of(cls, results: Sequence[CheckResult]) -> Self:
+        """Judge results."""
+        everything = all(result.ok for result in results)
+        status: Literal["ready", "degraded", "not ready"] = "ready" if everything else "degraded"
+        return cls(
+            status=status if is_ready(results) else "not ready",
+            checks=tuple(CheckView.model_validate(result) for result in results),
+        )
+
+
+class NetworkView(_View):
+    """A network in use."""
+
+    name: str = Field(examples=["npc_oar"])
+    version: str = Field(examples=["demo-1"])
+    demo: bool = Field(description="Trained on synthetic patients: never for treatment")
+    channels: tuple[str, ...] = Field(examples=[["non-contrast CT", "contrast CT"]])
+    weights_sha256: str
+    contract_sha256: str = Field(description="Of the contract file; Triton must carry the same")
+
+
+class PipelineView(_View):
+    """A pipeline in use."""
+
+    name: str = Field(examples=["npc_oar_gtv"])
+    title: str
+    roles: tuple[str, ...] = Field(description="Series that one case needs", examples=[["planning_ct", "contrast_ct"]])
+    networks: tuple[str, ...]
+    rois: tuple[str, ...] = Field(description="Names of the regions of interest")
+
+
+class Version(_View):
+    """What is installed and in use."""
+
+    version: str = Field(examples=["0.1.0"])
+    notice: str = "not a medical device; every structure set is UNAPPROVED and needs review by a radiation oncologist"
+    networks: tuple[NetworkView, ...]
+    pipelines: tuple[PipelineView, ...]
+
+    @classmethod
+    def of(cls, version: str, pipelines: Sequence[Pipeline], contracts: Mapping[str, NetworkContract]) -> Self:
+        """Describe a catalogue."""
+        return cls(
+            version=version,
+            networks=tuple(NetworkView.model_validate(contract) for contract in contracts.values()),
+            pipelines=tuple(
+                PipelineView(
+                    name=pipeline.name,
+                    title=pipeline.title,
+                    roles=tuple(role.name for role in pipeline.roles),
+                    networks=tuple(use.network for use in pipeline.networks),
+                    rois=tuple(roi.name for roi in pipeline.rois),
+                )
+                for pipeline in pipelines
+            ),
+        )
+
+
+class JobView(_View):
+    """One case."""
+
+    case_id: CaseId
+    pipeline: str = Field(examples=["npc_oar_gtv"])
+    state: CaseState
+    study_instance_uid: Uid
+    created_at: datetime
+    updated_at: datetime
+    generation: int = Field(description="1, and one more each time that late images made the case anew")
+    demo: bool | None = Field(description="Whether a demo network takes part; null before the networks ran")
+    reason: Reason
+
+    @classmethod
+    def of(cls, row: JobRow) -> Self:
+        """Show a row."""
+        return cls.model_validate(row)
+
+
+class TimelineView(_View):
+    """Something that happened."""
+
+    at: datetime
+    event: str = Field(examples=["case.segmented"])
+    detail: str
+    seconds: float | None = Field(description="How long the step took; null for a moment")
+
+
+class RoiView(_View):
+    """One region of interest of the structure set."""
+
+    name: str = Field(examples=["Parotid_L"])
+    interpreted_type: str = Field(examples=["ORGAN"])
+    volume_cc: float = Field(description="Volume in cubic centimetres", examples=[27.4])
+    found: bool = Field(description="false: the network marked nothing, so there is no contour")
+    network: str = Field(examples=["npc_oar"])
+
+
+class DeliveryView(_View):
+    """The structure set at one destination."""
+
+    destination: str = Field(examples=["tps"])
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime | None = Field(description="null: no further try is planned")
+    last_error: str = Field(description="Why the last try failed; empty otherwise")
+    sop_instance_uid: Uid
+    updated_at: datetime
+
+
+class StoryView(_View):
+    """All of one case."""
+
+    job: JobView
+    roles: dict[str, str] = Field(description="Role → Series Instance UID")
+    reasons: tuple[str, ...] = Field(description="The router's sentences")
+    notes: tuple[str, ...] = Field(description="For the physicist: not found, not confirmed, superseded")
+    timeline: tuple[TimelineView, ...]
+    rois: tuple[RoiView, ...]
+    deliveries: tuple[DeliveryView, ...]
+    rtstruct: str = Field(description="Path of the RTSTRUCT on the server; empty before it is written")
+
+    @classmethod
+    def of(cls, story: CaseStory) -> Self:
+        """Show a story."""
+        return cls.model_validate(story)
+
+
+class SeriesView(_View):
+    """One received series."""
+
+    series_instance_uid: Uid
+    study_instance_uid: Uid
+    state: SeriesState
+    modality: str = Field(examples=["CT"])
+    description: str = Field(description="Series Description (0008,103E)")
+    images: int
+    updated_at: datetime
+    reasons: tuple[str, ...] = Field(description="Why it is held or aside; empty otherwise")
+
+    @classmethod
+    def of(cls, row: SeriesRow) -> Self:
+        """Show a row."""
+        return cls.model_validate(row)
+
+
+class Problem(_View):
+    """Why there is no answer."""
+
+    detail: str = Field(examples=["no case c-2f6d1b9e"])

@@ -1,0 +1,130 @@
+"""The REST application: read only, no patient's name, made for the hospital's monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from npc_contour.adapters.api.docs_page import docs_page
+from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
+from npc_contour.adapters.api.views import JobView, Live, Problem, Ready, SeriesView, StoryView, Version
+from npc_contour.application.status import CheckResult, StatusBoard
+from npc_contour.catalog import Catalog
+from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.errors import AutocontourError
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")]
+NO_DATABASE: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": "The database does not answer"}}
+
+
+def create_app(
+    board: StatusBoard,
+    checks: Callable[[], tuple[CheckResult, ...]],
+    catalog: Catalog,
+    version: str,
+    spool_free_bytes: Callable[[], int],
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        board: the read side of the store.
+        checks: looks at every dependency; must return within seconds (see `application.checks.Checkup.run`).
+        catalog: the pipelines and networks in use.
+        version: the service's version.
+        spool_free_bytes: free bytes where images are stored.
+    """
+    app = FastAPI(
+        title="NPC auto-contouring",
+        version=version,
+        description="CT series in over DICOM, RTSTRUCT out. Read only. Not a medical device: every structure set is"
+        " UNAPPROVED and needs review by a radiation oncologist.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_health(app, checks)
+    _add_version(app, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
+    registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version))
+
+    @app.get("/metrics", tags=["monitoring"], response_class=Response)
+    def metrics() -> Response:
+        """Return numbers in Prometheus' text format: cases, deliveries, series, step durations, disk, queue."""
+        return Response(render(registry), media_type=CONTENT_TYPE_LATEST)
+
+    _add_jobs(app, board)
+    _add_docs(app)
+    app.add_exception_handler(AutocontourError, _unavailable)
+    return app
+
+
+def _add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> None:
+    @app.get("/health/live", tags=["health"])
+    def live() -> Live:
+        """Return 200 as long as the process answers; looks at nothing else."""
+        return Live()
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        responses={503: {"model": Ready, "description": "Something required does not work; `remedy` says what to do"}},
+    )
+    def ready(response: Response) -> Ready:
+        """Look at every dependency (at most every few seconds): 200 when all that is required is ok, else 503."""
+        result = Ready.of(checks())
+        response.status_code = 503 if result.status == "not ready" else 200
+        return result
+
+
+def _add_version(app: FastAPI, version: Version) -> None:
+    @app.get("/version", tags=["monitoring"])
+    def what_runs() -> Version:
+        """Return the version, the networks (demo or not) and the pipelines in use."""
+        return version
+
+
+def _add_jobs(app: FastAPI, board: StatusBoard) -> None:
+    @app.get("/jobs", tags=["work"], responses=NO_DATABASE)
+    def jobs(
+        state: Annotated[CaseState | None, Query(description="Only cases in this state")] = None,
+        pipeline: Annotated[str | None, Query(description="Only cases of this pipeline")] = None,
+        limit: Limit = 100,
+    ) -> list[JobView]:
+        """Return cases, newest first."""
+        return [JobView.of(row) for row in board.jobs(state=state, pipeline=pipeline, limit=limit)]
+
+    @app.get(
+        "/jobs/{case_id}",
+        tags=["work"],
+        responses={404: {"model": Problem, "description": "No such case"}, **NO_DATABASE},
+    )
+    def job(case_id: Annotated[str, Path(description="Our id of the case", max_length=128)]) -> StoryView:
+        """Return all of one case: series by role, the router's reasons, timeline, ROIs with volumes, deliveries."""
+        story = board.story(case_id)
+        if story is None:
+            raise HTTPException(404, f"no case {case_id}")
+        return StoryView.of(story)
+
+    @app.get("/series", tags=["work"], responses=NO_DATABASE)
+    def series(
+        state: Annotated[SeriesState | None, Query(description="Only series in this state")] = None,
+        limit: Limit = 100,
+    ) -> list[SeriesView]:
+        """Return received series, newest first; those held or left aside say why."""
+        return [SeriesView.of(row) for row in board.series(state=state, limit=limit)]
+
+
+def _add_docs(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+
+async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=503)

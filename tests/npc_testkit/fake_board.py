@@ -1,0 +1,42 @@
+"""A status board over rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from npc_contour.application.status import CaseStory, Counts, JobRow, SeriesRow
+from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.errors import StoreError
+
+
+@dataclass
+class FakeBoard:
+    """Rows as given, newest first; `down` makes every question fail as a dead database does."""
+
+    stories: dict[str, CaseStory] = field(default_factory=dict)
+    received: list[SeriesRow] = field(default_factory=list)
+    numbers: Counts = field(default_factory=Counts)
+    down: bool = False
+
+    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+        self._answer()
+        rows = sorted((story.job for story in self.stories.values()), key=lambda row: row.created_at, reverse=True)
+        wanted = [row for row in rows if state in {None, row.state} and pipeline in {None, row.pipeline}]
+        return wanted[:limit]
+
+    def story(self, case_id: str) -> CaseStory | None:
+        self._answer()
+        return self.stories.get(case_id)
+
+    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
+        self._answer()
+        return [row for row in self.received if state in {None, row.state}][:limit]
+
+    def counts(self) -> Counts:
+        self._answer()
+        return self.numbers
+
+    def _answer(self) -> None:
+        if self.down:
+            raise StoreError("the database does not answer")
