@@ -38,7 +38,7 @@ CANNOT_PARSE = 0xC001
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _PIXEL_DATA_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_HEADER_KEYWORDS = [
+_HEADER_KEYWORDS = (
     "SpecificCharacterSet",
     "ImageType",
     "SOPClassUID",
@@ -71,8 +71,8 @@ _HEADER_KEYWORDS = [
     "SeriesDate",
     "SeriesTime",
     "Manufacturer",
-]
-_PIXEL_KEYWORDS = [
+)
+_PIXEL_KEYWORDS = (
     "Rows",
     "Columns",
     "SamplesPerPixel",
@@ -86,7 +86,7 @@ _PIXEL_KEYWORDS = [
     "RescaleIntercept",
     "RescaleSlope",
     "LossyImageCompression",
-]
+)
 _TAGS = {keyword: Tag(tag_for_keyword(keyword) or 0) for keyword in (*_HEADER_KEYWORDS, *_PIXEL_KEYWORDS)}
 
 
@@ -179,11 +179,10 @@ def read_file(path: Path, *, key: str | None = None) -> tuple[InstanceHeader, Pa
         InstanceRefused: it is not a DICOM file, or its data set cannot be parsed.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
-    if data[128:132] != b"DICM":
-        raise InstanceRefused("not a DICOM file: no DICM after the preamble", status=CANNOT_PARSE)
-    stream = BytesIO(data)
-    stream.seek(132)
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            raise InstanceRefused("not a DICOM file: no DICM after the preamble", status=CANNOT_PARSE)
+        stream = BytesIO(file.read())
     meta = _parse(stream, implicit=False, little=True, stop_group=0x0002)
     element = meta.get_item(Tag(0x00020010)) if Tag(0x00020010) in meta else None
     if element is None or not isinstance(element.value, bytes):

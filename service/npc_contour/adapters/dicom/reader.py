@@ -1,0 +1,159 @@
+"""From files to a `Volume` in Hounsfield units.
+
+Choices, each tested: slices are placed by their own position; the rescale is applied slice by slice in floating
+point, rounded and saturated to int16; pixels that the header marks as padding become -1024 HU (air) in CT and 0 in
+MR; other values below -1024 HU stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.adapters.dicom import headers, pixels
+from npc_contour.adapters.dicom.headers import Elements
+from npc_contour.core.stacking import stack
+from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.volumes import Volume
+from npc_contour.errors import InstanceRefused, PixelDataError
+
+Progress = Callable[[int, int], None]
+"""Told (done, total) after each slice or file."""
+
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+CT_PADDING_HU = -1024
+MAX_SLOPE = 1e4
+_DECODERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContent:
+    """What lies in a folder.
+
+    Attributes:
+        headers: of every DICOM object but DICOMDIR; `key` is the file's path.
+        skipped: file → why it is left out.
+    """
+
+    headers: tuple[InstanceHeader, ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+
+def read_headers(source: Path | Iterable[Path], *, progress: Progress | None = None) -> FolderContent:
+    """Read the headers of all files of a folder (with its subfolders) or of a list.
+
+    Files that are not DICOM, and DICOMDIR, are skipped and listed with the reason.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    if isinstance(source, Path):
+        paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    else:
+        paths = list(source)
+    found: list[InstanceHeader] = []
+    skipped: list[tuple[Path, str]] = []
+    for done, path in enumerate(paths, start=1):
+        try:
+            found.append(_usable_header(path))
+        except (InstanceRefused, OSError) as error:
+            skipped.append((path, str(error)))
+        if progress is not None:
+            progress(done, len(paths))
+    return FolderContent(tuple(found), tuple(skipped))
+
+
+def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, progress: Progress | None = None) -> Volume:
+    """Read a series as one volume.
+
+    Args:
+        series: CT or MR images of one stack.
+        open_path: from a header's key to its file; the default takes the key as a path.
+        progress: told after each slice.
+
+    Returns:
+        int16 HU (MR: rescaled values) on the series' grid.
+
+    Raises:
+        SeriesGeometryError: the slices are not one regular stack.
+        PixelDataError: a slice's pixels cannot be decoded or are not what its header says; it is named.
+    """
+    ordered = stack(series)
+    hu = np.empty(ordered.grid.shape_zyx, dtype=np.int16)
+
+    def read_slice(index: int) -> None:
+        header = ordered.instances[index]
+        try:
+            hu[index] = _read_hu(open_path(header.key), header)
+        except (PixelDataError, InstanceRefused, OSError) as error:
+            raise PixelDataError(
+                f"slice {index + 1} of {len(ordered.instances)} (SOP instance {header.sop_instance_uid}): {error}"
+            ) from error
+
+    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
+        for done, _ in enumerate(pool.map(read_slice, range(len(hu))), start=1):
+            if progress is not None:
+                progress(done, len(hu))
+    uids = tuple(header.sop_instance_uid for header in ordered.instances)
+    return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm)
+
+
+def _usable_header(path: Path) -> InstanceHeader:
+    header, _ = headers.read_file(path)
+    if header.sop_class_uid == MEDIA_STORAGE_DIRECTORY or path.name.upper() == "DICOMDIR":
+        raise InstanceRefused("a DICOMDIR is an index, not an image", status=headers.CANNOT_PARSE)
+    for name, uid in (
+        ("SOP Instance UID", header.sop_instance_uid),
+        ("Series Instance UID", header.series_instance_uid),
+        ("Study Instance UID", header.study_instance_uid),
+    ):
+        if not headers.is_uid(uid):
+            raise InstanceRefused(f"{name} is absent or not a UID: {uid!r}", status=headers.CANNOT_PARSE)
+    return header
+
+
+def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:
+    """One slice: (rows, columns) int16 HU."""
+    header, parsed = headers.read_file(path, key=expected.key)
+    if header != expected:
+        raise PixelDataError("the file is not the one whose header was read")
+    stored = pixels.decode(parsed)
+    layout = pixels.layout_of(parsed)
+    slope, intercept = _rescale(parsed.elements, header.modality)
+    if slope == 1.0 and intercept == round(intercept):
+        values = stored + np.int32(intercept)
+    else:
+        values = np.rint(stored * slope + intercept)
+    limits = np.iinfo(np.int16)
+    hu: npt.NDArray[np.int16] = np.clip(values, limits.min, limits.max).astype(np.int16)
+    padding = _padding_range(parsed.elements, signed=layout.signed)
+    if padding is not None:
+        hu[(stored >= padding[0]) & (stored <= padding[1])] = CT_PADDING_HU if header.modality == "CT" else 0
+    return hu
+
+
+def _rescale(elements: Elements, modality: str) -> tuple[float, float]:
+    """Slope and intercept; an MR image without them is taken as it is, a CT has no Hounsfield units without them."""
+    slope, intercept = elements.number("RescaleSlope"), elements.number("RescaleIntercept")
+    if slope is None and intercept is None and modality == "MR":
+        return 1.0, 0.0
+    if slope is None or intercept is None:
+        raise PixelDataError("Rescale Slope or Intercept is absent or not a number: no Hounsfield units")
+    if not 0 < slope <= MAX_SLOPE or abs(intercept) > 1e6:
+        raise PixelDataError(f"Rescale Slope {slope:g}, Intercept {intercept:g}: not a scale of Hounsfield units")
+    return slope, intercept
+
+
+def _padding_range(elements: Elements, *, signed: bool) -> tuple[int, int] | None:
+    """Stored values that mean "no pixel here" (PS3.3 C.7.5.1.1.2), both ends included."""
+    value = elements.short("PixelPaddingValue", signed=signed)
+    if value is None:
+        return None
+    limit = elements.short("PixelPaddingRangeLimit", signed=signed)
+    other = value if limit is None else limit
+    return min(value, other), max(value, other)

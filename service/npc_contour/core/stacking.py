@@ -1,0 +1,210 @@
+"""One series as one regular stack of slices, or a refusal that names slices and millimetres.
+
+Only positions say where a slice is: the instance number is a label, Slice Thickness is the beam's width, and
+Gantry/Detector Tilt may be absent on a tilted scan (PS3.3 C.7.6.2.1.1). Slices are counted from 1, in ascending order
+along the slice normal; millimetres are measured along it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npc_contour.domain.geometry import FloatArray, Grid, Vec3
+from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.errors import SeriesGeometryError
+
+MIN_SLICES = 4
+"""Fewer slices do not prove that their spacing is regular."""
+SAME_POSITION_MM = 0.005
+MAX_TILT_DEG = 0.1
+MAX_NAMED = 5
+"""A message names this many slices and counts the rest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """A series in order.
+
+    Attributes:
+        instances: ascending along the slice normal.
+        grid: the voxels they span.
+        positions_lps_mm: (z, 3) each slice's own Image Position (Patient), read-only.
+    """
+
+    instances: tuple[InstanceHeader, ...]
+    grid: Grid
+    positions_lps_mm: FloatArray
+
+
+def stack(series: Series) -> Stack:
+    """Order the slices and prove that they are regular.
+
+    Raises:
+        SeriesGeometryError: they are not; the message gives every reason found.
+    """
+    faults = header_faults(series.instances)
+    if faults:
+        raise SeriesGeometryError("; ".join(faults))
+    directions = slice_directions(series.first)
+    positions = np.array([instance.position_lps_mm for instance in series.instances], dtype=np.float64)
+    order = np.argsort(positions @ directions[0], kind="stable")
+    ordered = tuple(series.instances[index] for index in order)
+    positions = positions[order]
+    irregular = position_faults(ordered, positions, directions[0])
+    if irregular:
+        raise SeriesGeometryError("; ".join(irregular))
+    positions.setflags(write=False)
+    first = series.first
+    along_mm = positions @ directions[0]
+    row_gap_mm, column_gap_mm = first.pixel_spacing_mm or (0.0, 0.0)
+    grid = Grid(
+        shape_zyx=(len(ordered), first.rows, first.columns),
+        spacing_zyx_mm=(float(along_mm[-1] - along_mm[0]) / (len(ordered) - 1), row_gap_mm, column_gap_mm),
+        origin_lps_mm=_vec3(positions[0]),
+        direction_lps=(_vec3(directions[0]), _vec3(directions[1]), _vec3(directions[2])),
+        frame_of_reference_uid=first.frame_of_reference_uid,
+    )
+    return Stack(ordered, grid, positions)
+
+
+def slice_directions(header: InstanceHeader) -> FloatArray:
+    """Unit vectors of one step along z (normal), y (rows grow) and x (columns grow): (3, 3), LPS, right-handed.
+
+    The orientation is made exactly orthonormal: headers round to a few digits.
+    """
+    if header.orientation is None:
+        raise SeriesGeometryError("Image Orientation (Patient) is absent")
+    row = np.asarray(header.orientation[:3], dtype=np.float64)
+    column = np.asarray(header.orientation[3:], dtype=np.float64)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    return np.stack([np.cross(row, column), column, row])
+
+
+def header_faults(instances: Sequence[InstanceHeader]) -> tuple[str, ...]:
+    """Why these headers cannot be one stack, before their positions are looked at; empty when they can."""
+    faults = []
+    for complaint, is_bad in _BAD_VALUES:
+        bad = [_name(instance) for instance in instances if is_bad(instance)]
+        if bad:
+            faults.append(f"{complaint} in {_some(bad)}")
+    if faults:
+        return tuple(faults)
+    for what, key in _MUST_AGREE:
+        counts = Counter(key(instance) for instance in instances)
+        if len(counts) > 1:
+            kinds = ", ".join(f"{value} ({count} slices)" for value, count in counts.most_common(MAX_NAMED))
+            faults.append(f"mixed {what}: {kinds}")
+    if len(instances) < MIN_SLICES:
+        faults.append(f"{len(instances)} slices, at least {MIN_SLICES} are needed to prove regular spacing")
+    return tuple(faults)
+
+
+def position_faults(ordered: Sequence[InstanceHeader], positions_lps_mm: FloatArray, normal: FloatArray) -> list[str]:
+    """Why slices in order are not regular: same positions, gaps, a sheared (tilted) stack.
+
+    Args:
+        ordered: ascending along the normal.
+        positions_lps_mm: (n, 3) their positions.
+        normal: (3,) unit vector.
+    """
+    along_mm = positions_lps_mm @ normal
+    gaps_mm = np.diff(along_mm)
+    repeated = np.flatnonzero(gaps_mm < SAME_POSITION_MM)
+    if repeated.size:
+        return [_same_position_fault(ordered, along_mm, repeated.tolist())]
+    faults = _gap_faults(along_mm, gaps_mm)
+    lateral_mm = positions_lps_mm - positions_lps_mm[0]
+    lateral_mm = lateral_mm - np.outer(lateral_mm @ normal, normal)
+    off_mm = np.linalg.norm(lateral_mm, axis=1)
+    travelled_mm = along_mm - along_mm[0]
+    allowed_mm = np.maximum(0.05, travelled_mm * np.tan(np.radians(MAX_TILT_DEG)))
+    if (off_mm > allowed_mm).any():
+        worst = int(np.argmax(off_mm))
+        angle_deg = float(np.degrees(np.arctan2(off_mm[worst], travelled_mm[worst])))
+        faults.append(
+            f"tilted: the line through the slice positions leans {angle_deg:.1f}° from the slice normal"
+            f" (slice {worst + 1} lies {off_mm[worst]:.2f} mm aside), at most {MAX_TILT_DEG}° is taken as straight"
+        )
+    return faults
+
+
+def _gap_faults(along_mm: FloatArray, gaps_mm: FloatArray) -> list[str]:
+    typical_mm = float(np.median(gaps_mm))
+    tolerance_mm = max(0.01, 0.01 * typical_mm) + 1e-6
+    odd = np.flatnonzero(np.abs(gaps_mm - typical_mm) > tolerance_mm)
+    if odd.size:
+        named = [
+            f"gap of {gaps_mm[index]:.2f} mm after slice {index + 1} (at {along_mm[index]:+.2f} mm)"
+            for index in odd.tolist()
+        ]
+        return [f"{_some(named)}, expected {typical_mm:.2f} mm"]
+    regular_mm = np.linspace(along_mm[0], along_mm[-1], along_mm.size)
+    drift_mm = np.abs(along_mm - regular_mm)
+    if drift_mm.max() > max(0.1, 0.05 * typical_mm):
+        worst = int(np.argmax(drift_mm))
+        return [f"the spacing drifts: slice {worst + 1} lies {drift_mm[worst]:.2f} mm from its regular place"]
+    return []
+
+
+def _same_position_fault(ordered: Sequence[InstanceHeader], along_mm: FloatArray, indices: Sequence[int]) -> str:
+    named = [f"slices {index + 1} and {index + 2} (at {along_mm[index]:+.2f} mm)" for index in indices]
+    acquisitions = {number for index in indices for number in _acquisition_numbers(ordered[index], ordered[index + 1])}
+    text = f"several slices at one position: {_some(named)}"
+    if len(acquisitions) > 1:
+        text += f"; several acquisitions in one series: numbers {', '.join(map(str, sorted(acquisitions)))}"
+    return text
+
+
+def _acquisition_numbers(*headers: InstanceHeader) -> list[int]:
+    return [header.acquisition_number for header in headers if header.acquisition_number is not None]
+
+
+def _is_bad_orientation(header: InstanceHeader) -> bool:
+    if header.orientation is None:
+        return True
+    row, column = np.asarray(header.orientation[:3]), np.asarray(header.orientation[3:])
+    lengths = np.linalg.norm([row, column], axis=1)
+    return bool(np.abs(lengths - 1).max() > 1e-2 or abs(float(row @ column)) > 1e-2)
+
+
+_BAD_VALUES: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
+    (
+        "Image Position (Patient) is absent or not three finite numbers below 10 m",
+        lambda h: h.position_lps_mm is None or max(map(abs, h.position_lps_mm)) > 10_000,
+    ),
+    ("Image Orientation (Patient) is absent or not two perpendicular unit vectors", _is_bad_orientation),
+    (
+        "Pixel Spacing is absent or not two numbers between 0 and 10 mm",
+        lambda h: h.pixel_spacing_mm is None or not all(0 < gap <= 10 for gap in h.pixel_spacing_mm),
+    ),
+    ("Frame of Reference UID is absent", lambda h: not h.frame_of_reference_uid),
+    ("Rows or Columns is zero", lambda h: h.rows < 1 or h.columns < 1),
+    ("more than one frame", lambda h: h.number_of_frames != 1),
+)
+_MUST_AGREE: tuple[tuple[str, Callable[[InstanceHeader], Hashable]], ...] = (
+    ("frames of reference", lambda h: h.frame_of_reference_uid),
+    ("orientations", lambda h: tuple(round(value, 3) + 0.0 for value in h.orientation or ())),
+    ("matrix sizes", lambda h: f"{h.rows}x{h.columns}"),
+    ("pixel spacings in mm", lambda h: tuple(round(gap, 4) for gap in h.pixel_spacing_mm or ())),
+)
+
+
+def _name(header: InstanceHeader) -> str:
+    if header.instance_number is not None:
+        return f"instance number {header.instance_number}"
+    return f"SOP instance {header.sop_instance_uid}"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _vec3(vector: FloatArray) -> Vec3:
+    return (float(vector[0]), float(vector[1]), float(vector[2]))
