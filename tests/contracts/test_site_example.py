@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,7 @@ def test_examples_of_optional_keys_are_valid() -> None:
 
 
 def test_every_key_has_its_comment_above() -> None:
-    bare = [
-        line for above, line in zip(LINES, LINES[1:], strict=False) if KEY.match(line) and not above.startswith("# ")
-    ]
+    bare = [line for above, line in pairwise(LINES) if KEY.match(line) and not above.startswith("# ")]
 
     assert bare == []
 
