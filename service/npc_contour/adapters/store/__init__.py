@@ -1,0 +1,1 @@
+"""PostgreSQL: what exists and where it stands."""

@@ -1,0 +1,135 @@
+"""Cases, their attempts and their structure sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from npc_contour.adapters.store.codec import case_from_row, inputs_to_json
+from npc_contour.adapters.store.statements import Statements
+from npc_contour.application.records import CaseRecord, JobKind
+from npc_contour.domain.jobs import CaseState
+
+
+class Cases(Statements):
+    """The part of a transaction that concerns cases."""
+
+    def lock_study(self, study_instance_uid: str) -> None:
+        """Keep others from routing the study until the end of the transaction, at which it counts as routed."""
+        self._run("SELECT 1 FROM study WHERE study_instance_uid = %s FOR UPDATE", (study_instance_uid,))
+        self._run("UPDATE study SET routing_due = false WHERE study_instance_uid = %s", (study_instance_uid,))
+
+    def live_cases(self, study_instance_uid: str) -> tuple[CaseRecord, ...]:
+        """Return the cases of a study that are not superseded, oldest first."""
+        rows = self._all(
+            "SELECT * FROM contour_case WHERE study_instance_uid = %s AND state <> 'superseded'"
+            " ORDER BY created_at, id",
+            (study_instance_uid,),
+        )
+        return tuple(case_from_row(row) for row in rows)
+
+    def case(self, case_id: str, *, lock: bool = False) -> CaseRecord | None:
+        """Return one case."""
+        statement = "SELECT * FROM contour_case WHERE id = %s"
+        row = self._one(f"{statement} FOR UPDATE" if lock else statement, (case_id,))
+        return None if row is None else case_from_row(row)
+
+    def add_case(self, case: CaseRecord) -> None:
+        """Add a case."""
+        self._run(
+            "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
+            " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
+            " created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                case.case_id,
+                case.study_instance_uid,
+                case.pipeline,
+                case.generation,
+                case.state,
+                case.planning_role,
+                case.planning_series_uid,
+                case.frame_of_reference_uid,
+                Jsonb(inputs_to_json(case)),
+                list(case.waiting_for),
+                case.wait_until,
+                list(case.reasons),
+                case.demo,
+                case.predecessor,
+                case.created_at,
+                case.created_at,
+            ),
+        )
+
+    def update_waiting_case(self, case: CaseRecord, at: datetime) -> None:
+        """Replace state, inputs, waiting and reasons of a case that has no images yet."""
+        self._run(
+            "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
+            " waiting_for = %s, wait_until = %s, reasons = %s, updated_at = %s WHERE id = %s AND state = 'waiting'",
+            (
+                case.state,
+                case.planning_series_uid,
+                case.frame_of_reference_uid,
+                Jsonb(inputs_to_json(case)),
+                list(case.waiting_for),
+                case.wait_until,
+                list(case.reasons),
+                at,
+                case.case_id,
+            ),
+        )
+
+    def supersede(self, case_id: str, successor: str, at: datetime) -> None:
+        """Let another case take the place of this one; what is queued of it is sent no more."""
+        self._run(
+            "UPDATE contour_case SET state = 'superseded', superseded_by = %s, updated_at = %s WHERE id = %s",
+            (successor, at, case_id),
+        )
+
+    def set_case(self, case_id: str, state: CaseState, at: datetime, *, reasons: Sequence[str] | None = None) -> None:
+        """Change the state of a case, and its reasons unless None."""
+        self._run(
+            "UPDATE contour_case SET state = %s, reasons = coalesce(%s::text[], reasons), updated_at = %s"
+            " WHERE id = %s",
+            (state, None if reasons is None else list(reasons), at, case_id),
+        )
+
+    def add_structure_set(
+        self, case_id: str, sop_instance_uid: str, key: str, report: dict[str, Any], at: datetime
+    ) -> None:
+        """Note a structure set; twice is once."""
+        self._run(
+            "INSERT INTO structure_set (case_id, sop_instance_uid, key, report, created_at) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (case_id) DO NOTHING",
+            (case_id, sop_instance_uid, key, Jsonb(report), at),
+        )
+
+    def structure_set_uid(self, case_id: str) -> str | None:
+        """Return the SOP Instance UID of the structure set of a case; None before it is written."""
+        row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))
+        return None if row is None else str(row["sop_instance_uid"])
+
+    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> int:
+        """Count one more attempt of a step; return how many there are."""
+        row = self._one(
+            "INSERT INTO attempt (kind, key, count, at) VALUES (%s, %s, 1, %s)"
+            " ON CONFLICT (kind, key) DO UPDATE SET count = attempt.count + 1, at = EXCLUDED.at RETURNING count",
+            (kind, key, at),
+        )
+        return int(row["count"]) if row else 0
+
+    def attempt_message(self, kind: JobKind, key: str, message: str) -> None:
+        """Note why the last attempt failed."""
+        self._run("UPDATE attempt SET message = %s WHERE kind = %s AND key = %s", (message, kind, key))
+
+    def clear_attempts(self, kind: JobKind, key: str) -> None:
+        """Forget the attempts: the step succeeded."""
+        self._run("DELETE FROM attempt WHERE kind = %s AND key = %s", (kind, key))
+
+    def last_attempt(self, kind: JobKind, key: str) -> tuple[int, str]:
+        """Return how many attempts there were and the last message."""
+        row = self._one("SELECT count, message FROM attempt WHERE kind = %s AND key = %s", (kind, key))
+        return (0, "") if row is None else (int(row["count"]), str(row["message"]))

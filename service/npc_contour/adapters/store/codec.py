@@ -1,0 +1,63 @@
+"""Image headers as JSON, and back without loss."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from npc_contour.application.records import CaseInput, CaseRecord
+from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.series import InstanceHeader
+
+_TUPLES = ("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type")
+_NAMES = frozenset(field.name for field in fields(InstanceHeader))
+
+
+def header_to_json(header: InstanceHeader) -> dict[str, Any]:
+    """Return a header as JSON values; what equals its default is left out."""
+    values = asdict(header)
+    defaults = {field.name: field.default for field in fields(InstanceHeader)}
+    kept = {name: value for name, value in values.items() if value != defaults[name]}
+    if header.acquired_at is not None:
+        kept["acquired_at"] = header.acquired_at.isoformat()
+    return kept
+
+
+def header_from_json(data: dict[str, Any]) -> InstanceHeader:
+    """Return the header; fields of a newer version are ignored."""
+    values = {name: value for name, value in data.items() if name in _NAMES}
+    for name in _TUPLES:
+        if values.get(name) is not None:
+            values[name] = tuple(values[name])
+    if values.get("acquired_at") is not None:
+        values["acquired_at"] = datetime.fromisoformat(values["acquired_at"])
+    return InstanceHeader(**values)
+
+
+def inputs_to_json(case: CaseRecord) -> dict[str, Any]:
+    """Return the images of a case by role as JSON values."""
+    return {
+        role: {"series": given.series_instance_uid, "images": list(given.sop_instance_uids)}
+        for role, given in case.inputs.items()
+    }
+
+
+def case_from_row(row: dict[str, Any]) -> CaseRecord:
+    """Return the case of a row of `contour_case`."""
+    return CaseRecord(
+        case_id=row["id"],
+        study_instance_uid=row["study_instance_uid"],
+        pipeline=row["pipeline"],
+        generation=row["generation"],
+        state=CaseState(row["state"]),
+        planning_role=row["planning_role"],
+        inputs={role: CaseInput(value["series"], tuple(value["images"])) for role, value in row["inputs"].items()},
+        frame_of_reference_uid=row["frame_of_reference_uid"],
+        waiting_for=tuple(row["waiting_for"]),
+        wait_until=row["wait_until"],
+        reasons=tuple(row["reasons"]),
+        demo=row["demo"],
+        predecessor=row["predecessor"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,158 @@
+"""The connection pool, migrations, claims; every psycopg error becomes a StoreError here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection
+from npc_contour.adapters.store.transaction import PgTransaction
+from npc_contour.application.records import Job, JobKind
+from npc_contour.errors import StoreError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+SLOT_POLL_S = 0.25
+
+Defer = Callable[[Connection, Job], None]
+Schema = Callable[[Connection], None]
+
+
+class PgStore:
+    """State in PostgreSQL; safe to share between threads."""
+
+    def __init__(self, url: str, defer: Defer, *, pool_size: int = 8, timeout_s: float = 15.0) -> None:
+        """Connect when first used.
+
+        Args:
+            url: of the database.
+            defer: adds a job to the queue over an open transaction.
+            pool_size: connections at most.
+            timeout_s: how long to wait for a connection.
+        """
+        self._defer = defer
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            timeout=timeout_s,
+            check=ConnectionPool.check_connection,
+            kwargs={"row_factory": dict_row, "application_name": "npc-contour"},
+            open=False,
+        )
+        self._pool.open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[PgTransaction]:
+        """Begin; commit at the end of the block, roll back when it raises."""
+        with _translated(), self._pool.connection() as connection:
+            yield PgTransaction(connection, self._defer)
+
+    @contextmanager
+    def claim(self, kind: JobKind, key: str) -> Iterator[bool]:
+        """Take sole charge of one row; PostgreSQL drops the claim when this process dies."""
+        with _translated(), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                lock = (CLAIM_CLASSES[kind], key)
+                row = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s)) AS held", lock).fetchone()
+                held = bool(row and row["held"])
+                try:
+                    yield held
+                finally:
+                    if held and not connection.broken:
+                        connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", lock)
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
+    @contextmanager
+    def slot(self, at_once: int) -> Iterator[None]:
+        """Hold one of `at_once` places; waits until one is free."""
+        with _translated(), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                place = _take_place(connection, at_once)
+                try:
+                    yield
+                finally:
+                    if not connection.broken:
+                        connection.execute("SELECT pg_advisory_unlock(%s, %s)", (SLOT_CLASS, place))
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
+
+def migrate(url: str, queue_schema: Schema) -> int:
+    """Bring the database to this version's schema; safe to call from several processes at once.
+
+    Args:
+        url: of the database.
+        queue_schema: brings the queue's own tables up to date, in the same transaction.
+
+    Returns:
+        How many migrations were applied.
+    """
+    with _translated(), psycopg.connect(url, row_factory=dict_row) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, name text NOT NULL, "
+            "applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = connection.execute("SELECT number FROM migration").fetchall()
+        applied = {int(row["number"]) for row in rows}
+        pending = [(number, name, text) for number, name, text in _migrations() if number not in applied]
+        unknown = applied - {number for number, _, _ in _migrations()}
+        if unknown:
+            raise StoreError(f"the database has migrations {sorted(unknown)} of a newer version: do not downgrade")
+        queue_schema(connection)
+        for number, name, text in pending:
+            connection.execute(text.encode())
+            connection.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
+        logger.info(Event.DATABASE_MIGRATED, extra={"applied": [name for _, name, _ in pending]})
+        return len(pending)
+
+
+def _migrations() -> list[tuple[int, str, str]]:
+    folder = files("npc_contour.adapters.store") / "migrations"
+    found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
+    return sorted((int(item.name[:4]), item.name, item.read_text(encoding="utf-8")) for item in found)
+
+
+def _take_place(connection: Connection, at_once: int) -> int:
+    while True:
+        for place in range(at_once):
+            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s) AS held", (SLOT_CLASS, place)).fetchone()
+            if row and row["held"]:
+                return place
+        time.sleep(SLOT_POLL_S)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout) as error:
+        raise StoreError(f"database: {str(error).strip() or type(error).__name__}") from error

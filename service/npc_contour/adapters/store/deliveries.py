@@ -1,0 +1,99 @@
+"""Deliveries, and the work that rows ask for but no job stands for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from npc_contour.adapters.store.connection import CLAIM_CLASSES, Row
+from npc_contour.adapters.store.statements import Statements
+from npc_contour.application.records import DeliveryRecord, Job, JobKind
+from npc_contour.domain.jobs import DeliveryState
+
+_DELIVERY = (
+    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, structure_set.key,"
+    " structure_set.sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
+    " JOIN contour_case ON contour_case.id = case_id"
+)
+
+_UNFINISHED = """
+SELECT 'close_series' AS kind, series_instance_uid AS key FROM series WHERE state = 'receiving'
+UNION SELECT 'route_study', study_instance_uid FROM study WHERE routing_due
+UNION SELECT 'route_study', study_instance_uid FROM contour_case WHERE state = 'waiting'
+UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed'
+UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented'
+UNION SELECT 'send', id::text FROM delivery WHERE state = 'queued'
+"""
+
+
+class Deliveries(Statements):
+    """The part of a transaction that concerns deliveries."""
+
+    def add_delivery(
+        self, case_id: str, destination: str, state: DeliveryState, message: str, at: datetime
+    ) -> int | None:
+        """Add a delivery; return its id, or None when the destination has one for this case."""
+        row = self._one(
+            "INSERT INTO delivery (case_id, destination, state, next_try_at, message, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (case_id, destination) DO NOTHING RETURNING id",
+            (case_id, destination, state, at if state is DeliveryState.QUEUED else None, message, at, at),
+        )
+        return None if row is None else int(row["id"])
+
+    def delivery(self, delivery_id: int, *, lock: bool = False) -> DeliveryRecord | None:
+        """Return one delivery."""
+        suffix = " FOR UPDATE OF delivery" if lock else ""
+        row = self._one(f"{_DELIVERY} WHERE delivery.id = %s{suffix}", (delivery_id,))
+        return None if row is None else _delivery_record(row)
+
+    def deliveries(self, case_id: str) -> tuple[DeliveryRecord, ...]:
+        """Return all deliveries of a case."""
+        rows = self._all(f"{_DELIVERY} WHERE case_id = %s ORDER BY delivery.id", (case_id,))
+        return tuple(_delivery_record(row) for row in rows)
+
+    def set_delivery(
+        self,
+        delivery_id: int,
+        state: DeliveryState,
+        at: datetime,
+        *,
+        attempts: int,
+        next_try_at: datetime | None,
+        status: int | None,
+        message: str,
+    ) -> None:
+        """Change a delivery."""
+        self._run(
+            "UPDATE delivery SET state = %s, attempts = %s, next_try_at = %s, status = %s, message = %s,"
+            " updated_at = %s WHERE id = %s",
+            (state, attempts, next_try_at, status, message, at, delivery_id),
+        )
+
+    def jobs_missing(self) -> tuple[Job, ...]:
+        """Return what rows ask for that is neither queued nor claimed by a process that lives."""
+        classes = ", ".join(f"('{kind}', {number})" for kind, number in CLAIM_CLASSES.items())
+        rows = self._all(
+            f"WITH unfinished AS ({_UNFINISHED}), classes (kind, class) AS (VALUES {classes})"  # noqa: S608 - constants only
+            " SELECT kind, key FROM unfinished JOIN classes USING (kind) WHERE NOT EXISTS ("
+            "   SELECT FROM procrastinate_jobs WHERE queueing_lock = kind || ':' || key AND status = 'todo')"
+            " AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            "   AND classid = class::oid AND objid::bigint = (hashtext(key)::bigint & 4294967295))"
+        )
+        return tuple(Job(JobKind(row["kind"]), row["key"]) for row in rows)
+
+
+def _delivery_record(row: Row) -> DeliveryRecord:
+    return DeliveryRecord(
+        delivery_id=row["id"],
+        case_id=row["case_id"],
+        study_instance_uid=row["study_instance_uid"],
+        pipeline=row["pipeline"],
+        key=row["key"],
+        sop_instance_uid=row["sop_instance_uid"],
+        destination=row["destination"],
+        state=DeliveryState(row["state"]),
+        attempts=row["attempts"],
+        next_try_at=row["next_try_at"],
+        created_at=row["created_at"],
+        demo=row["demo"],
+    )

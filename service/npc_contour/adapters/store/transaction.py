@@ -1,0 +1,150 @@
+"""One transaction over one connection: intake here, cases and deliveries in the two modules beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from npc_contour.adapters.store.cases import Cases
+from npc_contour.adapters.store.codec import header_from_json, header_to_json
+from npc_contour.adapters.store.connection import Connection, Row
+from npc_contour.adapters.store.deliveries import Deliveries
+from npc_contour.application.records import AssociationRow, Ending, Job, SeriesRecord
+from npc_contour.domain.jobs import SeriesState
+from npc_contour.domain.series import InstanceHeader
+
+
+class PgTransaction(Cases, Deliveries):
+    """Everything done through it is committed together."""
+
+    def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
+        """Work over a connection that is in no transaction yet."""
+        super().__init__(connection)
+        self._defer = defer
+
+    def defer(self, job: Job) -> None:
+        """Do a job once this is committed."""
+        self._defer(self._connection, job)
+
+    def open_association(self, row: AssociationRow, at: datetime) -> None:
+        """Note an association; twice is once."""
+        self._run(
+            "INSERT INTO association (id, receiver, calling_ae_title, called_ae_title, peer, opened_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (row.association_id, row.receiver, row.calling_ae_title, row.called_ae_title, row.peer, at),
+        )
+
+    def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
+        """Note its end; return the series it carried that are still being received."""
+        self._run(
+            "UPDATE association SET ended_at = %s, ending = %s WHERE id = %s AND ended_at IS NULL",
+            (at, ending, association_id),
+        )
+        return self._receiving("association_id = %s", association_id)
+
+    def end_lost_associations(self, receiver: str, at: datetime) -> tuple[str, ...]:
+        """End every open association of a receiver that died."""
+        rows = self._all(
+            "UPDATE association SET ended_at = %s, ending = 'lost' WHERE receiver = %s AND ended_at IS NULL"
+            " RETURNING id",
+            (at, receiver),
+        )
+        return self._receiving("association_id = ANY(%s)", [row["id"] for row in rows])
+
+    def _receiving(self, condition: str, value: object) -> tuple[str, ...]:
+        rows = self._all(
+            "SELECT DISTINCT series_instance_uid FROM series_association JOIN series USING (series_instance_uid)"  # noqa: S608 - constants only
+            f" WHERE state = 'receiving' AND {condition}",
+            (value,),
+        )
+        return tuple(row["series_instance_uid"] for row in rows)
+
+    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> bool:
+        """Add an image and its series and study; return False when it is there already."""
+        series, study = header.series_instance_uid, header.study_instance_uid
+        known = self._one("SELECT 1 FROM instance WHERE sop_instance_uid = %s", (header.sop_instance_uid,))
+        if known is not None:
+            return False
+        self._run(
+            "INSERT INTO study (study_instance_uid, patient_id, created_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (study, header.patient_id, at),
+        )
+        self._run(
+            "INSERT INTO series (series_instance_uid, study_instance_uid, modality, description, called_ae_title,"
+            " state, images, first_instance_at, last_instance_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, 'receiving', 1, %s, %s, %s)"
+            " ON CONFLICT (series_instance_uid) DO UPDATE SET state = 'receiving', reasons = '{}',"
+            " images = series.images + 1, last_instance_at = EXCLUDED.last_instance_at,"
+            " updated_at = EXCLUDED.updated_at",
+            (series, study, header.modality, header.series_description, called_ae_title, at, at, at),
+        )
+        self._run(
+            "INSERT INTO series_association (series_instance_uid, association_id) VALUES (%s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (series, association_id),
+        )
+        added = self._one(
+            "INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, association_id, received_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (sop_instance_uid) DO NOTHING RETURNING 1 AS added",
+            (header.sop_instance_uid, series, header.key, Jsonb(header_to_json(header)), association_id, at),
+        )
+        if added is None:
+            # Another association brought the same image in between: it counts once.
+            self._run("UPDATE series SET images = images - 1 WHERE series_instance_uid = %s", (series,))
+        return added is not None
+
+    def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:
+        """Return one series."""
+        statement = "SELECT * FROM series WHERE series_instance_uid = %s"
+        row = self._one(f"{statement} FOR UPDATE" if lock else statement, (series_instance_uid,))
+        return None if row is None else self._series_record(row)
+
+    def series_of_study(self, study_instance_uid: str) -> tuple[SeriesRecord, ...]:
+        """Return all series of a study, oldest first."""
+        rows = self._all(
+            "SELECT * FROM series WHERE study_instance_uid = %s ORDER BY first_instance_at, series_instance_uid",
+            (study_instance_uid,),
+        )
+        return tuple(self._series_record(row) for row in rows)
+
+    def headers(self, series_instance_uid: str) -> tuple[InstanceHeader, ...]:
+        """Return the images of a series."""
+        rows = self._all(
+            "SELECT header FROM instance WHERE series_instance_uid = %s ORDER BY sop_instance_uid",
+            (series_instance_uid,),
+        )
+        return tuple(header_from_json(row["header"]) for row in rows)
+
+    def set_series(self, series_instance_uid: str, state: SeriesState, reasons: Sequence[str], at: datetime) -> None:
+        """Change the state of a series; once it is no more received, its study is due to be routed."""
+        self._run(
+            "UPDATE series SET state = %s, reasons = %s, updated_at = %s WHERE series_instance_uid = %s",
+            (state, list(reasons), at, series_instance_uid),
+        )
+        if state is not SeriesState.RECEIVING:
+            self._run(
+                "UPDATE study SET routing_due = true FROM series WHERE series.series_instance_uid = %s"
+                " AND series.study_instance_uid = study.study_instance_uid",
+                (series_instance_uid,),
+            )
+
+    def _series_record(self, row: Row) -> SeriesRecord:
+        endings = self._all(
+            "SELECT ending, ended_at FROM series_association JOIN association ON id = association_id"
+            " WHERE series_instance_uid = %s",
+            (row["series_instance_uid"],),
+        )
+        return SeriesRecord(
+            series_instance_uid=row["series_instance_uid"],
+            study_instance_uid=row["study_instance_uid"],
+            modality=row["modality"],
+            called_ae_title=row["called_ae_title"],
+            state=SeriesState(row["state"]),
+            reasons=tuple(row["reasons"]),
+            images=row["images"],
+            first_instance_at=row["first_instance_at"],
+            last_instance_at=row["last_instance_at"],
+            endings=tuple((Ending(e["ending"]), e["ended_at"]) if e["ending"] else None for e in endings),
+        )

@@ -1,0 +1,1 @@
+"""Procrastinate: work that survives, in the database that holds the state."""

@@ -1,0 +1,73 @@
+"""Jobs in the same PostgreSQL and, when deferred, in the same transaction as the change of state that causes them.
+
+One job at most waits for each row and kind (`queueing_lock`). Jobs carry nothing but the row's key: what is to be done
+is in the row. So a job may be lost, doubled or late without harm, and the sweep of the worker makes missing ones anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString, cast
+
+import psycopg
+from procrastinate.schema import SchemaManager
+
+from npc_contour.application.records import Job, JobKind
+
+SEGMENT_QUEUE, WORK_QUEUE = "segment", "work"
+QUEUES = {
+    JobKind.CLOSE_SERIES: WORK_QUEUE,
+    JobKind.ROUTE_STUDY: WORK_QUEUE,
+    JobKind.SEGMENT_CASE: SEGMENT_QUEUE,
+    JobKind.WRITE_STRUCTURE_SET: SEGMENT_QUEUE,
+    JobKind.SEND: WORK_QUEUE,
+}
+"""What holds a volume in memory waits in a queue of its own, so that sending and receiving never wait for it."""
+PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10}
+"""What is segmented is written before the next case is begun; higher goes first."""
+
+
+def defer(connection: psycopg.Connection[Any], job: Job) -> None:
+    """Add a job over an open transaction; one that waits already is moved earlier, never later.
+
+    Args:
+        connection: with the transaction that changes the state.
+        job: what to do.
+    """
+    lock = f"{job.kind}:{job.key}"
+    while True:
+        waiting = connection.execute(
+            "UPDATE procrastinate_jobs SET scheduled_at ="
+            " CASE WHEN %(at)s::timestamptz IS NULL THEN NULL ELSE least(scheduled_at, %(at)s::timestamptz) END"
+            " WHERE queueing_lock = %(lock)s AND status = 'todo' RETURNING id",
+            {"at": job.run_at, "lock": lock},
+        ).fetchone()
+        if waiting is not None:
+            if job.run_at is None:
+                _wake(connection, QUEUES[job.kind])
+            return
+        try:
+            with connection.transaction():
+                connection.execute(
+                    "SELECT procrastinate_defer_jobs_v1(ARRAY["
+                    "ROW(%s, %s, %s, NULL, %s, jsonb_build_object('key', %s::text), %s)"
+                    "::procrastinate_job_to_defer_v1])",
+                    (QUEUES[job.kind], job.kind, PRIORITIES.get(job.kind, 0), lock, job.key, job.run_at),
+                )
+        except psycopg.errors.UniqueViolation:
+            continue  # another transaction deferred it between our look and our insert
+        return
+
+
+def apply_queue_schema(connection: psycopg.Connection[Any]) -> None:
+    """Make Procrastinate's tables in an empty database, within the transaction of the connection."""
+    row = connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS present").fetchone()
+    if row is not None and row["present"]:
+        return
+    connection.execute(cast("LiteralString", SchemaManager.get_schema()).encode())
+
+
+def _wake(connection: psycopg.Connection[Any], queue: str) -> None:
+    """Tell listening workers that a job became due, as Procrastinate's own trigger does for a new one."""
+    connection.execute(
+        'SELECT pg_notify(\'procrastinate_queue_v1#\' || %s, \'{"type": "job_inserted", "job_id": 0}\')', (queue,)
+    )

@@ -1,0 +1,156 @@
+"""Rows of the store as the use cases see them, and the jobs that a change of state causes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.logs import Event
+
+
+class JobKind(StrEnum):
+    """What workers do; each job names one row and may be done twice without harm."""
+
+    CLOSE_SERIES = "close_series"
+    ROUTE_STUDY = "route_study"
+    SEGMENT_CASE = "segment_case"
+    WRITE_STRUCTURE_SET = "write_structure_set"
+    SEND = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do.
+
+    Attributes:
+        key: of the row: Series or Study Instance UID, case id, delivery id.
+        run_at: not before; None is at once.
+    """
+
+    kind: JobKind
+    key: str
+    run_at: datetime | None = None
+
+
+class Ending(StrEnum):
+    """How an association ended; lost means that our own receiver died."""
+
+    RELEASED = "released"
+    ABORTED = "aborted"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRow:
+    """One association that brought images."""
+
+    association_id: str
+    receiver: str
+    calling_ae_title: str
+    called_ae_title: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRecord:
+    """One received series.
+
+    Attributes:
+        endings: how the associations that carried it ended; None for one that is open.
+    """
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    called_ae_title: str
+    state: SeriesState
+    reasons: tuple[str, ...]
+    images: int
+    first_instance_at: datetime
+    last_instance_at: datetime
+    endings: tuple[tuple[Ending, datetime] | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseInput:
+    """The images of one role, fixed when the case is made: a late slice makes a new case."""
+
+    series_instance_uid: str
+    sop_instance_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRecord:
+    """One case.
+
+    Attributes:
+        inputs: role → images; empty while no series fill the roles.
+        wait_until: when waiting for a partner ends; None when it does not wait.
+        predecessor: the case whose place it took.
+    """
+
+    case_id: str
+    study_instance_uid: str
+    pipeline: str
+    generation: int
+    state: CaseState
+    planning_role: str
+    inputs: Mapping[str, CaseInput]
+    frame_of_reference_uid: str
+    waiting_for: tuple[str, ...]
+    wait_until: datetime | None
+    reasons: tuple[str, ...]
+    demo: bool
+    predecessor: str | None
+    created_at: datetime
+
+    @property
+    def planning_series_uid(self) -> str | None:
+        """The series whose grid carries the contours."""
+        planning = self.inputs.get(self.planning_role)
+        return planning.series_instance_uid if planning else None
+
+    @property
+    def uid_seed(self) -> str:
+        """What the UIDs of its RTSTRUCT derive from."""
+        return f"{self.case_id}/{self.generation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """One structure set at one destination."""
+
+    delivery_id: int
+    case_id: str
+    study_instance_uid: str
+    pipeline: str
+    key: str
+    sop_instance_uid: str
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_try_at: datetime | None
+    created_at: datetime
+    demo: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoryLine:
+    """Something that happened.
+
+    Attributes:
+        detail: in words; never a patient's name.
+        step: a step that took `seconds`; "" for a moment.
+    """
+
+    event: Event
+    at: datetime
+    study: str | None = None
+    series: str | None = None
+    case: str | None = None
+    detail: str = ""
+    step: str = ""
+    seconds: float | None = None
