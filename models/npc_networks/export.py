@@ -24,7 +24,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from npc_contour.catalog import read_contract
 from npc_networks.networks import CROP_ABOVE_HU, CROP_MARGIN_MM, WINDOW_STEP, NetworkSpec
+from npc_networks.serving.config import config_pbtxt, model_py
 from npc_networks.unet import PlainConvUNet, Triple
 
 OPSET = 20
@@ -90,6 +92,14 @@ def export_network(spec: NetworkSpec, weights: Mapping[str, Tensor], repository:
     text = json.dumps(contract(spec, sha256, trained_on), indent=2, ensure_ascii=False) + "\n"
     contract_path.write_text(text, encoding="utf-8")
     return Exported(onnx_path, contract_path, sha256, onnx_path.stat().st_size, parity)
+
+
+def write_served(repository: Path, name: str) -> None:
+    """Write what Triton needs beside an exported network: `NAME/config.pbtxt` and `NAME/1/model.py`."""
+    folder = repository / name
+    contract_read = read_contract(folder / "contract.json")
+    (folder / "config.pbtxt").write_text(config_pbtxt(contract_read), encoding="utf-8")
+    (folder / "1" / "model.py").write_text(model_py(), encoding="utf-8")
 
 
 def contract(spec: NetworkSpec, weights_sha256: str, trained_on: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def with_centres(case: TrainingCase) -> SampledCase:
     order = order[np.argsort(flat[order], kind="stable")]
     groups = np.split(order, np.flatnonzero(np.diff(flat[order].astype(np.int16))) + 1)
     centres = []
-    for group in groups:
+    for group in groups if order.size else ():
         chosen = rng.choice(group, min(SEED_VOXELS_PER_CLASS, group.size), replace=False)
         centres.append(np.stack(np.unravel_index(chosen, case.labels.shape), axis=1))
     return SampledCase(case, tuple(centres))

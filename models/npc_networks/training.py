@@ -15,6 +15,7 @@ from torch import Tensor
 from npc_networks.losses import deep_supervision_loss
 from npc_networks.networks import NetworkSpec
 from npc_networks.patches import SampledCase, draw_patch
+from npc_networks.phantom_data import TRAINING_SEED
 from npc_networks.unet import PlainConvUNet
 
 HEADS = 3
@@ -43,8 +44,8 @@ class Recipe:
     steps: int | None = None
     minutes: float | None = None
     first_cases: int = 10
-    cases: int = 100
-    steps_per_new_case: int = 5
+    cases: int = 60
+    steps_per_new_case: int = 20
     device: str = "cpu"
     mixed_precision: bool = True
 
@@ -117,6 +118,8 @@ class Training:
         state = {
             "network_name": self.spec.name,
             "seed": self.recipe.seed,
+            "cases": self.recipe.pool_size(self.step),
+            "device": self._machine(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "network": self.network.state_dict(),
@@ -165,10 +168,15 @@ class Training:
         value: float = loss.item()
         return value, rate
 
+    def _machine(self) -> str:
+        if self.recipe.device == "cuda":
+            return torch.cuda.get_device_name()
+        return f"{torch.get_num_threads()} CPU cores"
+
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         done = self.recipe.progress(self.step, self.elapsed_s)
-        return self.spec.learning_rate * warm * max(FINAL_LEARNING_SHARE, (1.0 - done) ** 0.9)
+        return self.spec.learning_rate * warm * max(FINAL_LEARNING_SHARE, float((1.0 - done) ** 0.9))
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -176,6 +184,15 @@ class Training:
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
         for key, value in self.network.state_dict().items():
             self.average[key].lerp_(value, 1 - decay)
+
+
+def trained_on(state: Mapping[str, Any]) -> str:
+    """Return one sentence on how the weights of a checkpoint came about."""
+    return (
+        f"Synthetic phantoms only: {state['cases']} paired CT phantoms of this project's generator "
+        f"(seeds {TRAINING_SEED} to {TRAINING_SEED + state['cases'] - 1}), {state['step']} steps of one patch "
+        f"in {state['elapsed_s'] / 60:.0f} minutes on {state['device']}, seed {state['seed']}."
+    )
 
 
 def channels_last(network: PlainConvUNet, device: str) -> PlainConvUNet:

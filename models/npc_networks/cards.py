@@ -1,0 +1,120 @@
+"""Model cards: what a demo network is, what it was trained on, how well it does and what it must not be used for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from npc_networks.evaluation import Summary, means
+from npc_networks.networks import NETWORKS
+
+CARD_FILE = "MODEL_CARD.md"
+
+_TEXT = """# {name} {version}: demo network
+
+**Demo network. Not for clinical use.** {intended_use}
+
+| | |
+|---|---|
+| segments | {title} |
+| input | {channels} |
+| grid | {spacing} mm, windows of {patch} voxels, step {step} of a window |
+| normalisation | {normalisation} |
+| output | {labels} labels and background |
+| architecture | plain convolutional 3D U-Net of nnU-Net's form, features {features}, {parameters:.1f} million weights |
+| weights | `{weights}`, {megabytes:.1f} MB, float16 stored, SHA-256 `{sha256}` |
+
+## Training
+
+{trained_on}
+
+Patches are centred on classes drawn evenly, four of five times, so that small structures are seen as often as
+large ones; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross entropy plus soft
+Dice at full, half and quarter resolution. AdamW, learning rate {rate:g} after a short warm-up, falling to 1 %
+(power 0.9); gradients are clipped; convolutions run in bfloat16; exported is the running average of the weights.
+To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then `npc-networks export {name}
+--checkpoint checkpoints/{name}.pt --repo triton_repo`.
+
+## How well it does
+
+{scores}
+
+## Limits
+
+* It has seen parametric phantoms only. Their anatomy is plausible and simple, their contrasts are cleaner than a
+  patient's, and every organ is where the generator puts it. Nothing here says anything about patients.
+* It expects head and neck, head first, as the pipelines' rules ask; elsewhere it answers with nonsense.
+* Surgery, large asymmetry, foreign bodies other than dental metal and other tumours were never shown to it.
+"""
+
+_UNJUDGED = "Not judged yet: `npc-networks evaluate-demo --repo triton_repo --cards` fills in this table."
+
+_JUDGED = """Dice on {phantoms} phantoms that were not trained on (seeds {seeds}), whole scans at their own spacing and
+field of view, through the serving code on OpenVINO. `n` counts the phantoms that hold the structure.
+
+{means}
+
+| structure | input | mean | worst | n |
+|---|---|---|---|---|
+{rows}"""
+
+
+def write_card(repository: Path, name: str, summaries: Sequence[Summary] = (), seeds: Sequence[int] = ()) -> Path:
+    """Write the model card of an exported network.
+
+    Args:
+        repository: folder of Triton's models.
+        name: of the network.
+        summaries: its scores; none leaves the table out and says so.
+        seeds: of the phantoms behind the scores.
+
+    Returns:
+        Where it lies.
+    """
+    contract = json.loads((repository / name / "contract.json").read_text(encoding="utf-8"))
+    size = (repository / name / contract["weights"]["file"]).stat().st_size
+    own = [summary for summary in summaries if summary.network == name]
+    path = repository / name / CARD_FILE
+    path.write_text(_card(contract, size, _scores(own, seeds)), encoding="utf-8")
+    return path
+
+
+def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
+    spec = NETWORKS[contract["name"]]
+    normalisation = "; ".join(
+        f"clip {how['clip_hu'][0]:g} to {how['clip_hu'][1]:g} HU, minus {how['mean_hu']:g}, by {how['std_hu']:g}"
+        for how in contract["normalisation"]
+    )
+    return _TEXT.format(
+        name=contract["name"],
+        version=contract["version"],
+        title=spec.title,
+        intended_use=contract["intended_use"],
+        channels=" + ".join(contract["channels"]),
+        spacing=" x ".join(f"{value:g}" for value in contract["spacing_zyx_mm"]),
+        patch=" x ".join(str(value) for value in contract["patch_zyx"]),
+        step=contract["step"],
+        normalisation=normalisation,
+        labels=len(contract["labels"]) - 1,
+        features="-".join(str(value) for value in spec.features),
+        parameters=size_bytes / 2e6,
+        weights=contract["weights"]["file"],
+        megabytes=size_bytes / 1e6,
+        sha256=contract["weights"]["sha256"],
+        trained_on=contract["trained_on"],
+        rate=spec.learning_rate,
+        scores=scores,
+    )
+
+
+def _scores(summaries: Sequence[Summary], seeds: Sequence[int]) -> str:
+    if not summaries:
+        return _UNJUDGED
+    rows = "\n".join(f"| {s.roi} | {s.inputs} | {s.mean:.3f} | {s.worst:.3f} | {s.cases} |" for s in summaries)
+    overall = "\n".join(
+        f"* mean over structures, input {inputs}: **{value:.3f}**" for (_, inputs), value in means(summaries).items()
+    )
+    words = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(seeds[0])
+    return _JUDGED.format(phantoms=len(seeds), seeds=words, means=overall, rows=rows)

@@ -1,0 +1,222 @@
+"""`npc-networks`: train, export and judge the demo networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from npc_networks.cards import write_card
+from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
+from npc_networks.export import export_network, write_served
+from npc_networks.networks import NETWORKS, NetworkSpec
+from npc_networks.phantom_data import full_scan
+from npc_networks.pool import PhantomPool, rendering_ahead
+from npc_networks.training import Recipe, Training, read_checkpoint, trained_on
+
+SAVE_EVERY_S = 180.0
+REPORT_EVERY_S = 60.0
+
+EXAMPLES = """examples:
+  npc-networks train-demo all --out checkpoints --minutes 60      all three, an hour each
+  npc-networks train-demo ln_ctv --out checkpoints --steps 2000   repeatable on one machine
+  npc-networks train-demo npc_oar --out checkpoints --minutes 60 --resume
+  npc-networks export npc_oar --checkpoint checkpoints/npc_oar.pt --repo triton_repo
+  npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
+"""
+
+Command = Callable[[argparse.Namespace, Console], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    command: Command = options.run
+    return command(options, Console())
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Return the seeds of a list like "1-10" or "1,4,7-9"."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            seeds.extend(range(int(first), int(last or first) + 1))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 1-10 or 1,4,7-9") from None
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text!r} names no seed")
+    return tuple(seeds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="npc-networks",
+        description="Train, export and judge the demo networks (synthetic phantoms only, not for clinical use).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(
+        _command(commands, "train-demo", "train one demo network, or all, on phantoms rendered meanwhile", _train)
+    )
+    _add_export(_command(commands, "export", "write a trained network into the model repository as ONNX", _export))
+    _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str, run: Command
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=title,
+        description=title,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("name", choices=[*NETWORKS, "all"], help="which network")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for checkpoints (NAME.pt)")
+    plan = train.add_mutually_exclusive_group(required=True)
+    plan.add_argument("--minutes", type=float, metavar="M", help="training time of each network")
+    plan.add_argument("--steps", type=int, metavar="N", help="steps of each network (repeatable)")
+    train.add_argument("--seed", type=int, default=0, metavar="S", help="of weights, patches and order (default 0)")
+    train.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default cpu")
+    train.add_argument("--resume", action="store_true", help="continue from DIR/NAME.pt where there is one")
+    train.add_argument("--cache", type=Path, metavar="DIR", help="folder for rendered phantoms (default: OUT/phantoms)")
+    train.add_argument("--cases", type=int, default=60, metavar="N", help="phantoms to train on (default 60)")
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("name", choices=list(NETWORKS), help="which network")
+    export.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="NAME.pt of train-demo")
+    export.add_argument("--repo", type=Path, required=True, metavar="DIR", help="Triton's model repository")
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default all)")
+    evaluate.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
+    evaluate.add_argument("--seeds", type=seeds_of, default=seeds_of("1-10"), metavar="LIST", help="default 1-10")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="keep every score")
+    evaluate.add_argument("--cards", action="store_true", help="write the tables into the model cards")
+
+
+def _train(options: argparse.Namespace, console: Console) -> int:
+    names = list(NETWORKS) if options.name == "all" else [options.name]
+    options.out.mkdir(parents=True, exist_ok=True)
+    cache = options.cache or options.out / "phantoms"
+    recipe = Recipe(
+        seed=options.seed,
+        steps=options.steps,
+        minutes=options.minutes,
+        cases=options.cases,
+        first_cases=min(10, options.cases),
+        device=options.device,
+    )
+    with rendering_ahead(cache, recipe.cases):
+        for name in names:
+            _train_one(NETWORKS[name], recipe, options.out / f"{name}.pt", cache, console, resume=options.resume)
+    return 0
+
+
+def _train_one(
+    spec: NetworkSpec, recipe: Recipe, checkpoint: Path, cache: Path, console: Console, *, resume: bool
+) -> None:
+    training = Training(spec, recipe)
+    if resume and checkpoint.exists():
+        training.load(checkpoint)
+        console.print(f"{spec.name}: continuing from step {training.step} of {checkpoint}")
+    pool = PhantomPool(spec, cache)
+    saved = reported = time.monotonic()
+    losses: list[float] = []
+    with _bar(console) as bar:
+        task = bar.add_task(spec.name, total=1.0)
+        for step in training.run(pool):
+            losses = [*losses[-49:], step.loss]
+            words = f"{spec.name}  step {step.step}  loss {sum(losses) / len(losses):+.3f}  {len(pool)} phantoms"
+            bar.update(task, completed=step.progress, description=words)
+            now = time.monotonic()
+            if now - saved > SAVE_EVERY_S:
+                training.save(checkpoint)
+                saved = now
+            if not console.is_terminal and now - reported > REPORT_EVERY_S:
+                console.print(
+                    f"{words}  rate {step.learning_rate:.2g}  {step.progress:.0%} after {step.elapsed_s:.0f} s"
+                )
+                reported = now
+    training.save(checkpoint)
+    console.print(f"{spec.name}: {training.step} steps in {training.elapsed_s / 60:.1f} min, kept in {checkpoint}")
+
+
+def _export(options: argparse.Namespace, console: Console) -> int:
+    state = read_checkpoint(options.checkpoint, options.name)
+    spec = NETWORKS[options.name]
+    exported = export_network(spec, state["average"], options.repo, trained_on=trained_on(state))
+    write_served(options.repo, spec.name)
+    write_card(options.repo, spec.name)
+    console.print(
+        f"{exported.onnx_path}: {exported.size_bytes / 1e6:.2f} MB, logits of PyTorch and OpenVINO differ by"
+        f" at most {exported.parity:.1g}"
+    )
+    console.print(f"{exported.contract_path}: weights SHA-256 {exported.weights_sha256}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, console: Console) -> int:
+    judge = Judge(options.repo, options.names or list(NETWORKS))
+    with _bar(console) as bar:
+        task = bar.add_task("phantoms", total=len(options.seeds))
+        scores = evaluate(judge, options.seeds, full_scan, lambda: bar.advance(task))
+    summaries = summarise(scores)
+    console.print(_table(summaries))
+    for (network, inputs), value in means(summaries).items():
+        console.print(f"{network} ({inputs}): mean Dice over structures {value:.3f}")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n", encoding="utf-8")
+    if options.cards:
+        for name in options.names or list(NETWORKS):
+            console.print(f"wrote {write_card(options.repo, name, summaries, options.seeds)}")
+    return 0
+
+
+def _table(summaries: Sequence[Summary]) -> Table:
+    table = Table("network", "input", "structure", "mean Dice", "worst", "n")
+    for s in summaries:
+        table.add_row(s.network, s.inputs, s.roi, f"{s.mean:.3f}", f"{s.worst:.3f}", str(s.cases))
+    return table
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

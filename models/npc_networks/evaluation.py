@@ -1,0 +1,147 @@
+"""How well the demo networks contour phantoms they never saw, through the same code that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.catalog import PIPELINES_DIR, read_contract, read_pipeline
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.structures import RoiSpec
+from npc_networks.networks import EITHER_PHASE, NETWORKS
+from npc_networks.phantom_data import Scan
+from npc_networks.serving.engines import OpenVinoEngine
+from npc_networks.serving.pipeline import VolumeSegmenter
+
+PHASES = ("non-contrast", "contrast")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One ROI of one phantom, contoured by one network.
+
+    Attributes:
+        inputs: which phases the network was given: "both", "non-contrast" or "contrast".
+        dice: of the voxels; 0 where only one of truth and answer holds the ROI, None where neither does.
+    """
+
+    network: str
+    inputs: str
+    roi: str
+    seed: int
+    dice: float | None
+    truth_cc: float
+    found_cc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One ROI over all phantoms that hold it."""
+
+    network: str
+    inputs: str
+    roi: str
+    mean: float
+    worst: float
+    cases: int
+
+
+class Judge:
+    """The networks of a model repository, loaded as Triton loads them."""
+
+    def __init__(self, repository: Path, names: Iterable[str]) -> None:
+        self._rois = rois_by_network()
+        self._segmenters: dict[str, tuple[NetworkContract, VolumeSegmenter]] = {}
+        for name in names:
+            contract = read_contract(repository / name / "contract.json")
+            engine = OpenVinoEngine(contract, repository / name / contract.weights_file)
+            self._segmenters[name] = (contract, VolumeSegmenter(contract, engine))
+
+    def judge(self, scan: Scan) -> Iterator[Score]:
+        """Contour a phantom with every network and compare with its truth, ROI by ROI."""
+        for name, (contract, segmenter) in self._segmenters.items():
+            truth = scan.labels[NETWORKS[name].target]
+            for inputs, hu in _inputs(contract, scan.hu):
+                found = segmenter.segment(hu, scan.spacing_zyx_mm)
+                counts = confusion(truth, found, len(contract.labels))
+                voxel_cc = float(np.prod(scan.spacing_zyx_mm)) / 1000.0
+                for roi in self._rois[name]:
+                    overlap, in_truth, in_found = roi_overlap(counts, roi.labels)
+                    dice = 2 * overlap / (in_truth + in_found) if in_truth + in_found else None
+                    yield Score(name, inputs, roi.name, scan.seed, dice, in_truth * voxel_cc, in_found * voxel_cc)
+
+
+def rois_by_network(pipelines_dir: Path = PIPELINES_DIR) -> Mapping[str, tuple[RoiSpec, ...]]:
+    """Return the ROIs that the product's pipelines make from each network's labels."""
+    rois: dict[str, dict[str, RoiSpec]] = {}
+    for path in sorted(pipelines_dir.glob("*.toml")):
+        for roi in read_pipeline(path).rois:
+            rois.setdefault(roi.network, {})[roi.name] = roi
+    return {network: tuple(named.values()) for network, named in rois.items()}
+
+
+def confusion(truth: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:
+    """Return how many voxels have label i in the truth and j in the answer, (classes, classes)."""
+    if truth.shape != found.shape:
+        raise ValueError(f"truth {truth.shape} and answer {found.shape} lie on different grids")
+    pairs = truth.astype(np.int32) * classes + found
+    return np.bincount(pairs.ravel(), minlength=classes * classes).reshape(classes, classes)
+
+
+def roi_overlap(counts: npt.NDArray[np.int64], labels: Iterable[int]) -> tuple[int, int, int]:
+    """Return the voxels of a union of labels: in both, in the truth, in the answer."""
+    chosen = sorted(labels)
+    rows, columns = counts[chosen], counts[:, chosen]
+    return int(rows[:, chosen].sum()), int(rows.sum()), int(columns.sum())
+
+
+def evaluate(
+    judge: Judge, seeds: Sequence[int], render: Callable[[int], Scan], done: Callable[[], None] = lambda: None
+) -> list[Score]:
+    """Judge phantoms one after another.
+
+    Args:
+        judge: the networks.
+        seeds: of the phantoms; below `phantom_data.TRAINING_SEED` none was trained on.
+        render: makes the scan of a seed.
+        done: called after each phantom.
+    """
+    scores: list[Score] = []
+    for seed in seeds:
+        scores.extend(judge.judge(render(seed)))
+        done()
+    return scores
+
+
+def summarise(scores: Iterable[Score]) -> list[Summary]:
+    """Return mean and worst Dice per network, inputs and ROI, in the order in which they first occur."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for score in scores:
+        values = groups.setdefault((score.network, score.inputs, score.roi), [])
+        if score.dice is not None:
+            values.append(score.dice)
+    return [
+        Summary(*key, float(np.mean(values)), float(np.min(values)), len(values))
+        for key, values in groups.items()
+        if values
+    ]
+
+
+def means(summaries: Iterable[Summary]) -> Mapping[tuple[str, str], float]:
+    """Return the mean over ROIs of their mean Dice, per network and inputs."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for summary in summaries:
+        groups.setdefault((summary.network, summary.inputs), []).append(summary.mean)
+    return {key: float(np.mean(values)) for key, values in groups.items()}
+
+
+def _inputs(contract: NetworkContract, hu: npt.NDArray[np.int16]) -> Iterator[tuple[str, npt.NDArray[np.int16]]]:
+    if contract.channels == (EITHER_PHASE,):
+        for index, phase in enumerate(PHASES):
+            yield phase, hu[index : index + 1]
+    else:
+        yield "both", hu
