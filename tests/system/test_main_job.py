@@ -1,0 +1,146 @@
+"""The main job with peers nobody here wrote: DCMTK sends, Orthanc receives, real Triton and PostgreSQL in between.
+
+A pair of CT series, one of them over four interleaved associations in random order, becomes two RTSTRUCTs at Orthanc
+that dciodvfy accepts, that plastimatch reads as we do, and that hold the phantom's anatomy.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from npc_testkit.orthanc import Orthanc, orthanc
+from npc_testkit.peers import peer_environment, require_tool, run_tool
+from npc_testkit.service_process import RunningService, npc_contour, service
+
+from npc_contour.cli.demo_report import Received, read_received
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+SLICES = 76
+
+
+@dataclass(frozen=True, slots=True)
+class MainJob:
+    """What one run left behind."""
+
+    service: RunningService
+    peer: Orthanc
+    patient: Path
+    received: dict[str, Received]
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom") / "patient"
+    done = npc_contour(
+        "phantom", folder, "--seed", "3", "--slice-spacing", "5", "--slices", str(SLICES), "--matrix", "512"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def job(patient: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainJob]:
+    folder = tmp_path_factory.mktemp("job")
+    with orthanc(folder / "orthanc") as peer:
+        destination = {"name": "tps", "ae_title": peer.ae_title, "host": "127.0.0.1", "port": peer.dicom_port}
+        with service(folder / "site", destinations=[destination]) as running:
+            send_with_dcmtk(patient, running.dicom_port)
+            running.wait_for_jobs({"npc_oar_gtv": "sent", "ln_ctv": "sent"})
+            received = {}
+            for number, data in enumerate(peer.wait_for("RTSTRUCT", 2)):
+                path = folder / f"{number}.dcm"
+                path.write_bytes(data)
+                item = read_received(path, patient)
+                received["ln_ctv" if len(item.rois) == 6 else "npc_oar_gtv"] = item
+            yield MainJob(running, peer, patient, received)
+
+
+def send_with_dcmtk(patient: Path, port: int) -> None:
+    """Send the first series over one association, the second over four at once in random order."""
+    first, second = sorted({path.parent for path in patient.rglob("*.dcm")})
+    command = [require_tool("storescu"), "-R", "-aec", "NPC_CONTOUR", "127.0.0.1", str(port)]
+    subprocess.run([*command, *map(str, sorted(first.glob("*.dcm")))], check=True, env=peer_environment(), timeout=120)
+    files = sorted(map(str, second.glob("*.dcm")))
+    random.Random(5).shuffle(files)
+    senders = [subprocess.Popen([*command, *files[start::4]], env=peer_environment()) for start in range(4)]
+    assert [sender.wait(timeout=120) for sender in senders] == [0, 0, 0, 0]
+
+
+def test_every_image_was_acknowledged_and_kept(job: MainJob) -> None:
+    series = job.service.get("/series")
+
+    assert [(row["images"], row["state"]) for row in series] == [(SLICES, "ready"), (SLICES, "ready")]
+
+
+def test_two_structure_sets_arrive_with_every_roi(job: MainJob) -> None:
+    assert {name: len(item.rois) for name, item in job.received.items()} == {"npc_oar_gtv": 47, "ln_ctv": 6}
+
+
+def test_contours_are_the_phantoms_anatomy(job: MainJob) -> None:
+    dice = [roi.dice for roi in job.received["npc_oar_gtv"].rois if roi.dice is not None]
+    nodal = [roi.dice for roi in job.received["ln_ctv"].rois if roi.dice is not None]
+
+    assert np.mean(dice) > 0.6
+    assert np.mean(nodal) > 0.7
+
+
+def test_structure_sets_are_unapproved_and_marked_demo(job: MainJob) -> None:
+    for item in job.received.values():
+        assert item.content.approval_status == "UNAPPROVED"
+        assert "DEMO" in item.content.label.upper()
+        assert all("DEMO" in roi.description.upper() for roi in item.content.rois)
+
+
+@pytest.mark.parametrize("pipeline", ["npc_oar_gtv", "ln_ctv"])
+def test_dciodvfy_finds_no_error(job: MainJob, pipeline: str) -> None:
+    report = run_tool("dciodvfy", job.received[pipeline].path)
+
+    assert "Error" not in report.stderr + report.stdout
+
+
+def test_dciodvfy_finds_no_error_in_the_phantom(patient: Path) -> None:
+    for folder in {path.parent for path in patient.rglob("*.dcm")}:
+        report = run_tool("dciodvfy", min(folder.glob("*.dcm")))
+        assert "Error" not in report.stderr + report.stdout
+
+
+def test_plastimatch_reads_what_we_read(job: MainJob, tmp_path: Path) -> None:
+    item = job.received["npc_oar_gtv"]
+    planning = next(
+        path.parent
+        for path in sorted(job.patient.rglob("*.dcm"))
+        if item.content.image_sop_instance_uids[0] in path.read_bytes()[:4096].decode("latin-1")
+    )
+    done = run_tool(
+        "plastimatch", "convert", "--input", item.path, "--referenced-ct", planning, "--output-prefix", tmp_path / "masks",
+        "--prefix-format", "nii.gz", timeout_s=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    voxel_cc = item.volume.grid.voxel_cc
+    compared = 0
+    for roi in item.rois:
+        mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "masks" / f"{roi.name}.nii.gz"))) > 0
+        if roi.volume_cc > 1.0:
+            assert np.count_nonzero(mask) * voxel_cc == pytest.approx(roi.volume_cc, rel=0.03), roi.name
+            compared += 1
+    assert compared > 25
+
+
+def test_timeline_tells_each_step(job: MainJob) -> None:
+    for row in job.service.get("/jobs"):
+        story = job.service.get(f"/jobs/{row['case_id']}")
+        assert story["roles"]
+        assert [event["event"] for event in story["timeline"]]
+        assert story["deliveries"][0]["state"] == "sent"
+
+
+def test_no_log_line_names_the_patient(job: MainJob) -> None:
+    assert "PHANTOM^" not in job.service.log()
