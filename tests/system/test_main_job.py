@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+
+from npc_contour.cli.demo_report import Received, read_received
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
 from npc_testkit.service_process import RunningService, npc_contour, service
-
-from npc_contour.cli.demo_report import Received, read_received
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 SLICES = 76
@@ -119,8 +119,8 @@ def test_plastimatch_reads_what_we_read(job: MainJob, tmp_path: Path) -> None:
         if item.content.image_sop_instance_uids[0] in path.read_bytes()[:4096].decode("latin-1")
     )
     done = run_tool(
-        "plastimatch", "convert", "--input", item.path, "--referenced-ct", planning, "--output-prefix", tmp_path / "masks",
-        "--prefix-format", "nii.gz", timeout_s=240,
+        "plastimatch", "convert", "--input", item.path, "--referenced-ct", planning,
+        "--output-prefix", tmp_path / "masks", "--prefix-format", "nii.gz", timeout_s=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
