@@ -18,7 +18,7 @@ def skull(sketch: Sketch) -> None:
     """Paint skull and skull base; what lies inside is painted over it later."""
     temporalis = ellipsoid((66.0, -24.0, 58.0), (11.0, 27.0, 36.0))
     sketch.looks("temporalis", sketch.sides(temporalis), MUSCLE)
-    sketch.look("skull", SKULL_CASE.grown(7.5), SKULL)
+    sketch.look("skull", SKULL_CASE.grown(7.0), SKULL)
     sketch.look("diploe", SKULL_CASE.grown(5.6) & below((0.0, 0.0, -1.0), -60.0), DIPLOE)
     sketch.look("inner_table", SKULL_CASE.grown(2.4) & below((0.0, 0.0, -1.0), -60.0), SKULL)
     wing = tube([(22.0, -24.0, 66.0), (44.0, -36.0, 66.0), (60.0, -34.0, 70.0)], [4.0, 3.5, 4.0])
@@ -134,7 +134,7 @@ def ears(sketch: Sketch) -> None:
     sketch.looks("fossa", (fossa, fossa.mirrored()), Look(1100.0))
     sketch.looks("condyle", (condyle, condyle.mirrored()), Look(900.0, 0.0, 90.0, 3.0))
     sketch.looks("ear_canal", (canal, canal.mirrored()), AIR)
-    middle = tube([(24.0, 14.5, 39.6), (34.5, 12.0, 39.5), (46.0, 9.0, 39.5)], [2.8, 4.3, 5.0])
+    middle = tube([(24.0, 14.5, 39.6), (34.5, 12.0, 39.5), (46.0, 9.0, 39.5)], [2.6, 4.0, 4.6])
     parts = {
         "MiddleEar": (middle, Look(1150.0, 0.0, 160.0, 2.5), (16, 17), ({}, {})),
         "Tympanic": (
@@ -148,7 +148,7 @@ def ears(sketch: Sketch) -> None:
             ellipsoid((35.0, 9.6, 39.2), (4.3, 3.7, 3.1), long_axis=(0.88, 0.45, 0.0)), FLUID, (28, 29), ({}, {}),
         ),
         "IAC": (tube([(25.0, 15.3, 40.2), (33.4, 13.6, 40.4)], [2.2, 2.0]), CSF, (18, 19), ({}, {})),
-        "ETbone": (tube([(41.0, 7.2, 37.6), (38.0, 5.0, 37.2), (31.5, 0.2, 36.6)], [2.3, 2.2, 1.8]), Look(-450.0, 0.0, 150.0, 2.5), (32, 33), ({16: 30}, {17: 31})),
+        "ETbone": (tube([(40.0, 7.6, 39.4), (37.2, 4.6, 38.0), (32.0, 0.6, 36.8)], [1.9, 1.9, 1.6]), Look(-450.0, 0.0, 150.0, 2.5), (32, 33), ({16: 30}, {17: 31})),
     }  # fmt: skip
     shift = [tuple(float(v) for v in sketch.rng.normal(0.0, 0.8, 3)) for _ in range(2)]
     for name, (left, look, labels, overs) in parts.items():
@@ -206,8 +206,12 @@ def sinuses(sketch: Sketch) -> None:
     sketch.look("cheek_fat", maxilla.grown(3.0), FAT)
     bone = Look(800.0, 0.0, 140.0, 4.0)
     front = loft(
-        ((10.0, 0.0, -62.0, 27.0, 30.0), (15.0, 0.0, -62.0, 27.0, 30.0), (22.0, 0.0, -60.0, 24.0, 26.0))
-    )
+        (
+            (9.0, 0.0, -62.0, 27.0, 30.0),
+            (15.0, 0.0, -62.0, 27.0, 30.0),
+            (24.0, 0.0, -60.0, 24.0, 26.0),
+        )
+    ) - ellipsoid((0.0, -56.0, 14.0), (19.0, 30.0, 30.0))
     sketch.look("maxilla", front, Look(620.0, 10.0, 120.0, 4.0, soft_mm=0.8))
     antrum = ellipsoid((27.0, -56.0, 31.0), (12.5, 17.0, 15.0), power=2.5)
     sketch.looks("antrum_wall", (antrum.grown(1.8), antrum.mirrored().grown(1.8)), bone)

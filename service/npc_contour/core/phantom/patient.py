@@ -209,8 +209,8 @@ def _anatomy(
     side = float(rng.choice([-1.0, 1.0]))
     count = int(rng.integers(1, 5)) if options.nodes is None else options.nodes
     trunk.body(sketch, mask=scan.mask)
-    trunk.chest(sketch)
     scm = trunk.muscles(sketch)
+    trunk.chest(sketch)
     trunk.spine(sketch)
     head.skull(sketch)
     head.brain(sketch)
@@ -272,7 +272,7 @@ def _scan(rng: np.random.Generator, options: PhantomOptions, pose: Pose) -> tupl
     length = float(rng.uniform(350.0, 415.0))
     field = float(rng.choice([450.0, 500.0, 500.0, 500.0, 550.0, 600.0])) + float(rng.uniform(-20.0, 20.0))
     matrix = int(rng.choice([512, 512, 512, 512, 512, 512, 512, 1024]))
-    noise = float(rng.uniform(6.0, 20.0))
+    noise = float(np.exp(rng.uniform(np.log(6.0), np.log(20.0))))
     metal, couch, mask = (bool(v) for v in rng.uniform(size=3) < (0.45, 0.85, 0.8))
     shift = rng.normal(size=3) * np.array([1.0, 1.0, 0.0])
     shift *= float(rng.uniform(0.0, 1.5)) / np.linalg.norm(shift)

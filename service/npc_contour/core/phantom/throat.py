@@ -20,7 +20,7 @@ def chewing(sketch: Sketch) -> tuple[Shape, Shape, Shape, Shape]:
         (58.0, -36.0, 8.0), (33.0, 6.8, 17.0), long_axis=(0.0, -0.15, 1.0), second_axis=(0.9, -0.42, 0.0)
     )
     medial = ellipsoid(
-        (35.0, -24.0, 6.0), (24.0, 5.5, 11.0), long_axis=(-0.2, -0.1, 1.0), second_axis=(0.9, -0.42, 0.0)
+        (35.0, -24.0, 6.0), (24.0, 6.5, 13.0), long_axis=(-0.2, -0.1, 1.0), second_axis=(0.9, -0.42, 0.0)
     )
     lateral = tube([(20.0, -34.0, 30.0), (44.0, -6.0, 29.0)], [7.0, 5.0])
     left, right = sketch.sides(masseter)
@@ -67,8 +67,19 @@ def mouth(sketch: Sketch, mandible: tuple[Shape, Shape], metal: bool) -> list[tu
         power=2.5,
     )  # fmt: skip
     cavity = sketch.vary(cavity)
+    cheeks = loft(
+        ((-30.0, 0.0, -54.0, 38.0, 38.0), (-10.0, 0.0, -56.0, 40.0, 46.0), (8.0, 0.0, -56.0, 39.0, 46.0))
+    )
+    hollow = loft(
+        ((-34.0, 0.0, -54.0, 34.5, 34.5), (-10.0, 0.0, -56.0, 36.5, 42.5), (12.0, 0.0, -56.0, 35.5, 42.5))
+    )
+    sketch.look("cheeks", (cheeks - hollow) & below((0.0, 1.0, 0.0), -30.0), MUSCLE)
+    anterior = tube([(7.0, -72.0, -39.0), (11.0, -46.0, -46.0)], [5.0, 4.0])
+    posterior = tube([(13.0, -44.0, -46.0), (30.0, -20.0, -34.0), (47.0, 14.0, 2.0)], [3.0, 4.0, 5.0])
+    sketch.looks("digastric", sketch.sides(anterior), MUSCLE)
+    sketch.looks("digastric_back", sketch.sides(posterior), MUSCLE)
     sketch.organ("OralCavity", cavity, TONGUE, 35)
-    palate = ellipsoid((0.0, -60.0, 12.5), (25.0, 27.0, 2.6), power=3.0)
+    palate = ellipsoid((0.0, -60.0, 12.5), (25.0, 27.0, 1.9), power=3.0)
     alveolus = _arch(29.0, 47.0, 6.0, 5.0)
     sketch.look("palate", palate | alveolus, Look(750.0, 5.0, 130.0, 3.0, soft_mm=0.4))
     sketch.look("mouth_air", sketch.vary(ellipsoid((0.0, -62.0, 6.0), (17.0, 20.0, 2.4)), size=0.2), AIR)
