@@ -100,6 +100,14 @@ def test_wrong_setting_is_refused_and_named(tmp_path: Path, text: str, named: st
         read_settings(path)
 
 
+@pytest.mark.parametrize("name", ["container.site.toml", "compose.site.toml"])
+def test_settings_of_the_images_are_valid_and_listen(name: str) -> None:
+    settings = read_settings(EXAMPLE.parent / name)
+
+    assert settings.dicom.host == settings.web.host == "0.0.0.0"  # noqa: S104 (what is checked)
+    assert settings.storage.root == Path("/var/lib/npc-contour")
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.toml: .*No such file"):
         read_settings(tmp_path / "nowhere.toml")

@@ -19,7 +19,7 @@ from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError, DemoNotAllowedError, EmbeddedServerError, SettingsError, SpoolFullError
 from npc_contour.settings import Settings, is_loopback
 
-MEGABYTE = 1_000_000
+MEBIBYTE = 2**20
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
 
 
@@ -150,10 +150,10 @@ def free_space(folder: Path, min_free_mb: int) -> str:
     """Return the free space in words.
 
     Raises:
-        SpoolFullError: less than `min_free_mb` (10^6 bytes) is free.
+        SpoolFullError: less than `min_free_mb` (2^20 bytes each) is free.
     """
-    free_mb = free_bytes(folder) // MEGABYTE
-    words = f"{free_mb} MB free at {folder}, at least {min_free_mb} MB needed"
+    free_mb = free_bytes(folder) // MEBIBYTE
+    words = f"{free_mb} MiB free at {folder}, at least {min_free_mb} MiB needed"
     if free_mb < min_free_mb:
         raise SpoolFullError(words)
     return words
