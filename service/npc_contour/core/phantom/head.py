@@ -135,20 +135,21 @@ def ears(sketch: Sketch) -> None:
     sketch.looks("condyle", (condyle, condyle.mirrored()), Look(900.0, 0.0, 90.0, 3.0))
     sketch.looks("ear_canal", (canal, canal.mirrored()), AIR)
     middle = tube([(24.0, 14.5, 39.6), (34.5, 12.0, 39.5), (46.0, 9.0, 39.5)], [2.6, 4.0, 4.6])
+    middle = middle | tube([(43.0, 8.0, 39.5), (36.6, 4.2, 38.2)], [3.2, 2.2])
     parts = {
         "MiddleEar": (middle, Look(1150.0, 0.0, 160.0, 2.5), (16, 17), ({}, {})),
         "Tympanic": (
-            ellipsoid((42.0, 10.5, 36.0), (7.2, 5.7, 4.6), long_axis=(0.58, -0.1, 0.8), second_axis=(0.3, 0.95, 0.0)),
+            ellipsoid((42.0, 10.5, 36.0), (7.4, 5.9, 4.8), long_axis=(0.58, -0.1, 0.8), second_axis=(0.3, 0.95, 0.0)),
             Look(-880.0, 0.0, 90.0, 3.0), (22, 23), ({16: 20}, {17: 21}),
         ),
         "VestibulSemi": (
             ellipsoid((39.2, 16.0, 40.6), (4.4, 3.5, 3.1), long_axis=(0.2, 0.9, -0.3)), FLUID, (26, 27), ({16: 24}, {17: 25}),
         ),
         "Cochlea": (
-            ellipsoid((35.0, 9.6, 39.2), (4.3, 3.7, 3.1), long_axis=(0.88, 0.45, 0.0)), FLUID, (28, 29), ({}, {}),
+            ellipsoid((35.0, 9.6, 39.2), (4.5, 3.9, 3.3), long_axis=(0.88, 0.45, 0.0)), FLUID, (28, 29), ({}, {}),
         ),
         "IAC": (tube([(25.0, 15.3, 40.2), (33.4, 13.6, 40.4)], [2.2, 2.0]), CSF, (18, 19), ({}, {})),
-        "ETbone": (tube([(40.0, 7.6, 39.4), (37.2, 4.6, 38.0), (32.0, 0.6, 36.8)], [1.9, 1.9, 1.6]), Look(-450.0, 0.0, 150.0, 2.5), (32, 33), ({16: 30}, {17: 31})),
+        "ETbone": (tube([(40.0, 7.6, 39.4), (37.2, 4.6, 38.0), (32.0, 0.6, 36.8)], [2.1, 2.1, 1.8]), Look(-450.0, 0.0, 150.0, 2.5), (32, 33), ({16: 30}, {17: 31})),
     }  # fmt: skip
     shift = [tuple(float(v) for v in sketch.rng.normal(0.0, 0.8, 3)) for _ in range(2)]
     for name, (left, look, labels, overs) in parts.items():
@@ -180,7 +181,7 @@ def orbits(sketch: Sketch) -> None:
     size = 1.0 + float(sketch.rng.normal(0.0, 0.03))
     globe = ellipsoid((29.5, -62.0, 62.5), (13.9 * size,) * 3)
     lens = ellipsoid((29.5, -71.4, 63.3), (4.6, 2.5, 4.6))
-    nerve = tube([(27.5, -48.0, 61.5), (23.5, -37.0, 60.5), (15.5, -24.0, 61.0)], [3.5, 3.3, 3.1])
+    nerve = tube([(27.5, -48.0, 61.5), (23.5, -37.0, 60.5), (15.5, -24.0, 61.0)], [3.6, 3.4, 3.2])
     for k, (side, flip) in enumerate((("L", False), ("R", True))):
         shapes: list[Shape] = [s.mirrored() if flip else s for s in (globe, lens, nerve)]
         eye, crystal, optic = (s.moved(shift[k]) for s in shapes)

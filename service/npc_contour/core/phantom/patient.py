@@ -233,7 +233,7 @@ def _anatomy(
 
 def _pose(rng: np.random.Generator) -> Pose:
     angles = np.deg2rad(rng.uniform(-6.0, 6.0, 3) * np.array([1.3, 0.8, 0.8]))
-    scale = rng.uniform(0.92, 1.06) * rng.uniform(0.95, 1.05, 3)
+    scale = rng.uniform(0.94, 1.07) * rng.uniform(0.95, 1.05, 3)
     c, s = np.cos(angles), np.sin(angles)
     rx = np.array([[1, 0, 0], [0, c[0], -s[0]], [0, s[0], c[0]]])
     ry = np.array([[c[1], 0, s[1]], [0, 1, 0], [-s[1], 0, c[1]]])

@@ -28,7 +28,7 @@ def chewing(sketch: Sketch) -> tuple[Shape, Shape, Shape, Shape]:
     sketch.looks("medial_pterygoid", sketch.sides(medial), MUSCLE)
     sketch.looks("lateral_pterygoid", sketch.sides(lateral), MUSCLE)
     rows = []
-    for z, r in ((-37.0, 5.2), (-30.0, 6.0), (-22.0, 5.6)):
+    for z, r in ((-38.0, 5.9), (-30.0, 6.7), (-21.5, 6.1)):
         k = (z + 37.0) / 15.0
         points = [
             (0.0, -80.0 + k, z),
@@ -37,11 +37,11 @@ def chewing(sketch: Sketch) -> tuple[Shape, Shape, Shape, Shape]:
             (37.0, -48.0, z + 5.0),
             (46.0, -30.0, z + 13.0),
         ]
-        rows.append(tube(points, [r, r, r, r, 5.0]))
+        rows.append(tube(points, [r, r, r, r, 5.6]))
     jaw = rows[0] | rows[1] | rows[2]
     ramus = ellipsoid(
         (46.5, -29.0, 6.0),
-        (5.0, 19.5, 25.0),
+        (5.5, 20.0, 25.5),
         long_axis=(0.86, -0.5, 0.0),
         second_axis=(0.5, 0.86, 0.2),
         power=3.0,

@@ -160,7 +160,7 @@ def spine(sketch: Sketch) -> Shape:
     )
     sketch.look("canal", canal, CSF)
     cord = loft(
-        [(v, 0.0, cord_y(v), 7.1 if v > -90 else 7.4, 4.5 if v > -100 else 5.6) for v in range(-330, 4, 3)]
+        [(v, 0.0, cord_y(v), 7.5 if v > -90 else 7.8, 4.9 if v > -100 else 5.9) for v in range(-330, 4, 3)]
     )
     sketch.organ("SpinalCord", sketch.vary(cord, shift_mm=0.5, size=0.0), CORD, 46)
     return bodies | tube([(0.0, 3.0, -24.0), (0.0, 4.0, 3.0)], [7.0, 5.0])
