@@ -142,6 +142,7 @@ def onnx_bytes(network: PlainConvUNet, patch_zyx: Triple) -> bytes:
             verbose=False,
         )
         model = onnx.load(path)
+    _strip_history(model)
     _store_halves(model)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
@@ -170,6 +171,14 @@ def _exporter_quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
+
+
+def _strip_history(model: onnx.ModelProto) -> None:
+    """Remove what the exporter tells about the machine and the source lines it ran on, in place."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _store_halves(model: onnx.ModelProto) -> None:

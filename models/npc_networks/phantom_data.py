@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.intensity import body_box
-from npc_contour.core.phantom import Patient, PhantomOptions, draw, render
+from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.core.resampling import resample, resampled_shape
 from npc_contour.domain.geometry import Vec3
 from npc_networks.networks import CROP_ABOVE_HU, CROP_MARGIN_MM, NetworkSpec
@@ -57,7 +57,7 @@ class TrainingCase:
 
 def full_scan(seed: int) -> Scan:
     """Render the phantom of a seed as it is scanned: own field of view, matrix and slice spacing."""
-    return _rendered(draw(seed))
+    return scan_of(seed, PhantomOptions())
 
 
 def training_scan(seed: int) -> Scan:
@@ -67,15 +67,15 @@ def training_scan(seed: int) -> Scan:
         matrix=min(scan.matrix, round(scan.field_of_view_mm / TRAINING_PIXEL_MM)),
         slice_spacing_mm=max(scan.slice_spacing_mm, TRAINING_SLICE_MM),
     )
-    return _rendered(draw(seed, options))
+    return scan_of(seed, options)
 
 
-def _rendered(patient: Patient) -> Scan:
+def scan_of(seed: int, options: PhantomOptions) -> Scan:
+    """Render the phantom of a seed with some things fixed."""
+    patient = draw(seed, options)
     phantom = render(patient, patient.grid())
     labels = {"oar": phantom.oar_labels, "gtv": phantom.gtv_labels, "ln": phantom.ln_labels}
-    return Scan(
-        patient.seed, np.stack((phantom.noncontrast_hu, phantom.contrast_hu)), labels, phantom.grid.spacing_zyx_mm
-    )
+    return Scan(seed, np.stack((phantom.noncontrast_hu, phantom.contrast_hu)), labels, phantom.grid.spacing_zyx_mm)
 
 
 def cropped(scan: Scan) -> Scan:
