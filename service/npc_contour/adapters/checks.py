@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import socket
@@ -12,12 +13,21 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
+
 from npc_contour.application.checks import Check
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.pipelines import NetworkContract
-from npc_contour.errors import CatalogError, DemoNotAllowedError, EmbeddedServerError, SettingsError, SpoolFullError
-from npc_contour.settings import Settings, is_loopback
+from npc_contour.errors import (
+    AutocontourError,
+    CatalogError,
+    DemoNotAllowedError,
+    EmbeddedServerError,
+    SettingsError,
+    SpoolFullError,
+)
+from npc_contour.settings import Settings, Web, is_loopback
 
 MEBIBYTE = 2**20
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
@@ -101,7 +111,7 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
         ),
         Check(
             "web port",
-            partial(port_usable, settings.web.host, settings.web.port, None),
+            partial(port_usable, settings.web.host, settings.web.port, partial(rest_answers, settings.web)),
             "end the program that holds the port, or change web.port",
         ),
     ]
@@ -171,13 +181,13 @@ def folder_writable(folder: Path) -> str:
     return f"{folder} can be written"
 
 
-def port_usable(host: str, port: int, ask_holder: Callable[[], str] | None) -> str:
+def port_usable(host: str, port: int, ask_holder: Callable[[], str]) -> str:
     """Return that a port is free, or that our own service holds it.
 
     Args:
         host: address to listen on.
         port: 0 is always usable.
-        ask_holder: asks whoever holds the port whether it is our service; None cannot ask.
+        ask_holder: asks whoever holds the port whether it is our service.
 
     Raises:
         SettingsError: another program holds the port, or the address is not of this machine.
@@ -189,11 +199,32 @@ def port_usable(host: str, port: int, ask_holder: Callable[[], str] | None) -> s
         try:
             probe.bind((host, port))
         except OSError as error:
-            if ask_holder is None:
-                raise SettingsError(f"{host}:{port}: {error.strerror or error}") from error
+            taken = f"{host}:{port}: {error.strerror or error}"
+            if error.errno != errno.EADDRINUSE:
+                raise SettingsError(taken) from error
         else:
             return f"{host}:{port} is free"
-    return f"{host}:{port} is held by a running service: {ask_holder()}"
+    try:
+        return f"{host}:{port} is held by a running service: {ask_holder()}"
+    except AutocontourError as error:
+        raise SettingsError(f"{taken}, and not by this service: {error}") from error
+
+
+def rest_answers(web: Web) -> str:
+    """Return that our REST answers.
+
+    Raises:
+        SettingsError: something else answers, or nothing does.
+    """
+    host = ANY_ADDRESS.get(web.host, web.host)
+    url = f"http://[{host}]:{web.port}/health/live" if ":" in host else f"http://{host}:{web.port}/health/live"
+    try:
+        answer = httpx.get(url, timeout=3.0, trust_env=False)
+    except httpx.HTTPError as error:
+        raise SettingsError(f"{url}: {error}") from error
+    if answer.status_code != 200 or '"alive"' not in answer.text:
+        raise SettingsError(f"{url} answers {answer.status_code}, it is another program")
+    return "REST answers"
 
 
 def embedded_database_installed() -> str:
