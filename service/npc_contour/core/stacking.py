@@ -25,6 +25,18 @@ MAX_NAMED = 5
 """A message names this many slices and counts the rest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why slices are not one regular stack.
+
+    Attributes:
+        curable: whether further slices of the same series may cure it, as a gap.
+    """
+
+    text: str
+    curable: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
     """A series in order.
@@ -46,17 +58,10 @@ def stack(series: Series) -> Stack:
     Raises:
         SeriesGeometryError: they are not; the message gives every reason found.
     """
-    faults = header_faults(series.instances)
+    faults, ordered, positions = _examine(series.instances)
     if faults:
-        raise SeriesGeometryError("; ".join(faults))
+        raise SeriesGeometryError("; ".join(fault.text for fault in faults))
     directions = slice_directions(series.first)
-    positions = np.array([instance.position_lps_mm for instance in series.instances], dtype=np.float64)
-    order = np.argsort(positions @ directions[0], kind="stable")
-    ordered = tuple(series.instances[index] for index in order)
-    positions = positions[order]
-    irregular = position_faults(ordered, positions, directions[0])
-    if irregular:
-        raise SeriesGeometryError("; ".join(irregular))
     positions.setflags(write=False)
     first = series.first
     along_mm = positions @ directions[0]
@@ -69,6 +74,25 @@ def stack(series: Series) -> Stack:
         frame_of_reference_uid=first.frame_of_reference_uid,
     )
     return Stack(ordered, grid, positions)
+
+
+def geometry_faults(instances: Sequence[InstanceHeader]) -> tuple[Fault, ...]:
+    """Every reason why these images are not one regular stack; empty when they are."""
+    return _examine(instances)[0]
+
+
+def _examine(
+    instances: Sequence[InstanceHeader],
+) -> tuple[tuple[Fault, ...], tuple[InstanceHeader, ...], FloatArray]:
+    """Faults, images in ascending order, their positions (n, 3); the last two are empty where order has no meaning."""
+    faults = _header_faults(instances)
+    if faults:
+        return faults, (), np.empty((0, 3))
+    normal = slice_directions(instances[0])[0]
+    positions = np.array([instance.position_lps_mm for instance in instances], dtype=np.float64)
+    order = np.argsort(positions @ normal, kind="stable")
+    ordered = tuple(instances[index] for index in order)
+    return tuple(_position_faults(ordered, positions[order], normal)), ordered, positions[order]
 
 
 def slice_directions(header: InstanceHeader) -> FloatArray:
@@ -86,33 +110,30 @@ def slice_directions(header: InstanceHeader) -> FloatArray:
     return np.stack([np.cross(row, column), column, row])
 
 
-def header_faults(instances: Sequence[InstanceHeader]) -> tuple[str, ...]:
-    """Why these headers cannot be one stack, before their positions are looked at; empty when they can."""
+def _header_faults(instances: Sequence[InstanceHeader]) -> tuple[Fault, ...]:
+    """Why these headers cannot be one stack, before their positions are looked at."""
     faults = []
     for complaint, is_bad in _BAD_VALUES:
         bad = [_name(instance) for instance in instances if is_bad(instance)]
         if bad:
-            faults.append(f"{complaint} in {_some(bad)}")
+            faults.append(Fault(f"{complaint} in {_some(bad)}"))
     if faults:
         return tuple(faults)
     for what, key in _MUST_AGREE:
         counts = Counter(key(instance) for instance in instances)
         if len(counts) > 1:
             kinds = ", ".join(f"{value} ({count} slices)" for value, count in counts.most_common(MAX_NAMED))
-            faults.append(f"mixed {what}: {kinds}")
+            faults.append(Fault(f"mixed {what}: {kinds}"))
     if len(instances) < MIN_SLICES:
-        faults.append(f"{len(instances)} slices, at least {MIN_SLICES} are needed to prove regular spacing")
+        text = f"{len(instances)} slices, at least {MIN_SLICES} are needed to prove regular spacing"
+        faults.append(Fault(text, curable=True))
     return tuple(faults)
 
 
-def position_faults(ordered: Sequence[InstanceHeader], positions_lps_mm: FloatArray, normal: FloatArray) -> list[str]:
-    """Why slices in order are not regular: same positions, gaps, a sheared (tilted) stack.
-
-    Args:
-        ordered: ascending along the normal.
-        positions_lps_mm: (n, 3) their positions.
-        normal: (3,) unit vector.
-    """
+def _position_faults(
+    ordered: Sequence[InstanceHeader], positions_lps_mm: FloatArray, normal: FloatArray
+) -> list[Fault]:
+    """Same positions, gaps, a sheared (tilted) stack; slices come in ascending order along the unit normal."""
     along_mm = positions_lps_mm @ normal
     gaps_mm = np.diff(along_mm)
     repeated = np.flatnonzero(gaps_mm < SAME_POSITION_MM)
@@ -128,13 +149,15 @@ def position_faults(ordered: Sequence[InstanceHeader], positions_lps_mm: FloatAr
         worst = int(np.argmax(off_mm))
         angle_deg = float(np.degrees(np.arctan2(off_mm[worst], travelled_mm[worst])))
         faults.append(
-            f"tilted: the line through the slice positions leans {angle_deg:.1f}° from the slice normal"
-            f" (slice {worst + 1} lies {off_mm[worst]:.2f} mm aside), at most {MAX_TILT_DEG}° is taken as straight"
+            Fault(
+                f"tilted: the line through the slice positions leans {angle_deg:.1f}° from the slice normal"
+                f" (slice {worst + 1} lies {off_mm[worst]:.2f} mm aside), at most {MAX_TILT_DEG}° is taken as straight"
+            )
         )
     return faults
 
 
-def _gap_faults(along_mm: FloatArray, gaps_mm: FloatArray) -> list[str]:
+def _gap_faults(along_mm: FloatArray, gaps_mm: FloatArray) -> list[Fault]:
     typical_mm = float(np.median(gaps_mm))
     tolerance_mm = max(0.01, 0.01 * typical_mm) + 1e-6
     odd = np.flatnonzero(np.abs(gaps_mm - typical_mm) > tolerance_mm)
@@ -143,22 +166,22 @@ def _gap_faults(along_mm: FloatArray, gaps_mm: FloatArray) -> list[str]:
             f"gap of {gaps_mm[index]:.2f} mm after slice {index + 1} (at {along_mm[index]:+.2f} mm)"
             for index in odd.tolist()
         ]
-        return [f"{_some(named)}, expected {typical_mm:.2f} mm"]
+        return [Fault(f"{_some(named)}, expected {typical_mm:.2f} mm", curable=True)]
     regular_mm = np.linspace(along_mm[0], along_mm[-1], along_mm.size)
     drift_mm = np.abs(along_mm - regular_mm)
     if drift_mm.max() > max(0.1, 0.05 * typical_mm):
         worst = int(np.argmax(drift_mm))
-        return [f"the spacing drifts: slice {worst + 1} lies {drift_mm[worst]:.2f} mm from its regular place"]
+        return [Fault(f"the spacing drifts: slice {worst + 1} lies {drift_mm[worst]:.2f} mm from its regular place")]
     return []
 
 
-def _same_position_fault(ordered: Sequence[InstanceHeader], along_mm: FloatArray, indices: Sequence[int]) -> str:
+def _same_position_fault(ordered: Sequence[InstanceHeader], along_mm: FloatArray, indices: Sequence[int]) -> Fault:
     named = [f"slices {index + 1} and {index + 2} (at {along_mm[index]:+.2f} mm)" for index in indices]
     acquisitions = {number for index in indices for number in _acquisition_numbers(ordered[index], ordered[index + 1])}
     text = f"several slices at one position: {_some(named)}"
     if len(acquisitions) > 1:
         text += f"; several acquisitions in one series: numbers {', '.join(map(str, sorted(acquisitions)))}"
-    return text
+    return Fault(text)
 
 
 def _acquisition_numbers(*headers: InstanceHeader) -> list[int]:

@@ -1,0 +1,149 @@
+"""Which of the received images may be a stack to contour, and which are left aside, each with its reason.
+
+Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, derived and
+reformatted images, and the few images of another size or orientation that scanners put into a series. What remains may
+still be no regular stack: that is `core.stacking`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from npc_contour.core.stacking import MIN_SLICES, slice_directions
+from npc_contour.domain.series import InstanceHeader, Series
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+MAX_OBLIQUE_DEG = 20.0
+"""A CT whose slices lean further than this from the axial plane was reformatted, whatever its Image Type says."""
+MAX_STRAY_SHARE = 0.1
+_OBJECT_NAMES = {
+    "1.2.840.10008.5.1.4.1.1.2.1": "an Enhanced CT image (several frames in one object)",
+    "1.2.840.10008.5.1.4.1.1.4.1": "an Enhanced MR image (several frames in one object)",
+    "1.2.840.10008.5.1.4.1.1.7": "a secondary capture",
+    "1.2.840.10008.5.1.4.1.1.88.67": "a radiation dose report",
+    "1.2.840.10008.5.1.4.1.1.88.22": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose",
+    "1.2.840.10008.5.1.4.1.1.481.3": "an RT structure set",
+    "1.2.840.10008.5.1.4.1.1.481.5": "an RT plan",
+    "1.2.840.10008.5.1.4.1.1.66.1": "a spatial registration",
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.128": "a PET image",
+}
+_LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "REF_SURVIEW", "SCANOGRAM"}
+_PAGE = {"DOSE_INFO", "DOSE REPORT", "PATIENT_INFO", "RESULTS", "SCREEN SAVE", "SCREEN CAPTURE", "EXAM SUMMARY"}
+_REFORMATTED = {
+    "MPR",
+    "CSA MPR",
+    "REFORMATTED",
+    "CURVED",
+    "PROJECTION IMAGE",
+    "MIP",
+    "MINIP",
+    "AVERAGE",
+    "VOLUME_RENDER",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Images left aside together."""
+
+    instances: tuple[InstanceHeader, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Candidates for contouring, at most one per Series Instance UID, and what is left aside."""
+
+    series: tuple[Series, ...]
+    aside: tuple[Aside, ...]
+
+
+def group(instances: Iterable[InstanceHeader]) -> Grouped:
+    """Part images into stack candidates and those left aside.
+
+    Args:
+        instances: of any number of series and studies, in any order.
+    """
+    by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
+    by_reason: dict[tuple[str, str], list[InstanceHeader]] = defaultdict(list)
+    for instance in instances:
+        reason = aside_reason(instance)
+        if reason is None:
+            by_series[instance.series_instance_uid].append(instance)
+        else:
+            by_reason[instance.series_instance_uid, reason].append(instance)
+    aside = [Aside(tuple(images), reason) for (_, reason), images in by_reason.items()]
+    series = []
+    for images in by_series.values():
+        main, strays = _part_strays(images)
+        series.append(Series(tuple(main)))
+        aside.extend(strays)
+    return Grouped(tuple(series), tuple(aside))
+
+
+def aside_reason(header: InstanceHeader) -> str | None:
+    """Why one image is no slice of a stack to contour; None when it may be one."""
+    kinds = {value.upper() for value in header.image_type}
+    said = "\\".join(header.image_type)
+    if header.sop_class_uid not in {CT_IMAGE_STORAGE, MR_IMAGE_STORAGE}:
+        return _OBJECT_NAMES.get(
+            header.sop_class_uid, f"an object of class {header.sop_class_uid}, not a CT or MR image"
+        )
+    if header.number_of_frames > 1:
+        return f"an image of {header.number_of_frames} frames"
+    for names, what in ((_LOCALIZER, "a localizer"), (_PAGE, "a dose or protocol page"), (_REFORMATTED, "reformatted")):
+        if kinds & names:
+            return f"{what} (Image Type {said})"
+    if header.image_type[:1] == ("DERIVED",):
+        return f"derived from other images (Image Type {said})"
+    if header.image_type[1:2] == ("SECONDARY",):
+        return f"a secondary image (Image Type {said})"
+    return _oblique_reason(header)
+
+
+def _oblique_reason(header: InstanceHeader) -> str | None:
+    if header.sop_class_uid != CT_IMAGE_STORAGE or header.orientation is None or not any(header.orientation):
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normal = slice_directions(header)[0]
+    if not np.isfinite(normal).all():
+        return None
+    angle_deg = float(np.degrees(np.arccos(min(1.0, abs(float(normal[2]))))))
+    if angle_deg <= MAX_OBLIQUE_DEG:
+        return None
+    plane = ("sagittal", "coronal", "oblique axial")[int(np.argmax(np.abs(normal)))]
+    return f"{plane}: the slices lean {angle_deg:.0f}° from the axial plane, as reformatted images do"
+
+
+def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+    """The main stack of one series, and the few images that differ from it in size or orientation.
+
+    Where two kinds are both many, all stay together: `core.stacking` then refuses the mixture by name.
+    """
+    kinds: dict[Hashable, list[InstanceHeader]] = defaultdict(list)
+    for image in images:
+        orientation = tuple(round(value, 2) + 0.0 for value in image.orientation or ())
+        kinds[image.rows, image.columns, orientation].append(image)
+    largest = max(kinds.values(), key=len)
+    most_strays = max(1, int(MAX_STRAY_SHARE * len(largest)))
+    main, strays = [], []
+    for alike in kinds.values():
+        if alike is largest or len(alike) > most_strays or len(largest) < MIN_SLICES:
+            main.extend(alike)
+        else:
+            first = alike[0]
+            strays.append(
+                Aside(
+                    tuple(alike),
+                    f"{first.rows}x{first.columns} images with another size or orientation than the other"
+                    f" {len(largest)} images of the series",
+                )
+            )
+    return main, strays
