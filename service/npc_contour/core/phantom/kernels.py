@@ -235,9 +235,7 @@ def paint(
                                     grain = 0.0
                                     if looks[part, 2] > 0.0:
                                         scale = 1.0 / looks[part, 3]
-                                        grain = looks[part, 2] * _tile(
-                                            tile, qx * scale, qy * scale, qz * scale
-                                        )
+                                        grain = looks[part, 2] * _tile(tile, qx * scale, qy * scale, qz * scale)
                                     hu[0, z, y, x] += alpha * (looks[part, 0] + grain - hu[0, z, y, x])
                                     hu[1, z, y, x] += alpha * (looks[part, 1] + grain - hu[1, z, y, x])
 

@@ -197,15 +197,9 @@ def draw(seed: int, options: PhantomOptions | None = None) -> Patient:
     return Patient(seed, tuple(sketch.parts), pose, scan, np.asarray(centres, dtype=float).reshape(-1, 3))
 
 
-def _anatomy(
-    sketch: Sketch, scan: Scan, metal: bool, options: PhantomOptions
-) -> list[tuple[float, float, float]]:
+def _anatomy(sketch: Sketch, scan: Scan, metal: bool, options: PhantomOptions) -> list[tuple[float, float, float]]:
     rng = sketch.rng
-    size = (
-        float(np.exp(rng.uniform(np.log(6.0), np.log(60.0))))
-        if options.tumour_cc is None
-        else options.tumour_cc
-    )
+    size = float(np.exp(rng.uniform(np.log(6.0), np.log(60.0)))) if options.tumour_cc is None else options.tumour_cc
     side = float(rng.choice([-1.0, 1.0]))
     count = int(rng.integers(1, 5)) if options.nodes is None else options.nodes
     trunk.body(sketch, mask=scan.mask)

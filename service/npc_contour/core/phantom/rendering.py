@@ -113,9 +113,7 @@ def render(
 
 
 def _scan(hu: F32, patient: Patient, grid: Grid, first: int, noises: Sequence[scanner.Noise | None]) -> None:
-    z_mm = grid.origin_lps_mm[2] + grid.direction_lps[0][2] * grid.spacing_zyx_mm[0] * (
-        first + np.arange(hu.shape[1])
-    )
+    z_mm = grid.origin_lps_mm[2] + grid.direction_lps[0][2] * grid.spacing_zyx_mm[0] * (first + np.arange(hu.shape[1]))
     if patient.scan.couch:
         scanner.add_couch(hu, patient, grid)
     scanner.add_shading(hu, z_mm.astype(np.float32), patient, grid)
@@ -172,9 +170,7 @@ def _compile(parts: Sequence[Part]) -> _Program:
 
 def _lattice(patient: Patient, grid: Grid, cell: I32) -> F32:
     """Return canonical x, y, z (z, y, x, 3) at the corners of the cells."""
-    axes = [
-        np.arange(int(np.ceil(n / c)) + 1, dtype=float) * c for n, c in zip(grid.shape_zyx, cell, strict=True)
-    ]
+    axes = [np.arange(int(np.ceil(n / c)) + 1, dtype=float) * c for n, c in zip(grid.shape_zyx, cell, strict=True)]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     return patient.pose.to_canonical_mm(grid.to_patient_mm(index)).astype(np.float32)
 

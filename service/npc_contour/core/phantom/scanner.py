@@ -48,9 +48,7 @@ def add_shading(hu: F32, z_mm: F32, patient: Patient, grid: Grid) -> None:
     for length in (260.0, 150.0, 90.0):
         kx, ky, kz = 2.0 * np.pi / length * rng.uniform(0.5, 1.0, 3)
         phase = rng.uniform(0.0, 2.0 * np.pi, 3)
-        field = (
-            np.sin(kz * z_mm + phase[0])[:, np.newaxis, np.newaxis] * np.sin(ky * y + phase[1])[:, np.newaxis]
-        )
+        field = np.sin(kz * z_mm + phase[0])[:, np.newaxis, np.newaxis] * np.sin(ky * y + phase[1])[:, np.newaxis]
         hu += (0.8 * patient.scan.texture_hu * field * np.sin(kx * x + phase[2])).astype(np.float32)
 
 

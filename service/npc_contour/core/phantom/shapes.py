@@ -195,9 +195,7 @@ class Plane:
         """Return the half space scaled about a point, then shifted."""
         normal = np.asarray(self.normal)
         about = float(normal @ about_mm)
-        return replace(
-            self, offset_mm=about + scale * (self.offset_mm - about) + float(normal @ np.asarray(shift_mm))
-        )
+        return replace(self, offset_mm=about + scale * (self.offset_mm - about) + float(normal @ np.asarray(shift_mm)))
 
     def pack(self) -> tuple[int, list[float]]:
         """Return normal and offset."""

@@ -43,11 +43,7 @@ def nodes(sketch: Sketch, count: int, side: float) -> None:
     for k in range(count):
         left = side if k == 0 or rng.uniform() < 0.55 else -side
         x = float(np.sign(left)) or 1.0
-        z = (
-            float(rng.uniform(-48.0, -6.0))
-            if k == 0 or rng.uniform() < 0.7
-            else float(rng.uniform(-88.0, -50.0))
-        )
+        z = float(rng.uniform(-48.0, -6.0)) if k == 0 or rng.uniform() < 0.7 else float(rng.uniform(-88.0, -50.0))
         r = float(rng.uniform(7.5, 14.5)) if k == 0 else float(rng.uniform(5.0, 10.0))
         centre = (x * float(rng.uniform(37.0, 43.0)), float(rng.uniform(6.0, 20.0)), z)
         node = ellipsoid(centre, (r, r * float(rng.uniform(0.75, 1.0)), r * float(rng.uniform(1.0, 1.4))))
@@ -87,6 +83,4 @@ def levels(
             side = side - mandible[k].grown(1.0).only_union()
             if label == 3:
                 side = side - thyroid.grown(1.0) - trachea.grown(2.0)
-            sketch.organ(
-                f"CTVn_{name}", side, None, label + 1 - k, keeps=() if label == 1 else (1, 2), channel=LN
-            )
+            sketch.organ(f"CTVn_{name}", side, None, label + 1 - k, keeps=() if label == 1 else (1, 2), channel=LN)

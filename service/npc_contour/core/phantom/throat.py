@@ -67,12 +67,8 @@ def mouth(sketch: Sketch, mandible: tuple[Shape, Shape], metal: bool) -> list[tu
         power=2.5,
     )  # fmt: skip
     cavity = sketch.vary(cavity)
-    cheeks = loft(
-        ((-30.0, 0.0, -54.0, 38.0, 38.0), (-10.0, 0.0, -56.0, 40.0, 46.0), (8.0, 0.0, -56.0, 39.0, 46.0))
-    )
-    hollow = loft(
-        ((-34.0, 0.0, -54.0, 34.5, 34.5), (-10.0, 0.0, -56.0, 36.5, 42.5), (12.0, 0.0, -56.0, 35.5, 42.5))
-    )
+    cheeks = loft(((-30.0, 0.0, -54.0, 38.0, 38.0), (-10.0, 0.0, -56.0, 40.0, 46.0), (8.0, 0.0, -56.0, 39.0, 46.0)))
+    hollow = loft(((-34.0, 0.0, -54.0, 34.5, 34.5), (-10.0, 0.0, -56.0, 36.5, 42.5), (12.0, 0.0, -56.0, 35.5, 42.5)))
     sketch.look("cheeks", (cheeks - hollow) & below((0.0, 1.0, 0.0), -30.0), MUSCLE)
     anterior = tube([(7.0, -72.0, -39.0), (11.0, -46.0, -46.0)], [5.0, 4.0])
     posterior = tube([(13.0, -44.0, -46.0), (30.0, -20.0, -34.0), (47.0, 14.0, 2.0)], [3.0, 4.0, 5.0])
@@ -84,12 +80,8 @@ def mouth(sketch: Sketch, mandible: tuple[Shape, Shape], metal: bool) -> list[tu
     sketch.look("palate", palate | alveolus, Look(750.0, 5.0, 130.0, 3.0, soft_mm=0.4))
     sketch.look("mouth_air", sketch.vary(ellipsoid((0.0, -62.0, 6.0), (17.0, 20.0, 2.4)), size=0.2), AIR)
     sketch.look("tongue", sketch.vary(ellipsoid((0.0, -50.0, -8.0), (23.0, 32.0, 15.0))), TONGUE)
-    sketch.look(
-        "lingual_septum", ellipsoid((0.0, -48.0, -14.0), (1.6, 20.0, 16.0)), Look(-40.0, 5.0, opacity=0.7)
-    )
-    sketch.looks(
-        "sublingual", sketch.sides(ellipsoid((11.0, -62.0, -28.0), (5.0, 12.0, 6.0))), Look(15.0, 35.0)
-    )
+    sketch.look("lingual_septum", ellipsoid((0.0, -48.0, -14.0), (1.6, 20.0, 16.0)), Look(-40.0, 5.0, opacity=0.7))
+    sketch.looks("sublingual", sketch.sides(ellipsoid((11.0, -62.0, -28.0), (5.0, 12.0, 6.0))), Look(15.0, 35.0))
     sketch.organs("Mandible", mandible, Look(1250.0, 0.0, 120.0, 3.0), (36, 37))
     sketch.looks("mandible_marrow", (mandible[0].grown(-2.6), mandible[1].grown(-2.6)), SPONGY)
     return _teeth(sketch, metal)
@@ -217,9 +209,7 @@ def larynx(sketch: Sketch, lumen: Shape) -> None:
         )
         sketch.look("thyroid_cartilage", plate, CARTILAGE)
         sketch.look("arytenoid", ellipsoid((5.5 * side, -15.5, -67.0), (2.5, 2.5, 5.0)), CARTILAGE)
-    cricoid = loft(
-        ((-95.0, 0.0, -25.0, 12.0, 12.5), (-84.0, 0.0, -25.0, 12.5, 13.0), (-76.0, 0.0, -16.0, 10.0, 4.0))
-    )
+    cricoid = loft(((-95.0, 0.0, -25.0, 12.0, 12.5), (-84.0, 0.0, -25.0, 12.5, 13.0), (-76.0, 0.0, -16.0, 10.0, 4.0)))
     sketch.look("cricoid", cricoid, Look(210.0, 10.0, 90.0, 3.0))
     glottic = loft(
         (
@@ -255,9 +245,7 @@ def larynx(sketch: Sketch, lumen: Shape) -> None:
         power=2.2,
     )  # fmt: skip
     constrictor = sketch.vary(outer, shift_mm=0.5, size=0.02) - inner
-    sketch.organ(
-        "PharynxConst", constrictor, Look(52.0, 16.0, 3.0), 52, over={48: 51, 49: 51, 50: 51}, keeps=(35,)
-    )
+    sketch.organ("PharynxConst", constrictor, Look(52.0, 16.0, 3.0), 52, over={48: 51, 49: 51, 50: 51}, keeps=(35,))
     sketch.look("airway", lumen, AIR)
     epiglottis = ellipsoid(
         (0.0, -24.0, -45.0), (11.0, 1.7, 11.0), long_axis=(1.0, 0.0, 0.0), second_axis=(0.0, 1.0, 0.35)
@@ -265,8 +253,7 @@ def larynx(sketch: Sketch, lumen: Shape) -> None:
     sketch.look("epiglottis", epiglottis, Look(50.0, 35.0))
     sketch.look(
         "uvula",
-        ellipsoid((0.0, -30.0, 6.0), (14.0, 9.0, 5.0))
-        | tube([(0.0, -24.0, 4.0), (0.0, -21.0, -8.0)], [5.0, 3.0]),
+        ellipsoid((0.0, -30.0, 6.0), (14.0, 9.0, 5.0)) | tube([(0.0, -24.0, 4.0), (0.0, -21.0, -8.0)], [5.0, 3.0]),
         Look(45.0, 40.0),
     )
 

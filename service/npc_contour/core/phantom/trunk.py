@@ -95,15 +95,11 @@ def body(sketch: Sketch, *, mask: bool) -> None:
     outline = outline.blended(nose, 6.0).blended(nostrils, 6.0).blended(lips, 9.0).blended(brows, 12.0)
     if mask:
         front = below((0.0, 1.0, 0.0), 62.0)
-        sketch.look(
-            "mask", outline.grown(4.2) & front & below((0.0, 0.0, -1.0), 135.0), Look(-60.0, 0.0, 60.0, 5.0)
-        )
+        sketch.look("mask", outline.grown(4.2) & front & below((0.0, 0.0, -1.0), 135.0), Look(-60.0, 0.0, 60.0, 5.0))
         sketch.look("under_mask", outline.grown(2.0), AIR)
     sketch.look("skin", outline, SKIN)
     sketch.look("fat", outline.grown(-2.2), FAT)
-    pinna = tube(
-        [(78.0, 9.0, 22.0), (83.0, 15.0, 32.0), (86.0, 22.0, 48.0), (82.0, 14.0, 58.0)], [5.0, 3.5, 3.5, 3.0]
-    )
+    pinna = tube([(78.0, 9.0, 22.0), (83.0, 15.0, 32.0), (86.0, 22.0, 48.0), (82.0, 14.0, 58.0)], [5.0, 3.5, 3.5, 3.0])
     sketch.looks("pinna", (pinna, pinna.mirrored()), Look(30.0, 10.0))
 
 
@@ -131,9 +127,7 @@ def spine(sketch: Sketch) -> Shape:
         tilt = (0.0, cord_y(level - 8) - cord_y(level + 8), -16.0)
         centre = (0.0, c - 15.5 - 30.0 * (k - 1.0), level)
         half = 0.5 * (level - nxt) - 2.0
-        shell = ellipsoid(
-            centre, (half, 11.5 * k, 8.2 * k), long_axis=tilt, second_axis=(1.0, 0.0, 0.0), power=3.5
-        )
+        shell = ellipsoid(centre, (half, 11.5 * k, 8.2 * k), long_axis=tilt, second_axis=(1.0, 0.0, 0.0), power=3.5)
         arch = ellipsoid((0.0, c + 0.5, level - 2.0), (17.5 * k, 14.0 * k, 6.0 * k)) | tube(
             [(0.0, c + 11.0, level - 3.0), (0.0, c + 23.0 * k + (6 if level < -90 else 0), level - 8.0)],
             [5.0, 3.0],
@@ -155,13 +149,9 @@ def spine(sketch: Sketch) -> Shape:
     sketch.look("atlas_inside", ellipsoid((0.0, 17.0, -6.0), (19.0, 16.5, 9.0)), FAT)
     sketch.look("dens", tube([(0.0, 3.0, -24.0), (0.0, 4.0, 3.0)], [7.0, 5.0]), Look(800.0, 5.0, 100.0, 3.0))
     sketch.look("dens_inside", tube([(0.0, 3.0, -24.0), (0.0, 4.0, 3.0)], [5.0, 3.2]), SPONGY)
-    canal = loft(
-        [(4.0, 0.0, 24.0, 14.0, 12.0), *((v, 0.0, cord_y(v) + 0.5, 11.5, 8.4) for v in range(-330, 0, 12))]
-    )
+    canal = loft([(4.0, 0.0, 24.0, 14.0, 12.0), *((v, 0.0, cord_y(v) + 0.5, 11.5, 8.4) for v in range(-330, 0, 12))])
     sketch.look("canal", canal, CSF)
-    cord = loft(
-        [(v, 0.0, cord_y(v), 7.5 if v > -90 else 7.8, 4.9 if v > -100 else 5.9) for v in range(-330, 4, 3)]
-    )
+    cord = loft([(v, 0.0, cord_y(v), 7.5 if v > -90 else 7.8, 4.9 if v > -100 else 5.9) for v in range(-330, 4, 3)])
     sketch.organ("SpinalCord", sketch.vary(cord, shift_mm=0.5, size=0.0), CORD, 46)
     return bodies | tube([(0.0, 3.0, -24.0), (0.0, 4.0, 3.0)], [7.0, 5.0])
 
@@ -297,9 +287,7 @@ def chest(sketch: Sketch) -> None:
         )
         sketch.looks(f"rib_{k}", (rib, rib.mirrored()), Look(620.0, 5.0, 150.0, 3.0))
     sketch.looks("lung", lungs, LUNG)
-    arch = tube(
-        [(20.0, 30.0, -262.0), (6.0, -6.0, -244.0), (-14.0, -22.0, -262.0), (-14.0, -22.0, -330.0)], 13.0
-    )
+    arch = tube([(20.0, 30.0, -262.0), (6.0, -6.0, -244.0), (-14.0, -22.0, -262.0), (-14.0, -22.0, -330.0)], 13.0)
     sketch.look("aorta", arch | tube([(20.0, 34.0, -262.0), (22.0, 46.0, -330.0)], 12.0), Look(42.0, 190.0))
     sternum = tube([(0.0, -20.0, -172.0), (0.0, -36.0, -215.0), (0.0, -44.0, -330.0)], [8.0, 9.0, 8.0])
     sketch.look("sternum", sternum, Look(450.0, 10.0, 120.0, 3.0))
@@ -310,9 +298,9 @@ def chest(sketch: Sketch) -> None:
     humerus = ellipsoid((172.0, 34.0, -178.0), (23.0, 23.0, 24.0)) | tube(
         [(176.0, 36.0, -190.0), (186.0, 38.0, -330.0)], [15.0, 12.0]
     )
-    scapula = tube(
-        [(148.0, 56.0, -168.0), (104.0, 92.0, -180.0), (84.0, 100.0, -240.0)], [8.0, 5.0, 4.0]
-    ) | tube([(148.0, 42.0, -160.0), (150.0, 50.0, -190.0)], 9.0)
+    scapula = tube([(148.0, 56.0, -168.0), (104.0, 92.0, -180.0), (84.0, 100.0, -240.0)], [8.0, 5.0, 4.0]) | tube(
+        [(148.0, 42.0, -160.0), (150.0, 50.0, -190.0)], 9.0
+    )
     scapula = scapula | tube([(146.0, 34.0, -154.0), (110.0, 84.0, -160.0)], [6.0, 5.0])
     for name, shape in {
         "clavicle": clavicle,
