@@ -244,7 +244,8 @@ def _letters(axes: Axes, right: Vec3, down: Vec3) -> None:
     places = ((0.99, 0.5, right, 1), (0.01, 0.5, right, -1), (0.5, 0.015, down, 1), (0.5, 0.985, down, -1))
     for x, y, direction, sign in places:
         axes.text(
-            x, y, _patient_letter(direction, sign), transform=axes.transAxes, color=_TEXT, fontsize=10, path_effects=_HALO,
+            x, y, _patient_letter(direction, sign), transform=axes.transAxes, color=_TEXT, fontsize=10,
+            path_effects=_HALO,
             ha={0.99: "right", 0.01: "left"}.get(x, "center"), va={0.015: "bottom", 0.985: "top"}.get(y, "center"),
         )  # fmt: skip
 

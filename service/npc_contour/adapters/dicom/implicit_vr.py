@@ -82,10 +82,18 @@ class Encoder:
             )
         if value.isascii():
             return value.encode("ascii")
-        try:
-            encoded: bytes = b"\\".join(encode_string(part, self.encodings) for part in parts)
-        except UnicodeEncodeError as error:
+        if not all(self._can_write(part) for part in parts):
             raise ValueError(
                 f"{keyword_for_tag(tag)} {value!r} cannot be written in the images' character set {self.encodings}"
-            ) from error
-        return encoded
+            )
+        return b"\\".join(bytes(encode_string(part, self.encodings)) for part in parts)
+
+    def _can_write(self, text: str) -> bool:
+        """Whether one of the character sets holds all of a text."""
+        for encoding in self.encodings:
+            try:
+                text.encode(encoding)
+            except UnicodeEncodeError:
+                continue
+            return True
+        return False

@@ -22,6 +22,8 @@ from npc_contour.errors import InstanceRefused
 
 _NO_COLOUR = (255, 255, 255)
 _CONTOUR_DATA = 0x30060050
+_BARE_START = b"\x08\x00"
+"""How a dataset without preamble and File Meta Information starts: group 0008. Such files are about."""
 _CANNOT_UNDERSTAND = 0xC000
 
 
@@ -31,8 +33,9 @@ def read_rtstruct(source: Path | bytes) -> ReadStructureSet:
     Raises:
         InstanceRefused: it is not DICOM, not an RTSTRUCT, or a contour's numbers cannot be read.
     """
+    data = source if isinstance(source, bytes) else source.read_bytes()
     try:
-        dataset = dcmread(BytesIO(source) if isinstance(source, bytes) else source)
+        dataset = dcmread(BytesIO(data), force=data.startswith(_BARE_START))
     except InvalidDicomError as error:
         raise InstanceRefused(f"not a DICOM file: {error}", status=_CANNOT_UNDERSTAND) from error
     return structure_set_of(dataset)
