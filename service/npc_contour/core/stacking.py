@@ -20,6 +20,8 @@ from npc_contour.errors import SeriesGeometryError
 MIN_SLICES = 4
 """Fewer slices do not prove that their spacing is regular."""
 SAME_POSITION_MM = 0.005
+SAME_ORIENTATION = 1e-3
+"""Direction cosines may differ by this within a series: headers round to a few digits."""
 MAX_TILT_DEG = 0.1
 MAX_NAMED = 5
 """A message names this many slices and counts the rest."""
@@ -85,14 +87,15 @@ def _examine(
     instances: Sequence[InstanceHeader],
 ) -> tuple[tuple[Fault, ...], tuple[InstanceHeader, ...], FloatArray]:
     """Faults, images in ascending order, their positions (n, 3); the last two are empty where order has no meaning."""
-    faults = _header_faults(instances)
-    if faults:
-        return faults, (), np.empty((0, 3))
+    faults, is_placed = _header_faults(instances)
+    if not is_placed or len(instances) < 2:
+        return tuple(faults), (), np.empty((0, 3))
     normal = slice_directions(instances[0])[0]
     positions = np.array([instance.position_lps_mm for instance in instances], dtype=np.float64)
     order = np.argsort(positions @ normal, kind="stable")
     ordered = tuple(instances[index] for index in order)
-    return tuple(_position_faults(ordered, positions[order], normal)), ordered, positions[order]
+    faults += _position_faults(ordered, positions[order], normal)
+    return tuple(faults), ordered, positions[order]
 
 
 def slice_directions(header: InstanceHeader) -> FloatArray:
@@ -110,24 +113,31 @@ def slice_directions(header: InstanceHeader) -> FloatArray:
     return np.stack([np.cross(row, column), column, row])
 
 
-def _header_faults(instances: Sequence[InstanceHeader]) -> tuple[Fault, ...]:
-    """Why these headers cannot be one stack, before their positions are looked at."""
+def _header_faults(instances: Sequence[InstanceHeader]) -> tuple[list[Fault], bool]:
+    """What is wrong before positions are compared, and whether positions can be compared at all."""
     faults = []
-    for complaint, is_bad in _BAD_VALUES:
+    for complaint, is_bad in (*_UNPLACED, *_BAD_VALUES):
         bad = [_name(instance) for instance in instances if is_bad(instance)]
         if bad:
             faults.append(Fault(f"{complaint} in {_some(bad)}"))
-    if faults:
-        return tuple(faults)
+    is_placed = not any(is_bad(instance) for _, is_bad in _UNPLACED for instance in instances)
     for what, key in _MUST_AGREE:
         counts = Counter(key(instance) for instance in instances)
         if len(counts) > 1:
             kinds = ", ".join(f"{value} ({count} slices)" for value, count in counts.most_common(MAX_NAMED))
             faults.append(Fault(f"mixed {what}: {kinds}"))
+    if is_placed:
+        orientations = np.array([instance.orientation for instance in instances])
+        differing = np.flatnonzero(np.abs(orientations - orientations[0]).max(axis=1) > SAME_ORIENTATION)
+        if differing.size:
+            is_placed = False
+            first, other = (orientations[index].round(2) + 0.0 for index in (0, differing[0]))
+            share = f"{differing.size} of {len(instances)} slices"
+            faults.append(Fault(f"mixed orientations: {share} have another than the first, {other} against {first}"))
     if len(instances) < MIN_SLICES:
         text = f"{len(instances)} slices, at least {MIN_SLICES} are needed to prove regular spacing"
         faults.append(Fault(text, curable=True))
-    return tuple(faults)
+    return faults, is_placed
 
 
 def _position_faults(
@@ -196,12 +206,14 @@ def _is_bad_orientation(header: InstanceHeader) -> bool:
     return bool(np.abs(lengths - 1).max() > 1e-2 or abs(float(row @ column)) > 1e-2)
 
 
-_BAD_VALUES: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
+_UNPLACED: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
     (
         "Image Position (Patient) is absent or not three finite numbers below 10 m",
         lambda h: h.position_lps_mm is None or max(map(abs, h.position_lps_mm)) > 10_000,
     ),
     ("Image Orientation (Patient) is absent or not two perpendicular unit vectors", _is_bad_orientation),
+)
+_BAD_VALUES: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
     (
         "Pixel Spacing is absent or not two numbers between 0 and 10 mm",
         lambda h: h.pixel_spacing_mm is None or not all(0 < gap <= 10 for gap in h.pixel_spacing_mm),
@@ -212,7 +224,6 @@ _BAD_VALUES: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
 )
 _MUST_AGREE: tuple[tuple[str, Callable[[InstanceHeader], Hashable]], ...] = (
     ("frames of reference", lambda h: h.frame_of_reference_uid),
-    ("orientations", lambda h: tuple(round(value, 3) + 0.0 for value in h.orientation or ())),
     ("matrix sizes", lambda h: f"{h.rows}x{h.columns}"),
     ("pixel spacings in mm", lambda h: tuple(round(gap, 4) for gap in h.pixel_spacing_mm or ())),
 )

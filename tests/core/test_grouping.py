@@ -1,0 +1,84 @@
+"""What is no slice of a stack is left aside with its reason; the stack itself stays whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from npc_contour.core.grouping import aside_reason, group
+from npc_testkit.ct_headers import ct_header, ct_headers
+
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "a localizer"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "TOPOGRAM")}, "a localizer"),
+        ({"image_type": ("DERIVED", "SECONDARY", "DOSE_INFO")}, "a dose or protocol page"),
+        ({"image_type": ("DERIVED", "SECONDARY", "AXIAL", "CSA MPR")}, "reformatted"),
+        ({"image_type": ("DERIVED", "PRIMARY", "AXIAL")}, "derived from other images"),
+        ({"image_type": ("ORIGINAL", "SECONDARY")}, "a secondary image"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "a secondary capture"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.67"}, "a radiation dose report"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.481.3"}, "an RT structure set"),
+        ({"sop_class_uid": "1.2.3"}, "class 1.2.3"),
+        ({"number_of_frames": 40}, "40 frames"),
+        ({"orientation": CORONAL}, "coronal: the slices lean 90°"),
+        ({"orientation": SAGITTAL}, "sagittal: the slices lean 90°"),
+    ],
+)
+def test_other_images_are_left_aside_by_name(change: dict[str, Any], reason: str) -> None:
+    found = aside_reason(ct_header(**change))
+
+    assert found is not None
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"image_type": ()},
+        {"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI")},
+        {"orientation": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)},
+        {"orientation": (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)},
+        {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4", "modality": "MR", "orientation": SAGITTAL},
+    ],
+)
+def test_slices_stay(change: dict[str, Any]) -> None:
+    assert aside_reason(ct_header(**change)) is None
+
+
+def test_scout_and_dose_page_in_the_series_of_the_stack_are_taken_out() -> None:
+    stack = ct_headers(60)
+    scout = ct_header(sop_instance_uid="1.9", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), orientation=CORONAL)
+    page = ct_header(sop_instance_uid="1.10", image_type=("DERIVED", "SECONDARY", "RESULTS"), rows=1024)
+
+    grouped = group([scout, *stack, page])
+
+    assert [len(series.instances) for series in grouped.series] == [60]
+    assert sorted(len(aside.instances) for aside in grouped.aside) == [1, 1]
+
+
+def test_few_images_of_another_size_are_strays_many_are_a_mixture() -> None:
+    stack = ct_headers(60)
+    strays = [replace(h, rows=256, sop_instance_uid=f"1.8.{i}") for i, h in enumerate(stack)]
+
+    with_few = group([*stack, *strays[:2]])
+    with_many = group([*stack, *strays[:30]])
+
+    assert len(with_few.series[0].instances) == 60
+    assert "256x512" in with_few.aside[0].reason
+    assert len(with_many.series[0].instances) == 90
+    assert with_many.aside == ()
+
+
+def test_series_stay_apart() -> None:
+    grouped = group([*ct_headers(60, uid="1.2.3"), *ct_headers(50, uid="1.2.4")])
+
+    assert sorted(len(series.instances) for series in grouped.series) == [50, 60]
