@@ -54,6 +54,7 @@ class Event(StrEnum):
     DELIVERY_BLOCKED = "delivery.blocked"
     DELIVERY_FAILED = "delivery.failed"
     STEP_FAILED = "step.failed"
+    JOBS_RECOVERED = "jobs.recovered"
     CHECK_BROKEN = "check.broken"
 
 

@@ -35,6 +35,22 @@ class Job:
     run_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How often a step was begun, this time included, and how often it took its process down."""
+
+    count: int
+    deaths: int
+
+
+class Added(StrEnum):
+    """What became of an image: known already, added, or added to a series that was closed or not there."""
+
+    KNOWN = "known"
+    ADDED = "added"
+    OPENED = "opened"
+
+
 class Ending(StrEnum):
     """How an association ended; lost means that our own receiver died."""
 

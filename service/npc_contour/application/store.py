@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from npc_contour.application.records import (
+    Added,
     AssociationRow,
+    Attempts,
     CaseRecord,
     DeliveryRecord,
     Ending,
@@ -44,8 +46,8 @@ class Transaction(Protocol):
         """End every open association of a receiver that died; return the series concerned."""
         ...
 
-    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> bool:
-        """Add an image and its series and study; return False when it is there already (nothing changes)."""
+    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
+        """Add an image and its series and study; one that is there already changes nothing."""
         ...
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:
@@ -130,8 +132,12 @@ class Transaction(Protocol):
         """Change a delivery."""
         ...
 
-    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> int:
-        """Count one more attempt of a step; return how many there are."""
+    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
+        """Count one more attempt of a step; return how many there are with it."""
+        ...
+
+    def attempts(self, kind: JobKind, key: str) -> int:
+        """Return how often a step was begun since it last succeeded."""
         ...
 
     def attempt_message(self, kind: JobKind, key: str, message: str) -> None:
@@ -140,10 +146,6 @@ class Transaction(Protocol):
 
     def clear_attempts(self, kind: JobKind, key: str) -> None:
         """Forget the attempts: the step succeeded."""
-        ...
-
-    def last_attempt(self, kind: JobKind, key: str) -> tuple[int, str]:
-        """Return how many attempts there were and the last message."""
         ...
 
     def jobs_missing(self) -> tuple[Job, ...]:

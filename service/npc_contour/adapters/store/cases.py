@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from npc_contour.adapters.store.codec import case_from_row, inputs_to_json
 from npc_contour.adapters.store.statements import Statements
-from npc_contour.application.records import CaseRecord, JobKind
+from npc_contour.application.records import Attempts, CaseRecord, JobKind
 from npc_contour.domain.jobs import CaseState
 
 
@@ -88,6 +88,11 @@ class Cases(Statements):
             "UPDATE contour_case SET state = 'superseded', superseded_by = %s, updated_at = %s WHERE id = %s",
             (successor, at, case_id),
         )
+        self._run(
+            "UPDATE delivery SET state = 'blocked', next_try_at = NULL, updated_at = %s,"
+            " message = 'superseded by case ' || %s WHERE case_id = %s AND state = 'queued'",
+            (at, successor, case_id),
+        )
 
     def set_case(self, case_id: str, state: CaseState, at: datetime, *, reasons: Sequence[str] | None = None) -> None:
         """Change the state of a case, and its reasons unless None."""
@@ -112,13 +117,19 @@ class Cases(Statements):
         row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))
         return None if row is None else str(row["sop_instance_uid"])
 
-    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> int:
-        """Count one more attempt of a step; return how many there are."""
+    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
+        """Count one more attempt of a step; return what came before it."""
         row = self._one(
             "INSERT INTO attempt (kind, key, count, at) VALUES (%s, %s, 1, %s)"
-            " ON CONFLICT (kind, key) DO UPDATE SET count = attempt.count + 1, at = EXCLUDED.at RETURNING count",
+            " ON CONFLICT (kind, key) DO UPDATE SET count = attempt.count + 1, at = EXCLUDED.at, message = '',"
+            " deaths = attempt.deaths + (attempt.message = '')::integer RETURNING count, deaths",
             (kind, key, at),
         )
+        return Attempts(int(row["count"]), int(row["deaths"])) if row else Attempts(1, 0)
+
+    def attempts(self, kind: JobKind, key: str) -> int:
+        """Return how often a step was begun since it last succeeded."""
+        row = self._one("SELECT count FROM attempt WHERE kind = %s AND key = %s", (kind, key))
         return int(row["count"]) if row else 0
 
     def attempt_message(self, kind: JobKind, key: str, message: str) -> None:
@@ -128,8 +139,3 @@ class Cases(Statements):
     def clear_attempts(self, kind: JobKind, key: str) -> None:
         """Forget the attempts: the step succeeded."""
         self._run("DELETE FROM attempt WHERE kind = %s AND key = %s", (kind, key))
-
-    def last_attempt(self, kind: JobKind, key: str) -> tuple[int, str]:
-        """Return how many attempts there were and the last message."""
-        row = self._one("SELECT count, message FROM attempt WHERE kind = %s AND key = %s", (kind, key))
-        return (0, "") if row is None else (int(row["count"]), str(row["message"]))

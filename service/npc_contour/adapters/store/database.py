@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from types import TracebackType
@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection
+from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row
 from npc_contour.adapters.store.transaction import PgTransaction
 from npc_contour.application.records import Job, JobKind
 from npc_contour.errors import StoreError
@@ -69,6 +69,11 @@ class PgStore:
         """Begin; commit at the end of the block, roll back when it raises."""
         with _translated(), self._pool.connection() as connection:
             yield PgTransaction(connection, self._defer)
+
+    def query(self, statement: str, values: Mapping[str, object] | None = None) -> list[Row]:
+        """Run one statement that only reads; `statement` is a constant of this package."""
+        with _translated(), self._pool.connection() as connection:
+            return connection.execute(statement.encode(), values).fetchall()
 
     @contextmanager
     def claim(self, kind: JobKind, key: str) -> Iterator[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, LiteralString, cast
+from typing import Any
 
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.application.records import StoryLine
@@ -25,11 +25,10 @@ class Statements:
         )
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
-        # Every statement is put together from constants of this package; values travel apart.
-        self._connection.execute(cast("LiteralString", statement), values)
+        self._connection.execute(statement, values)
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
-        return self._connection.execute(cast("LiteralString", statement), values).fetchone()
+        return self._connection.execute(statement, values).fetchone()
 
     def _all(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(cast("LiteralString", statement), values).fetchall()
+        return self._connection.execute(statement, values).fetchall()

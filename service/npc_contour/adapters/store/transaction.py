@@ -11,7 +11,7 @@ from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json, header_to_json
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.deliveries import Deliveries
-from npc_contour.application.records import AssociationRow, Ending, Job, SeriesRecord
+from npc_contour.application.records import Added, AssociationRow, Ending, Job, SeriesRecord
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
@@ -61,12 +61,17 @@ class PgTransaction(Cases, Deliveries):
         )
         return tuple(row["series_instance_uid"] for row in rows)
 
-    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> bool:
-        """Add an image and its series and study; return False when it is there already."""
+    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
+        """Add an image and its series and study; one that is there already changes nothing."""
         series, study = header.series_instance_uid, header.study_instance_uid
         known = self._one("SELECT 1 FROM instance WHERE sop_instance_uid = %s", (header.sop_instance_uid,))
         if known is not None:
-            return False
+            return Added.KNOWN
+        before = self._one(
+            "SELECT state = 'receiving' AND reasons = '{}' AS open FROM series"
+            " WHERE series_instance_uid = %s FOR UPDATE",
+            (series,),
+        )
         self._run(
             "INSERT INTO study (study_instance_uid, patient_id, created_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (study, header.patient_id, at),
@@ -93,7 +98,8 @@ class PgTransaction(Cases, Deliveries):
         if added is None:
             # Another association brought the same image in between: it counts once.
             self._run("UPDATE series SET images = images - 1 WHERE series_instance_uid = %s", (series,))
-        return added is not None
+            return Added.KNOWN
+        return Added.ADDED if before is not None and before["open"] else Added.OPENED
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:
         """Return one series."""

@@ -6,7 +6,7 @@ is in the row. So a job may be lost, doubled or late without harm, and the sweep
 
 from __future__ import annotations
 
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from procrastinate.schema import SchemaManager
@@ -63,7 +63,7 @@ def apply_queue_schema(connection: psycopg.Connection[Any]) -> None:
     row = connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS present").fetchone()
     if row is not None and row["present"]:
         return
-    connection.execute(cast("LiteralString", SchemaManager.get_schema()).encode())
+    connection.execute(SchemaManager.get_schema().encode())
 
 
 def _wake(connection: psycopg.Connection[Any], queue: str) -> None:

@@ -112,11 +112,13 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_active ON delivery (state) WHERE state = 'queued';
 
--- Attempts of a step that has not succeeded yet; the row goes when it does.
+-- Attempts of a step that has not succeeded yet; the row goes when it does. An attempt that left no message
+-- took its process down with it.
 CREATE TABLE attempt (
     kind     text NOT NULL,
     key      text NOT NULL,
     count    integer NOT NULL,
+    deaths   integer NOT NULL DEFAULT 0,
     message  text NOT NULL DEFAULT '',
     at       timestamptz NOT NULL,
     PRIMARY KEY (kind, key)

@@ -1,0 +1,161 @@
+"""What is shown of the service, read from the database; no patient's name is in it, and Patient ID is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from npc_contour.adapters.store.connection import Row
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.status import (
+    CaseStory,
+    Counts,
+    DeliveryRow,
+    JobRow,
+    RoiRow,
+    SeriesRow,
+    StepTotal,
+    TimelineEvent,
+)
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+
+_JOBS = """
+SELECT * FROM contour_case WHERE (%(state)s::text IS NULL OR state = %(state)s)
+AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s) ORDER BY created_at DESC, id LIMIT %(limit)s"""
+
+_TIMELINE = """
+SELECT * FROM event WHERE case_id = %(case)s
+OR (case_id IS NULL AND series_instance_uid = ANY(%(series)s)) ORDER BY at, id"""
+
+_SERIES = """
+SELECT * FROM series WHERE %(state)s::text IS NULL OR state = %(state)s
+ORDER BY last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
+
+
+class PgBoard:
+    """The read side; every method may raise StoreError."""
+
+    def __init__(self, store: PgStore, path_of: Callable[[str], str]) -> None:
+        """Read this store.
+
+        Args:
+            store: what to read.
+            path_of: from an artefact's key to the path of its file.
+        """
+        self._store = store
+        self._path_of = path_of
+
+    def ping(self) -> str:
+        """Return the server's version after a round trip."""
+        return f"PostgreSQL {self._store.query('SHOW server_version')[0]['server_version']}"
+
+    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+        """Return cases, newest first; None asks for all states or pipelines."""
+        rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, "limit": limit})
+        return tuple(_job(row) for row in rows)
+
+    def story(self, case_id: str) -> CaseStory | None:
+        """Return all of one case; None when there is none of that id."""
+        found = self._store.query("SELECT * FROM contour_case WHERE id = %(case)s", {"case": case_id})
+        if not found:
+            return None
+        case = found[0]
+        roles = {role: str(given["series"]) for role, given in case["inputs"].items()}
+        timeline = self._store.query(_TIMELINE, {"case": case_id, "series": list(roles.values())})
+        deliveries = self._store.query(
+            "SELECT delivery.*, sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
+            " WHERE case_id = %(case)s ORDER BY delivery.id",
+            {"case": case_id},
+        )
+        written = self._store.query("SELECT * FROM structure_set WHERE case_id = %(case)s", {"case": case_id})
+        report: Mapping[str, Any] = written[0]["report"] if written else {}
+        return CaseStory(
+            job=_job(case),
+            roles=roles,
+            reasons=tuple(case["reasons"]),
+            timeline=tuple(_event(row) for row in timeline),
+            rois=tuple(
+                RoiRow(roi["name"], roi["type"], roi["volume_cc"], roi["found"], roi["network"])
+                for roi in report.get("rois", ())
+            ),
+            deliveries=tuple(_delivery(row) for row in deliveries),
+            notes=tuple(report.get("notes", ())),
+            rtstruct=self._path_of(written[0]["key"]) if written else "",
+        )
+
+    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
+        """Return received series, newest first; None asks for all states."""
+        rows = self._store.query(_SERIES, {"state": state, "limit": limit})
+        return tuple(
+            SeriesRow(
+                series_instance_uid=row["series_instance_uid"],
+                study_instance_uid=row["study_instance_uid"],
+                state=SeriesState(row["state"]),
+                modality=row["modality"],
+                images=row["images"],
+                updated_at=row["updated_at"],
+                description=row["description"],
+                reasons=tuple(row["reasons"]),
+            )
+            for row in rows
+        )
+
+    def counts(self) -> Counts:
+        """Return the numbers for monitoring."""
+        cases = self._store.query("SELECT state, count(*) AS n FROM contour_case GROUP BY state")
+        series = self._store.query("SELECT state, count(*) AS n FROM series GROUP BY state")
+        deliveries = self._store.query("SELECT destination, state, count(*) AS n FROM delivery GROUP BY 1, 2")
+        steps = self._store.query(
+            "SELECT step, count(*) AS n, coalesce(sum(seconds), 0) AS seconds FROM event WHERE step <> '' GROUP BY step"
+        )
+        jobs = self._store.query(
+            "SELECT count(*) FILTER (WHERE status = 'todo') AS queued,"
+            " count(*) FILTER (WHERE status = 'doing') AS running FROM procrastinate_jobs"
+        )
+        return Counts(
+            cases=dict.fromkeys(CaseState, 0) | {CaseState(row["state"]): row["n"] for row in cases},
+            series=dict.fromkeys(SeriesState, 0) | {SeriesState(row["state"]): row["n"] for row in series},
+            deliveries={(row["destination"], DeliveryState(row["state"])): row["n"] for row in deliveries},
+            steps={row["step"]: StepTotal(row["n"], float(row["seconds"])) for row in steps},
+            queued=int(jobs[0]["queued"]),
+            running=int(jobs[0]["running"]),
+        )
+
+
+def _job(row: Row) -> JobRow:
+    state = CaseState(row["state"])
+    reason = "; ".join(row["reasons"])
+    if state is CaseState.SUPERSEDED:
+        reason = f"superseded by {row['superseded_by']}"
+    elif state not in {CaseState.WAITING, CaseState.REFUSED, CaseState.FAILED}:
+        reason = ""
+    return JobRow(
+        case_id=row["id"],
+        pipeline=row["pipeline"],
+        state=state,
+        study_instance_uid=row["study_instance_uid"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        generation=row["generation"],
+        demo=row["demo"],
+        reason=reason,
+    )
+
+
+def _event(row: Row) -> TimelineEvent:
+    detail = row["detail"]
+    if row["step"]:
+        detail = f"{row['step']}: {detail}" if detail else row["step"]
+    return TimelineEvent(row["at"], row["name"], detail, row["seconds"])
+
+
+def _delivery(row: Row) -> DeliveryRow:
+    return DeliveryRow(
+        destination=row["destination"],
+        state=DeliveryState(row["state"]),
+        attempts=row["attempts"],
+        next_attempt_at=row["next_try_at"],
+        last_error=row["message"],
+        sop_instance_uid=row["sop_instance_uid"],
+        updated_at=row["updated_at"],
+    )

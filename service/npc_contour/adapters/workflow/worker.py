@@ -1,0 +1,125 @@
+"""The worker: takes jobs from Procrastinate and sweeps for work that rows ask for but no job stands for.
+
+A process that dies loses its claims at once (PostgreSQL drops them with the connection), so the sweep of any other,
+or of its successor, defers its work anew within seconds: Procrastinate's heartbeats are only used to tidy up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import procrastinate
+import psycopg
+from procrastinate import jobs as procrastinate_jobs
+
+from npc_contour.adapters.workflow.queue import SEGMENT_QUEUE, WORK_QUEUE
+from npc_contour.application.records import JobKind
+from npc_contour.errors import StoreError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+HEARTBEAT_S = 10.0
+STALLED_S = 60.0
+STOP_S = 20.0
+
+Run = Callable[[JobKind, str], None]
+Sweep = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker works.
+
+    Attributes:
+        segmentations_at_once: in this process.
+        light_at_once: short jobs in this process.
+        sweep_every_s: how often rows are compared with jobs.
+    """
+
+    segmentations_at_once: int = 1
+    light_at_once: int = 4
+    sweep_every_s: float = 5.0
+
+
+def run_worker(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
+    """Work until SIGTERM or SIGINT, or until the database is gone.
+
+    Args:
+        url: of the database.
+        run: does one job; called in threads.
+        sweep: defers what is missing and returns how many; called in a thread.
+        options: how to work.
+
+    Raises:
+        StoreError: the database is gone; start again.
+    """
+    try:
+        asyncio.run(_work(url, run, sweep, options))
+    except (procrastinate.exceptions.ConnectorException, psycopg.Error) as error:
+        raise StoreError(f"the worker lost the database: {error}") from error
+
+
+async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=6))
+    for kind in JobKind:
+        app.task(name=kind.value, pass_context=False)(_task(kind, run))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with app.open_async():
+        tasks = [
+            asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once)),
+            asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once)),
+            asyncio.create_task(_sweep_for_ever(app, sweep, options.sweep_every_s)),
+        ]
+        waiting = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (waiting, *tasks):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if errors:
+        raise errors[0]
+    if not stop.is_set():
+        raise StoreError("a worker ended by itself, as it does when the database restarts")
+
+
+def _task(kind: JobKind, run: Run) -> Callable[..., object]:
+    async def task(key: str) -> None:
+        await asyncio.to_thread(run, kind, key)
+
+    return task
+
+
+async def _consume(app: procrastinate.App, queue: str, concurrency: int) -> None:
+    await app.run_worker_async(
+        queues=[queue],
+        name=queue,
+        concurrency=concurrency,
+        fetch_job_polling_interval=POLL_S,
+        shutdown_graceful_timeout=STOP_S,
+        delete_jobs="always",
+        install_signal_handlers=False,
+        update_heartbeat_interval=HEARTBEAT_S,
+        stalled_worker_timeout=STALLED_S,
+    )
+
+
+async def _sweep_for_ever(app: procrastinate.App, sweep: Sweep, every_s: float) -> None:
+    while True:
+        deferred = await asyncio.to_thread(sweep)
+        if deferred:
+            logger.info(Event.JOBS_RECOVERED, extra={"jobs": deferred})
+        for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
+            # Its worker is gone; what it was to do has been deferred anew by the sweep.
+            await app.job_manager.finish_job(job, procrastinate_jobs.Status.FAILED, delete_job=True)
+        await asyncio.sleep(every_s)

@@ -1,0 +1,183 @@
+"""The two steps of a case: segment, then write. Each finds out from rows and files what is left to do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from npc_contour.application.artefacts import REPORT, RTSTRUCT, Artefacts
+from npc_contour.application.contouring import (
+    Contoured,
+    Request,
+    Timings,
+    Volumes,
+    contour,
+    report_of,
+    segment,
+)
+from npc_contour.application.delivery import add_deliveries
+from npc_contour.application.ports import Clock, InferenceEngine, SeriesReader, Spool, StructureSetWriter
+from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
+from npc_contour.application.store import Store, Transaction
+from npc_contour.catalog import Catalog
+from npc_contour.domain.jobs import CaseState, Destination
+from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.series import Series
+from npc_contour.errors import CaseRefused
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What both steps work with."""
+
+    store: Store
+    spool: Spool
+    clock: Clock
+    catalog: Catalog
+    reader: SeriesReader
+    engine: InferenceEngine
+    writer: StructureSetWriter
+    destinations: Sequence[Destination]
+    segmentations_at_once: int
+
+
+class CaseSteps:
+    """Segments and writes; keeps the last case's planning volume, so that it is read once."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Work with these tools."""
+        self._tools = tools
+        self._kept: dict[str, Volumes] = {}
+        self._lock = threading.Lock()
+
+    def segment(self, case_id: str) -> None:
+        """Run every network of a case that has not answered yet.
+
+        Raises:
+            CaseRefused: the images cannot be contoured.
+            InferenceError: Triton failed.
+        """
+        tools = self._tools
+        case, series = self._open(case_id, CaseState.ROUTED)
+        if case is None:
+            return
+        pipeline, contracts = self._pipeline(case)
+        artefacts = Artefacts(tools.spool, case_id)
+        timings_s: Timings = {}
+        volumes = Volumes(tools.reader, series, timings_s)
+        with tools.store.slot(tools.segmentations_at_once):
+            for contract in contracts:
+                if not artefacts.has_labels(contract):
+                    label_map = segment(tools.engine, pipeline, contract, volumes, timings_s)
+                    artefacts.put_labels(contract, label_map)
+        volumes.keep_only(case.planning_role)
+        with self._lock:
+            self._kept = {case_id: volumes}
+        now = tools.clock.now()
+        with tools.store.transaction() as tx:
+            if not _still(tx, case_id, CaseState.ROUTED):
+                return
+            tx.set_case(case_id, CaseState.SEGMENTED, now)
+            tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
+            self._tell(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
+
+    def write(self, case_id: str) -> None:
+        """Contour a segmented case, encode and check its RTSTRUCT, and queue it for every destination.
+
+        Raises:
+            CaseRefused: the networks found nothing.
+            GateError: the RTSTRUCT failed its own check.
+        """
+        tools = self._tools
+        case, series = self._open(case_id, CaseState.SEGMENTED)
+        if case is None:
+            return
+        artefacts = Artefacts(tools.spool, case_id)
+        timings_s: Timings = {}
+        if not (artefacts.has(RTSTRUCT) and artefacts.has(REPORT)):
+            contoured = self._contour(case, series, artefacts, timings_s)
+            pipeline, _ = self._pipeline(case)
+            artefacts.put(RTSTRUCT, contoured.encoded.data)
+            artefacts.put_report(report_of(contoured, pipeline, timings_s))
+        report = artefacts.report()
+        with self._lock:
+            self._kept.pop(case_id, None)
+        now = tools.clock.now()
+        with tools.store.transaction() as tx:
+            if not _still(tx, case_id, CaseState.SEGMENTED):
+                return
+            tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
+            tx.set_case(case_id, CaseState.CONTOURED, now)
+            self._tell(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
+            add_deliveries(tx, case, tools.destinations, now)
+
+    def _contour(
+        self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
+    ) -> Contoured:
+        tools = self._tools
+        pipeline, contracts = self._pipeline(case)
+        with self._lock:
+            volumes = self._kept.get(case.case_id)
+        if volumes is None:
+            volumes = Volumes(tools.reader, series)
+        volumes.timings_s = timings_s
+        volume = volumes.of(case.planning_role)
+        label_maps = {contract.name: artefacts.labels(contract, volume.grid) for contract in contracts}
+        predecessor = ""
+        if case.predecessor is not None:
+            with tools.store.transaction() as tx:
+                predecessor = tx.structure_set_uid(case.predecessor) or ""
+        request = Request(
+            pipeline=pipeline,
+            contracts=contracts,
+            reference=series[case.planning_role].first,
+            uid_seed=case.uid_seed,
+            made_at=case.created_at,
+            notes=("series not confirmed complete by the PACS", *case.reasons),
+            predecessor_sop_instance_uid=predecessor,
+        )
+        return contour(request, label_maps, volume, tools.writer, timings_s)
+
+    def _open(self, case_id: str, state: CaseState) -> tuple[CaseRecord | None, dict[str, Series]]:
+        """Return a case and its images, as they were when it was made; None when it is not in this state."""
+        with self._tools.store.transaction() as tx:
+            case = tx.case(case_id)
+            if case is None or case.state is not state:
+                return None, {}
+            series = {}
+            for role, given in case.inputs.items():
+                wanted = set(given.sop_instance_uids)
+                images = [h for h in tx.headers(given.series_instance_uid) if h.sop_instance_uid in wanted]
+                series[role] = Series(tuple(images))
+        return case, series
+
+    def _pipeline(self, case: CaseRecord) -> tuple[Pipeline, tuple[NetworkContract, ...]]:
+        pipeline = self._tools.catalog.pipelines.get(case.pipeline)
+        if pipeline is None:
+            raise CaseRefused(f"pipeline {case.pipeline} is not enabled any more")
+        return pipeline, self._tools.catalog.contracts_of(pipeline)
+
+    def _tell(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
+        now, study, uid = self._tools.clock.now(), case.study_instance_uid, case.case_id
+        tx.tell(StoryLine(event=event, at=now, study=study, case=uid, detail=detail))
+        for step, seconds in timings_s.items():
+            tx.tell(StoryLine(event=event, at=now, study=study, case=uid, step=step, seconds=seconds))
+        logger.info(
+            event,
+            extra={
+                "case_id": uid,
+                "pipeline": case.pipeline,
+                "timings_s": {step: round(seconds, 3) for step, seconds in timings_s.items()},
+            },
+        )
+
+
+def _still(tx: Transaction, case_id: str, state: CaseState) -> bool:
+    """Whether the case is in this state still: a late slice may have superseded it meanwhile."""
+    case = tx.case(case_id, lock=True)
+    return case is not None and case.state is state

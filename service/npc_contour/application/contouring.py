@@ -1,0 +1,172 @@
+"""From images to a checked RTSTRUCT, for the service and for a folder alike: no state, no queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
+from npc_contour.core.contouring import contour_rois
+from npc_contour.core.labels import roi_masks
+from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.structures import Roi, StructureSet
+from npc_contour.domain.volumes import LabelMap, Volume
+from npc_contour.errors import CaseRefused
+
+Timings = dict[str, float]
+Progress = Callable[[str, float], None]
+"""Told the name of a step and the fraction of it that is done."""
+
+
+@contextmanager
+def timed(timings_s: Timings, step: str) -> Iterator[None]:
+    """Add the seconds that the block takes to a step."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        timings_s[step] = timings_s.get(step, 0.0) + time.monotonic() - started
+
+
+@dataclass(slots=True)
+class Volumes:
+    """The volumes of one case, each read once, when it is first asked for."""
+
+    reader: SeriesReader
+    series: Mapping[str, Series]
+    timings_s: Timings = field(default_factory=dict)
+    _read: dict[str, Volume] = field(default_factory=dict)
+
+    def of(self, role: str) -> Volume:
+        """Return the volume of a role.
+
+        Raises:
+            CaseRefused: its images cannot be read as one.
+        """
+        if role not in self._read:
+            with timed(self.timings_s, "read"):
+                self._read[role] = self.reader.read(self.series[role])
+        return self._read[role]
+
+    def keep_only(self, role: str) -> None:
+        """Forget the other roles' volumes, to free memory."""
+        self._read = {name: volume for name, volume in self._read.items() if name == role}
+
+
+def segment(
+    engine: InferenceEngine, pipeline: Pipeline, contract: NetworkContract, volumes: Volumes, timings_s: Timings
+) -> LabelMap:
+    """Run one network of a pipeline.
+
+    Raises:
+        CaseRefused: the images cannot be read, or the network refuses them.
+        InferenceError: Triton failed.
+    """
+    use = next(use for use in pipeline.networks if use.network == contract.name)
+    given = [volumes.of(role) for role in use.roles]
+    with timed(timings_s, f"segment {contract.name}"):
+        return engine.segment(contract, given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the structure set of a case says beside its contours.
+
+    Attributes:
+        uid_seed: what its UIDs derive from.
+        made_at: written into the object; fixed for a case, so that doing it twice gives the same bytes.
+        notes: sentences of the router and others for the physicist.
+        predecessor_sop_instance_uid: of the structure set whose place it takes; "" when there is none.
+    """
+
+    pipeline: Pipeline
+    contracts: Sequence[NetworkContract]
+    reference: InstanceHeader
+    uid_seed: str
+    made_at: datetime
+    notes: tuple[str, ...] = ()
+    predecessor_sop_instance_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contoured:
+    """A checked RTSTRUCT and the structure set it encodes."""
+
+    structure_set: StructureSet
+    encoded: EncodedStructureSet
+
+
+def contour(
+    request: Request, label_maps: Mapping[str, LabelMap], volume: Volume, writer: StructureSetWriter, timings_s: Timings
+) -> Contoured:
+    """Turn label maps into a checked RTSTRUCT.
+
+    Args:
+        request: what is to be said.
+        label_maps: by network, on the grid of `volume`.
+        volume: the planning volume.
+        writer: encodes and checks.
+        timings_s: seconds by step, added to.
+
+    Raises:
+        CaseRefused: the networks found nothing at all.
+        GateError: the RTSTRUCT failed its own check.
+    """
+    pipeline = request.pipeline
+    with timed(timings_s, "contour"):
+        masks = roi_masks(label_maps, pipeline.rois)
+        if all(mask.empty for mask in masks):
+            raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(masks)} ROIs in these images")
+        rois = contour_rois(masks, volume)
+    structure_set = StructureSet(
+        label=pipeline.label,
+        description=pipeline.title,
+        uid_seed=request.uid_seed,
+        rois=rois,
+        networks={contract.name: contract.provenance for contract in request.contracts},
+        notes=(*_not_found(rois), *request.notes),
+        predecessor_sop_instance_uid=request.predecessor_sop_instance_uid,
+    )
+    with timed(timings_s, "write and check"):
+        encoded = writer.write(structure_set, masks, volume, request.reference, request.made_at)
+    return Contoured(structure_set, encoded)
+
+
+def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:
+    """Return what is kept and shown of a structure set, as JSON values."""
+    content = contoured.structure_set
+    return {
+        "pipeline": pipeline.name,
+        "sop_instance_uid": contoured.encoded.sop_instance_uid,
+        "label": content.label,
+        "demo": content.demo,
+        "min_dice_read_back": contoured.encoded.min_dice,
+        "notes": list(content.notes),
+        "rois": [
+            {
+                "name": roi.spec.name,
+                "type": roi.spec.interpreted_type.value,
+                "volume_cc": round(roi.volume_cc, 3),
+                "found": bool(roi.contours),
+                "contours": len(roi.contours),
+                "network": roi.spec.network,
+            }
+            for roi in content.rois
+        ],
+        "not_found": [roi.spec.name for roi in content.rois if not roi.contours],
+        "networks": [
+            {"name": n.name, "version": n.version, "weights_sha256": n.weights_sha256, "demo": n.demo}
+            for n in content.networks.values()
+        ],
+        "timings_s": {step: round(seconds, 3) for step, seconds in timings_s.items()},
+    }
+
+
+def _not_found(rois: Sequence[Roi]) -> tuple[str, ...]:
+    missing = [roi.spec.name for roi in rois if not roi.contours]
+    return (f"not found: {', '.join(missing)}",) if missing else ()

@@ -1,0 +1,180 @@
+"""Sending structure sets, each destination with a state of its own.
+
+A result of a demo network never goes to another machine unless the site's settings say so for that destination.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from npc_contour.application.ports import Clock, Sender, Spool
+from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
+from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, StoreReceipt
+from npc_contour.errors import DemoNotAllowedError, SendError
+from npc_contour.logs import Event
+from npc_contour.settings import Delivery, is_loopback
+
+logger = logging.getLogger(__name__)
+
+
+def check_demo(destination: Destination, *, demo: bool) -> None:
+    """Return when a result may go to a destination.
+
+    Raises:
+        DemoNotAllowedError: a demo network made it, and the destination is another machine without permission.
+    """
+    if demo and not destination.allow_demo and not is_loopback(destination.host):
+        raise DemoNotAllowedError(
+            f"a demo network's result is not sent to {destination.host}: not for clinical use"
+            f" (test systems only: allow_demo = true for destination {destination.name})"
+        )
+
+
+def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[Destination], now: datetime) -> None:
+    """Queue the structure set of a case for every destination."""
+    for destination in destinations:
+        message, state = "", DeliveryState.QUEUED
+        try:
+            check_demo(destination, demo=case.demo)
+        except DemoNotAllowedError as error:
+            message, state = str(error), DeliveryState.BLOCKED
+        delivery_id = tx.add_delivery(case.case_id, destination.name, state, message, now)
+        if state is DeliveryState.BLOCKED:
+            _tell(
+                tx, Event.DELIVERY_BLOCKED, case.study_instance_uid, case.case_id, f"{destination.name}: {message}", now
+            )
+        elif delivery_id is not None:
+            tx.defer(Job(JobKind.SEND, str(delivery_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one try came to."""
+
+    state: DeliveryState
+    event: Event
+    message: str
+    status: int | None = None
+    next_try_at: datetime | None = None
+
+
+class SendDelivery:
+    """Sends one structure set to one destination, and plans the next try when it was not taken."""
+
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        clock: Clock,
+        sender: Sender,
+        destinations: Sequence[Destination],
+        rules: Delivery,
+    ) -> None:
+        """Send what is in this spool by these rules."""
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._sender = sender
+        self._destinations: Mapping[str, Destination] = {d.name: d for d in destinations}
+        self._rules = rules
+
+    def run(self, delivery_id: str) -> None:
+        """Do it once, when it is due."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            delivery = tx.delivery(int(delivery_id))
+            if delivery is None or delivery.state is not DeliveryState.QUEUED:
+                return
+            if delivery.next_try_at is not None and now < delivery.next_try_at:
+                tx.defer(Job(JobKind.SEND, delivery_id, delivery.next_try_at))
+                return
+        outcome = self._try(delivery)
+        self._note(delivery, outcome, (self._clock.now() - now).total_seconds())
+
+    def _try(self, delivery: DeliveryRecord) -> _Outcome:
+        destination = self._destinations.get(delivery.destination)
+        if destination is None:
+            message = f"destination {delivery.destination} is not in the settings any more"
+            return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, message)
+        try:
+            check_demo(destination, demo=delivery.demo)
+            receipt = self._sender.send(self._spool.read(delivery.key), destination)
+        except DemoNotAllowedError as error:
+            return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
+        except SendError as error:
+            return self._again(delivery, str(error), None)
+        if receipt.is_stored:
+            return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, "", receipt.status)
+        return self._again(delivery, _refusal(receipt), receipt.status)
+
+    def _again(self, delivery: DeliveryRecord, message: str, status: int | None) -> _Outcome:
+        now = self._clock.now()
+        wait_s = min(self._rules.first_retry_s * 2.0 ** min(delivery.attempts, 60), self._rules.max_retry_s)
+        next_try_at = now + timedelta(seconds=wait_s)
+        if next_try_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
+            words = f"given up after {self._rules.give_up_after_h:g} h and {delivery.attempts + 1} tries: {message}"
+            return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status)
+        return _Outcome(DeliveryState.QUEUED, Event.DELIVERY_RETRY, message, status, next_try_at)
+
+    def _note(self, delivery: DeliveryRecord, outcome: _Outcome, seconds: float) -> None:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            case = tx.case(delivery.case_id, lock=True)
+            current = tx.delivery(delivery.delivery_id, lock=True)
+            if current is None or case is None or (current.state is not DeliveryState.QUEUED and not outcome.status):
+                return
+            superseded = case.state is CaseState.SUPERSEDED
+            if superseded and outcome.state is DeliveryState.QUEUED:
+                return
+            tx.set_delivery(
+                delivery.delivery_id,
+                outcome.state,
+                now,
+                attempts=delivery.attempts + 1,
+                next_try_at=outcome.next_try_at,
+                status=outcome.status,
+                message=outcome.message,
+            )
+            if outcome.next_try_at is not None:
+                tx.defer(Job(JobKind.SEND, str(delivery.delivery_id), outcome.next_try_at))
+            step = "send" if outcome.state is DeliveryState.SENT else ""
+            detail = f"{delivery.destination}: {outcome.message}" if outcome.message else delivery.destination
+            study, case_id = delivery.study_instance_uid, delivery.case_id
+            tx.tell(
+                StoryLine(
+                    event=outcome.event,
+                    at=now,
+                    study=study,
+                    case=case_id,
+                    detail=detail,
+                    step=step,
+                    seconds=seconds if step else None,
+                )
+            )
+            _finish_case(tx, case, now)
+        level = logging.INFO if outcome.state is DeliveryState.SENT else logging.WARNING
+        logger.log(
+            level,
+            outcome.event,
+            extra={"case_id": case_id, "destination": delivery.destination, "message_text": outcome.message},
+        )
+
+
+def _finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
+    """A case is sent when nothing is queued any more and at least one destination has it."""
+    states = {delivery.state for delivery in tx.deliveries(case.case_id)}
+    if case.state is CaseState.CONTOURED and DeliveryState.QUEUED not in states and DeliveryState.SENT in states:
+        tx.set_case(case.case_id, CaseState.SENT, now)
+
+
+def _refusal(receipt: StoreReceipt) -> str:
+    return f"the destination answered with status 0x{receipt.status:04X}"
+
+
+def _tell(tx: Transaction, event: Event, study: str, case_id: str, detail: str, now: datetime) -> None:
+    tx.tell(StoryLine(event=event, at=now, study=study, case=case_id, detail=detail))
+    logger.warning(event, extra={"case_id": case_id, "detail": detail})

@@ -1,0 +1,64 @@
+"""An image arrived, an association ended: rows, and the timer that closes the series."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from npc_contour.application.ports import Clock
+from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind
+from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.series import InstanceHeader
+from npc_contour.settings import Completion
+
+
+class Intake:
+    """What a receiver calls before it answers."""
+
+    def __init__(self, store: Store, clock: Clock, completion: Completion) -> None:
+        """Note images in this store; `completion` says when to look at a series."""
+        self._store = store
+        self._clock = clock
+        self._completion = completion
+
+    def keep(self, header: InstanceHeader, key: str, association: AssociationRow) -> bool:
+        """Note an image whose bytes are on disk; on return it survives a power cut.
+
+        Args:
+            header: of the image.
+            key: where the spool keeps it.
+            association: who brought it.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            StoreError: the database did not take it: the sender must keep its copy.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            tx.open_association(association, now)
+            added = tx.add_instance(
+                replace(header, key=key), association.association_id, association.called_ae_title, now
+            )
+            if added is Added.OPENED:
+                due = now + timedelta(seconds=self._completion.quiet_released_s)
+                tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid, due))
+        return added is not Added.KNOWN
+
+    def association_ended(self, association_id: str, ending: Ending) -> None:
+        """Note how an association ended: its series may be complete soon."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            self._look_again(tx, tx.end_association(association_id, ending, now), now)
+
+    def receiver_started(self, receiver: str) -> None:
+        """End what a receiver of this name that died left open."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            self._look_again(tx, tx.end_lost_associations(receiver, now), now)
+
+    def _look_again(self, tx: Transaction, series: tuple[str, ...], now: datetime) -> None:
+        due = now + timedelta(seconds=self._completion.quiet_released_s)
+        for series_instance_uid in series:
+            tx.defer(Job(JobKind.CLOSE_SERIES, series_instance_uid, due))

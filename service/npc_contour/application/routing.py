@@ -1,0 +1,221 @@
+"""A series was closed, or a waiting time is over: which pipelines run on this study, and on which series?
+
+* A pipeline waits while images of the study still arrive, and while a partner is missing or a better series may come
+  (`ln_ctv` runs on either phase, but plans on the non-contrast series of a pair). After `routing.partner_wait_s` it
+  runs with what is there, or is refused with every reason.
+* Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
+  slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from npc_contour.application.ports import Clock
+from npc_contour.application.records import CaseInput, CaseRecord, Job, JobKind, SeriesRecord, StoryLine
+from npc_contour.application.store import Store, Transaction
+from npc_contour.catalog import Catalog
+from npc_contour.core.grouping import group
+from npc_contour.core.routing import Candidate, route
+from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.domain.pipelines import Pipeline, Route
+from npc_contour.domain.series import Case
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A pipeline's route and what is there of it already."""
+
+    pipeline: Pipeline
+    route: Route
+    live: tuple[CaseRecord, ...]
+    wait_until: datetime
+
+
+class RouteStudy:
+    """Asks the router about every enabled pipeline and keeps its answers as cases."""
+
+    def __init__(self, store: Store, clock: Clock, catalog: Catalog, *, partner_wait_s: float) -> None:
+        """Route studies of this store to the pipelines of the catalogue."""
+        self._store = store
+        self._clock = clock
+        self._catalog = catalog
+        self._partner_wait = timedelta(seconds=partner_wait_s)
+
+    def run(self, study_instance_uid: str) -> None:
+        """Do it for one study."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            tx.lock_study(study_instance_uid)
+            known = tx.series_of_study(study_instance_uid)
+            ready = [series for series in known if series.state is SeriesState.READY]
+            if not ready:
+                return
+            candidates = [
+                Candidate(stack, series.called_ae_title)
+                for series in ready
+                for stack in group(tx.headers(series.series_instance_uid)).series
+            ]
+            pipelines = tuple(self._catalog.pipelines.values())
+            arriving = _arriving(known)
+            live = tx.live_cases(study_instance_uid)
+            for pipeline, answer in zip(pipelines, route(candidates, pipelines), strict=True):
+                self._decide(tx, study_instance_uid, self._answer(pipeline, answer, live, now), arriving, now)
+
+    def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
+        ours = tuple(case for case in live if case.pipeline == pipeline.name)
+        waits = [case.wait_until for case in ours if case.state is CaseState.WAITING and case.wait_until]
+        # A case that is refused or running already has done its waiting.
+        begun = any(case.state is not CaseState.WAITING for case in ours)
+        return _Answer(pipeline, answer, ours, min(waits) if waits else now if begun else now + self._partner_wait)
+
+    def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:
+        case = answer.route.case
+        if case is not None and _same_inputs(answer.live, case):
+            return
+        if now < answer.wait_until and (arriving or answer.route.waiting_for):
+            reasons = (arriving, *answer.route.reasons) if arriving else answer.route.reasons
+            self._wait(tx, study, answer, reasons, now)
+        elif case is not None:
+            self._make(tx, study, answer, case, now)
+        elif all(old.state is CaseState.WAITING for old in answer.live):
+            self._refuse(tx, study, answer, now)
+
+    def _wait(self, tx: Transaction, study: str, answer: _Answer, reasons: tuple[str, ...], now: datetime) -> None:
+        case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
+        waiting = replace(
+            case,
+            state=CaseState.WAITING,
+            waiting_for=answer.route.waiting_for,
+            wait_until=answer.wait_until,
+            reasons=reasons,
+        )
+        tx.defer(Job(JobKind.ROUTE_STUDY, study, answer.wait_until))
+        if waiting == case:
+            return
+        self._save(tx, waiting, answer.live, now)
+        _tell(tx, Event.CASE_WAITING, waiting, "; ".join(reasons), now)
+
+    def _refuse(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> None:
+        route = answer.route
+        missing = tuple(
+            f"no series for the role {role} arrived within {self._partner_wait.total_seconds():g} s"
+            for role in route.waiting_for
+        )
+        case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
+        refused = replace(
+            case,
+            state=CaseState.REFUSED,
+            waiting_for=route.waiting_for,
+            wait_until=None,
+            reasons=(*missing, *route.reasons) or (f"no series of the study suits {answer.pipeline.name}",),
+        )
+        self._save(tx, refused, answer.live, now)
+        _tell(tx, Event.CASE_REFUSED, refused, "; ".join(refused.reasons), now)
+
+    def _make(self, tx: Transaction, study: str, answer: _Answer, case: Case, now: datetime) -> None:
+        inputs = _inputs(case)
+        planning = case.series[case.planning].first
+        olds = [old for old in answer.live if _gives_way(old, inputs, planning.frame_of_reference_uid)]
+        waiting = next((old for old in olds if old.state is CaseState.WAITING), None)
+        olds = [old for old in olds if old is not waiting]
+        latest = max(olds, key=lambda old: old.generation, default=None)
+        made = replace(
+            waiting or self._new_case(study, answer.pipeline, now),
+            generation=latest.generation + 1 if latest else 1,
+            state=CaseState.ROUTED,
+            inputs=inputs,
+            frame_of_reference_uid=planning.frame_of_reference_uid,
+            waiting_for=(),
+            wait_until=None,
+            reasons=answer.route.reasons,
+            predecessor=latest.case_id if latest else None,
+        )
+        for old in olds:
+            tx.supersede(old.case_id, made.case_id, now)
+            _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {_difference(old, made)}", now)
+        self._save(tx, made, answer.live, now)
+        tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
+        _tell(tx, Event.CASE_CREATED, made, "; ".join(answer.route.reasons), now)
+
+    def _new_case(self, study: str, pipeline: Pipeline, now: datetime) -> CaseRecord:
+        return CaseRecord(
+            case_id=uuid.uuid4().hex,
+            study_instance_uid=study,
+            pipeline=pipeline.name,
+            generation=1,
+            state=CaseState.WAITING,
+            planning_role=pipeline.planning_role,
+            inputs={},
+            frame_of_reference_uid="",
+            waiting_for=(),
+            wait_until=None,
+            reasons=(),
+            demo=any(contract.demo for contract in self._catalog.contracts_of(pipeline)),
+            predecessor=None,
+            created_at=now,
+        )
+
+    def _save(self, tx: Transaction, case: CaseRecord, live: Sequence[CaseRecord], now: datetime) -> None:
+        if any(old.case_id == case.case_id for old in live):
+            tx.update_waiting_case(case, now)
+        else:
+            tx.add_case(case)
+
+
+def _arriving(known: Sequence[SeriesRecord]) -> str:
+    """Return what still arrives, in words; "" when nothing does. What is quiet but incomplete keeps nobody waiting."""
+    arriving = [series for series in known if series.state is SeriesState.RECEIVING and not series.reasons]
+    return f"{len(arriving)} series of the study still arriving" if arriving else ""
+
+
+def _inputs(case: Case) -> dict[str, CaseInput]:
+    return {
+        role: CaseInput(series.series_instance_uid, tuple(sorted(image.sop_instance_uid for image in series.instances)))
+        for role, series in case.series.items()
+    }
+
+
+def _same_inputs(live: Sequence[CaseRecord], case: Case) -> bool:
+    inputs = _inputs(case)
+    return any(old.inputs == inputs for old in live)
+
+
+def _waiting_case(live: Sequence[CaseRecord]) -> CaseRecord | None:
+    return next((case for case in live if case.state is CaseState.WAITING), None)
+
+
+def _gives_way(old: CaseRecord, inputs: dict[str, CaseInput], frame_of_reference_uid: str) -> bool:
+    """Whether a live case answers the same question: it has no images, shares a series, or lies in the same frame."""
+    ours = {given.series_instance_uid for given in inputs.values()}
+    theirs = {given.series_instance_uid for given in old.inputs.values()}
+    return not theirs or bool(ours & theirs) or old.frame_of_reference_uid == frame_of_reference_uid
+
+
+def _difference(old: CaseRecord, new: CaseRecord) -> str:
+    if not old.inputs:
+        return "the missing series arrived"
+    changes = []
+    for role, given in new.inputs.items():
+        before = old.inputs.get(role)
+        if before is None:
+            changes.append(f"{role} arrived")
+        elif before.series_instance_uid != given.series_instance_uid:
+            changes.append(f"{role} is another series")
+        elif before != given:
+            changes.append(
+                f"{role} has {len(given.sop_instance_uids)} images instead of {len(before.sop_instance_uids)}"
+            )
+    return ", ".join(changes) or "other images"
+
+
+def _tell(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:
+    tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=detail))
+    logger.info(event, extra={"case_id": case.case_id, "pipeline": case.pipeline, "detail": detail})

@@ -1,0 +1,113 @@
+"""The boundary around every step: who may do it, how often, and what becomes of an error.
+
+An error whose class says `retryable` is tried again with growing pauses; one that says the images cannot be contoured
+refuses the case; any other fails it. A step that takes its process down is given up after a few deaths, so that one
+case cannot stop the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from npc_contour.application.ports import Clock
+from npc_contour.application.records import Job, JobKind, StoryLine
+from npc_contour.application.store import Store
+from npc_contour.domain.jobs import CaseState
+from npc_contour.errors import AutocontourError, CaseRefused, GateError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[str], None]
+MAX_ATTEMPTS = 12
+MAX_DEATHS = 3
+FIRST_PAUSE_S = 5.0
+MAX_PAUSE_S = 300.0
+CASE_KINDS = {JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET}
+EXCLUSIVE_KINDS = CASE_KINDS | {JobKind.SEND}
+"""Long steps are claimed; the short ones are one transaction each, which row locks keep apart."""
+LIVE = {CaseState.ROUTED, CaseState.SEGMENTED}
+
+
+class Steps:
+    """Does jobs."""
+
+    def __init__(self, store: Store, clock: Clock, handlers: Mapping[JobKind, Handler]) -> None:
+        """Do each kind of job with its handler."""
+        self._store = store
+        self._clock = clock
+        self._handlers = handlers
+
+    def run(self, kind: JobKind, key: str) -> None:
+        """Do one job, whatever happens; only StoreError leaves, for then nothing could be noted."""
+        if kind not in EXCLUSIVE_KINDS:
+            self._attempt(kind, key)
+            return
+        with self._store.claim(kind, key) as claimed:
+            if claimed:
+                self._attempt(kind, key)
+
+    def _attempt(self, kind: JobKind, key: str) -> None:
+        if kind in CASE_KINDS and not self._may_begin(kind, key):
+            return
+        try:
+            self._handlers[kind](key)
+        except (CaseRefused, GateError) as error:
+            self._refused(kind, key, error)
+        except AutocontourError as error:
+            self._failed(kind, key, error, again=error.retryable)
+        except Exception as error:
+            # The workflow's edge: an error nobody foresaw must not stop the worker, and may pass.
+            logger.exception(Event.STEP_FAILED, extra={"step": kind.value, "key": key})
+            self._failed(kind, key, error, again=True)
+        else:
+            with self._store.transaction() as tx:
+                tx.clear_attempts(kind, key)
+
+    def _refused(self, kind: JobKind, key: str, error: CaseRefused | GateError) -> None:
+        if kind not in CASE_KINDS:
+            self._failed(kind, key, error, again=False)
+        elif isinstance(error, GateError):
+            self._end_case(kind, key, CaseState.FAILED, str(error), Event.STRUCTURE_SET_BLOCKED)
+        else:
+            self._end_case(kind, key, CaseState.REFUSED, str(error), Event.CASE_REFUSED)
+
+    def _may_begin(self, kind: JobKind, key: str) -> bool:
+        with self._store.transaction() as tx:
+            attempts = tx.count_attempt(kind, key, self._clock.now())
+        if attempts.deaths < MAX_DEATHS:
+            return True
+        reason = f"{kind} ended {attempts.deaths} times without an answer: its process was killed or out of memory"
+        self._end_case(kind, key, CaseState.FAILED, reason, Event.CASE_FAILED)
+        return False
+
+    def _failed(self, kind: JobKind, key: str, error: Exception, *, again: bool) -> None:
+        now = self._clock.now()
+        message = str(error) or type(error).__name__
+        with self._store.transaction() as tx:
+            count = tx.attempts(kind, key) if kind in CASE_KINDS else tx.count_attempt(kind, key, now).count
+            tx.attempt_message(kind, key, message)
+            give_up = kind in CASE_KINDS and (not again or count >= MAX_ATTEMPTS)
+            if not give_up:
+                pause_s = min(FIRST_PAUSE_S * 2.0 ** min(count - 1, 20), MAX_PAUSE_S)
+                tx.defer(Job(kind, key, now + timedelta(seconds=pause_s)))
+        logger.warning(
+            Event.STEP_FAILED,
+            extra={"step": kind.value, "key": key, "attempt": count, "error": message, "again": not give_up},
+        )
+        if give_up:
+            reason = f"{kind} failed {count} times: {message}" if again else message
+            self._end_case(kind, key, CaseState.FAILED, reason, Event.CASE_FAILED)
+
+    def _end_case(self, kind: JobKind, case_id: str, state: CaseState, reason: str, event: Event) -> None:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            tx.clear_attempts(kind, case_id)
+            case = tx.case(case_id, lock=True)
+            if case is None or case.state not in LIVE:
+                return
+            tx.set_case(case_id, state, now, reasons=(reason, *case.reasons))
+            tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case_id, detail=reason))
+        logger.warning(event, extra={"case_id": case_id, "reason": reason})
