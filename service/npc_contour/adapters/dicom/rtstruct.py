@@ -139,10 +139,11 @@ class _Writer:
     def _description(self) -> str:
         content = self.content
         empty = [roi.spec.name for roi in content.rois if not roi.contours]
+        told = any(all(name in note for name in empty) for note in content.notes)
         sentences = [
             DEMO_WORDS + "." if content.demo else "",
             content.description,
-            f"Not found: {', '.join(empty)}." if empty else "",
+            f"Not found: {', '.join(empty)}." if empty and not told else "",
             *content.notes,
         ]
         return " ".join(sentence for sentence in sentences if sentence)
