@@ -102,7 +102,8 @@ def storescp(folder: Path, *, ae_title: str = "TPS", options: Sequence[str] = ()
     """
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    process = start_tool("storescp", *options, "-aet", ae_title, "-od", folder, str(port))
+    # Its output goes into a pipe that nobody empties: a warning per image would fill it and stop the program.
+    process = start_tool("storescp", "-q", *options, "-aet", ae_title, "-od", folder, str(port))
     try:
         wait_for_port(port)
         yield port

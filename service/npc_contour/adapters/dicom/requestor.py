@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,22 @@ class _Witness:
             self.abort = event.pdu
 
 
+class _Gate(threading.Event):
+    """Keeps an association's reactor from running between our requests.
+
+    pynetdicom (3.0.4) pauses its reactor thread for each request, but tests "is paused" while the reactor may be just
+    past its pause: on a busy machine the reactor then takes the peer's answer off the queue, and the request waits
+    for it in vain. Behind this gate the reactor never leaves its pause until it is let go for good.
+    """
+
+    def set(self) -> None:
+        """Do nothing: what pynetdicom calls to let the reactor run between requests."""
+
+    def let_go(self) -> None:
+        """Let the reactor run to its end."""
+        super().set()
+
+
 class _Connection(AssociationSocket):
     """pynetdicom's socket, which closes even when it never got connected, and tells why it did not."""
 
@@ -93,15 +110,17 @@ class _Connection(AssociationSocket):
 
 
 class _Requestor(AE):
-    """An application entity whose sockets are ours."""
+    """An application entity whose sockets and pauses are ours."""
 
-    def __init__(self, ae_title: str, witness: _Witness) -> None:
+    def __init__(self, ae_title: str, witness: _Witness, gate: _Gate) -> None:
         super().__init__(ae_title=ae_title)
         self._witness = witness
+        self._gate = gate
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
     ) -> AssociationSocket:
+        assoc._reactor_checkpoint = self._gate  # noqa: SLF001 (the only place to put it before the reactor starts)
         connection = _Connection(assoc, address, self._witness)
         connection.tls_args = tls_args
         return connection
@@ -162,8 +181,8 @@ def associate(
     _config.LOG_HANDLER_LEVEL = "none"
     peer = describe(destination)
     address = _resolve(destination, peer)
-    witness = _Witness()
-    entity = _Requestor(calling_ae, witness)
+    witness, gate = _Witness(), _Gate()
+    entity = _Requestor(calling_ae, witness, gate)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = timeout_s
     entity.network_timeout = timeout_s
     handlers: list[Any] = [
@@ -187,8 +206,12 @@ def associate(
         if association.is_established:
             association.abort()
         raise
-    if association.is_established:
-        association.release()
+    else:
+        if association.is_established:
+            association.release()
+    finally:
+        gate.let_go()
+        association.join(timeout=timeout_s)
 
 
 def _resolve(destination: Destination, peer: str) -> str:
