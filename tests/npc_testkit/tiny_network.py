@@ -1,7 +1,7 @@
 """A network whose answer is known: label 1 where the first channel is above a threshold.
 
-One 1x1x1 convolution: background logit 0, logit of label k rises with the HU above its threshold. Enough to run the whole
-way through a real Triton and compare every voxel with a closed form.
+One 1x1x1 convolution: the logit of background is 0, that of label 1 rises with the HU above the threshold. Enough to
+run the whole way through a real Triton and compare every voxel with a closed form.
 """
 
 from __future__ import annotations
@@ -91,3 +91,38 @@ def threshold_model(network: TinyNetwork) -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.checker.check_model(model)
     return model
+
+
+def write_engine_model(repository: Path, network: TinyNetwork) -> None:
+    """Write `<network>_engine` in the place of a TensorRT engine: label 1 where the window is *below* the threshold.
+
+    The opposite of the ONNX file, so that a test sees which of the two has answered.
+    """
+    folder = repository / f"{network.name}_engine"
+    (folder / "1").mkdir(parents=True)
+    z, y, x = network.patch_zyx
+    (folder / "config.pbtxt").write_text(
+        f"""name: "{folder.name}"
+backend: "python"
+max_batch_size: 0
+input [ {{ name: "image", data_type: TYPE_FP32, dims: [ 1, {network.channels}, {z}, {y}, {x} ] }} ]
+output [ {{ name: "logits", data_type: TYPE_FP32, dims: [ 1, 2, {z}, {y}, {x} ] }} ]
+instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
+"""
+    )
+    (folder / "1" / "model.py").write_text(
+        f"""import numpy as np
+import triton_python_backend_utils as pb_utils
+from npc_networks.serving.dlpack import Lent
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(np.from_dlpack(pb_utils.get_input_tensor_by_name(r, "image"))) for r in requests]
+
+    def answer(self, image):
+        below = {(network.threshold_hu - MEAN_HU) / STD_HU} - image[:, {network.channel_of_label}]
+        logits = np.stack([np.zeros_like(below), below], axis=1)
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("logits", Lent(logits))])
+"""
+    )

@@ -10,7 +10,7 @@ VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
 
 def config_pbtxt(contract: NetworkContract) -> str:
     """Return the text of `triton_repo/<network>/config.pbtxt`."""
-    return f"""# Made from contract.json by `npc-networks config`; a test compares.
+    return f"""# Made from contract.json by `npc-networks export`; a test compares.
 name: "{contract.name}"
 backend: "python"
 max_batch_size: 0
@@ -28,7 +28,4 @@ parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contrac
 
 def model_py() -> str:
     """Return the text of `triton_repo/<network>/1/model.py`."""
-    return (
-        "from npc_networks.serving.model import TritonPythonModel\n\n"
-        '__all__ = ["TritonPythonModel"]\n'
-    )
+    return 'from npc_networks.serving.model import TritonPythonModel\n\n__all__ = ["TritonPythonModel"]\n'

@@ -14,10 +14,13 @@ import numpy.typing as npt
 import openvino as ov
 import openvino.properties as props
 import openvino.properties.hint as hints
+from openvino.properties import streams
 
 from npc_contour.domain.pipelines import NetworkContract
 
 Float32Array = npt.NDArray[np.float32]
+
+CONCURRENT = 2
 
 
 class WeightsError(Exception):
@@ -103,27 +106,28 @@ class OpenVinoEngine:
         expected = [1, len(contract.labels), *contract.patch_zyx]
         if produced != expected:
             raise WeightsError(f"weights {weights} answer {shape} with {produced}, the contract says {expected}")
-        # Channels last comes for free where the last layer is laid out anew anyway, and blending is several times faster.
+        # Classes last: a third faster than laid out anew as classes first, and blending several times faster.
         steps = ov.preprocess.PrePostProcessor(network)
         steps.output().model().set_layout(ov.Layout("NCDHW"))
         steps.output().tensor().set_layout(ov.Layout("NDHWC")).set_element_type(ov.Type.f32)
         options = {
-            hints.performance_mode: hints.PerformanceMode.LATENCY,
+            # Two windows at a time keep all cores busy where one alone waits between layers; more only cost memory.
+            streams.num: streams.Num(min(CONCURRENT, physical_cores())),
             hints.inference_precision: ov.Type.bf16 if has_amx() else ov.Type.f32,
             props.inference_num_threads: physical_cores(),
         }
         self._compiled = core.compile_model(steps.build(), "CPU", options)
-        self._requests = [self._compiled.create_infer_request() for _ in range(2)]
+        self._requests = [self._compiled.create_infer_request() for _ in range(CONCURRENT)]
 
     def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
         """Yield the logits of each window while the next one is being computed."""
         waiting: list[ov.InferRequest] = []
         for index, window in enumerate(windows):
-            request = self._requests[index % 2]
+            request = self._requests[index % CONCURRENT]
             request.set_input_tensor(ov.Tensor(np.ascontiguousarray(window[np.newaxis])))
             request.start_async()
             waiting.append(request)
-            if len(waiting) == 2:
+            if len(waiting) == CONCURRENT:
                 yield self._answer(waiting.pop(0))
         while waiting:
             yield self._answer(waiting.pop(0))

@@ -15,13 +15,20 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from npc_contour.catalog import read_contract
+from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError
+from npc_networks.serving.bls import BlsEngine, engine_model
 from npc_networks.serving.config import CONTRACT_KEY, LABELS, SPACING, VOLUME
+from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeRefused, VolumeSegmenter
 
 CACHE_DIR_VARIABLE = "NPC_NETWORK_CACHE_DIR"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
+
+
+class Cancelled(Exception):
+    """The client stopped waiting: nothing more is computed for it."""
 
 
 class TritonPythonModel:
@@ -40,22 +47,16 @@ class TritonPythonModel:
         if declared != contract.contract_sha256:
             raise CatalogError(
                 f"{folder}: config.pbtxt carries contract {declared or 'none'}, "
-                f"contract.json is {contract.contract_sha256}: write config.pbtxt anew with `npc-networks config`"
+                f"contract.json is {contract.contract_sha256}: make both anew with `npc-networks export`"
             )
-        cache = os.environ.get(CACHE_DIR_VARIABLE)
-        engine: Engine = OpenVinoEngine(
-            contract, folder / contract.weights_file, cache_dir=Path(cache) if cache else None
-        )
         self._name = contract.name
-        self._segmenter = VolumeSegmenter(contract, engine)
+        self._segmenter = VolumeSegmenter(contract, _engine(contract, folder))
         self._segmenter.warm_up()
-        self._families = [
-            pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.GAUGE)
-            for name, text in (
-                (DONE_METRIC, "Windows of the current volume that are done"),
-                (TOTAL_METRIC, "Windows of the current volume"),
-            )
-        ]
+        gauge = pb_utils.MetricFamily.GAUGE
+        done = pb_utils.MetricFamily(DONE_METRIC, "Windows of the current volume that are done", gauge)
+        total = pb_utils.MetricFamily(TOTAL_METRIC, "Windows of the current volume", gauge)
+        # A family lives as long as this object.
+        self._families = (done, total)
         self._done, self._total = (family.Metric(labels={"model": self._name}) for family in self._families)
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -63,17 +64,33 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:  # noqa: ANN401 - types of the backend's own module
-        try:
-            volume_hu = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, VOLUME))
-            z, y, x = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, SPACING)).tolist()
-            labels = self._segmenter.segment(volume_hu, (z, y, x), self._report)
-        except VolumeRefused as refusal:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(refusal), pb_utils.TritonError.INVALID_ARG))
-        except (ArithmeticError, MemoryError, RuntimeError) as failure:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{self._name}: {failure!r}"))
-        pb_utils.Logger.log_info(f"{self._name}: {volume_hu.shape} {self._segmenter.times.line()}")
-        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(LABELS, labels)])
+        def report(done: int, total: int) -> None:
+            if request.is_cancelled():
+                raise Cancelled
+            self._total.set(total)
+            self._done.set(done)
 
-    def _report(self, done: int, total: int) -> None:
-        self._total.set(total)
-        self._done.set(done)
+        try:
+            volume_hu = np.asarray(np.from_dlpack(pb_utils.get_input_tensor_by_name(request, VOLUME)), dtype=np.int16)
+            z, y, x = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, SPACING)).tolist()
+            labels = self._segmenter.segment(volume_hu, (z, y, x), report)
+        except Cancelled:
+            return _failed(f"{self._name}: the client no longer waits", pb_utils.TritonError.CANCELLED)
+        except VolumeRefused as refusal:
+            return _failed(str(refusal), pb_utils.TritonError.INVALID_ARG)
+        except (ArithmeticError, MemoryError, RuntimeError) as failure:
+            return _failed(f"{self._name}: {failure!r}", pb_utils.TritonError.INTERNAL)
+        pb_utils.Logger.log_info(f"{self._name}: {volume_hu.shape} {self._segmenter.times.line()}")
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(LABELS, Lent(labels))])
+
+
+def _engine(contract: NetworkContract, folder: Path) -> Engine:
+    name = engine_model(folder)
+    if name is not None:
+        return BlsEngine(name)
+    cache = os.environ.get(CACHE_DIR_VARIABLE)
+    return OpenVinoEngine(contract, folder / contract.weights_file, cache_dir=Path(cache) if cache else None)
+
+
+def _failed(message: str, code: int) -> Any:  # noqa: ANN401
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

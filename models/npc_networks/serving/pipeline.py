@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,12 @@ Int16Array = npt.NDArray[np.int16]
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-IMAGE_ORDER = 3
+IMAGE_ORDER: Final = 3
 MAX_CLASSES = 255
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class VolumeRefused(ValueError):
@@ -63,15 +68,14 @@ class VolumeSegmenter:
         self.times = StageTimes()
 
     def warm_up(self) -> None:
-        """Compile every kernel and run the network once, so that the first case waits for nothing."""
-        shape = (len(self._contract.channels), *self._contract.patch_zyx)
-        volume = np.full(shape, 100, dtype=np.int16)
-        volume[:, ::2] = -50
-        self.segment(volume, self._contract.spacing_zyx_mm)
+        """Compile every kernel, so that the first case does not wait for it; the network itself is not run."""
+        contract = self._contract
+        volume = np.full((len(contract.channels), *contract.patch_zyx), 100, dtype=np.int16)
+        # Half the patch's spacing: every axis is resampled.
+        z, y, x = contract.spacing_zyx_mm
+        VolumeSegmenter(contract, _NoEngine(contract)).segment(volume, (z / 2, y / 2, x / 2))
 
-    def segment(
-        self, volume_hu: Int16Array, spacing_zyx_mm: Vec3, progress: Progress = lambda done, total: None
-    ) -> UInt8Array:
+    def segment(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3, progress: Progress = _no_progress) -> UInt8Array:
         """Return the label of every voxel.
 
         Args:
@@ -133,9 +137,12 @@ class VolumeSegmenter:
         offset = tuple((size - inner) // 2 for size, inner in zip(padded, shape, strict=True))
         image = np.zeros((inside_hu.shape[0], *padded), dtype=np.float32)
         within = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
-        for channel, normalisation in enumerate(contract.normalisation):
+
+        def fill(channel: int) -> None:
             hu = resample(inside_hu[channel], shape, order=IMAGE_ORDER)
-            image[(channel, *within)] = normalise(hu, normalisation, out=hu)
+            image[channel][within] = normalise(hu, contract.normalisation[channel], out=hu)
+
+        list(self._pool.map(fill, range(len(image))))
         tiles = tuple(
             axis_tiles(size, patch, contract.step) for size, patch in zip(padded, contract.patch_zyx, strict=True)
         )
@@ -171,3 +178,14 @@ class VolumeSegmenter:
         pz, py, px = (tiles.patch for tiles in layout.tiles)
         for z, y, x in itertools.product(*(tiles.starts for tiles in layout.tiles)):
             yield image[:, z : z + pz, y : y + py, x : x + px]
+
+
+class _NoEngine:
+    """Answers every window with zeros."""
+
+    def __init__(self, contract: NetworkContract) -> None:
+        self._shape = (*contract.patch_zyx, len(contract.labels))
+
+    def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
+        for _ in windows:
+            yield np.zeros(self._shape, dtype=np.float32)

@@ -62,11 +62,11 @@ class Slab:
 
     def add(self, logits: Float32Array, window: tuple[int, int, int]) -> None:
         """Add the weighted logits (z, y, x, class) of one window, named by its number along each axis."""
-        tiles = self._layout.tiles
-        corner = tuple(axis.starts[number] for axis, number in zip(tiles, window, strict=True))
-        weights = [axis.weights[number] for axis, number in zip(tiles, window, strict=True)]
+        z, y, x = self._layout.tiles
+        corner = z.starts[window[0]], y.starts[window[1]], x.starts[window[2]]
+        weights = z.weights[window[0]], y.weights[window[1]], x.weights[window[2]]
         self._spread(
-            lambda first, last: blend_rows(self._sums, logits, corner, *weights, first, last), 0, logits.shape[0]
+            lambda first, last: blend_rows(self._sums, logits, corner, weights, first, last), 0, logits.shape[0]
         )
 
     def finish(self, until: int, labels: UInt8Array) -> None:
@@ -81,14 +81,13 @@ class Slab:
         if sum(broken):
             raise ArithmeticError(f"the network's answer is not a number at {sum(broken)} voxels")
         self._finished = until
-        lookups = [(axis.lower, axis.fraction, axis.coarse) for axis in self._layout.lookups]
-        lower, _, coarse = lookups[0]
-        needed = np.minimum(lower + 1, coarse - 1) + self._layout.offset_zyx[0]
+        offset = self._layout.offset_zyx
+        z, y, x = self._layout.lookups
+        lookups = z.fields, y.fields, x.fields
+        needed = np.minimum(z.lower + 1, z.coarse - 1) + offset[0]
         ready = int(np.searchsorted(needed, until))
         self._spread(
-            lambda first, last: interpolated_argmax(
-                self._sums, self._largest, self._layout.offset_zyx, *lookups, labels, first, last
-            ),
+            lambda first, last: interpolated_argmax(self._sums, self._largest, offset, lookups, labels, first, last),
             self._labelled,
             ready,
         )

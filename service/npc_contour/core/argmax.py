@@ -1,8 +1,8 @@
 """Exact argmax of interpolated class maps, without interpolating them.
 
 Linear interpolation is a convex combination, so a voxel whose eight corners agree on the largest class has that class.
-Only voxels where the corners disagree (a few per cent) are interpolated, all classes of one voxel at a time. The result is
-the label of every voxel of the full interpolation, at a fraction of its time and none of its memory.
+Only voxels where the corners disagree (a few per cent) are interpolated, all classes of one voxel at a time. The result
+is the label of every voxel of the full interpolation, at a fraction of its time and none of its memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
+LookupFields = tuple[Int32Array, Float32Array, int]
 
 MIXED = 255
 """Mark of a cell whose corners disagree; class 255 is therefore always interpolated, which is merely slower."""
@@ -35,6 +36,11 @@ class AxisLookup:
     fraction: Float32Array
     coarse: int
 
+    @property
+    def fields(self) -> LookupFields:
+        """What a compiled kernel takes."""
+        return self.lower, self.fraction, self.coarse
+
 
 def axis_lookup(coarse: int, fine: int) -> AxisLookup:
     """Return the lookup of two axes over the same extent: pixel centres aligned, edges repeated."""
@@ -48,7 +54,7 @@ def axis_lookup(coarse: int, fine: int) -> AxisLookup:
     return AxisLookup(lower, fraction, coarse)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def largest_class(slab: Float32Array, labels: UInt8Array, first: int, last: int) -> int:
     """Write the largest class of each voxel of some planes, the lowest of equals; return how many are not numbers.
 
@@ -64,7 +70,7 @@ def largest_class(slab: Float32Array, labels: UInt8Array, first: int, last: int)
         for y in range(slab.shape[1]):
             for x in range(slab.shape[2]):
                 best = slab[row, y, x, 0]
-                broken += best != best
+                broken += np.isnan(best)
                 label = 0
                 for k in range(1, slab.shape[3]):
                     if slab[row, y, x, k] > best:
@@ -74,7 +80,7 @@ def largest_class(slab: Float32Array, labels: UInt8Array, first: int, last: int)
     return broken
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _unite(labels: UInt8Array, below: int, above: int, cells: UInt8Array) -> None:
     """Write the class that the eight corners of each cell share, or MIXED; cells at the far border repeat the edge."""
     rows, columns = cells.shape
@@ -95,14 +101,12 @@ def _unite(labels: UInt8Array, below: int, above: int, cells: UInt8Array) -> Non
             cells[y, x] = label if same else MIXED
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def interpolated_argmax(  # noqa: PLR0913
+@numba.njit(nogil=True, cache=True)
+def interpolated_argmax(
     slab: Float32Array,
     labels: UInt8Array,
     offset_zyx: tuple[int, int, int],
-    z: tuple[Int32Array, Float32Array, int],
-    y: tuple[Int32Array, Float32Array, int],
-    x: tuple[Int32Array, Float32Array, int],
+    lookups_zyx: tuple[LookupFields, LookupFields, LookupFields],
     out: UInt8Array,
     first: int,
     last: int,
@@ -113,61 +117,82 @@ def interpolated_argmax(  # noqa: PLR0913
         slab: (planes, y, x, classes) float32 class maps; plane z of the padded grid is row z modulo planes.
         labels: (planes, y, x) uint8 from `largest_class` for the planes the slices need.
         offset_zyx: where the coarse grid begins in the padded one.
-        z: lower, fraction and coarse length along z (the fields of `AxisLookup`); likewise `y` and `x`.
+        lookups_zyx: `AxisLookup.fields` along each axis.
         out: (fine z, fine y, fine x) uint8; slices `first` to `last` are written.
         first: first fine slice.
         last: the slice after the last.
     """
     planes = slab.shape[0]
     classes = slab.shape[3]
-    z_lower, z_fraction, z_size = z
-    y_lower, y_fraction, y_size = y
-    x_lower, x_fraction, x_size = x
+    (z_lower, z_fraction, z_size), (y_lower, y_fraction, y_size), (x_lower, x_fraction, x_size) = lookups_zyx
     oz, oy, ox = offset_zyx
     window = labels[:, oy : oy + y_size, ox : ox + x_size]
     cells = np.empty((y_size, x_size), np.uint8)
+    # The class maps of one fine row at the coarse columns, made where a voxel asks for them.
+    line = np.empty((x_size, classes), np.float32)
+    made = np.empty(x_size, np.bool_)
+    values = np.empty(classes, np.float32)
     known = -1
     for i in range(first, last):
-        zc = z_lower[i]
-        below = (oz + zc) % planes
-        above = (oz + min(zc + 1, z_size - 1)) % planes
-        if zc != known:
+        below = (oz + z_lower[i]) % planes
+        above = (oz + min(z_lower[i] + 1, z_size - 1)) % planes
+        if z_lower[i] != known:
             _unite(window, below, above, cells)
-            known = zc
-        tz = z_fraction[i]
+            known = z_lower[i]
         for j in range(out.shape[1]):
-            yc = y_lower[j]
-            y0 = oy + yc
-            y1 = oy + min(yc + 1, y_size - 1)
-            ty = y_fraction[j]
+            y0 = y_lower[j]
+            y1 = min(y0 + 1, y_size - 1)
+            made[:] = False
             for k in range(out.shape[2]):
-                xc = x_lower[k]
-                label = cells[yc, xc]
+                x0 = x_lower[k]
+                label = cells[y0, x0]
                 if label == MIXED:
-                    x0 = ox + xc
-                    x1 = ox + min(xc + 1, x_size - 1)
-                    tx = x_fraction[k]
-                    best = np.float32(-np.inf)
-                    for c in range(classes):
-                        value = _lerp(
-                            _lerp(
-                                _lerp(slab[below, y0, x0, c], slab[below, y0, x1, c], tx),
-                                _lerp(slab[below, y1, x0, c], slab[below, y1, x1, c], tx),
-                                ty,
-                            ),
-                            _lerp(
-                                _lerp(slab[above, y0, x0, c], slab[above, y0, x1, c], tx),
-                                _lerp(slab[above, y1, x0, c], slab[above, y1, x1, c], tx),
-                                ty,
-                            ),
-                            tz,
-                        )
-                        if value > best:
-                            best = value
-                            label = np.uint8(c)
+                    x1 = min(x0 + 1, x_size - 1)
+                    for x_coarse in range(x0, x1 + 1):
+                        if not made[x_coarse]:
+                            _bilinear(
+                                slab[below, oy + y0, ox + x_coarse],
+                                slab[below, oy + y1, ox + x_coarse],
+                                slab[above, oy + y0, ox + x_coarse],
+                                slab[above, oy + y1, ox + x_coarse],
+                                y_fraction[j],
+                                z_fraction[i],
+                                line[x_coarse],
+                            )
+                            made[x_coarse] = True
+                    label = _largest_between(line[x0], line[x1], x_fraction[k], values)
                 out[i, j, k] = label
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
+def _largest_between(low: Float32Array, high: Float32Array, fraction: np.float32, values: Float32Array) -> int:
+    """Interpolate all classes between two columns and return the largest; `values` is room to work in."""
+    for c in range(values.shape[0]):
+        values[c] = _lerp(low[c], high[c], fraction)
+    label = 0
+    for c in range(1, values.shape[0]):
+        if values[c] > values[label]:
+            label = c
+    return label
+
+
+@numba.njit(nogil=True, cache=True)
+def _bilinear(
+    below_near: Float32Array,
+    below_far: Float32Array,
+    above_near: Float32Array,
+    above_far: Float32Array,
+    fraction_y: np.float32,
+    fraction_z: np.float32,
+    out: Float32Array,
+) -> None:
+    """Interpolate all classes along y, then z."""
+    for c in range(out.shape[0]):
+        out[c] = _lerp(
+            _lerp(below_near[c], below_far[c], fraction_y), _lerp(above_near[c], above_far[c], fraction_y), fraction_z
+        )
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
 def _lerp(low: np.float32, high: np.float32, fraction: np.float32) -> np.float32:
     return low * (np.float32(1.0) - fraction) + high * fraction

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,7 +32,9 @@ def normalise(hu: Float32Array, normalisation: Normalisation, *, out: Float32Arr
     return result
 
 
-def body_box(volume_hu: npt.NDArray[np.int16], *, above_hu: float, margin_mm: float, spacing_zyx_mm: Vec3) -> Box | None:
+def body_box(
+    volume_hu: npt.NDArray[np.int16], *, above_hu: float, margin_mm: float, spacing_zyx_mm: Vec3
+) -> Box | None:
     """Return the smallest box that holds every voxel above a threshold in any channel, with a margin.
 
     Args:
@@ -45,18 +49,16 @@ def body_box(volume_hu: npt.NDArray[np.int16], *, above_hu: float, margin_mm: fl
     plane = np.zeros(volume_hu.shape[2:], dtype=bool)
     slices = np.zeros(volume_hu.shape[1], dtype=bool)
     for index in range(volume_hu.shape[1]):
-        found = (volume_hu[:, index] > above_hu).any(axis=0)
+        found: npt.NDArray[np.bool_] = np.any(volume_hu[:, index] > above_hu, axis=0)
         slices[index] = found.any()
         plane |= found
     if not slices.any():
         return None
-    z, y, x = (
-        _span(flags, round(margin_mm / spacing + 0.499))
-        for flags, spacing in zip((slices, plane.any(axis=1), plane.any(axis=0)), spacing_zyx_mm, strict=True)
-    )
-    return z, y, x
+    z, y, x = (math.ceil(margin_mm / spacing) for spacing in spacing_zyx_mm)
+    return _span(slices, z), _span(plane.any(axis=1), y), _span(plane.any(axis=0), x)
 
 
-def _span(flags: npt.NDArray[np.bool_], margin: int) -> slice:
+def _span(flags: npt.ArrayLike, margin: int) -> slice:
     hits = np.flatnonzero(flags)
-    return slice(max(0, int(hits[0]) - margin), min(len(flags), int(hits[-1]) + 1 + margin))
+    size = np.size(flags)
+    return slice(max(0, int(hits[0]) - margin), min(size, int(hits[-1]) + 1 + margin))

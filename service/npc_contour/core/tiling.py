@@ -1,7 +1,8 @@
 """Sliding windows: where they lie, how they are weighted, and how their answers are put together.
 
-Positions and weights are nnU-Net's. Because the positions form a product grid and a Gaussian is separable, the weights of
-all windows that cover a voxel can be made to sum to one beforehand, one axis at a time: no weight volume, no division.
+Positions and weights are nnU-Net's. Because the positions form a product grid and a Gaussian is separable, the weights
+of all windows that cover a voxel can be made to sum to one beforehand, one axis at a time: no weight volume and no
+division.
 """
 
 from __future__ import annotations
@@ -75,14 +76,12 @@ def axis_tiles(size: int, patch: int, step: float) -> AxisTiles:
     return AxisTiles(starts, weights, size)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def blend_rows(  # noqa: PLR0913
+@numba.njit(nogil=True, cache=True)
+def blend_rows(
     slab: Float32Array,
     logits: Float32Array,
     corner_zyx: tuple[int, int, int],
-    weights_z: Float32Array,
-    weights_y: Float32Array,
-    weights_x: Float32Array,
+    weights_zyx: tuple[Float32Array, Float32Array, Float32Array],
     first: int,
     last: int,
 ) -> None:
@@ -92,11 +91,12 @@ def blend_rows(  # noqa: PLR0913
         slab: (planes, y, x, classes) float32; plane z of the grid is row z modulo planes.
         logits: (z, y, x, classes) float32 of the window.
         corner_zyx: the window's first voxel on the grid.
-        weights_z: (patch,) float32 along z; likewise `weights_y` and `weights_x`.
+        weights_zyx: (patch,) float32 along each axis.
         first: first plane of the window to add.
         last: the plane after the last to add; calls on disjoint planes may run in parallel.
     """
     z0, y0, x0 = corner_zyx
+    weights_z, weights_y, weights_x = weights_zyx
     classes = logits.shape[3]
     for z in range(first, last):
         row = (z0 + z) % slab.shape[0]

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import psutil
@@ -174,9 +173,7 @@ class TritonEngine:
 
     @contextmanager
     def _registered(self, region: Region) -> Iterator[None]:
-        self._client.register_system_shared_memory(
-            region.name, region.key, region.size, client_timeout=PROBE_TIMEOUT_S
-        )
+        self._client.register_system_shared_memory(region.name, region.key, region.size, client_timeout=PROBE_TIMEOUT_S)
         # The server has it mapped: from here on nothing can be left in /dev/shm.
         region.unlink()
         try:
@@ -190,7 +187,7 @@ class TritonEngine:
             try:
                 self._client.unregister_system_shared_memory(name, client_timeout=PROBE_TIMEOUT_S)
             except InferenceServerException as error:
-                if _code(error) is grpc.StatusCode.UNAVAILABLE:
+                if _code(error) == "UNAVAILABLE":
                     return  # a server that is gone holds nothing
                 if attempt + 1 < RELEASE_TRIES:
                     time.sleep(RELEASE_PAUSE_S)
@@ -220,18 +217,18 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except InferenceServerException as error:
         code = _code(error)
-        if code is grpc.StatusCode.INVALID_ARGUMENT:
+        if code == "INVALID_ARGUMENT":
             raise CaseRefused(f"{what}: {error.message()}") from error
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        if code == "DEADLINE_EXCEEDED":
             raise InferenceError(f"{what}: no answer in time") from error
         raise InferenceError(f"{what}: {error.message()}") from error
     except OSError as error:
         raise InferenceError(f"{what}: {error}") from error
 
 
-def _code(error: InferenceServerException) -> grpc.StatusCode | None:
-    name = str(error.status() or "").removeprefix("StatusCode.")
-    return grpc.StatusCode.__members__.get(name)
+def _code(error: InferenceServerException) -> str:
+    """Return the name of the gRPC status; empty when the error did not come from the wire."""
+    return str(error.status() or "").removeprefix("StatusCode.")
 
 
 def _gauge(lines: list[str], metric: str, network: str) -> int | None:

@@ -19,6 +19,7 @@ from typing import Self
 
 import psutil
 
+import npc_contour
 from npc_contour.adapters.triton import lifeline
 from npc_contour.adapters.triton.wheel import ServerFiles, prepare_server
 from npc_contour.errors import EmbeddedServerError
@@ -49,7 +50,9 @@ class TritonUrls:
 class EmbeddedTriton:
     """One tritonserver on loopback with ports of its own; the same protocol and repository as a remote one."""
 
-    def __init__(self, repository: Path, work_dir: Path, *, log_file: Path | None = None, start_timeout_s: float = 120.0):
+    def __init__(
+        self, repository: Path, work_dir: Path, *, log_file: Path | None = None, start_timeout_s: float = 120.0
+    ) -> None:
         """Describe the server; nothing is started yet.
 
         Args:
@@ -131,7 +134,9 @@ class EmbeddedTriton:
 
     def is_live(self) -> bool:
         """Whether the server answers."""
-        return self._process is not None and self._process.poll() is None and _answers(f"{self.urls.http}/v2/health/live")
+        return (
+            self._process is not None and self._process.poll() is None and _answers(f"{self.urls.http}/v2/health/live")
+        )
 
     def ensure(self, timeout_s: float | None = None) -> None:
         """Return when the server answers; waits through a restart.
@@ -184,7 +189,9 @@ class EmbeddedTriton:
                 what = f"ended with code {code}" if code is not None else f"not ready after {self._start_timeout_s:g} s"
                 with self._lock:
                     self._end_process()
-                raise EmbeddedServerError(f"the embedded Triton {what}; log {self._log_file} ends:\n{self.last_lines()}")
+                raise EmbeddedServerError(
+                    f"the embedded Triton {what}; log {self._log_file} ends:\n{self.last_lines()}"
+                )
             time.sleep(0.05)
         logger.info(Event.TRITON_READY, extra={"seconds": round(time.monotonic() - started, 2)})
 
@@ -195,12 +202,13 @@ class EmbeddedTriton:
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
         read_end, self._pipe = os.pipe()
         prefix = f"{REGION_PREFIX}{os.getpid()}_{id(self):x}_"
+        lifeline.remove_shared_memory(prefix)
         script = [sys.executable, "-I", "-S", lifeline.__file__, str(read_end), prefix, str(GRACE_S)]
         try:
             with self._log_file.open("ab") as log:
                 self._process = subprocess.Popen(
                     [*script, *self._command(self._files, prefix)],
-                    env={**self._files.environment, "NPC_NETWORK_CACHE_DIR": str(self._work_dir / "compiled")},
+                    env={**self._files.environment, **self._cache_dirs()},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -209,6 +217,13 @@ class EmbeddedTriton:
                 )
         finally:
             os.close(read_end)
+
+    def _cache_dirs(self) -> dict[str, str]:
+        dirs = {"NPC_NETWORK_CACHE_DIR": str(self._work_dir / "compiled")}
+        if not os.access(Path(npc_contour.__file__).parent, os.W_OK):
+            # numba keeps compiled kernels beside their source; an installation that we cannot write has no such place.
+            dirs["NUMBA_CACHE_DIR"] = str(self._work_dir / "kernels")
+        return dirs
 
     def _command(self, files: ServerFiles, prefix: str) -> list[str]:
         http, grpc, metrics = self._ports

@@ -1,12 +1,13 @@
 """Runs one server as a child and takes it down, whatever happens to the process that asked for it.
 
-Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S COMMAND...`. PIPE is the read end of a
-pipe whose write end only the owner holds: it closes when the owner closes it, dies, or is killed. The server then gets
-SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
+Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S COMMAND...`. PIPE is the read end
+of a pipe whose write end only the owner holds: it closes when the owner closes it, dies, or is killed. The server then
+gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -49,10 +50,8 @@ def _run(pipe: int, prefix: str, grace_s: float, command: list[str]) -> int:
                 child.kill()
         return child.wait()
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         remove_shared_memory(prefix)
 
 

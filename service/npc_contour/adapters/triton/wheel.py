@@ -33,7 +33,8 @@ def prepare_server(work_dir: Path) -> ServerFiles:
     """Lay out server and Python backend for the running Python below `work_dir`.
 
     Raises:
-        EmbeddedServerError: the wheel is missing, has no stub for this Python, or a library is missing; with the remedy.
+        EmbeddedServerError: the wheel is missing, has no stub for this Python, or a library is missing;
+            with the remedy.
     """
     try:
         wheel = distribution(WHEEL)

@@ -1,0 +1,38 @@
+"""One real Triton for the tests of a module, with a tiny network and some that must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.domain.volumes import Volume
+from npc_testkit.tiny_network import TinyNetwork, write_engine_model, write_tiny_network
+from npc_testkit.tiny_server import Served, blocks, volume_of
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("triton")
+    repository = root / "repository"
+    networks = [
+        TinyNetwork(),
+        TinyNetwork(name="tiny_pair", channels=2, channel_of_label=1, crop_above_hu=-400.0),
+        TinyNetwork(name="on_gpu"),
+        TinyNetwork(name="other_weights"),
+        TinyNetwork(name="other_contract"),
+    ]
+    contracts = {network.name: write_tiny_network(repository, network) for network in networks}
+    write_engine_model(repository, networks[2])
+    weights = repository / "other_weights" / "1" / "network.onnx"
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    config = repository / "other_contract" / "config.pbtxt"
+    config.write_text(config.read_text().replace(contracts["other_contract"].contract_sha256, "0" * 64))
+    with EmbeddedTriton(repository, root / "work") as server:
+        yield Served(server, contracts, repository)
+
+
+@pytest.fixture
+def volume() -> Volume:
+    return volume_of(blocks((24, 48, 40)))

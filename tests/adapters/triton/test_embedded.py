@@ -1,0 +1,142 @@
+"""The embedded Triton comes back when it dies, says why when it cannot start, and never outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from npc_contour.adapters.triton.client import TritonEngine
+from npc_contour.adapters.triton.embedded import REGION_PREFIX, EmbeddedTriton
+from npc_contour.adapters.triton.regions import SHARED_MEMORY
+from npc_contour.domain.volumes import Volume
+from npc_contour.errors import EmbeddedServerError
+from npc_testkit.tiny_network import write_tiny_network
+from npc_testkit.tiny_server import Served
+
+
+def regions_of(pid: int) -> list[str]:
+    return [path.name for path in SHARED_MEMORY.glob(f"{REGION_PREFIX}{pid}_*")]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_killed_server_comes_back_on_the_same_ports_and_answers(served: Served, volume: Volume) -> None:
+    urls, killed = served.server.urls, served.server.server_pid
+    restarts = served.server.restarts
+    assert killed is not None
+    stubs = psutil.Process(killed).children(recursive=True)
+
+    os.kill(killed, signal.SIGKILL)
+    assert wait_until(lambda: served.server.restarts > restarts)
+    served.server.ensure()
+
+    assert served.server.urls == urls
+    assert served.server.server_pid not in {None, killed}
+    assert not [stub for stub in stubs if stub.is_running() and stub.status() != psutil.STATUS_ZOMBIE]
+    with TritonEngine(urls.grpc) as client:
+        client.check(served.contracts["tiny"])
+        answer = client.segment(served.contracts["tiny"], [volume])
+    np.testing.assert_array_equal(answer.labels, volume.hu > 100)
+
+
+def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
+    write_tiny_network(tmp_path / "repository")
+    server = EmbeddedTriton(tmp_path / "repository", tmp_path / "work")
+    before = set(regions_of(os.getpid()))
+    server.start()
+    pid = server.server_pid
+    assert pid is not None
+    ours = set(regions_of(os.getpid())) - before
+    assert ours
+
+    server.stop()
+
+    assert not psutil.pid_exists(pid)
+    assert not ours & set(regions_of(os.getpid()))
+    assert not server.is_live()
+    with pytest.raises(EmbeddedServerError, match="stopped"):
+        server.ensure(timeout_s=1.0)
+
+
+@pytest.mark.parametrize("victim", ["owner", "lifeline"])
+def test_nothing_survives_kill_9(tmp_path: Path, victim: str) -> None:
+    write_tiny_network(tmp_path / "repository")
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from npc_contour.adapters.triton.embedded import EmbeddedTriton\n"
+        "server = EmbeddedTriton(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "server.start()\n"
+        "print(server.server_pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path / "repository", tmp_path / "work"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    server = psutil.Process(int(owner.stdout.readline()))
+    family = [server, *server.children(recursive=True)]
+    assert len(family) == 2
+    lifeline = server.ppid()
+
+    if victim == "owner":
+        owner.kill()
+    else:
+        os.kill(lifeline, signal.SIGKILL)
+    gone = wait_until(lambda: not any(process.is_running() for process in family), 20.0)
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+
+    assert gone
+    assert wait_until(lambda: not regions_of(owner.pid), 20.0)
+
+
+def test_next_start_clears_what_a_dead_owner_left(tmp_path: Path) -> None:
+    write_tiny_network(tmp_path / "repository")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = SHARED_MEMORY / f"{REGION_PREFIX}{ended.pid}_0_left"
+    left.write_bytes(b"left")
+
+    with EmbeddedTriton(tmp_path / "repository", tmp_path / "work"):
+        assert not left.exists()
+
+
+def test_missing_repository_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedServerError, match=r"nowhere is not a folder"):
+        EmbeddedTriton(tmp_path / "nowhere", tmp_path / "work").start()
+
+
+def test_server_that_cannot_start_in_time_shows_its_log(tmp_path: Path) -> None:
+    write_tiny_network(tmp_path / "repository")
+    (tmp_path / "repository" / "tiny" / "1" / "model.py").write_text(
+        "import time\nprint('slow', flush=True)\ntime.sleep(60)\n"
+    )
+
+    with pytest.raises(EmbeddedServerError, match=r"not ready after 3 s; log .*triton\.log ends:(?s:.)*slow"):
+        EmbeddedTriton(tmp_path / "repository", tmp_path / "work", start_timeout_s=3.0).start()
+
+
+def test_urls_before_the_start_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedServerError, match="not started"):
+        _ = EmbeddedTriton(tmp_path, tmp_path).urls

@@ -1,0 +1,136 @@
+"""At every voxel of the planning grid stands what the network says, whatever the crop, padding and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from npc_contour.core.resampling import resample
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import NetworkContract
+from npc_networks.serving.engines import OpenVinoEngine, WeightsError
+from npc_networks.serving.pipeline import VolumeRefused, VolumeSegmenter
+from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
+
+Int16Array = npt.NDArray[np.int16]
+
+
+def segmenter(tmp_path: Path, network: TinyNetwork) -> VolumeSegmenter:
+    contract = write_tiny_network(tmp_path, network)
+    return VolumeSegmenter(contract, OpenVinoEngine(contract, tmp_path / network.name / contract.weights_file))
+
+
+def blocks(shape: tuple[int, ...], seed: int = 0) -> Int16Array:
+    """Noise of -500 or 500 HU: no voxel is near the threshold of 100 HU."""
+    return np.where(np.random.default_rng(seed).random(shape) < 0.5, -500, 500).astype(np.int16)
+
+
+@pytest.mark.parametrize("shape", [(16, 32, 32), (40, 70, 61), (5, 20, 90), (33, 32, 32)])
+def test_equals_the_closed_form_on_the_networks_own_grid(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    volume = blocks((1, *shape))
+
+    labels = segmenter(tmp_path, TinyNetwork()).segment(volume, (3.0, 1.0, 1.0))
+
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, volume[0] > 100)
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 0.5, 0.5), (2.0, 1.3, 0.7), (6.0, 2.0, 2.0)])
+def test_other_spacing_equals_resampling_and_argmax_by_the_book(tmp_path: Path, spacing: Vec3) -> None:
+    rng = np.random.default_rng(4)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(30, 50, 45)), 2.5)
+    volume = (smooth / smooth.std() * 300).astype(np.int16)[np.newaxis]
+
+    labels = segmenter(tmp_path, TinyNetwork()).segment(volume, spacing)
+
+    coarse = tuple(round(n * a / b) for n, a, b in zip(volume.shape[1:], spacing, (3.0, 1.0, 1.0), strict=True))
+    hu = np.clip(resample(volume[0], (coarse[0], coarse[1], coarse[2]), order=3), -1000, 1000)
+    zoom = [wanted / size for wanted, size in zip(volume.shape[1:], coarse, strict=True)]
+    logit = ndimage.zoom(hu, zoom, order=1, mode="nearest", grid_mode=True)
+    clear = np.abs(logit - 100) > 3  # bfloat16 keeps three digits
+    np.testing.assert_array_equal(labels[clear], (logit > 100)[clear])
+    assert clear.mean() > 0.97
+
+
+def test_crop_changes_nothing_inside_the_body_and_leaves_background_outside(tmp_path: Path) -> None:
+    volume = np.full((1, 40, 80, 80), -1000, dtype=np.int16)
+    volume[0, 10:30, 20:60, 15:70] = blocks((20, 40, 55))
+    volume[0, 10:30, 20:60, 15:70].flat[[0, -1]] = 500
+
+    labels = segmenter(tmp_path, TinyNetwork(crop_above_hu=200.0, crop_margin_mm=4.0)).segment(volume, (3.0, 1.0, 1.0))
+
+    np.testing.assert_array_equal(labels, volume[0] > 100)
+
+
+def test_each_channel_reaches_its_own_input(tmp_path: Path) -> None:
+    volume = np.concatenate([blocks((1, 20, 40, 40), 1), blocks((1, 20, 40, 40), 2)])
+
+    labels = segmenter(tmp_path, TinyNetwork(channels=2, channel_of_label=1)).segment(volume, (3.0, 1.0, 1.0))
+
+    np.testing.assert_array_equal(labels, volume[1] > 100)
+
+
+def test_progress_counts_every_window(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    segmenter(tmp_path, TinyNetwork()).segment(
+        blocks((1, 32, 64, 32)), (3.0, 1.0, 1.0), lambda done, total: seen.append((done, total))
+    )
+
+    assert seen == [(done, 9) for done in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("volume", "spacing", "message"),
+    [
+        (np.zeros((2, 4, 4, 4), np.int16), (1.0, 1.0, 1.0), r"takes 1 channels \(CT 0\).*found shape \(2, 4, 4, 4\)"),
+        (np.zeros((4, 4, 4), np.int16), (1.0, 1.0, 1.0), "found shape"),
+        (np.zeros((1, 0, 4, 4), np.int16), (1.0, 1.0, 1.0), "empty"),
+        (np.zeros((1, 4, 4, 4), np.float32), (1.0, 1.0, 1.0), "int16 HU, found float32"),
+        (np.zeros((1, 4, 4, 4), np.int16), (1.0, 0.0, 1.0), r"spacing must be positive, found \(1\.0, 0\.0, 1\.0\)"),
+        (np.zeros((1, 4, 4, 4), np.int16), (1.0, float("nan"), 1.0), "spacing must be positive"),
+        (np.full((1, 4, 4, 4), -1000, np.int16), (1.0, 1.0, 1.0), r"no voxel above -400 HU .*largest -1000 HU"),
+    ],
+)
+def test_what_the_network_cannot_take_is_refused(
+    tmp_path: Path, volume: Int16Array, spacing: Vec3, message: str
+) -> None:
+    with pytest.raises(VolumeRefused, match=message):
+        segmenter(tmp_path, TinyNetwork(crop_above_hu=-400.0)).segment(volume, spacing)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    contract = write_tiny_network(tmp_path, TinyNetwork())
+    weights = tmp_path / "tiny" / contract.weights_file
+    weights.write_bytes(weights.read_bytes() + b"\0")
+
+    with pytest.raises(WeightsError, match=f"the contract says {contract.weights_sha256}"):
+        OpenVinoEngine(contract, weights)
+
+
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
+    contract = write_tiny_network(tmp_path, TinyNetwork())
+
+    with pytest.raises(WeightsError, match="missing"):
+        OpenVinoEngine(contract, tmp_path / "tiny" / "1" / "other.onnx")
+
+
+class BrokenEngine:
+    def __init__(self, contract: NetworkContract) -> None:
+        self._shape = (*contract.patch_zyx, len(contract.labels))
+
+    def predict(self, windows: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        for _ in windows:
+            yield np.full(self._shape, np.nan, dtype=np.float32)
+
+
+def test_an_answer_that_is_not_a_number_is_an_error_not_background(tmp_path: Path) -> None:
+    contract = write_tiny_network(tmp_path, TinyNetwork())
+
+    with pytest.raises(ArithmeticError, match="not a number"):
+        VolumeSegmenter(contract, BrokenEngine(contract)).segment(blocks((1, 16, 32, 32)), (3.0, 1.0, 1.0))
