@@ -1,0 +1,153 @@
+"""One fake per port: they keep what they were given, and fail when told to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.core.labels import RoiMask
+from npc_contour.core.stacking import stack
+from npc_contour.domain.jobs import Destination, StoreReceipt
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.structures import StructureSet
+from npc_contour.domain.volumes import LabelMap, Volume
+from npc_contour.errors import InferenceError, SendError
+
+
+class FakeClock:
+    """Stands still until moved; begins now, so that times read well beside those of the database."""
+
+    def __init__(self) -> None:
+        self._now = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def forward(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass
+class FakeSpool:
+    """Files in memory."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)
+
+    def put_artefact(self, case_id: str, name: str, data: bytes | bytearray | memoryview) -> str:
+        key = self.artefact_key(case_id, name)
+        self.files[key] = bytes(data)
+        self.written.append(key)
+        return key
+
+    def artefact_key(self, case_id: str, name: str) -> str:
+        return f"artefacts/{case_id}/{name}"
+
+    def exists(self, key: str) -> bool:
+        return key in self.files
+
+    def read(self, key: str) -> bytes:
+        return self.files[key]
+
+
+@dataclass
+class FakeReader:
+    """Volumes of air on the grid that the headers describe, 1/16 of its rows and columns."""
+
+    reads: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def read(self, series: Series) -> Volume:
+        self.reads.append(series.series_instance_uid)
+        if self.failure is not None:
+            raise self.failure
+        ordered = stack(series)
+        uids = tuple(header.sop_instance_uid for header in ordered.instances)
+        hu = np.full(ordered.grid.shape_zyx, -1000, dtype=np.int16)
+        return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm)
+
+
+@dataclass
+class FakeEngine:
+    """Answers every network with one block per label; `failures` fail before that, in turn."""
+
+    calls: list[tuple[str, int]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    empty: bool = False
+    before: Callable[[], None] = lambda: None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+        with self.lock:
+            self.calls.append((contract.name, len(volumes)))
+            failure = self.failures.pop(0) if self.failures else None
+        self.before()
+        if failure is not None:
+            raise failure
+        grid = volumes[0].grid
+        labels = np.zeros(grid.shape_zyx, dtype=np.uint8)
+        if not self.empty:
+            for label in range(1, len(contract.labels)):
+                labels[2:6, 2:8, 8 * label : 8 * label + 5] = label
+        return LabelMap(labels, grid, contract.name)
+
+
+class FakeWriter:
+    """Writes a structure set as JSON; the same arguments give the same bytes."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.written: list[StructureSet] = []
+
+    def write(
+        self,
+        structure_set: StructureSet,
+        masks: Sequence[RoiMask],
+        volume: Volume,
+        reference: InstanceHeader,
+        made_at: datetime,
+    ) -> EncodedStructureSet:
+        if self.failure is not None:
+            raise self.failure
+        self.written.append(structure_set)
+        uid = f"2.25.{int.from_bytes(structure_set.uid_seed.encode()[:12], 'big')}"
+        content = {
+            "uid": uid,
+            "seed": structure_set.uid_seed,
+            "rois": [mask.spec.name for mask in masks if not mask.empty],
+            "images": len(volume.sop_instance_uids),
+            "series": reference.series_instance_uid,
+            "made_at": made_at.isoformat(),
+        }
+        return EncodedStructureSet(uid, json.dumps(content).encode(), 1.0)
+
+
+@dataclass
+class FakeSender:
+    """A destination that takes everything, except while `down` or while it answers another status."""
+
+    clock: FakeClock
+    down: bool = False
+    status: int = 0x0000
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+    tries: int = 0
+
+    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+        self.tries += 1
+        if self.down:
+            raise SendError(f"{destination.name} at {destination.host}:{destination.port}: connection refused")
+        if self.status == 0:
+            self.sent.append((destination.name, instance))
+        return StoreReceipt(destination.name, json.loads(instance)["uid"], self.status, self.clock.now())
+
+
+def triton_down() -> InferenceError:
+    """The error of a server that does not answer."""
+    return InferenceError("Triton at 127.0.0.1:8001: connection refused")
