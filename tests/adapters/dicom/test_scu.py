@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RTStructureSetStorage
 from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
+from npc_contour.adapters.dicom.requestor import associate
 from npc_contour.adapters.dicom.scu import DicomSender, echo, send, send_series
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
@@ -128,6 +132,22 @@ def test_fault_of_the_peer_is_named(tmp_path: Path, options: Sequence[str], word
     path = write_object(tmp_path / "rs.dcm", "2.25.80")
     with storescp(tmp_path / "in", options=options) as port, pytest.raises(SendError, match=words):
         send([path], tps(port), OUR_AE, 5.0)
+
+
+def test_nobody_else_reads_answers_while_an_association_is_in_use(tmp_path: Path) -> None:
+    ours = threading.active_count()
+    with storescp(tmp_path / "in") as port:
+        with associate(tps(port), [build_context(Verification)], OUR_AE, 5.0) as link:
+            seen = []
+            for _ in range(5):
+                assert link.association.send_c_echo().Status == 0x0000
+                time.sleep(0.005)  # long enough for pynetdicom's reactor, which wakes each millisecond
+                seen.append((link.association._is_paused, link.association._reactor_checkpoint.is_set()))
+
+        assert not link.association.is_alive()
+
+    assert seen == [(True, False)] * 5
+    assert threading.active_count() == ours
 
 
 def test_silent_peer_costs_the_time_limit_and_no_more(tmp_path: Path) -> None:
