@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 import SimpleITK
 
 from npc_contour.cli.demo_report import Received, read_received
+from npc_contour.cli.local_run import Running, destination_toml
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
-from npc_testkit.service_process import RunningService, npc_contour, service
+from npc_testkit.service_process import npc_contour, site, wait_for_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 SLICES = 76
@@ -29,7 +31,7 @@ SLICES = 76
 class MainJob:
     """What one run left behind."""
 
-    service: RunningService
+    service: Running
     peer: Orthanc
     patient: Path
     received: dict[str, Received]
@@ -48,18 +50,19 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def job(patient: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainJob]:
     folder = tmp_path_factory.mktemp("job")
-    with orthanc(folder / "orthanc") as peer:
-        destination = {"name": "tps", "ae_title": peer.ae_title, "host": "127.0.0.1", "port": peer.dicom_port}
-        with service(folder / "site", destinations=[destination]) as running:
-            send_with_dcmtk(patient, running.dicom_port)
-            running.wait_for_jobs({"npc_oar_gtv": "sent", "ln_ctv": "sent"})
-            received = {}
-            for number, data in enumerate(peer.wait_for("RTSTRUCT", 2)):
-                path = folder / f"{number}.dcm"
-                path.write_bytes(data)
-                item = read_received(path, patient)
-                received["ln_ctv" if len(item.rois) == 6 else "npc_oar_gtv"] = item
-            yield MainJob(running, peer, patient, received)
+    with ExitStack() as processes:
+        peer = processes.enter_context(orthanc(folder / "orthanc"))
+        destination = destination_toml("tps", peer.ae_title, peer.dicom_port)
+        running = processes.enter_context(site(folder / "site", destination))
+        send_with_dcmtk(patient, running.dicom_port)
+        wait_for_jobs(running, {"npc_oar_gtv": "sent", "ln_ctv": "sent"})
+        received = {}
+        for number, data in enumerate(peer.wait_for("RTSTRUCT", 2)):
+            path = folder / f"{number}.dcm"
+            path.write_bytes(data)
+            item = read_received(path, patient)
+            received["ln_ctv" if len(item.rois) == 6 else "npc_oar_gtv"] = item
+        yield MainJob(running, peer, patient, received)
 
 
 def send_with_dcmtk(patient: Path, port: int) -> None:
@@ -143,4 +146,4 @@ def test_timeline_tells_each_step(job: MainJob) -> None:
 
 
 def test_no_log_line_names_the_patient(job: MainJob) -> None:
-    assert "PHANTOM^" not in job.service.log()
+    assert "PHANTOM^" not in job.service.log.read_text(encoding="utf-8")
