@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, StoreReceipt
 from npc_contour.errors import DemoNotAllowedError, SendError
 from npc_contour.logs import Event
@@ -172,7 +173,7 @@ def _finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
 
 
 def _refusal(receipt: StoreReceipt) -> str:
-    return f"the destination answered with status 0x{receipt.status:04X}"
+    return f"the destination answered: {status_words(receipt.status)}"
 
 
 def _tell(tx: Transaction, event: Event, study: str, case_id: str, detail: str, now: datetime) -> None:
