@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,70 +15,94 @@ code{font-family:ui-monospace,monospace}.m{color:#0a6}
 @media(prefers-color-scheme:dark){body{background:#12181d;color:#dde5ea}td,th{border-color:#3a4750}}"""
 
 
+_OF_FASTAPI = {"HTTPValidationError", "ValidationError"}
+
+
 def docs_page(openapi: Mapping[str, Any]) -> str:
-    """Return HTML: every path with its parameters and the fields of its answer.
+    """Return HTML: every path with its parameters and answers, then every type with its fields.
 
     Args:
         openapi: the OpenAPI 3.1 document.
     """
     info = openapi["info"]
-    schemas = openapi.get("components", {}).get("schemas", {})
-    body = "\n".join(
-        "\n".join(_operation(path, method, operation, schemas))
+    title = escape(str(info["title"]))
+    paths = [
+        part
         for path, methods in openapi["paths"].items()
         for method, operation in methods.items()
-    )
-    title = escape(str(info["title"]))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{title} {escape(str(info['version']))}</h1><p>{escape(str(info.get('description', '')))}</p>"
-        f'<p>Machine-readable: <a href="openapi.json">openapi.json</a></p>{body}</body></html>'
+        for part in _operation(path, method, operation)
+    ]
+    types = [
+        part
+        for name, schema in sorted(openapi.get("components", {}).get("schemas", {}).items())
+        if name not in _OF_FASTAPI
+        for part in _schema(name, schema)
+    ]
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<h1>{title} {escape(str(info['version']))}</h1>",
+            f"<p>{escape(str(info.get('description', '')))}</p>",
+            '<p>Machine-readable: <a href="openapi.json">openapi.json</a></p>',
+            *paths,
+            "<h1>Types</h1>",
+            *types,
+            "</body></html>",
+        ]
     )
 
 
-def _operation(
-    path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
+def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
     link = f'<a href="{escape(path[1:])}">{escape(path)}</a>' if "{" not in path else escape(path)
     yield f'<h2><span class="m">{escape(method.upper())}</span> {link}</h2>'
     yield f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>"
     if parameters := operation.get("parameters"):
-        yield _table(
-            ("parameter", "meaning", "type"),
-            [(p["name"], p.get("description", ""), _type(p.get("schema", {}))) for p in parameters],
-        )
+        rows = [(p["name"], p.get("description", ""), _type(p.get("schema", {}))) for p in parameters]
+        yield _table("parameter", rows)
     for status, response in operation.get("responses", {}).items():
-        schema = response.get("content", {}).get("application/json", {}).get("schema")
-        if schema is None or status == "422":
-            yield f"<p><code>{escape(status)}</code> {escape(response.get('description', ''))}</p>"
+        if status == "422":
+            yield "<p><code>422</code> A parameter is wrong; the answer names it</p>"
             continue
-        name = _type(schema)
-        meaning = escape(response.get("description", ""))
-        yield f"<p><code>{escape(status)}</code> {meaning}: <code>{escape(name)}</code></p>"
-        fields = schemas.get(name.removesuffix("[]"), {}).get("properties", {})
-        yield _table(
-            ("field", "meaning", "type"),
-            [(field, spec.get("description", ""), _type(spec)) for field, spec in fields.items()],
-        )
+        schema = response.get("content", {}).get("application/json", {}).get("schema")
+        kind = f": <code>{_type(schema)}</code>" if schema else ""
+        yield f"<p><code>{escape(status)}</code> {escape(response.get('description', ''))}{kind}</p>"
 
 
-def _table(heads: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+def _schema(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f'<h2 id="{escape(name)}">{escape(name)}</h2>'
+    yield f"<p>{escape(schema.get('description', ''))}</p>"
+    if "enum" in schema:
+        yield f"<p><code>{escape(', '.join(map(str, schema['enum'])))}</code></p>"
+    else:
+        fields = schema.get("properties", {}).items()
+        yield _table("field", [(field, _meaning(spec), _type(spec)) for field, spec in fields])
+
+
+def _meaning(spec: Mapping[str, Any]) -> str:
+    examples = ", ".join(json.dumps(example, ensure_ascii=False) for example in spec.get("examples", ()))
+    words = str(spec.get("description", spec.get("default", "")))
+    return f"{words} (for example {examples})".strip() if examples else words
+
+
+def _table(first: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    """Return a table; names and meanings are plain text, types are HTML."""
     lines = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(text)}</td><td><code>{escape(kind)}</code></td></tr>"
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(text)}</td><td><code>{kind}</code></td></tr>"
         for name, text, kind in rows
     )
-    return f"<table><tr>{head}</tr>{lines}</table>"
+    return f"<table><tr><th>{first}</th><th>meaning</th><th>type</th></tr>{lines}</table>"
 
 
 def _type(schema: Mapping[str, Any]) -> str:
+    """Return a type as HTML, named types as links."""
     if "$ref" in schema:
-        return str(schema["$ref"]).rsplit("/", 1)[-1]
+        name = escape(str(schema["$ref"]).rsplit("/", 1)[-1])
+        return f'<a href="#{name}">{name}</a>'
     if "anyOf" in schema:
         return " or ".join(_type(part) for part in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return escape(", ".join(map(str, schema["enum"])))
     if schema.get("type") == "array":
         return f"{_type(schema.get('items', {}))}[]"
-    return str(schema.get("type", "any"))
+    return escape(str(schema.get("format", schema.get("type", "any"))))
