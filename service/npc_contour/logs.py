@@ -32,6 +32,7 @@ class Event(StrEnum):
     TRITON_READY = "triton.ready"
     DATABASE_STARTED = "database.started"
     DATABASE_MIGRATED = "database.migrated"
+    DATABASE_DIED = "database.died"
     ASSOCIATION_ACCEPTED = "association.accepted"
     ASSOCIATION_REJECTED = "association.rejected"
     ASSOCIATION_ENDED = "association.ended"

@@ -1,0 +1,183 @@
+"""`npc-contour segment`: contour a folder of DICOM with the same use cases, without network, database or queue."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.triton.client import TritonEngine
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.app.tools import FileReader, RtstructWriter
+from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
+from npc_contour.catalog import Catalog, read_catalog
+from npc_contour.core.grouping import group
+from npc_contour.core.routing import Candidate, route
+from npc_contour.domain.pipelines import Route
+from npc_contour.domain.series import Case, Series
+from npc_contour.domain.volumes import LabelMap
+from npc_contour.errors import NoPipelineError
+from npc_contour.settings import Settings
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderResult:
+    """What became of one pipeline on one study of the folder.
+
+    Attributes:
+        path: of the RTSTRUCT; None when the pipeline was refused.
+        report: volumes, what was not found, provenance, seconds of each step; empty when refused.
+        reasons: the router's sentences.
+    """
+
+    pipeline: str
+    study_instance_uid: str
+    path: Path | None
+    report: Mapping[str, Any]
+    reasons: tuple[str, ...]
+
+
+def segment_folder(
+    settings: Settings,
+    folder: Path,
+    out: Path,
+    *,
+    pipeline: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[FolderResult, ...]:
+    """Contour what lies in a folder.
+
+    Args:
+        settings: where Triton and its model repository are; an embedded Triton is started for the call.
+        folder: searched with its subfolders.
+        out: the RTSTRUCT's file; with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
+        pipeline: run just this one; None runs every enabled pipeline that the images suit.
+        progress: told the name of a step and the fraction of it that is done.
+
+    Returns:
+        One result per study and pipeline, refused ones with their reasons.
+
+    Raises:
+        NoPipelineError: no pipeline takes any of the images; the message has every reason.
+        CatalogError: there is no such pipeline.
+        CaseRefused: the images chosen cannot be contoured.
+        InferenceError, EmbeddedServerError: Triton failed.
+        GateError: an RTSTRUCT failed its own check.
+    """
+    tell = progress or (lambda _step, _done: None)
+    enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
+    catalog = read_catalog(settings.triton.model_repository, enabled=enabled)
+    timings_s: Timings = {}
+    with timed(timings_s, "read headers"):
+        content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
+    grouped = group(content.headers)
+    routes = [
+        (study, answer)
+        for study, series in _by_study(grouped.series).items()
+        for answer in route([Candidate(one) for one in series], catalog.pipelines.values())
+    ]
+    cases = [(study, answer, answer.case) for study, answer in routes if answer.case is not None]
+    if not cases:
+        aside = [f"{len(a.instances)} images left aside: {a.reason}" for a in grouped.aside]
+        skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:5]]
+        reasons = [reason for _, answer in routes for reason in answer.reasons] or [f"no CT or MR series in {folder}"]
+        raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped]))
+    refused = [FolderResult(a.pipeline, study, None, {}, a.reasons) for study, a in routes if a.case is None]
+    paths = _paths(out, [(study, answer) for study, answer, _ in cases])
+    with ExitStack() as stack:
+        engine = _engine(settings, stack, timings_s, tell)
+        run = _Run(catalog, engine, timings_s, tell)
+        made = [
+            FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
+            for (study, answer, case), path in zip(cases, paths, strict=True)
+        ]
+    return (*made, *refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    catalog: Catalog
+    engine: TritonEngine
+    common_timings_s: Timings
+    tell: Progress
+
+    def case(self, case: Case, reasons: tuple[str, ...], path: Path) -> Mapping[str, Any]:
+        """Contour one case into a file; return its report."""
+        pipeline = self.catalog.pipelines[case.pipeline]
+        contracts = self.catalog.contracts_of(pipeline)
+        timings_s: Timings = dict(self.common_timings_s)
+        volumes = Volumes(FileReader(Path), case.series, timings_s)
+        label_maps: dict[str, LabelMap] = {}
+        for number, contract in enumerate(contracts):
+            self.tell(f"{pipeline.name}: {contract.name}", number / len(contracts))
+            self.engine.check(contract)
+            label_maps[contract.name] = segment(self.engine, pipeline, contract, volumes, timings_s)
+            self.tell(f"{pipeline.name}: {contract.name}", 1.0)
+        reference = case.series[case.planning].first
+        request = Request(
+            pipeline=pipeline,
+            contracts=contracts,
+            reference=reference,
+            uid_seed=_seed(case),
+            made_at=datetime.now(UTC),
+            notes=("series not confirmed complete by the PACS", *reasons),
+        )
+        volume = volumes.of(case.planning)
+        done = contour(request, label_maps, volume, RtstructWriter(Path), timings_s)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(done.encoded.data)
+        part.replace(path)
+        self.tell(f"{pipeline.name}: RTSTRUCT", 1.0)
+        return report_of(done, pipeline, timings_s)
+
+
+def _engine(settings: Settings, stack: ExitStack, timings_s: Timings, tell: Progress) -> TritonEngine:
+    if settings.triton.url != "embedded":
+        return stack.enter_context(TritonEngine(settings.triton.url, timeout_s=settings.triton.timeout_s))
+    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npc-contour-")))
+    tell("starting Triton", 0.0)
+    with timed(timings_s, "start Triton"):
+        server = stack.enter_context(
+            EmbeddedTriton(settings.triton.model_repository, work, start_timeout_s=settings.triton.start_timeout_s)
+        )
+    tell("starting Triton", 1.0)
+    urls = server.urls
+    return stack.enter_context(TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=settings.triton.timeout_s))
+
+
+def _by_study(series: Sequence[Series]) -> dict[str, list[Series]]:
+    studies: dict[str, list[Series]] = {}
+    for one in series:
+        studies.setdefault(one.first.study_instance_uid, []).append(one)
+    return studies
+
+
+def _paths(out: Path, cases: Sequence[tuple[str, Route]]) -> list[Path]:
+    """One file per case: `out` itself for one, else named by pipeline and, for several studies, a number."""
+    if len(cases) == 1:
+        return [out]
+    studies = list(dict.fromkeys(study for study, _ in cases))
+    suffix = out.suffix or ".dcm"
+    paths = []
+    for study, answer in cases:
+        number = f"-{studies.index(study) + 1}" if len(studies) > 1 else ""
+        paths.append(out.with_name(f"{out.stem}-{answer.pipeline}{number}{suffix}"))
+    return paths
+
+
+def _seed(case: Case) -> str:
+    """The same images and pipeline give the same UIDs, whoever contours them."""
+    digest = hashlib.sha256(case.pipeline.encode())
+    for role in sorted(case.series):
+        for uid in sorted(image.sop_instance_uid for image in case.series[role].instances):
+            digest.update(f"{role}/{uid}".encode())
+    return f"folder/{digest.hexdigest()}"

@@ -1,0 +1,88 @@
+"""Child processes: each is started again when it ends, with growing pauses, and all end with the supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+CALM_S = 60.0
+"""A process that lived this long before it ended is started again without a pause."""
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process when the one that started it ends, however it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent or parent == 1:
+        sys.exit("the supervisor is gone")
+
+
+@dataclass(slots=True)
+class Child:
+    """One process of the service.
+
+    Attributes:
+        name: as logs tell it.
+        command: what to run.
+        grace_s: how long it may take to end after SIGTERM.
+    """
+
+    name: str
+    command: Sequence[str]
+    grace_s: float = 10.0
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _started: float = field(default=0.0, init=False)
+    _failures: int = field(default=0, init=False)
+    _again_at: float = field(default=0.0, init=False)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    def keep_running(self) -> None:
+        """Start it, or start it again when it has ended; call from the main thread, often."""
+        now = time.monotonic()
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._process = None
+            self._failures = 0 if now - self._started > CALM_S else self._failures + 1
+            pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+            self._again_at = now + pause_s
+            logger.error(Event.CHILD_ENDED, extra={"child": self.name, "code": code, "again_in_s": pause_s})
+        if now >= self._again_at:
+            self._started = now
+            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+            logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end; kill it when its grace is over."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(self.grace_s)
+        except subprocess.TimeoutExpired:
+            # What it was doing is in the database and will be done again.
+            self._process.kill()
+            self._process.wait()
+        self._process = None

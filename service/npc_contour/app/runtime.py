@@ -1,0 +1,106 @@
+"""What the processes of one service must know of each other: the file `runtime.json` in `storage.root`.
+
+Ports that the settings leave to chance (0) are fixed in it, and the addresses of the embedded servers. It also says how
+the service can be found: the demo and monitoring read `dicom_port` and `web_port`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from npc_contour.errors import EmbeddedServerError
+from npc_contour.settings import Settings
+
+FILE = "runtime.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """One running service.
+
+    Attributes:
+        database_url: how to connect to PostgreSQL.
+        triton_url: host:port of Triton's gRPC endpoint; "" until an embedded one is up.
+        triton_metrics_url: of Triton's metrics; "" when there is none.
+        pid: of the supervisor.
+    """
+
+    settings: Settings
+    database_url: str
+    dicom_port: int
+    web_port: int
+    triton_url: str = ""
+    triton_metrics_url: str = ""
+    pid: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, *, database_url: str = "", triton_url: str = "") -> Runtime:
+        """Fix what the settings leave open.
+
+        Args:
+            settings: the site's.
+            database_url: of the embedded database, where the settings ask for one.
+            triton_url: of the embedded Triton, likewise.
+
+        Raises:
+            EmbeddedServerError: the settings ask for an embedded database, and its URL is not given.
+        """
+        url = settings.database.url if settings.database.url != "embedded" else database_url
+        if not url:
+            raise EmbeddedServerError("database.url is embedded: only `npc-contour serve` runs it; give its URL")
+        triton = settings.triton.url if settings.triton.url != "embedded" else triton_url
+        return cls(
+            settings=settings,
+            database_url=url,
+            dicom_port=settings.dicom.port or free_port(settings.dicom.host),
+            web_port=settings.web.port or free_port(settings.web.host),
+            triton_url=triton,
+            triton_metrics_url=settings.triton.metrics_url or "",
+            pid=os.getpid(),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Runtime:
+        """Read the file of a running service."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["settings"] = Settings.model_validate(data["settings"])
+        return cls(**data)
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self.settings.storage.root / FILE
+
+    def write(self) -> None:
+        """Replace the file; only its owner may read it, for the database's URL may hold a password."""
+        data = {
+            "dicom_port": self.dicom_port,
+            "web_port": self.web_port,
+            "database_url": self.database_url,
+            "triton_url": self.triton_url,
+            "triton_metrics_url": self.triton_metrics_url,
+            "pid": self.pid,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        part = self.path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=2)
+        part.replace(self.path)
+
+    def with_triton(self, url: str, metrics_url: str) -> Runtime:
+        """The same with the addresses of an embedded Triton."""
+        return replace(self, triton_url=url, triton_metrics_url=metrics_url)
+
+
+def free_port(host: str) -> int:
+    """Return a port that is free now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,162 @@
+"""`npc-contour serve`: starts the embedded servers and the processes of the service, and keeps them running.
+
+Order of starting: database, receiver and web, worker, Triton (which takes longest; images are taken meanwhile). Order
+of ending: receiver, worker, web, Triton, database. Whoever kills this process takes everything down with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from npc_contour import __version__
+from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
+from npc_contour.adapters.store.database import migrate
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.workflow.queue import apply_queue_schema
+from npc_contour.app.processes import Child
+from npc_contour.app.runtime import FILE, Runtime
+from npc_contour.catalog import read_catalog
+from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
+from npc_contour.logs import Event
+from npc_contour.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.2
+TRITON_PAUSE_S = 15.0
+
+
+def serve(settings: Settings) -> None:
+    """Run the whole service until SIGTERM or SIGINT; call from the main thread.
+
+    Args:
+        settings: the site's.
+
+    Raises:
+        SettingsError: another service uses `storage.root`.
+        CatalogError: a pipeline or a contract is wrong.
+        EmbeddedServerError: the embedded database cannot start.
+        StoreError: the database cannot be reached.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    root = settings.storage.root
+    root.mkdir(parents=True, exist_ok=True)
+    read_catalog(settings.triton.model_repository, enabled=settings.routing.pipelines)
+    with _sole_user(root), ExitStack() as servers:
+        (root / FILE).unlink(missing_ok=True)
+        Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()
+        database = _database(settings, servers)
+        runtime = Runtime.of(settings, database_url=database.url if database else "")
+        migrate(runtime.database_url, apply_queue_schema)
+        runtime.write()
+        servers.callback((root / FILE).unlink, missing_ok=True)
+        if settings.triton.url == "embedded":
+            servers.enter_context(_TritonKeeper(runtime))
+        children = _children(settings, runtime.path)
+        logger.info(
+            Event.SERVICE_STARTED,
+            extra={"version": __version__, "dicom_port": runtime.dicom_port, "web_port": runtime.web_port},
+        )
+        try:
+            while not stop.wait(LOOK_EVERY_S):
+                if database is not None and database.pid is None:
+                    _restart(database)
+                for child in children:
+                    child.keep_running()
+        finally:
+            logger.info(Event.SERVICE_STOPPING)
+            _end(children)
+
+
+def _children(settings: Settings, runtime_file: Path) -> list[Child]:
+    def command(role: str) -> list[str]:
+        return [sys.executable, "-m", "npc_contour.app", role, str(runtime_file)]
+
+    workers = [Child(f"worker-{number}", command("worker"), 15.0) for number in range(settings.workers.processes)]
+    return [Child("receiver", command("receiver"), 15.0), Child("web", command("web")), *workers]
+
+
+def _end(children: list[Child]) -> None:
+    """Let the receiver end first, so that nothing more is taken; then all others together."""
+    receiver, *others = children
+    receiver.terminate()
+    for child in others:
+        if child.name != "web":
+            child.terminate()
+    receiver.wait()
+    for child in others:
+        child.terminate()
+    for child in others:
+        child.wait()
+
+
+def _database(settings: Settings, servers: ExitStack) -> EmbeddedPostgres | None:
+    if settings.database.url != "embedded":
+        return None
+    log = settings.storage.logs / "postgres.log"
+    return servers.enter_context(EmbeddedPostgres(settings.storage.database, log_file=log))
+
+
+def _restart(database: EmbeddedPostgres) -> None:
+    try:
+        database.start()
+    except EmbeddedServerError:
+        logger.exception(Event.DATABASE_DIED)
+        time.sleep(1.0)
+
+
+class _TritonKeeper:
+    """Starts the embedded Triton beside everything else, and tries again when it cannot start."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self._runtime = runtime
+        self._server = EmbeddedTriton(
+            settings.triton.model_repository,
+            settings.storage.root / "triton",
+            log_file=settings.storage.logs / "triton.log",
+            start_timeout_s=settings.triton.start_timeout_s,
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._start, name="triton-start", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._server.stop()
+        self._thread.join()
+
+    def _start(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._server.start()
+            except AutocontourError:
+                logger.exception(Event.TRITON_DIED)
+                self._stopping.wait(TRITON_PAUSE_S)
+                continue
+            urls = self._server.urls
+            self._runtime.with_triton(urls.grpc, urls.metrics).write()
+            return
+
+
+@contextmanager
+def _sole_user(root: Path) -> Iterator[None]:
+    with (root / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(f"storage.root: another service is running with {root}") from error
+        yield
