@@ -54,9 +54,9 @@ def seeds_of(text: str) -> tuple[int, ...]:
     """Return the seeds of a list like "1-10" or "1,4,7-9"."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         try:
-            seeds.extend(range(int(first), int(last or first) + 1))
+            seeds.extend(range(int(first), int(last if dash else first) + 1))
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds like 1-10 or 1,4,7-9") from None
     if not seeds:
@@ -111,6 +111,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("name", choices=list(NETWORKS), help="which network")
     export.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="NAME.pt of train-demo")
     export.add_argument("--repo", type=Path, required=True, metavar="DIR", help="Triton's model repository")
+    export.add_argument(
+        "--note", default="", metavar="TEXT", help="added to what contract and card say of the training"
+    )
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -171,12 +174,13 @@ def _train_one(
 def _export(options: argparse.Namespace, console: Console) -> int:
     state = read_checkpoint(options.checkpoint, options.name)
     spec = NETWORKS[options.name]
-    exported = export_network(spec, state["average"], options.repo, trained_on=trained_on(state))
+    words = " ".join(filter(None, (trained_on(state), options.note)))
+    exported = export_network(spec, state["average"], options.repo, trained_on=words)
     write_served(options.repo, spec.name)
     write_card(options.repo, spec.name)
     console.print(
         f"{exported.onnx_path}: {exported.size_bytes / 1e6:.2f} MB, logits of PyTorch and OpenVINO differ by"
-        f" at most {exported.parity:.1g}"
+        f" at most {exported.parity:.1g} of the largest"
     )
     console.print(f"{exported.contract_path}: weights SHA-256 {exported.weights_sha256}")
     return 0
