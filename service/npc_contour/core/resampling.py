@@ -148,8 +148,11 @@ def resample_onto(volume: Volume, grid: Grid) -> Int16Array:
         OUTSIDE_HU,
         SimpleITK.sitkFloat32,
     )
-    rounded: Int16Array = np.rint(SimpleITK.GetArrayViewFromImage(moved)).astype(np.int16)
-    return rounded
+    values = SimpleITK.GetArrayViewFromImage(moved)
+    hu = np.empty(grid.shape_zyx, dtype=np.int16)
+    for index in range(len(hu)):  # slice by slice: no second float copy of the volume
+        hu[index] = np.rint(values[index])
+    return hu
 
 
 def same_voxels(first: Grid, second: Grid) -> bool:

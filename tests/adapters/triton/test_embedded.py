@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 from npc_contour.adapters.triton.client import TritonEngine
-from npc_contour.adapters.triton.embedded import REGION_PREFIX, EmbeddedTriton
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.triton.loopback import REGION_PREFIX
 from npc_contour.adapters.triton.regions import SHARED_MEMORY
 from npc_contour.domain.volumes import Volume
-from npc_contour.errors import EmbeddedServerError
+from npc_contour.errors import EmbeddedServerError, InferenceError
 from npc_testkit.tiny_network import write_tiny_network
 from npc_testkit.tiny_server import Served
 
@@ -55,6 +56,22 @@ def test_killed_server_comes_back_on_the_same_ports_and_answers(served: Served, 
     np.testing.assert_array_equal(answer.labels, volume.hu > 100)
 
 
+def test_killed_network_process_comes_back(served: Served, volume: Volume) -> None:
+    pid = served.server.server_pid
+    assert pid is not None
+    for stub in psutil.Process(pid).children():
+        stub.kill()
+
+    def answers() -> bool:
+        with TritonEngine(served.server.urls.grpc, timeout_s=10.0) as client:
+            try:
+                return bool(np.array_equal(client.segment(served.contracts["tiny"], [volume]).labels, volume.hu > 100))
+            except InferenceError:
+                return False
+
+    assert wait_until(answers)
+
+
 def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
     write_tiny_network(tmp_path / "repository")
     server = EmbeddedTriton(tmp_path / "repository", tmp_path / "work")
@@ -74,20 +91,23 @@ def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
         server.ensure(timeout_s=1.0)
 
 
-@pytest.mark.parametrize("victim", ["owner", "lifeline"])
+@pytest.mark.parametrize("victim", ["owner", "owner of a fork", "lifeline"])
 def test_nothing_survives_kill_9(tmp_path: Path, victim: str) -> None:
     write_tiny_network(tmp_path / "repository")
     script = (
-        "import sys, time\n"
+        "import os, sys, time\n"
         "from pathlib import Path\n"
         "from npc_contour.adapters.triton.embedded import EmbeddedTriton\n"
         "server = EmbeddedTriton(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "server.start()\n"
+        "forked = os.fork() if sys.argv[3] == 'owner of a fork' else -1\n"
+        "if forked == 0:\n"
+        "    os.close(1); time.sleep(30); os._exit(0)\n"
         "print(server.server_pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     owner = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path / "repository", tmp_path / "work"],
+        [sys.executable, "-c", script, tmp_path / "repository", tmp_path / "work", victim],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
         stdout=subprocess.PIPE,
         text=True,
@@ -98,7 +118,7 @@ def test_nothing_survives_kill_9(tmp_path: Path, victim: str) -> None:
     assert len(family) == 2
     lifeline = server.ppid()
 
-    if victim == "owner":
+    if victim.startswith("owner"):
         owner.kill()
     else:
         os.kill(lifeline, signal.SIGKILL)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import socket
+import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,17 +18,24 @@ import psutil
 
 import npc_contour
 from npc_contour.adapters.triton import lifeline
+from npc_contour.adapters.triton.loopback import (
+    HOST,
+    REGION_PREFIX,
+    answers,
+    free_ports,
+    has_dead_child,
+    remove_stale_regions,
+)
 from npc_contour.adapters.triton.wheel import ServerFiles, prepare_server
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-REGION_PREFIX = "npc_triton_"
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 CALM_S = 60.0
 """A server that lived this long before it died is restarted at once."""
+WATCH_EVERY_S = 0.5
 GRACE_S = 8.0
 PORT_TRIES = 3
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
@@ -117,11 +121,11 @@ class EmbeddedTriton:
             raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
         self._work_dir.mkdir(parents=True, exist_ok=True)
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale_regions()
+        remove_stale_regions()
         self._files = prepare_server(self._work_dir)
         self._stopping.clear()
         for attempt in range(PORT_TRIES):
-            self._ports = _free_ports()
+            self._ports = free_ports()
             try:
                 self._launch()
                 break
@@ -135,7 +139,7 @@ class EmbeddedTriton:
     def is_live(self) -> bool:
         """Whether the server answers."""
         return (
-            self._process is not None and self._process.poll() is None and _answers(f"{self.urls.http}/v2/health/live")
+            self._process is not None and self._process.poll() is None and answers(f"{self.urls.http}/v2/health/live")
         )
 
     def ensure(self, timeout_s: float | None = None) -> None:
@@ -181,7 +185,7 @@ class EmbeddedTriton:
             raise EmbeddedServerError("the embedded Triton is stopped")
         logger.info(Event.TRITON_STARTED, extra={"pid": process.pid, "grpc": self.urls.grpc})
         started = time.monotonic()
-        while not _answers(f"{self.urls.http}/v2/health/live"):
+        while not answers(f"{self.urls.http}/v2/health/live"):
             if self._stopping.is_set():
                 return
             code = process.poll()
@@ -266,7 +270,7 @@ class EmbeddedTriton:
         while not self._stopping.is_set():
             process, started = self._process, time.monotonic()
             if process is not None:
-                code = process.wait()
+                code = self._wait(process)
                 if self._stopping.is_set():
                     return
                 logger.error(Event.TRITON_DIED, extra={"code": code, "log": str(self._log_file)})
@@ -281,32 +285,14 @@ class EmbeddedTriton:
             except EmbeddedServerError:
                 logger.exception(Event.TRITON_DIED)
 
-
-def _free_ports() -> tuple[int, int, int]:
-    sockets = [socket.socket() for _ in range(3)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        http, grpc, metrics = (int(each.getsockname()[1]) for each in sockets)
-    finally:
-        for each in sockets:
-            each.close()
-    return http, grpc, metrics
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - a loopback http URL made here
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _remove_stale_regions() -> None:
-    """Remove what servers of processes that are gone left in shared memory."""
-    if not lifeline.SHARED_MEMORY.is_dir():
-        return
-    for region in lifeline.SHARED_MEMORY.glob(f"{REGION_PREFIX}*"):
-        owner = re.match(rf"{REGION_PREFIX}(\d+)_", region.name)
-        if owner and not psutil.pid_exists(int(owner.group(1))):
-            region.unlink(missing_ok=True)
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Return when the server has ended, or one of its networks' processes, which it does not replace."""
+        while True:
+            try:
+                return process.wait(WATCH_EVERY_S)
+            except subprocess.TimeoutExpired:
+                pid = self.server_pid
+                if pid is not None and has_dead_child(pid):
+                    # The server would call itself ready and fail every request for good (as after the kernel's OOM kill).
+                    logger.error(Event.TRITON_DIED, extra={"what": "the process of a network", "server": pid})
+                    os.kill(pid, signal.SIGKILL)

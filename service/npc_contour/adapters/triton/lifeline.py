@@ -1,7 +1,7 @@
 """Runs one server as a child and takes it down, whatever happens to the process that asked for it.
 
 Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S COMMAND...`. PIPE is the read end
-of a pipe whose write end only the owner holds: it closes when the owner closes it, dies, or is killed. The server then
+of a pipe whose write end the owner holds: it closes when the owner closes it, dies, or is killed. The server then
 gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
 """
 
@@ -40,8 +40,10 @@ def _run(pipe: int, prefix: str, grace_s: float, command: list[str]) -> int:
     # This process has one thread, so running code between fork and exec is safe.
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
     ended = os.pidfd_open(child.pid)
+    # A process forked by the owner holds the pipe open as well, so the owner itself is watched too.
+    owner = os.pidfd_open(os.getppid())
     try:
-        ready, _, _ = select.select([pipe, wake_read, ended], [], [])
+        ready, _, _ = select.select([pipe, owner, wake_read, ended], [], [])
         if ended not in ready:
             child.terminate()
             try:

@@ -1,0 +1,55 @@
+"""What the embedded server asks of the machine it runs on: ports, answers, processes, shared memory."""
+
+from __future__ import annotations
+
+import re
+import socket
+import urllib.error
+import urllib.request
+
+import psutil
+
+from npc_contour.adapters.triton import lifeline
+
+HOST = "127.0.0.1"
+REGION_PREFIX = "npc_triton_"
+
+
+def has_dead_child(pid: int) -> bool:
+    """Whether a child of this process has ended and was not taken note of."""
+    try:
+        return any(child.status() == psutil.STATUS_ZOMBIE for child in psutil.Process(pid).children())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_ports() -> tuple[int, int, int]:
+    """Return three different ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for each in sockets:
+            each.bind((HOST, 0))
+        http, grpc, metrics = (int(each.getsockname()[1]) for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+    return http, grpc, metrics
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of a URL on this host is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - a loopback http URL made here
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def remove_stale_regions() -> None:
+    """Remove what servers of processes that are gone left in shared memory."""
+    if not lifeline.SHARED_MEMORY.is_dir():
+        return
+    for region in lifeline.SHARED_MEMORY.glob(f"{REGION_PREFIX}*"):
+        owner = re.match(rf"{REGION_PREFIX}(\d+)_", region.name)
+        if owner and not psutil.pid_exists(int(owner.group(1))):
+            region.unlink(missing_ok=True)
