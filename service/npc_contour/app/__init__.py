@@ -1,9 +1,9 @@
-"""The one place where ports meet adapters: the service and its processes, and contouring a folder without them."""
+"""The one place where ports meet adapters.
 
-from npc_contour.app.folder import FolderResult, segment_folder
-from npc_contour.app.probes import probes_of
-from npc_contour.app.roles import ROLES, run_role
-from npc_contour.app.runtime import Runtime
-from npc_contour.app.supervisor import serve
+    supervisor.serve         the whole service, with its embedded servers
+    folder.segment_folder    contour a folder of DICOM without any of it
+    roles.run_role           one process of the service
+    probes.probes_of         how readiness and the doctor ask other programs
 
-__all__ = ["ROLES", "FolderResult", "Runtime", "probes_of", "run_role", "segment_folder", "serve"]
+Nothing is imported here, so that each process loads only what it needs.
+"""

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from npc_contour import logs
-from npc_contour.app.processes import end_with_parent
+from npc_contour.app.processes import end_with
 from npc_contour.app.roles import run_role
 from npc_contour.app.runtime import Runtime
 
-end_with_parent()
 role, runtime_file = sys.argv[1], Path(sys.argv[2])
 runtime = Runtime.read(runtime_file)
+end_with(runtime.pid)
 logs.configure(runtime.settings.logs.level)
 run_role(role, runtime)

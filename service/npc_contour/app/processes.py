@@ -22,11 +22,14 @@ CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
 
 
-def end_with_parent() -> None:
-    """Let the kernel end this process when the one that started it ends, however it ends."""
-    parent = os.getppid()
+def end_with(supervisor: int) -> None:
+    """Let the kernel end this process when the supervisor that started it ends, however it ends.
+
+    Args:
+        supervisor: its process id; in a container it may well be 1.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != supervisor:
         sys.exit("the supervisor is gone")
 
 

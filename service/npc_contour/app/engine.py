@@ -1,0 +1,50 @@
+"""The Triton of a running service in the shape of the port."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from npc_contour.adapters.triton.client import TritonEngine
+from npc_contour.app.runtime import Runtime
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.volumes import LabelMap, Volume
+from npc_contour.errors import InferenceError
+
+
+class ServiceEngine:
+    """The Triton of a running service: where it listens is read from the runtime file, for it may be still starting."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Ask the Triton of this service."""
+        self._runtime = runtime
+        self._engine: TritonEngine | None = None
+        self._url = ""
+        self._lock = threading.Lock()
+
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+        """Run a network, after a look at which network is loaded."""
+        engine = self.engine()
+        engine.check(contract)
+        return engine.segment(contract, volumes)
+
+    def engine(self) -> TritonEngine:
+        """Return the client.
+
+        Raises:
+            InferenceError: the embedded Triton is not up yet.
+        """
+        with self._lock:
+            if not self._runtime.triton_url:
+                self._runtime = Runtime.read(self._runtime.path)
+            runtime = self._runtime
+            if not runtime.triton_url:
+                raise InferenceError("the embedded Triton is still starting")
+            if self._engine is None or self._url != runtime.triton_url:
+                self._url = runtime.triton_url
+                self._engine = TritonEngine(
+                    runtime.triton_url,
+                    metrics_url=runtime.triton_metrics_url or None,
+                    timeout_s=runtime.settings.triton.timeout_s,
+                )
+            return self._engine

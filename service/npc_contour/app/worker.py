@@ -1,0 +1,68 @@
+"""The process that does jobs."""
+
+from __future__ import annotations
+
+from npc_contour.adapters.checks import destinations_of
+from npc_contour.adapters.dicom.scu import DicomSender
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.workflow.queue import defer
+from npc_contour.adapters.workflow.worker import WorkerOptions, run_worker
+from npc_contour.app.engine import ServiceEngine
+from npc_contour.app.runtime import Runtime
+from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.tools import FileReader, RtstructWriter
+from npc_contour.application.cases import CaseSteps, Tools
+from npc_contour.application.completion import CloseSeries
+from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.records import JobKind
+from npc_contour.application.routing import RouteStudy
+from npc_contour.application.steps import Steps
+
+
+def run(runtime: Runtime) -> None:
+    """Do jobs until SIGTERM.
+
+    Raises:
+        StoreError: the database is gone: start again.
+    """
+    settings = runtime.settings
+    at_once = settings.workers.segmentations_at_once
+    # Each claim and each slot holds a connection while its step runs.
+    with PgStore(runtime.database_url, defer, pool_size=12 + 3 * at_once) as store:
+        steps = _steps(runtime, store)
+
+        def sweep() -> int:
+            with store.transaction() as tx:
+                missing = tx.jobs_missing()
+                for job in missing:
+                    tx.defer(job)
+            return len(missing)
+
+        run_worker(runtime.database_url, steps.run, sweep, WorkerOptions(segmentations_at_once=at_once))
+
+
+def _steps(runtime: Runtime, store: PgStore) -> Steps:
+    settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime)
+    destinations = destinations_of(settings)
+    cases = CaseSteps(
+        Tools(
+            store=store,
+            spool=spool,
+            clock=clock,
+            catalog=catalog,
+            reader=FileReader(spool.open_path),
+            engine=ServiceEngine(runtime),
+            writer=RtstructWriter(spool.open_path),
+            destinations=destinations,
+            segmentations_at_once=settings.workers.segmentations_at_once,
+        )
+    )
+    sender = DicomSender(settings.dicom.ae_title, settings.delivery.timeout_s)
+    handlers = {
+        JobKind.CLOSE_SERIES: CloseSeries(store, clock, settings.completion).run,
+        JobKind.ROUTE_STUDY: RouteStudy(store, clock, catalog, partner_wait_s=settings.routing.partner_wait_s).run,
+        JobKind.SEGMENT_CASE: cases.segment,
+        JobKind.WRITE_STRUCTURE_SET: cases.write,
+        JobKind.SEND: SendDelivery(store, spool, clock, sender, destinations, settings.delivery).run,
+    }
+    return Steps(store, clock, handlers)

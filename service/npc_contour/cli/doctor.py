@@ -1,0 +1,62 @@
+"""`npc-contour check`: what of this site works, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from rich.console import Console
+from rich.table import Table
+
+from npc_contour.adapters.checks import doctor_checks
+from npc_contour.app import probes_of
+from npc_contour.application.checks import Checkup, is_ready
+from npc_contour.application.status import CheckResult
+from npc_contour.catalog import read_catalog
+from npc_contour.cli.arguments import RAW, Verbs, add_config
+from npc_contour.cli.progress import console as progress_console
+from npc_contour.settings import read_settings
+
+EXAMPLES = """\
+examples:
+  npc-contour check                        the defaults
+  npc-contour check --config site.toml     before the first start, and whenever something is odd"""
+DEADLINE_S = 20.0
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "check",
+        help="look at settings, ports, disk, database, Triton, networks and destinations, with a remedy for each",
+        epilog=EXAMPLES,
+        formatter_class=RAW,
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything; exit code 1 when something that the service needs is not ok."""
+    settings = read_settings(args.config)
+    catalog = read_catalog(settings.triton.model_repository, enabled=settings.routing.pipelines)
+    checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
+    with ExitStack() as stack:
+        checkup = stack.enter_context(Checkup(checks, deadline_s=DEADLINE_S))
+        stack.enter_context(progress_console.status("looking"))
+        results = checkup.run()
+    settings_line = CheckResult("settings", ok=True, detail=str(args.config or "built-in defaults"))
+    Console().print(_table([settings_line, *results]))
+    return 0 if is_ready(results) else 1
+
+
+def _table(results: list[CheckResult]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in ("", "what", "found"):
+        table.add_column(head, overflow="fold")
+    for result in results:
+        word = "[green]ok[/]" if result.ok else "[bold red]not ok[/]" if result.required else "[yellow]not ok[/]"
+        table.add_row(word, result.name, result.detail)
+        if not result.ok:
+            table.add_row("", "", f"[bold]→[/] {result.remedy}")
+    return table

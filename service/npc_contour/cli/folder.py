@@ -1,0 +1,83 @@
+"""`npc-contour segment`: contour a folder of DICOM without any network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from npc_contour import app
+from npc_contour.app import FolderResult
+from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_folder
+from npc_contour.cli.progress import bars
+from npc_contour.settings import read_settings
+
+EXAMPLES = """\
+examples:
+  npc-contour segment patient --out rt.dcm                     every pipeline that the images suit
+  npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "segment", help="contour a folder of DICOM, no network needed", epilog=EXAMPLES, formatter_class=RAW
+    )
+    parser.add_argument("folder", type=existing_folder, help="searched with its subfolders")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.dcm",
+        help="the RTSTRUCT; of several, each name gets its pipeline",
+    )
+    parser.add_argument("--pipeline", help="just this one (default: all of the settings)")
+    add_config(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Contour; exit code 1 when nothing could be (by the error raised)."""
+    settings = read_settings(args.config)
+    with bars() as progress:
+        results = app.segment_folder(
+            settings, args.folder, args.out, pipeline=args.pipeline, progress=_teller(progress)
+        )
+    console = Console()
+    for result in results:
+        _print(console, result)
+    return 0
+
+
+def _teller(progress: Progress) -> Callable[[str, float], None]:
+    """One bar per step, made when the step is first heard of."""
+    tasks: dict[str, TaskID] = {}
+
+    def tell(step: str, done: float) -> None:
+        if step not in tasks:
+            tasks[step] = progress.add_task(step, total=1.0)
+        progress.update(tasks[step], completed=done)
+
+    return tell
+
+
+def _print(console: Console, result: FolderResult) -> None:
+    if result.path is None:
+        console.print(f"{result.pipeline}: not for these images", style="yellow", highlight=False)
+    else:
+        rois = result.report["rois"]
+        found = [roi for roi in rois if roi["found"]]
+        seconds = sum(result.report["timings_s"].values())
+        console.print(
+            f"{result.pipeline}: {result.path}: {len(found)} of {len(rois)} ROIs in {seconds:.1f} s, UNAPPROVED",
+            soft_wrap=True,
+            highlight=False,
+        )
+        for note in result.report["notes"]:
+            console.print(f"  {note}", soft_wrap=True, highlight=False)
+        return
+    for reason in result.reasons:
+        console.print(f"  {reason}", soft_wrap=True, highlight=False)
