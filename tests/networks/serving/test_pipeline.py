@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,13 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(WeightsError, match="missing"):
         OpenVinoEngine(contract, tmp_path / "tiny" / "1" / "other.onnx")
+
+
+def test_weights_with_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    contract = write_tiny_network(tmp_path, TinyNetwork(classes=3))
+
+    with pytest.raises(WeightsError, match=r"\[1, 3, 16, 32, 32\], the contract says \[1, 2, 16, 32, 32\]"):
+        OpenVinoEngine(replace(contract, labels=contract.labels[:2]), tmp_path / "tiny" / contract.weights_file)
 
 
 class BrokenEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -288,11 +289,10 @@ class EmbeddedTriton:
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Return when the server has ended, or one of its networks' processes, which it does not replace."""
         while True:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(WATCH_EVERY_S)
-            except subprocess.TimeoutExpired:
-                pid = self.server_pid
-                if pid is not None and has_dead_child(pid):
-                    # The server would call itself ready and fail every request for good (as after the kernel's OOM kill).
-                    logger.error(Event.TRITON_DIED, extra={"what": "the process of a network", "server": pid})
-                    os.kill(pid, signal.SIGKILL)
+            pid = self.server_pid
+            if pid is not None and has_dead_child(pid):
+                # The server would call itself ready and fail every request for good, as after the kernel's OOM kill.
+                logger.error(Event.TRITON_DIED, extra={"what": "the process of a network", "server": pid})
+                os.kill(pid, signal.SIGKILL)
