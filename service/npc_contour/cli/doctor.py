@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.adapters.checks import doctor_checks
-from npc_contour.app import probes_of
+from npc_contour.app.probes import probes_of
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.application.status import CheckResult
 from npc_contour.catalog import read_catalog

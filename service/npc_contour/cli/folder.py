@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from npc_contour import app
-from npc_contour.app import FolderResult
+from npc_contour.app.folder import FolderResult, segment_folder
 from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_folder
 from npc_contour.cli.progress import bars
 from npc_contour.settings import read_settings
@@ -43,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Contour; exit code 1 when nothing could be (by the error raised)."""
     settings = read_settings(args.config)
     with bars() as progress:
-        results = app.segment_folder(
-            settings, args.folder, args.out, pipeline=args.pipeline, progress=_teller(progress)
-        )
+        results = segment_folder(settings, args.folder, args.out, pipeline=args.pipeline, progress=_teller(progress))
     console = Console()
     for result in results:
         _print(console, result)

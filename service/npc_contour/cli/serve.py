@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from npc_contour import app, logs
+from npc_contour import logs
+from npc_contour.app.supervisor import serve
 from npc_contour.cli.arguments import RAW, Verbs, add_config
 from npc_contour.settings import read_settings
 
@@ -30,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     settings = read_settings(args.config)
     logs.configure(settings.logs.level)
-    app.serve(settings)
+    serve(settings)
     return 0
