@@ -12,7 +12,7 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def ct_header(**changes: Any) -> InstanceHeader:  # noqa: ANN401  any field of InstanceHeader
+def ct_header(**changes: Any) -> InstanceHeader:
     """One ordinary axial CT slice; keyword arguments replace fields."""
     header = InstanceHeader(
         key="k",
@@ -36,7 +36,7 @@ def ct_header(**changes: Any) -> InstanceHeader:  # noqa: ANN401  any field of I
     return replace(header, **changes)
 
 
-def ct_headers(slices: int = 60, *, gap_mm: float = 3.0, uid: str = "1.2.3", **changes: Any) -> list[InstanceHeader]:  # noqa: ANN401
+def ct_headers(slices: int = 60, *, gap_mm: float = 3.0, uid: str = "1.2.3", **changes: Any) -> list[InstanceHeader]:
     """A regular axial stack, ascending; instance numbers from 1 against the order; keyword arguments replace fields."""
     return [
         replace(
@@ -51,6 +51,6 @@ def ct_headers(slices: int = 60, *, gap_mm: float = 3.0, uid: str = "1.2.3", **c
     ]
 
 
-def ct_series(slices: int = 60, *, gap_mm: float = 3.0, uid: str = "1.2.3", **changes: Any) -> Series:  # noqa: ANN401
+def ct_series(slices: int = 60, *, gap_mm: float = 3.0, uid: str = "1.2.3", **changes: Any) -> Series:
     """`ct_headers` as a series."""
     return Series(tuple(ct_headers(slices, gap_mm=gap_mm, uid=uid, **changes)))

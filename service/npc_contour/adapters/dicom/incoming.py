@@ -12,11 +12,12 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 
 from npc_contour.adapters.dicom import headers, pixels
+from npc_contour.adapters.dicom.elements import CANNOT_PARSE
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, PixelDataError
 
 DATA_SET_MISMATCH = 0xA900
-CANNOT_UNDERSTAND = headers.CANNOT_PARSE
+CANNOT_UNDERSTAND = CANNOT_PARSE
 STORAGE_CLASSES = {str(CTImageStorage): "CT", str(MRImageStorage): "MR"}
 """SOP classes that are taken, and the Modality that each demands."""
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.UUID('6c0f2d0e-6f2c-5a2b-9f0e-6e70635f6374').int}"
@@ -60,8 +61,7 @@ class Incoming:
         """
         if self.data_set is None:
             raise InstanceRefused("the C-STORE brings no data set", status=CANNOT_UNDERSTAND)
-        self.data_set.seek(0)
-        parsed = headers.parse_data_set(self.data_set, self.transfer_syntax_uid)
+        parsed = headers.parse_data_set(self.data_set.getbuffer(), self.transfer_syntax_uid)
         header = headers.header_of(parsed, key="")
         if (self.sop_instance_uid, self.sop_class_uid) != (header.sop_instance_uid, header.sop_class_uid):
             raise InstanceRefused(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ def layout_of(parsed: ParsedInstance) -> PixelLayout:
     return PixelLayout(rows, columns, allocated, stored, signed == 1, e.text("PhotometricInterpretation"), little)
 
 
-def pixel_bytes(parsed: ParsedInstance, layout: PixelLayout) -> bytes:
+def pixel_bytes(parsed: ParsedInstance, layout: PixelLayout) -> bytes | memoryview:
     """The value of Pixel Data: one native frame, or the encapsulated fragments.
 
     Raises:
@@ -106,23 +106,21 @@ def pixel_bytes(parsed: ParsedInstance, layout: PixelLayout) -> bytes:
     """
     if parsed.pixel_data_offset is None:
         raise PixelDataError("the image has no Pixel Data")
-    stream = parsed.data
-    stream.seek(parsed.pixel_data_offset)
-    length = _value_length(stream, parsed)
+    length, start = _value_place(parsed, parsed.pixel_data_offset)
+    value = parsed.data[start:]
     if parsed.transfer_syntax_uid in COMPRESSED_SYNTAXES:
         if length != _UNDEFINED:
             raise PixelDataError("compressed Pixel Data must be encapsulated (undefined length)")
-        return _fragments(stream)
+        return _fragments(value)
     if parsed.transfer_syntax_uid not in NATIVE_SYNTAXES:
         name = UID(parsed.transfer_syntax_uid).name
         raise PixelDataError(f"transfer syntax {name} is not taken: uncompressed or lossless only")
     expected = layout.frame_bytes + layout.frame_bytes % 2
     if length != expected:
         raise PixelDataError(f"Pixel Data says {length} bytes, {layout.rows} x {layout.columns} need {expected}")
-    value = stream.read(length)
-    if len(value) != length:
+    if len(value) < length:
         raise PixelDataError(f"Pixel Data is cut off: {len(value)} of {length} bytes")
-    return value
+    return value[:length]
 
 
 def decode(parsed: ParsedInstance) -> Stored:
@@ -141,7 +139,7 @@ def decode(parsed: ParsedInstance) -> Stored:
         kind = np.dtype(f"{order}u{layout.bits_allocated // 8}")
         raw = np.frombuffer(value, kind, count=layout.rows * layout.columns).reshape(layout.rows, layout.columns)
     else:
-        raw = _decompress(value, parsed.transfer_syntax_uid, layout)
+        raw = _decompress(bytes(value), parsed.transfer_syntax_uid, layout)
     return _sign_extended(raw.astype(np.int32), layout)
 
 
@@ -184,36 +182,31 @@ def _decompress(value: bytes, transfer_syntax_uid: str, layout: PixelLayout) -> 
     return np.asarray(array, dtype=np.int32)
 
 
-def _value_length(stream: BinaryIO, parsed: ParsedInstance) -> int:
-    """Read the element's head; the stream stands at the value afterwards."""
-    head = stream.read(8)
-    if len(head) < 8:
-        raise PixelDataError("Pixel Data is cut off within its tag")
-    order = ">" if parsed.transfer_syntax_uid == ExplicitVRBigEndian else "<"
-    if parsed.transfer_syntax_uid == ImplicitVRLittleEndian:
-        return int(struct.unpack("<L", head[4:])[0])
+def _value_place(parsed: ParsedInstance, offset: int) -> tuple[int, int]:
+    """Length of the value of the element at `offset`, and where it starts."""
+    head = bytes(parsed.data[offset : offset + 12])
+    implicit = parsed.transfer_syntax_uid == ImplicitVRLittleEndian
+    if len(head) < (8 if implicit else 12):
+        raise PixelDataError("Pixel Data is cut off within its head")
+    if implicit:
+        return int(struct.unpack_from("<L", head, 4)[0]), offset + 8
     if head[4:6] not in {b"OW", b"OB", b"UN"}:
         raise PixelDataError(f"Pixel Data has VR {head[4:6]!r}, expected OB or OW")
-    length = stream.read(4)
-    if len(length) < 4:
-        raise PixelDataError("Pixel Data is cut off within its length")
-    return int(struct.unpack(f"{order}L", length)[0])
+    order = ">" if parsed.transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    return int(struct.unpack_from(f"{order}L", head, 8)[0]), offset + 12
 
 
-def _fragments(stream: BinaryIO) -> bytes:
+def _fragments(data: bytes | memoryview) -> bytes | memoryview:
     """The encapsulated value, proved whole: items up to the sequence delimiter, none beyond the end."""
-    start = stream.tell()
-    data = stream.read()
     position = 0
-    while True:
-        if position + 8 > len(data):
-            raise PixelDataError(f"compressed Pixel Data is cut off after {len(data)} bytes from offset {start}")
+    while position + 8 <= len(data):
         tag, length = struct.unpack_from("<LL", data, position)
         if tag == 0xE0DDFFFE:
             return data[:position]
         if tag != 0xE000FFFE or length > len(data) - position - 8:
             raise PixelDataError("compressed Pixel Data is broken: a fragment is not whole")
         position += 8 + length
+    raise PixelDataError(f"compressed Pixel Data is cut off after {len(data)} bytes")
 
 
 def _announced_matrix(frame: bytes) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ MR; other values below -1024 HU stay as they are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.adapters.dicom import headers, pixels
-from npc_contour.adapters.dicom.headers import Elements
+from npc_contour.adapters.dicom.elements import CANNOT_PARSE, Elements
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.volumes import Volume
@@ -28,6 +29,8 @@ Progress = Callable[[int, int], None]
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 CT_PADDING_HU = -1024
 MAX_SLOPE = 1e4
+MAX_VOXELS = 2**30
+"""1024 x 1024 x 1024: two gibibytes of HU."""
 _DECODERS = 2
 
 
@@ -84,6 +87,12 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
         PixelDataError: a slice's pixels cannot be decoded or are not what its header says; it is named.
     """
     ordered = stack(series)
+    _, rows, columns = ordered.grid.shape_zyx
+    if max(rows, columns) > pixels.MAX_EDGE or math.prod(ordered.grid.shape_zyx) > MAX_VOXELS:
+        raise PixelDataError(
+            f"a volume of {len(ordered.instances)} slices of {rows} x {columns}: at most {pixels.MAX_EDGE} along"
+            f" an edge and {MAX_VOXELS} voxels in all are taken"
+        )
     hu = np.empty(ordered.grid.shape_zyx, dtype=np.int16)
 
     def read_slice(index: int) -> None:
@@ -106,14 +115,14 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
 def _usable_header(path: Path) -> InstanceHeader:
     header, _ = headers.read_file(path)
     if header.sop_class_uid == MEDIA_STORAGE_DIRECTORY or path.name.upper() == "DICOMDIR":
-        raise InstanceRefused("a DICOMDIR is an index, not an image", status=headers.CANNOT_PARSE)
+        raise InstanceRefused("a DICOMDIR is an index, not an image", status=CANNOT_PARSE)
     for name, uid in (
         ("SOP Instance UID", header.sop_instance_uid),
         ("Series Instance UID", header.series_instance_uid),
         ("Study Instance UID", header.study_instance_uid),
     ):
         if not headers.is_uid(uid):
-            raise InstanceRefused(f"{name} is absent or not a UID: {uid!r}", status=headers.CANNOT_PARSE)
+            raise InstanceRefused(f"{name} is absent or not a UID: {uid!r}", status=CANNOT_PARSE)
     return header
 
 

@@ -1,0 +1,211 @@
+"""The elements of one encoded data set, as raw bytes, read without recursion, guessing or warnings.
+
+pydicom's reader recurses into sequences until Python gives up, guesses the VR of data sets that lie about their
+transfer syntax, and warns where it should refuse. To file an image only a few top-level values are needed: they are
+taken here, everything else is stepped over by its length, and whatever does not add up is refused (PS3.5 section 7).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.datadict import tag_for_keyword
+
+from npc_contour.errors import InstanceRefused
+
+CANNOT_PARSE = 0xC001
+"""C-STORE status of the "cannot understand" family (PS3.4 table B.2-1): the bytes are not a data set."""
+MAX_TEXT_CHARACTERS = 256
+MAX_VALUE_BYTES = 4096
+MAX_NESTING = 64
+_PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_ESCAPE = re.compile(r"\x1b\$?[()\-,]?[0-9A-Z@]")
+"""Code extensions of ISO 2022 that a codec left in the text."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How elements are written."""
+
+    implicit: bool
+    little: bool
+
+
+class Elements:
+    """Raw values of one data set with defensive access by keyword: what is not as the Standard asks is absent."""
+
+    def __init__(self, values: dict[int, bytes], *, little: bool) -> None:
+        self._values = values
+        self._order = "<" if little else ">"
+        self._encodings = _text_encodings(self._raw("SpecificCharacterSet"))
+
+    def text(self, keyword: str) -> str:
+        """Decoded text without control characters, at most 256 characters; "" when absent."""
+        text = _ESCAPE.sub("", _decode(self._raw(keyword), self._encodings))
+        return _CONTROL.sub(" ", text).strip()[:MAX_TEXT_CHARACTERS]
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """Several text values; () when absent."""
+        text = self.text(keyword)
+        return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+    def uid(self, keyword: str) -> str:
+        """A UID without its padding, unchecked; "" when absent."""
+        return self._raw(keyword).decode("ascii", "replace").strip("\0 ")[:MAX_TEXT_CHARACTERS]
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Exactly `count` finite decimal strings; None otherwise."""
+        try:
+            values = tuple(float(part) for part in self._raw(keyword).decode("ascii").strip("\0 ").split("\\"))
+        except ValueError:
+            return None
+        return values if len(values) == count and all(map(math.isfinite, values)) else None
+
+    def number(self, keyword: str) -> float | None:
+        """One finite decimal string; None otherwise."""
+        values = self.numbers(keyword, 1)
+        return values[0] if values else None
+
+    def integer(self, keyword: str) -> int | None:
+        """One integer string within 32 bits; None otherwise."""
+        value = self.number(keyword)
+        return int(value) if value is not None and value == int(value) and abs(value) < 2**31 else None
+
+    def short(self, keyword: str, *, signed: bool = False) -> int | None:
+        """One 16-bit binary value (US or SS by `signed`, whatever VR was written); None otherwise."""
+        raw = self._raw(keyword)
+        return int(struct.unpack(self._order + ("h" if signed else "H"), raw)[0]) if len(raw) == 2 else None
+
+    def _raw(self, keyword: str) -> bytes:
+        return self._values.get(tag_of(keyword), b"")
+
+
+_TAGS: dict[str, int] = {}
+
+
+def tag_of(keyword: str) -> int:
+    """The tag of a keyword of the data dictionary."""
+    tag = _TAGS.get(keyword)
+    if tag is None:
+        found = tag_for_keyword(keyword)
+        if found is None:
+            raise KeyError(keyword)
+        tag = _TAGS[keyword] = int(found)
+    return tag
+
+
+def scan(
+    data: bytes | memoryview, start: int, encoding: Encoding, *, last_group: int = 0x7FE0
+) -> tuple[dict[int, bytes], int]:
+    """Read the top-level elements up to the pixels, or to the first one beyond `last_group`.
+
+    Returns:
+        tag → raw value of every element of at most 4096 bytes; and where reading stopped, which is the start of
+        Pixel Data or of the element beyond, or the end of the data.
+
+    Raises:
+        InstanceRefused: a length, a VR or a nesting that no data set has.
+    """
+    values: dict[int, bytes] = {}
+    position = start
+    head = "<HH" if encoding.little else ">HH"
+    while position < len(data):
+        if position + 4 <= len(data):
+            group, element = struct.unpack_from(head, data, position)
+            if group > last_group or group << 16 | element in _PIXEL_DATA:
+                break
+        tag, vr, length, value_at = _head(data, position, encoding)
+        if length == _UNDEFINED:
+            position = _skip_undefined(data, value_at, encoding, vr)
+            continue
+        if length > len(data) - value_at:
+            raise _refused(f"element {tag:08X} says {length} bytes, {len(data) - value_at} are left")
+        if length <= MAX_VALUE_BYTES:
+            values[tag] = bytes(data[value_at : value_at + length])
+        position = value_at + length
+    return values, position
+
+
+def _head(data: bytes | memoryview, position: int, encoding: Encoding) -> tuple[int, bytes, int, int]:
+    """Tag, VR (empty when implicit), length, and where the value starts."""
+    if position + 8 > len(data):
+        raise _refused(f"the data set is cut off within an element at byte {position}")
+    order = "<" if encoding.little else ">"
+    group, element = struct.unpack_from(order + "HH", data, position)
+    tag = group << 16 | element
+    if encoding.implicit or group == 0xFFFE:
+        return tag, b"", struct.unpack_from(order + "L", data, position + 4)[0], position + 8
+    vr = bytes(data[position + 4 : position + 6])
+    if not (vr.isalpha() and vr.isupper()):
+        raise _refused(f"element {tag:08X} has VR {vr!r}, which is none")
+    if vr not in _LONG_VRS:
+        return tag, vr, struct.unpack_from(order + "H", data, position + 6)[0], position + 8
+    if position + 12 > len(data):
+        raise _refused(f"the data set is cut off within element {tag:08X}")
+    return tag, vr, struct.unpack_from(order + "L", data, position + 8)[0], position + 12
+
+
+def _skip_undefined(data: bytes | memoryview, position: int, encoding: Encoding, vr: bytes) -> int:
+    """Step over a value of undefined length: items, and whatever is nested in them.
+
+    Open levels are kept on a list, not on Python's stack: (is it an item?, its encoding).
+    """
+    inner = _encoding_within(vr, encoding)
+    levels: list[tuple[bool, Encoding]] = [(False, inner)]
+    while levels:
+        in_item, current = levels[-1]
+        tag, nested_vr, length, value_at = _head(data, position, current)
+        position = value_at
+        if tag in {_ITEM_END, _SEQUENCE_END}:
+            if in_item is not (tag == _ITEM_END):
+                raise _refused(f"a delimiter {tag:08X} closes what is not open")
+            levels.pop()
+        elif length == _UNDEFINED:
+            if in_item is (tag == _ITEM):
+                raise _refused(f"element {tag:08X} of undefined length stands where it may not")
+            levels.append((not in_item, current if tag == _ITEM else _encoding_within(nested_vr, current)))
+            if len(levels) > 2 * MAX_NESTING:
+                raise _refused(f"sequences are nested deeper than {MAX_NESTING}")
+        else:
+            if length > len(data) - position:
+                raise _refused(f"element {tag:08X} in a sequence is not whole")
+            position += length
+    return position
+
+
+def _encoding_within(vr: bytes, encoding: Encoding) -> Encoding:
+    """UN of undefined length holds implicit VR little endian, whatever is around it (PS3.5 6.2.2 note 4)."""
+    return Encoding(implicit=True, little=True) if vr == b"UN" else encoding
+
+
+def _refused(message: str) -> InstanceRefused:
+    return InstanceRefused(message, status=CANNOT_PARSE)
+
+
+def _text_encodings(declared: bytes) -> list[str]:
+    """Python codecs of Specific Character Set; [] when none is declared or known."""
+    terms = [term.strip() for term in declared.decode("ascii", "replace").strip("\0 ").split("\\")]
+    known = [term for term in terms if term in python_encoding]
+    return list(convert_encodings(known)) if any(known) else []
+
+
+def _decode(value: bytes, encodings: Sequence[str]) -> str:
+    """Decode text; undeclared 8-bit text is tried as UTF-8, then GB18030, as Chinese sites leave it undeclared."""
+    value = value.rstrip(b"\0 ")
+    if len(encodings) > 1 and b"\x1b" in value:
+        return decode_bytes(value, encodings, {ord("\\")})
+    for encoding in (*encodings[:1], "utf-8", "gb18030"):
+        try:
+            return value.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return value.decode("latin-1")

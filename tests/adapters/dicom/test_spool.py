@@ -1,0 +1,167 @@
+"""A file is at its final name whole or not at all; the first bytes under a UID stay; room is checked before writing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from npc_contour.adapters.dicom.spool import Outcome, Spool
+from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import InstanceRefused, SpoolFullError
+from npc_testkit.ct_headers import ct_header
+
+HEADER = ct_header(study_instance_uid="1.2", series_instance_uid="1.2.3", sop_instance_uid="1.2.3.4")
+KEY = "instances/1.2/1.2.3/1.2.3.4.dcm"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", min_free_mb=1)
+
+
+def files_of(tmp_path: Path) -> list[str]:
+    root = tmp_path / "spool"
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_bytes_are_kept_as_they_came(spool: Spool, tmp_path: Path) -> None:
+    kept = spool.keep(HEADER, [b"meta", memoryview(b"data")])
+
+    assert kept.key == KEY == spool.key_of(HEADER)
+    assert kept.outcome is Outcome.KEPT
+    assert spool.read(KEY) == b"metadata"
+    assert files_of(tmp_path) == [KEY]
+
+
+def test_the_same_bytes_again_change_nothing(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(HEADER, [b"data"])
+
+    again = spool.keep(HEADER, [b"da", b"ta"])
+
+    assert again.outcome is Outcome.SAME
+    assert files_of(tmp_path) == [KEY]
+
+
+def test_other_bytes_under_a_uid_are_quarantined_and_the_first_stay(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(HEADER, [b"first"])
+
+    conflict = spool.keep(HEADER, [b"other"])
+
+    assert conflict.outcome is Outcome.CONFLICT
+    assert conflict.key == KEY
+    assert conflict.quarantine_key is not None
+    assert spool.read(conflict.quarantine_key) == b"other"
+    assert spool.read(KEY) == b"first"
+    assert spool.keep(HEADER, [b"other"]).quarantine_key == conflict.quarantine_key
+    assert len(files_of(tmp_path)) == 2
+
+
+def test_of_many_at_once_exactly_one_is_first(spool: Spool) -> None:
+    outcomes: list[Outcome] = []
+    threads = [
+        threading.Thread(target=lambda n=n: outcomes.append(spool.keep(HEADER, [bytes([n]) * 1000]).outcome))
+        for n in range(8)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == [Outcome.CONFLICT] * 7 + [Outcome.KEPT]
+
+
+@pytest.mark.parametrize("field", ["study_instance_uid", "series_instance_uid", "sop_instance_uid"])
+@pytest.mark.parametrize("uid", ["", "..", "../../../tmp/x", "1.2/../3", "1.2\0", "9" * 65, "abc"])
+def test_no_evil_uid_touches_a_path(spool: Spool, tmp_path: Path, field: str, uid: str) -> None:
+    header: InstanceHeader = replace(HEADER, **{field: uid})  # type: ignore[arg-type]
+
+    with pytest.raises(InstanceRefused, match="is not a UID"):
+        spool.keep(header, [b"data"])
+    assert files_of(tmp_path) == []
+
+
+def test_without_room_nothing_is_written(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", min_free_mb=10**9)
+
+    with pytest.raises(SpoolFullError, match="MiB must stay free"):
+        spool.keep(HEADER, [b"data"])
+    assert files_of(tmp_path) == []
+    assert "must stay free" in (spool.space().refusal or "")
+
+
+def test_the_quota_counts_what_is_there_and_what_goes(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    Spool(root, min_free_mb=1).keep(HEADER, [bytes(700_000)])
+    spool = Spool(root, min_free_mb=1, quota_mb=1)
+    second = replace(HEADER, sop_instance_uid="1.2.3.5")
+
+    with pytest.raises(SpoolFullError, match="quota of 1 MiB"):
+        spool.keep(second, [bytes(700_000)])
+    assert spool.delete(KEY)
+    assert spool.keep(second, [bytes(700_000)]).outcome is Outcome.KEPT
+    assert spool.space().used_bytes == 700_000
+
+
+def test_the_start_removes_what_unfinished_transfers_left(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    Spool(root)
+    (root / "incoming" / "abc.part").write_bytes(b"half")
+
+    spool = Spool(root)
+
+    assert spool.remove_partial_files() == 1
+    assert spool.remove_partial_files() == 0
+
+
+def test_artefacts_replace_each_other_and_are_found(spool: Spool) -> None:
+    key = spool.put_artefact("case-1.g2", "labels.npz", b"one")
+
+    assert spool.put_artefact("case-1.g2", "labels.npz", b"two") == key == spool.artefact_key("case-1.g2", "labels.npz")
+    assert spool.exists(key)
+    assert spool.read(key) == b"two"
+    assert not spool.exists(spool.artefact_key("case-1.g2", "other"))
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a\\b", "x" * 200])
+def test_artefact_names_stay_inside(spool: Spool, name: str) -> None:
+    for case_id, artefact in ((name, "ok"), ("ok", name)):
+        with pytest.raises(ValueError, match="case and name"):
+            spool.put_artefact(case_id, artefact, b"")
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "instances/../../x", "incoming/a.part", "elsewhere/x"])
+def test_keys_from_elsewhere_open_nothing(spool: Spool, key: str) -> None:
+    with pytest.raises(ValueError, match="not a key"):
+        spool.open_path(key)
+
+
+def test_delete_takes_the_empty_folders_with_it(spool: Spool, tmp_path: Path) -> None:
+    spool.keep(HEADER, [b"data"])
+
+    assert spool.delete(KEY)
+    assert not spool.delete(KEY)
+    assert not (tmp_path / "spool" / "instances" / "1.2").exists()
+    assert (tmp_path / "spool" / "instances").exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("needs /dev/full")
+    spool = Spool(tmp_path / "spool", min_free_mb=1)
+
+    class Exploding(bytes):
+        pass
+
+    # A write that the kernel refuses with ENOSPC, as a full disk does: the part is a link to /dev/full.
+    incoming = tmp_path / "spool" / "incoming"
+    incoming.rmdir()
+    incoming.symlink_to("/dev")
+
+    with pytest.raises(OSError, match=r".*"):
+        spool.keep(HEADER, [b"data"])
+    assert files_of(tmp_path) == []
