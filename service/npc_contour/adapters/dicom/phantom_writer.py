@@ -13,7 +13,7 @@ import numpy.typing as npt
 import SimpleITK
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from npc_contour.core.phantom import Phantom
 from npc_contour.domain.geometry import Grid
@@ -121,7 +121,7 @@ def series_datasets(phantom: Phantom, *, contrast: bool, patient_index: int = 0)
     positions = phantom.grid.to_patient_mm(np.stack([np.arange(count), np.zeros(count), np.zeros(count)], axis=1))
     for number, index in enumerate(range(count - 1, -1, -1), start=1):
         dataset = copy(template)
-        sop_uid = _uid(identity, f"instance {contrast} {index}")
+        sop_uid = UID(_uid(identity, f"instance {contrast} {index}"))
         dataset.SOPInstanceUID = sop_uid
         dataset.InstanceNumber = number
         dataset.ImagePositionPatient = [_decimal(v) for v in positions[index]]

@@ -91,9 +91,16 @@ def brain(sketch: Sketch) -> None:
 def ventricles(sketch: Sketch) -> None:
     """Paint the lateral ventricles and the third."""
     lateral = tube(
-        [(6.0, -16.0, 88.0), (8.0, -4.0, 97.0), (11.0, 22.0, 102.0), (17.0, 42.0, 95.0), (21.0, 54.0, 86.0), (18.0, 68.0, 84.0)],
+        [
+            (6.0, -16.0, 88.0),
+            (8.0, -4.0, 97.0),
+            (11.0, 22.0, 102.0),
+            (17.0, 42.0, 95.0),
+            (21.0, 54.0, 86.0),
+            (18.0, 68.0, 84.0),
+        ],
         [4.0, 5.5, 5.0, 6.0, 5.0, 2.5],
-    )  # fmt: skip
+    )
     sketch.looks("lateral_ventricle", sketch.sides(lateral, size=0.12), CSF)
     sketch.look("third_ventricle", sketch.vary(ellipsoid((0.0, 14.0, 80.0), (2.8, 13.0, 9.0))), CSF)
 
@@ -140,17 +147,30 @@ def ears(sketch: Sketch) -> None:
         "MiddleEar": (middle, Look(1150.0, 0.0, 160.0, 2.5), (16, 17), ({}, {})),
         "Tympanic": (
             ellipsoid((42.0, 10.5, 36.0), (7.4, 5.9, 4.8), long_axis=(0.58, -0.1, 0.8), second_axis=(0.3, 0.95, 0.0)),
-            Look(-880.0, 0.0, 90.0, 3.0), (22, 23), ({16: 20}, {17: 21}),
+            Look(-880.0, 0.0, 90.0, 3.0),
+            (22, 23),
+            ({16: 20}, {17: 21}),
         ),
         "VestibulSemi": (
-            ellipsoid((39.2, 16.0, 40.6), (4.4, 3.5, 3.1), long_axis=(0.2, 0.9, -0.3)), FLUID, (26, 27), ({16: 24}, {17: 25}),
+            ellipsoid((39.2, 16.0, 40.6), (4.4, 3.5, 3.1), long_axis=(0.2, 0.9, -0.3)),
+            FLUID,
+            (26, 27),
+            ({16: 24}, {17: 25}),
         ),
         "Cochlea": (
-            ellipsoid((35.0, 9.6, 39.2), (4.5, 3.9, 3.3), long_axis=(0.88, 0.45, 0.0)), FLUID, (28, 29), ({}, {}),
+            ellipsoid((35.0, 9.6, 39.2), (4.5, 3.9, 3.3), long_axis=(0.88, 0.45, 0.0)),
+            FLUID,
+            (28, 29),
+            ({}, {}),
         ),
         "IAC": (tube([(25.0, 15.3, 40.2), (33.4, 13.6, 40.4)], [2.2, 2.0]), CSF, (18, 19), ({}, {})),
-        "ETbone": (tube([(40.0, 7.6, 39.4), (37.2, 4.6, 38.0), (32.0, 0.6, 36.8)], [2.1, 2.1, 1.8]), Look(-450.0, 0.0, 150.0, 2.5), (32, 33), ({16: 30}, {17: 31})),
-    }  # fmt: skip
+        "ETbone": (
+            tube([(40.0, 7.6, 39.4), (37.2, 4.6, 38.0), (32.0, 0.6, 36.8)], [2.1, 2.1, 1.8]),
+            Look(-450.0, 0.0, 150.0, 2.5),
+            (32, 33),
+            ({16: 30}, {17: 31}),
+        ),
+    }
     shift = [tuple(float(v) for v in sketch.rng.normal(0.0, 0.8, 3)) for _ in range(2)]
     for name, (left, look, labels, overs) in parts.items():
         both = sketch.sides(left, shift_mm=0.25, size=0.03)

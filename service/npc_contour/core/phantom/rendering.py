@@ -46,20 +46,6 @@ class Phantom:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Program:
-    """The parts as the arrays that `kernels.paint` reads."""
-
-    spans: I32
-    looks: F32
-    luts: npt.NDArray[np.uint8]
-    channels: I32
-    bounds: F32
-    steps: I32
-    amounts: F32
-    params: F32
-
-
 def render(
     patient: Patient,
     grid: Grid,
@@ -94,11 +80,8 @@ def render(
     for first in range(0, grid.shape_zyx[0], depth):
         last = min(first + depth, grid.shape_zyx[0])
         hu = np.full((2, last - first, *grid.shape_zyx[1:]), -1000.0, dtype=np.float32)
-        kernels.paint(
-            program.spans, program.looks, program.luts, program.channels, program.bounds,
-            (program.steps, program.amounts, program.params), lattice, cell, tile, first, reach, edge,
-            hu, labels[:, first:last],
-        )  # fmt: skip
+        place = kernels.Place(lattice, cell, tile, first // int(cell[0]), reach, edge)
+        kernels.paint(program, place, hu, labels[:, first:last])
         _scan(
             hu,
             patient,
@@ -129,8 +112,11 @@ def _scan(hu: F32, patient: Patient, grid: Grid, first: int, noises: Sequence[sc
             noise.add_to(hu[phase])
 
 
-def _compile(parts: Sequence[Part]) -> _Program:
-    steps, amounts, params, spans = [], [], [], []
+def _compile(parts: Sequence[Part]) -> kernels.Program:
+    steps: list[tuple[int, int, int]] = []
+    amounts: list[tuple[float, float]] = []
+    params: list[float] = []
+    spans: list[tuple[int, int]] = []
     looks = np.zeros((len(parts), 6), dtype=np.float32)
     luts = np.zeros((len(parts), 256), dtype=np.uint8)
     for k, part in enumerate(parts):
@@ -156,7 +142,7 @@ def _compile(parts: Sequence[Part]) -> _Program:
             luts[k, old] = new
         for old in part.keeps:
             luts[k, old] = old
-    return _Program(
+    return kernels.Program(
         spans=np.array(spans, dtype=np.int32),
         looks=looks,
         luts=luts,
@@ -179,4 +165,5 @@ def _tile(seed: int) -> F32:
     """Return the periodic texture (n, n, n), mean 0, variance 1."""
     white = np.random.default_rng([seed, 3]).standard_normal((TILE,) * 3)
     smooth = ndimage.gaussian_filter(white, 0.6, mode="wrap")
-    return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+    tile: F32 = ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+    return tile

@@ -90,7 +90,7 @@ class Noise:
             if self._last is not None:
                 fresh = self._memory * self._last + np.sqrt(1.0 - self._memory**2, dtype=np.float32) * fresh
             self._last = fresh
-            plane += np.float32(self._sigma) * fresh
+            np.add(plane, np.float32(self._sigma) * fresh, out=plane)
 
     def _smooth(self, white: F32) -> F32:
         gain = 1.0
