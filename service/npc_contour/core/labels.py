@@ -22,6 +22,8 @@ DEBRIS_FRACTION = 0.01
 """Share of the ROI's largest component below which a component may be debris."""
 
 _LABEL_VALUES = 256
+_WORD = 8
+_BLOCK_WORDS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,35 +156,53 @@ def label_boxes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return boxes
 
 
-@compiled
 def mask_box(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the bounding box of the voxels of a (z, y, x) array that are not 0.
+    """Return the bounding box of the voxels of a (z, y, x) array, C order, that are not 0.
 
     Returns:
         (6,) int64: z start, z stop, y start, y stop, x start, x stop; all 0 for an empty mask.
     """
-    slices, rows, columns = mask.shape
-    box = np.zeros(6, dtype=np.int64)
-    for z in range(slices):
-        for y in range(rows):
-            line = mask[z, y]
-            union = np.uint8(0)
-            for x in range(columns):  # no early exit: this form becomes vector instructions
-                union |= line[x]
-            if union == 0:
-                continue
-            if box[1] == 0:
-                box[0], box[2], box[4] = z, y, columns
-            box[1] = z + 1
+    flat = mask.reshape(-1)
+    words = flat[: flat.size // _WORD * _WORD].view(np.uint64)
+    return _mask_box(flat, words, mask.shape)
+
+
+@compiled
+def _mask_box(
+    flat: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64], shape: tuple[int, int, int]
+) -> npt.NDArray[np.int64]:
+    box = np.array([shape[0], 0, shape[1], 0, shape[2], 0])
+    for start in range(0, words.shape[0], _BLOCK_WORDS):
+        stop = min(start + _BLOCK_WORDS, words.shape[0])
+        union = np.uint64(0)
+        for word in range(start, stop):  # no early exit: this form becomes vector instructions
+            union |= words[word]
+        if union == 0:
+            continue
+        for word in range(start, stop):
+            if words[word] != 0:
+                _widen(box, flat, word * _WORD, word * _WORD + _WORD, shape)
+    _widen(box, flat, words.shape[0] * _WORD, flat.shape[0], shape)
+    return box if box[1] else np.zeros(6, dtype=np.int64)
+
+
+@compiled
+def _widen(
+    box: npt.NDArray[np.int64], flat: npt.NDArray[np.uint8], start: int, stop: int, shape: tuple[int, int, int]
+) -> None:
+    """Widen a box to hold what is not 0 among the bytes from `start` to `stop`."""
+    _, rows, columns = shape
+    z, rest = start // (rows * columns), start % (rows * columns)
+    y, x = rest // columns, rest % columns
+    if z < box[1] and box[2] <= y < box[3] and box[4] <= x and x + stop - start <= box[5]:
+        return
+    for at in range(start, stop):
+        if flat[at] != 0:
+            z, rest = at // (rows * columns), at % (rows * columns)
+            y, x = rest // columns, rest % columns
+            box[0], box[1] = min(box[0], z), z + 1
             box[2], box[3] = min(box[2], y), max(box[3], y + 1)
-            first = 0
-            while line[first] == 0:
-                first += 1
-            last = columns
-            while line[last - 1] == 0:
-                last -= 1
-            box[4], box[5] = min(box[4], first), max(box[5], last)
-    return box
+            box[4], box[5] = min(box[4], x), max(box[5], x + 1)
 
 
 def _box(offset_zyx: tuple[int, int, int], shape_zyx: tuple[int, ...]) -> tuple[slice, ...]:

@@ -1,0 +1,134 @@
+"""`npc-contour rtstruct` and `masks`: masks to RTSTRUCT and back, no network needed."""
+
+from __future__ import annotations
+
+import argparse
+import colorsys
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from npc_contour.adapters.dicom.gate import check_rtstruct
+from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder
+from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
+from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_nifti
+from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
+from npc_contour.cli.progress import bar
+from npc_contour.core.contouring import ContourOptions, Holes, contour_rois
+from npc_contour.core.labels import RoiMask, mask_of_array
+from npc_contour.core.rasterise import BoolArray, rasterise_roi
+from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
+from npc_contour.domain.volumes import Volume
+
+GOLDEN_RATIO = 0.618034
+_RTSTRUCT_EXAMPLES = """\
+examples:
+  npc-contour rtstruct ct oar.nii.gz --out rt.dcm                      one ROI per label
+  npc-contour rtstruct ct masks.mha --names names.txt --out rt.dcm     one ROI per line of names.txt
+
+names.txt has one ROI a line, [LABELS] NAME [TYPE]:
+  1,2,3 Brain
+  GTVp GTV"""
+_MASKS_EXAMPLES = """\
+examples:
+  npc-contour masks rt.dcm ct --out masks.nii.gz       4-D, one volume an ROI; names in masks.names.txt"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add both verbs."""
+    parser = verbs.add_parser(
+        "rtstruct", help="make an RTSTRUCT of masks", epilog=_RTSTRUCT_EXAMPLES, formatter_class=RAW
+    )
+    parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the planning series, as DICOM")
+    parser.add_argument("masks", type=existing_file, help="label map or 4-D stack (NIfTI, MHA, NRRD) on the CT's grid")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.dcm")
+    parser.add_argument("--names", type=existing_file, help="which label or channel is which ROI")
+    parser.add_argument("--label", default="Masks", help="Structure Set Label, at most 16 characters")
+    parser.add_argument("--series", default="", metavar="UID", help="the planning series, where CT_DIR has several")
+    parser.add_argument("--holes", choices=[*Holes], default=Holes.KEYHOLE, help="how holes are written")
+    parser.add_argument("--thin-mm", type=float, default=0.0, help="bound for leaving out points (default 0: none)")
+    parser.set_defaults(run=write)
+    parser = verbs.add_parser("masks", help="make masks of an RTSTRUCT", epilog=_MASKS_EXAMPLES, formatter_class=RAW)
+    parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
+    parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz")
+    parser.add_argument("--series", default="", metavar="UID", help="the series, where CT_DIR has several")
+    parser.set_defaults(run=read)
+
+
+def write(args: argparse.Namespace) -> int:
+    """Write an RTSTRUCT of masks, after it passed the gate."""
+    with bar("masks to RTSTRUCT") as progress:
+        planning = read_planning_folder(args.ct, series_instance_uid=args.series)
+        source = read_mask_file(args.masks, planning.volume.grid)
+        progress(0.5)
+        rois = read_names(args.names) if args.names else _unnamed(source)
+        masks = tuple(_roi_masks(source, rois))
+        progress(0.7)
+        options = ContourOptions(holes=Holes(args.holes), thin_mm=args.thin_mm)
+        data = _encode(masks, planning, args.label, options)
+        progress(0.9)
+        report = check_rtstruct(data, masks, planning.volume, planning.header)
+        args.out.write_bytes(data)
+    empty = [mask.spec.name for mask in masks if mask.empty]
+    print(
+        f"{args.out}: {len(report.rois)} ROIs, {len(data) / 1e6:.2f} MB, UNAPPROVED; "
+        f"read back, the worst ROI has Dice {report.min_dice:.4f}"
+    )
+    if empty:
+        print(f"  empty, left out: {', '.join(empty)}")
+    return 0
+
+
+def read(args: argparse.Namespace) -> int:
+    """Rasterise an RTSTRUCT on its CT."""
+    with bar("RTSTRUCT to masks") as progress:
+        volume = read_planning_folder(args.ct, series_instance_uid=args.series).volume
+        content = read_rtstruct(args.rtstruct)
+        progress(0.2)
+        write_nifti(args.out, _rasterised(content, volume), len(content.rois), volume.grid)
+    names = args.out.with_name(args.out.name.removesuffix(".gz").removesuffix(".nii") + ".names.txt")
+    names.write_text("".join(f"{roi.name}\n" for roi in content.rois), encoding="utf-8")
+    print(f"{args.out}: {len(content.rois)} masks of {content.label!r}; their names are in {names}")
+    return 0
+
+
+def _rasterised(content: ReadStructureSet, volume: Volume) -> Iterator[BoolArray]:
+    for roi in content.rois:
+        raster = rasterise_roi(roi.closed_lps_mm, volume)
+        whole = np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
+        box = tuple(slice(low, low + size) for low, size in zip(raster.offset_zyx, raster.mask.shape, strict=True))
+        whole[box] = raster.mask
+        yield whole
+
+
+def _unnamed(source: MaskFile) -> tuple[NamedLabels, ...]:
+    return tuple(NamedLabels(f"ROI_{label}", frozenset({label}), InterpretedType.ORGAN) for label in source.labels())
+
+
+def _roi_masks(source: MaskFile, rois: tuple[NamedLabels, ...]) -> Iterator[RoiMask]:
+    for index, roi in enumerate(rois):
+        red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.65, 0.95)
+        colour = (int(255 * red), int(255 * green), int(255 * blue))
+        yield mask_of_array(
+            RoiSpec(roi.name, roi.interpreted_type, "masks", roi.labels, colour), source.mask(roi.labels)
+        )
+
+
+def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, options: ContourOptions) -> bytes:
+    seed = hashlib.sha256(planning.header.series_instance_uid.encode())
+    for mask in masks:
+        seed.update(f"{mask.spec.name} {mask.offset_zyx} {mask.mask.shape}".encode())
+        seed.update(np.packbits(mask.mask).tobytes())
+    content = StructureSet(
+        label=label,
+        description="Made of masks.",
+        uid_seed=f"{label}/{options}/{seed.hexdigest()}",
+        rois=contour_rois(masks, planning.volume, options),
+        networks={},
+    )
+    return encode_rtstruct(content, planning.volume, planning.header, made_at=datetime.now().astimezone())

@@ -1,0 +1,157 @@
+"""Masks to RTSTRUCT and back by command: every voxel returns, and what does not fit is named."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+from pydicom import dcmread
+
+from npc_contour.cli import rtstruct
+from npc_contour.errors import CaseRefused, SeriesGeometryError
+from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+from npc_testkit.rtstructs import Planning, planning_series
+
+
+@pytest.fixture(scope="module", params=["HFS", "FFP"])
+def planning(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planning:
+    plan = CtPlan(slices=7, rows=30, columns=34, patient_position=request.param)
+    return planning_series(tmp_path_factory.mktemp("ct"), plan)
+
+
+def call(*words: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    verbs: Any = parser.add_subparsers()
+    rtstruct.add_verbs(verbs)
+    args = parser.parse_args([str(word) for word in words])
+    code: int = args.run(args)
+    return code
+
+
+def image_of(array: np.ndarray, planning: Planning) -> SimpleITK.Image:
+    grid = planning.volume.grid
+    image = SimpleITK.GetImageFromArray(array)
+    image.SetSpacing(grid.spacing_zyx_mm[::-1])
+    image.SetOrigin(grid.origin_lps_mm)
+    image.SetDirection(np.asarray(grid.direction_lps)[::-1].T.ravel().tolist())
+    return image
+
+
+def label_map(planning: Planning) -> np.ndarray:
+    z, y, x = np.indices(planning.volume.grid.shape_zyx)
+    labels = np.zeros(planning.volume.grid.shape_zyx, dtype=np.uint8)
+    labels[(np.hypot(y - 14, x - 12) < 9) & (z > 0)] = 1
+    labels[(np.hypot(y - 14, x - 12) < 4) & (z > 2)] = 2
+    labels[3:5, 20:26, 22:30] = 5
+    return labels
+
+
+def test_a_label_map_comes_back_voxel_by_voxel(
+    planning: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = label_map(planning)
+    SimpleITK.WriteImage(image_of(labels, planning), str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "names.txt").write_text("# united\n1,2 Ball\n2 Core GTV\n5 Box\n9 Nothing\n", encoding="utf-8")
+
+    rt, back = tmp_path / "rt.dcm", tmp_path / "back.nii.gz"
+    code = call("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--names", tmp_path / "names.txt", "--out", rt)
+    said = capsys.readouterr().out
+    call("masks", rt, planning.folder, "--out", back)
+
+    assert code == 0
+    assert "3 ROIs" in said
+    assert "empty, left out: Nothing" in said
+    assert (tmp_path / "back.names.txt").read_text().split() == ["Ball", "Core", "Box"]
+    stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back)))
+    np.testing.assert_array_equal(stack[0] > 0, (labels == 1) | (labels == 2))
+    np.testing.assert_array_equal(stack[1] > 0, labels == 2)
+    np.testing.assert_array_equal(stack[2] > 0, labels == 5)
+    types = [item.RTROIInterpretedType for item in dcmread(rt).RTROIObservationsSequence]
+    assert types == ["ORGAN", "GTV", "ORGAN"]
+
+
+def test_what_masks_writes_rtstruct_reads(planning: Planning, tmp_path: Path) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.mha"))
+    call("rtstruct", planning.folder, tmp_path / "labels.mha", "--out", tmp_path / "rt.dcm")
+    call("masks", tmp_path / "rt.dcm", planning.folder, "--out", tmp_path / "a.nii.gz")
+
+    again = tmp_path / "again.dcm"
+    names = tmp_path / "a.names.txt"
+    call("rtstruct", planning.folder, tmp_path / "a.nii.gz", "--names", names, "--out", again)
+    call("masks", again, planning.folder, "--out", tmp_path / "b.nii")
+
+    first, second = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / f))) for f in ("a.nii.gz", "b.nii"))
+    assert names.read_text().split() == ["ROI_1", "ROI_2", "ROI_5"]
+    np.testing.assert_array_equal(first, second)
+
+
+def test_flipped_axes_are_turned(planning: Planning, tmp_path: Path) -> None:
+    labels = label_map(planning)
+    flipped = SimpleITK.Flip(image_of(labels, planning), [True, False, True])
+    SimpleITK.WriteImage(flipped, str(tmp_path / "flipped.nii.gz"))
+
+    call("rtstruct", planning.folder, tmp_path / "flipped.nii.gz", "--out", tmp_path / "rt.dcm")
+    call("masks", tmp_path / "rt.dcm", planning.folder, "--out", tmp_path / "back.nii")
+
+    stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "back.nii")))
+    np.testing.assert_array_equal(stack[0] > 0, labels == 1)
+
+
+def test_masks_on_another_grid_are_refused(planning: Planning, tmp_path: Path) -> None:
+    image = image_of(label_map(planning), planning)
+    image.SetOrigin(np.add(image.GetOrigin(), (3.0, 0.0, 0.0)))
+    SimpleITK.WriteImage(image, str(tmp_path / "moved.nii.gz"))
+
+    with pytest.raises(CaseRefused, match=r"a corner is 4\.00 voxels away"):
+        call("rtstruct", planning.folder, tmp_path / "moved.nii.gz", "--out", tmp_path / "rt.dcm")
+    assert not (tmp_path / "rt.dcm").exists()
+
+
+def test_masks_of_another_shape_are_refused(planning: Planning, tmp_path: Path) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning)[:-1], planning), str(tmp_path / "short.nii.gz"))
+
+    with pytest.raises(CaseRefused, match=r"has \(6, 30, 34\) voxels \(z, y, x\), the CT has \(7, 30, 34\)"):
+        call("rtstruct", planning.folder, tmp_path / "short.nii.gz", "--out", tmp_path / "rt.dcm")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1 Brain TUMOUR", "type 'TUMOUR', expected one of"),
+        ("1 Brain ORGAN extra", r"expected \[LABELS\] NAME \[TYPE\]"),
+        ("0 Brain", r"expected \[LABELS\] NAME \[TYPE\]"),
+        ("Brain\nbrain", "two ROIs have one name"),
+    ],
+)
+def test_a_wrong_names_file_is_refused(planning: Planning, tmp_path: Path, line: str, reason: str) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    names = tmp_path / "names.txt"
+    names.write_text(line, encoding="utf-8")
+
+    with pytest.raises(CaseRefused, match=reason):
+        call("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--names", names, "--out", tmp_path / "rt.dcm")
+
+
+def test_a_file_that_is_no_image_is_refused(planning: Planning, tmp_path: Path) -> None:
+    (tmp_path / "labels.nii.gz").write_bytes(b"nothing")
+
+    with pytest.raises(CaseRefused, match="cannot be read as an image"):
+        call("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--out", tmp_path / "rt.dcm")
+
+
+def test_of_several_series_one_must_be_named(tmp_path: Path) -> None:
+    first, second = CtPlan(seed="a"), CtPlan(seed="b")
+    write_series(tmp_path / "ct" / "a", ct_datasets(first))
+    write_series(tmp_path / "ct" / "b", ct_datasets(second))
+    planning = planning_series(tmp_path / "other", first)
+    labels = np.ones(planning.volume.grid.shape_zyx, dtype=np.uint8)
+    SimpleITK.WriteImage(image_of(labels, planning), str(tmp_path / "labels.nii.gz"))
+    words = ("rtstruct", tmp_path / "ct", tmp_path / "labels.nii.gz", "--out", tmp_path / "rt.dcm")
+
+    with pytest.raises(SeriesGeometryError, match="expected images of one series, found the series"):
+        call(*words)
+    assert call(*words, "--series", planning.header.series_instance_uid) == 0
