@@ -41,15 +41,18 @@ class Child:
         name: as logs tell it.
         command: what to run.
         grace_s: how long it may take to end after SIGTERM.
+        once: it ends by itself and is not started again.
     """
 
     name: str
     command: Sequence[str]
     grace_s: float = 10.0
+    once: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
     _again_at: float = field(default=0.0, init=False)
+    _done: bool = field(default=False, init=False)
 
     @property
     def pid(self) -> int | None:
@@ -64,11 +67,16 @@ class Child:
             if code is None:
                 return
             self._process = None
+            if self.once:
+                self._done = True
+                level = logging.ERROR if code else logging.INFO
+                logger.log(level, Event.CHILD_ENDED, extra={"child": self.name, "code": code})
+                return
             self._failures = 0 if now - self._started > CALM_S else self._failures + 1
             pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
             self._again_at = now + pause_s
             logger.error(Event.CHILD_ENDED, extra={"child": self.name, "code": code, "again_in_s": pause_s})
-        if now >= self._again_at:
+        if not self._done and now >= self._again_at:
             self._started = now
             self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})

@@ -7,14 +7,14 @@ from importlib import import_module
 from npc_contour.app.runtime import Runtime
 from npc_contour.errors import SettingsError
 
-ROLES = ("receiver", "worker", "web")
+ROLES = ("receiver", "worker", "web", "warmup")
 
 
 def run_role(role: str, runtime: Runtime) -> None:
-    """Run one process of the service until SIGTERM.
+    """Run one process of the service until SIGTERM; `warmup` ends by itself.
 
     Args:
-        role: receiver, worker or web.
+        role: one of `ROLES`.
         runtime: of the service it belongs to.
 
     Raises:

@@ -84,7 +84,8 @@ def _children(settings: Settings, runtime_file: Path) -> list[Child]:
         return [sys.executable, "-m", "npc_contour.app", role, str(runtime_file)]
 
     workers = [Child(f"worker-{number}", command("worker"), 15.0) for number in range(settings.workers.processes)]
-    return [Child("receiver", command("receiver"), 15.0), Child("web", command("web")), *workers]
+    warmup = Child("warmup", command("warmup"), once=True)
+    return [Child("receiver", command("receiver"), 15.0), Child("web", command("web")), *workers, warmup]
 
 
 def _end(children: list[Child]) -> None:
