@@ -117,7 +117,7 @@ NETWORKS = {
             normalisation=(_SOFT_TISSUE,),
             labels=LN_LABELS,
             spacing_zyx_mm=(3.0, 3.0, 3.0),
-            patch_zyx=(80, 80, 80),
+            patch_zyx=(64, 64, 80),
             features=(16, 32, 48, 64, 64),
         ),
         NetworkSpec(
@@ -129,7 +129,7 @@ NETWORKS = {
             normalisation=(_WIDE, _WIDE),
             labels=OAR_LABELS,
             spacing_zyx_mm=(2.0, 2.0, 2.0),
-            patch_zyx=(80, 96, 96),
+            patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
         ),
     )
