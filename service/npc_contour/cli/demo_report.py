@@ -30,7 +30,9 @@ from npc_contour.errors import AutocontourError
 TRUTH = {"npc_oar": "oar", "npc_gtv": "gtv", "ln_ctv": "ln_ctv"}
 """Network → name of the phantom's label map."""
 
-COLUMNS = 2
+WIDE = 104
+"""A terminal of this many columns takes two ROIs a row."""
+
 LabelArray = npt.NDArray[np.uint8]
 
 
@@ -78,7 +80,9 @@ def show(
     """
     arrived = [read_received(path, patient) for path in received]
     for item in arrived:
-        console.print(_roi_table(item))
+        console.print(_roi_table(item, 2 if console.width >= WIDE else 1))
+        for note in _not_found(item, stories):
+            console.print(note, soft_wrap=True, highlight=False)
     console.print(_step_table(steps_s, stories))
     for item in arrived:
         picture = out / f"{item.content.label.replace(' ', '_')}.png"
@@ -142,20 +146,18 @@ def _measure(
     return RoiResult(name, voxels * voxel_cc, expected * voxel_cc, 2 * common / max(voxels + expected, 1))
 
 
-def _roi_table(item: Received) -> Table:
+def _roi_table(item: Received, across: int) -> Table:
     content = item.content
     measured = [roi.dice for roi in item.rois if roi.dice is not None]
     table = Table(
         title=f"{content.label}: {len(item.rois)} ROIs, {content.approval_status}, mean Dice {np.mean(measured):.3f}",
-        caption=content.description,
         title_justify="left",
-        caption_justify="left",
     )
-    for _ in range(COLUMNS):
-        table.add_column("ROI")
+    for _ in range(across):
+        table.add_column("ROI", no_wrap=True)
         for head in ("cc", "truth cc", "Dice"):
-            table.add_column(head, justify="right")
-    rows = -(-len(item.rois) // COLUMNS)
+            table.add_column(head, justify="right", no_wrap=True)
+    rows = -(-len(item.rois) // across)
     for row in range(rows):
         cells: list[str] = []
         for roi in item.rois[row::rows]:
@@ -163,6 +165,17 @@ def _roi_table(item: Received) -> Table:
             cells += [roi.name, f"{roi.volume_cc:.2f}", f"{roi.truth_cc:.2f}", dice]
         table.add_row(*cells)
     return table
+
+
+def _not_found(item: Received, stories: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the service says it did not find, for the structure set at hand."""
+    return [
+        note
+        for story in stories
+        if any(row["sop_instance_uid"] == item.content.sop_instance_uid for row in story["deliveries"])
+        for note in story["notes"]
+        if note.startswith("not found")
+    ]
 
 
 def _step_table(steps_s: Mapping[str, float], stories: Sequence[Mapping[str, Any]]) -> Table:
@@ -174,5 +187,6 @@ def _step_table(steps_s: Mapping[str, float], stories: Sequence[Mapping[str, Any
     for story in stories:
         for event in story["timeline"]:
             if event["seconds"] is not None:
-                table.add_row(f"  {story['job']['pipeline']}: {event['event']}", f"{event['seconds']:.1f}")
+                step = event["detail"] or event["event"]
+                table.add_row(f"  {story['job']['pipeline']}: {step}", f"{event['seconds']:.1f}")
     return table
