@@ -1,6 +1,6 @@
 """Compiles the loops over voxels and points before the first patient needs them; the result is kept on disk.
 
-Run once at start, in a process of its own: compiling takes tens of seconds on a fresh machine and would hold the worker.
+Run once at start, in a process of its own: compiling takes tens of seconds on a fresh machine, which would hold a worker.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.planning_header import PlanningHeader
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.app.runtime import Runtime
+from npc_contour.core.alignment import resample_onto
 from npc_contour.core.contouring import contour_rois
 from npc_contour.core.labels import roi_masks
-from npc_contour.core.resampling import resample_onto
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.structures import InterpretedType, RoiSpec, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume

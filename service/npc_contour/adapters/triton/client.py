@@ -18,7 +18,7 @@ from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from npc_contour.adapters.triton.regions import Region, owner_pid
-from npc_contour.core.resampling import resample_onto
+from npc_contour.core.alignment import resample_onto
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError

@@ -118,13 +118,13 @@ class EmbeddedTriton:
         Raises:
             EmbeddedServerError: it ended or was not ready in time; with the last lines of its log.
         """
+        self._stopping.clear()
         if not self._repository.is_dir():
             raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
         self._work_dir.mkdir(parents=True, exist_ok=True)
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         remove_stale_regions()
         self._files = prepare_server(self._work_dir)
-        self._stopping.clear()
         for attempt in range(PORT_TRIES):
             self._ports = free_ports()
             try:
