@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from npc_contour.core.contouring import ContourOptions, Holes, contour_roi
+from npc_contour.core.contouring import ContourOptions, contour_roi
 from npc_contour.core.labels import mask_of_array
 from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
+from npc_contour.domain.profiles import Holes
 from npc_contour.domain.structures import Roi
 from npc_contour.domain.volumes import Volume
 from npc_testkit.rtstructs import on_grid, spec

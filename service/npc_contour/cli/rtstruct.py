@@ -18,9 +18,10 @@ from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_nifti
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar
-from npc_contour.core.contouring import ContourOptions, Holes, contour_rois
+from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.rasterise import BoolArray, rasterise_roi
+from npc_contour.domain.profiles import Holes
 from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 
 import numpy as np
@@ -21,21 +20,12 @@ from npc_contour.core.labels import RoiMask
 from npc_contour.core.simplify import thin_ring, thin_to
 from npc_contour.core.tracing import ByteArray, trace
 from npc_contour.domain.geometry import FloatArray
+from npc_contour.domain.profiles import MAX_POINTS, Holes, Profile
 from npc_contour.domain.structures import Contour, Roi
 from npc_contour.domain.volumes import Volume
 
 INSET_PX = 0.005
 """Vertices lie this far inside the mid-point between two pixel centres: marching squares at level 0.505."""
-
-MAX_POINTS = 2000
-"""Keeps Contour Data at or under 65,534 bytes: 32 bytes a point, three numbers such as -123.456 with separators."""
-
-
-class Holes(StrEnum):
-    """How a hole is written."""
-
-    KEYHOLE = "keyhole"
-    PARITY = "parity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +46,11 @@ class ContourOptions:
     def __post_init__(self) -> None:
         if self.thin_mm < 0 or self.max_points < 16:
             raise ValueError(f"thin_mm {self.thin_mm} must be >= 0, max_points {self.max_points} at least 16")
+
+    @classmethod
+    def of(cls, profile: Profile) -> ContourOptions:
+        """Return what a site's profile asks for."""
+        return cls(holes=profile.holes, thin_mm=profile.thin_mm, max_points=profile.max_points)
 
 
 DEFAULT_OPTIONS = ContourOptions()

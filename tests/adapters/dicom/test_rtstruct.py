@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from npc_contour.adapters.dicom.implicit_vr import raw_element
+from npc_contour.adapters.dicom.element_bytes import Encoder
 from npc_contour.adapters.dicom.planning_header import planning_header, read_planning_header
 from npc_contour.adapters.dicom.rtstruct import derived_uid, encode_rtstruct, sop_instance_uid
 from npc_contour.core.contouring import contour_rois
@@ -193,8 +193,9 @@ def test_the_patient_is_copied_byte_by_byte(
 
     data = encode_rtstruct(content(planning), planning.volume, header, made_at=MADE_AT)
 
-    assert raw_element(0x00100010, name) in data
-    declared = raw_element(0x00080005, character_set.encode())
+    raw = Encoder((), explicit_vr=False).raw
+    assert raw(0x00100010, name) in data
+    declared = raw(0x00080005, character_set.encode())
     assert declared in data or not character_set
     assert ("SpecificCharacterSet" in dcmread(BytesIO(data))) == bool(character_set)
 

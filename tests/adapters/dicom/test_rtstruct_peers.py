@@ -15,8 +15,9 @@ import SimpleITK
 from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.core.contouring import ContourOptions, Holes
+from npc_contour.core.contouring import ContourOptions
 from npc_contour.core.labels import RoiMask, mask_of_array
+from npc_contour.domain.profiles import Holes
 from npc_testkit.ct_series import CtPlan, ct_datasets
 from npc_testkit.peers import run_tool
 from npc_testkit.rtstructs import (

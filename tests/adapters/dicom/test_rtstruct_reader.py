@@ -12,8 +12,9 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.core.contouring import ContourOptions, Holes
+from npc_contour.core.contouring import ContourOptions
 from npc_contour.core.rasterise import rasterise_roi
+from npc_contour.domain.profiles import Holes
 from npc_contour.errors import InstanceRefused
 from npc_testkit.ct_series import CtPlan
 from npc_testkit.rtstructs import Planning, encoded, on_grid, planning_series

@@ -113,14 +113,17 @@ def _reference_faults(content: ReadStructureSet, volume: Volume, header: Plannin
 def _roi_table_faults(content: ReadStructureSet, masks: Sequence[RoiMask]) -> list[str]:
     """Return what is wrong with names and numbers, and which ROIs are missing or too many."""
     found = [roi.name for roi in content.rois]
+    drawn = {roi.name for roi in content.rois if roi.contours}
     expected = [mask.spec.name for mask in masks if not mask.empty]
+    empty = [mask.spec.name for mask in masks if mask.empty]
     faults = []
     if len(set(found)) != len(found):
         faults.append("two ROIs have one name")
     if len({roi.number for roi in content.rois}) != len(found):
         faults.append("two ROIs have one number")
     faults += [f"{name} is missing" for name in expected if name not in found]
-    faults += [f"{name} is not among the masks" for name in found if name not in expected]
+    faults += [f"{name} is not among the masks" for name in found if name not in {*expected, *empty}]
+    faults += [f"{name} has contours but no voxels" for name in empty if name in drawn]
     frames = {roi.frame_of_reference_uid for roi in content.rois} - set(content.frame_of_reference_uids)
     faults += [f"ROIs are in frame of reference {uid!r}, which is not referenced" for uid in sorted(frames)]
     return faults

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
-from npc_contour.adapters.dicom.implicit_vr import tag_of
+from npc_contour.adapters.dicom.element_bytes import tag_of
 from npc_contour.errors import InstanceRefused
 
 _TYPE_2 = (

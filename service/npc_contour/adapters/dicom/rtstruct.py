@@ -12,12 +12,13 @@ from datetime import datetime
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 import npc_contour
 from npc_contour.adapters.dicom.ds_text import contour_data
-from npc_contour.adapters.dicom.implicit_vr import Encoder
+from npc_contour.adapters.dicom.element_bytes import Encoder, Value
 from npc_contour.adapters.dicom.planning_header import PlanningHeader
+from npc_contour.domain.profiles import GENERIC, EmptyRois, Profile
 from npc_contour.domain.structures import Contour, NetworkProvenance, Roi, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import GateError
@@ -34,7 +35,7 @@ SERIES_NUMBER = "9001"
 _UID_NAMESPACE = uuid.UUID("6c0f2d0e-6f2c-5a2b-9f0e-6e70635f6374")
 IMPLEMENTATION_CLASS_UID = f"2.25.{_UID_NAMESPACE.int}"
 
-_Values = dict[str, str | list[bytes] | bytes | None]
+_Values = dict[str, Value]
 
 
 def derived_uid(seed: str, what: str) -> str:
@@ -47,34 +48,52 @@ def sop_instance_uid(structure_set: StructureSet) -> str:
     return derived_uid(structure_set.uid_seed, "sop-instance")
 
 
-def encode_rtstruct(structure_set: StructureSet, volume: Volume, header: PlanningHeader, *, made_at: datetime) -> bytes:
-    """Encode a structure set as a DICOM file, Implicit VR Little Endian, UNAPPROVED.
+def encode_rtstruct(
+    structure_set: StructureSet,
+    volume: Volume,
+    header: PlanningHeader,
+    *,
+    made_at: datetime,
+    profile: Profile = GENERIC,
+) -> bytes:
+    """Encode a structure set as a DICOM file, UNAPPROVED.
 
     Args:
-        structure_set: ROIs without contours are left out of the object and named in Structure Set Description.
+        structure_set: ROIs without contours are named in Structure Set Description, and left out of the object or
+            kept without contours, as the profile says.
         volume: the planning volume: which image each contour lies on.
         header: identity of the planning series.
         made_at: date and time written into the object; give the same one to get the same bytes.
+        profile: how the site wants it: transfer syntax, label, description, empty ROIs.
 
     Raises:
         GateError: no ROI has a contour, a contour is on no image, or a value does not fit its attribute.
     """
-    rois = [(number, roi) for number, roi in enumerate((roi for roi in structure_set.rois if roi.contours), start=1)]
-    if not rois:
+    if not any(roi.contours for roi in structure_set.rois):
         raise GateError("no ROI has a contour: an RTSTRUCT must have at least one")
-    return _Writer(structure_set, volume, header, made_at).file(rois)
+    kept = [roi for roi in structure_set.rois if roi.contours or profile.empty_rois is EmptyRois.PLACEHOLDER]
+    return _Writer(structure_set, volume, header, made_at, profile).file(list(enumerate(kept, start=1)))
 
 
 class _Writer:
     """Encodes one object; holds what every module of it needs."""
 
-    def __init__(self, structure_set: StructureSet, volume: Volume, header: PlanningHeader, made_at: datetime) -> None:
+    def __init__(
+        self,
+        structure_set: StructureSet,
+        volume: Volume,
+        header: PlanningHeader,
+        made_at: datetime,
+        profile: Profile,
+    ) -> None:
         self.content = structure_set
         self.volume = volume
         self.header = header
         self.date = f"{made_at:%Y%m%d}"
         self.time = f"{made_at:%H%M%S}"
-        self.dataset = Encoder(list(header.encodings)).dataset
+        self.profile = profile
+        self.label = profile.label.format(label=structure_set.label)
+        self.dataset = Encoder(header.encodings, explicit_vr=profile.explicit_vr).dataset
 
     def file(self, rois: list[tuple[int, Roi]]) -> bytes:
         uid = sop_instance_uid(self.content)
@@ -91,7 +110,7 @@ class _Writer:
             )
         except ValueError as error:
             raise GateError(f"the structure set cannot be written: {error}") from error
-        return file_start(uid) + body
+        return file_start(uid, explicit_vr=self.profile.explicit_vr) + body
 
     def _general(self, uid: str) -> _Values:
         """SOP Common, RT Series, General Equipment, Frame of Reference."""
@@ -107,7 +126,7 @@ class _Writer:
             "SoftwareVersions": npc_contour.__version__,
             "SeriesDate": self.date,
             "SeriesTime": self.time,
-            "SeriesDescription": shortened(f"{self._demo_prefix}Auto-contours {content.label}", 64),
+            "SeriesDescription": shortened(f"{self._demo_prefix}{self._series_description()}", 64),
             "OperatorsName": "",
             "ContributingEquipmentSequence": [
                 self._contributing(network) for _, network in sorted(content.networks.items())
@@ -124,8 +143,8 @@ class _Writer:
         content = self.content
         predecessor = content.predecessor_sop_instance_uid
         return {
-            "StructureSetLabel": demo_label(content.label) if content.demo else content.label,
-            "StructureSetName": shortened(f"{self._demo_prefix}{content.label}, not reviewed", 64),
+            "StructureSetLabel": demo_label(self.label) if content.demo else self.label,
+            "StructureSetName": shortened(f"{self._demo_prefix}{self.label}, not reviewed", 64),
             "StructureSetDescription": shortened(self._description(), 1024),
             "StructureSetDate": self.date,
             "StructureSetTime": self.time,
@@ -147,6 +166,9 @@ class _Writer:
             *content.notes,
         ]
         return " ".join(sentence for sentence in sentences if sentence)
+
+    def _series_description(self) -> str:
+        return self.profile.series_description.format(label=self.content.label, title=self.content.description)
 
     @property
     def _demo_prefix(self) -> str:
@@ -246,7 +268,8 @@ class _Writer:
             {
                 "ROIDisplayColor": "\\".join(map(str, roi.spec.colour_rgb)),
                 "ReferencedROINumber": str(number),
-                "ContourSequence": [self._contour(index, contour) for index, contour in enumerate(roi.contours, 1)],
+                "ContourSequence": [self._contour(index, contour) for index, contour in enumerate(roi.contours, 1)]
+                or None,
             }
         )
 
@@ -267,12 +290,12 @@ class _Writer:
         )
 
 
-def file_start(uid: str) -> bytes:
+def file_start(uid: str, *, explicit_vr: bool) -> bytes:
     """Return preamble and File Meta Information (PS3.10 section 7.1)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(RT_STRUCTURE_SET_STORAGE)
     meta.MediaStorageSOPInstanceUID = UID(uid)
-    meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian if explicit_vr else ImplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = f"NPC_{npc_contour.__version__}"[:16]
     buffer = DicomBytesIO()

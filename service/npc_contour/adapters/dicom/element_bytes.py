@@ -1,4 +1,4 @@
-"""DICOM data elements as bytes in Implicit VR Little Endian (PS3.5 section 7 and annex A.1).
+"""DICOM data elements as bytes, little endian, implicit or explicit VR (PS3.5 section 7 and annex A).
 
 An RTSTRUCT is written element by element: what is copied from the images stays the same bytes whatever its character
 set, and a hundred thousand coordinates need no object each.
@@ -17,6 +17,11 @@ _LIMITS = {"CS": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240, "DA": 8, "TM":
 _MULTIPLE = {"CS", "SH", "LO", "IS", "DS", "UI"}
 """Value representations in which a backslash separates values."""
 
+_LONG_LENGTH = {"OB", "OW", "UN", "UT", "SQ"}
+"""Of those that occur here: length in four bytes, after two reserved, in explicit VR."""
+
+Value = str | list[bytes] | bytes | None
+
 
 def tag_of(keyword: str) -> int:
     """Return the tag of a data element keyword.
@@ -30,30 +35,19 @@ def tag_of(keyword: str) -> int:
     return tag
 
 
-def raw_element(tag: int, value: bytes) -> bytes:
-    """Return one element with its value as it is, padded to an even length by the rule of its VR."""
-    if len(value) % 2:
-        value += b"\0" if dictionary_VR(tag) in {"UI", "OB", "UN"} else b" "
-    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value
-
-
-def sequence(tag: int, items: Iterable[bytes]) -> bytes:
-    """Return a sequence element of items of defined length."""
-    body = b"".join(_ITEM + struct.pack("<I", len(item)) + item for item in items)
-    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(body)) + body
-
-
 class Encoder:
-    """Encodes elements for one object's character sets.
+    """Encodes elements for one object's character sets and transfer syntax.
 
     Attributes:
         encodings: Python codecs of Specific Character Set (0008,0005).
+        explicit_vr: Explicit VR Little Endian; otherwise Implicit.
     """
 
-    def __init__(self, encodings: list[str]) -> None:
-        self.encodings = encodings
+    def __init__(self, encodings: Iterable[str], *, explicit_vr: bool) -> None:
+        self.encodings = list(encodings)
+        self.explicit_vr = explicit_vr
 
-    def dataset(self, values: Mapping[str, str | list[bytes] | bytes | None]) -> bytes:
+    def dataset(self, values: Mapping[str, Value]) -> bytes:
         """Return elements in ascending order of their tags.
 
         Args:
@@ -68,8 +62,26 @@ class Encoder:
 
     def _element(self, tag: int, value: str | list[bytes] | bytes) -> bytes:
         if isinstance(value, list):
-            return sequence(tag, value)
-        return raw_element(tag, value if isinstance(value, bytes) else self.text(tag, value))
+            return self.raw(tag, b"".join(_ITEM + struct.pack("<I", len(item)) + item for item in value))
+        return self.raw(tag, value if isinstance(value, bytes) else self.text(tag, value))
+
+    def raw(self, tag: int, value: bytes) -> bytes:
+        """Return one element with its value as it is, padded to an even length by the rule of its VR.
+
+        Raises:
+            ValueError: explicit VR has no room for the length.
+        """
+        vr = dictionary_VR(tag)
+        if len(value) % 2:
+            value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
+        start = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+        if not self.explicit_vr:
+            return start + struct.pack("<I", len(value)) + value
+        if vr in _LONG_LENGTH:
+            return start + vr.encode() + struct.pack("<HI", 0, len(value)) + value
+        if len(value) > 0xFFFE:
+            raise ValueError(f"{keyword_for_tag(tag)} has {len(value)} bytes, explicit VR holds 65534")
+        return start + vr.encode() + struct.pack("<H", len(value)) + value
 
     def text(self, tag: int, value: str) -> bytes:
         """Return the bytes of a text value, checked against its VR."""

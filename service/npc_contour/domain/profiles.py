@@ -1,0 +1,91 @@
+"""What a site wants of its RTSTRUCTs: names, encoding, order, and ROIs derived from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from npc_contour.domain.structures import InterpretedType
+
+MAX_POINTS = 2000
+"""Keeps Contour Data at or under 65,534 bytes: 32 bytes a point, three numbers such as -123.456 with separators."""
+
+
+class Holes(StrEnum):
+    """How a hole is written."""
+
+    KEYHOLE = "keyhole"
+    PARITY = "parity"
+
+
+class EmptyRois(StrEnum):
+    """What becomes of an ROI that the network did not find."""
+
+    OMIT = "omit"
+    PLACEHOLDER = "placeholder"
+
+
+@dataclass(frozen=True, slots=True)
+class RoiOverride:
+    """What a site changes of one ROI; None keeps what the pipeline says."""
+
+    name: str | None = None
+    interpreted_type: InterpretedType | None = None
+    colour_rgb: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedRoi:
+    """An ROI made of others.
+
+    Attributes:
+        union_of: ROI names of the pipeline, or derived ROIs named before; united first.
+        margin_mm: then grown by this in all directions (shrunk where negative).
+        minus: then without these ROIs.
+        inside_body_mm: then cut this far inside the skin, found on the CT; None cuts nothing.
+    """
+
+    name: str
+    interpreted_type: InterpretedType
+    colour_rgb: tuple[int, int, int]
+    union_of: tuple[str, ...]
+    margin_mm: float = 0.0
+    minus: tuple[str, ...] = ()
+    inside_body_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How RTSTRUCTs are written for one planning system or site; read from `profiles/*.toml`.
+
+    Attributes:
+        max_name_length: of ROI names, in characters.
+        holes: keyhole reads alike in every reader; parity only in those that combine contours by exclusive or.
+        empty_rois: an ROI without contours is left out or kept without any; the report lists it either way.
+        max_points: contours with more vertices are thinned, as little as is needed.
+        thin_mm: bound for leaving out vertices; 0 leaves out only collinear ones.
+        explicit_vr: Explicit VR Little Endian, for systems that read files with nothing else.
+        label: Structure Set Label; `{label}` is the pipeline's.
+        series_description: Series Description; `{label}` and `{title}` are the pipeline's.
+        rois: which ROIs and in what order, by the pipeline's names or those of derived ROIs; empty takes all.
+        overrides: by the pipeline's ROI name.
+    """
+
+    name: str
+    title: str
+    max_name_length: int = 16
+    holes: Holes = Holes.KEYHOLE
+    empty_rois: EmptyRois = EmptyRois.OMIT
+    max_points: int = MAX_POINTS
+    thin_mm: float = 0.0
+    explicit_vr: bool = False
+    label: str = "{label}"
+    series_description: str = "Auto-contours {label}"
+    rois: tuple[str, ...] = ()
+    overrides: Mapping[str, RoiOverride] = field(default_factory=dict)
+    derived: tuple[DerivedRoi, ...] = ()
+
+
+GENERIC = Profile(name="generic", title="Any planning system")
+"""What is written where a site names no profile."""
