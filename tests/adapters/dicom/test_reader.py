@@ -35,6 +35,7 @@ from npc_contour.domain.series import Series
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InstanceRefused, PixelDataError, SeriesGeometryError
 from npc_testkit.ct_series import ORIENTATIONS, CtPlan, ct_datasets, expected_hu, write_series
+from npc_testkit.peers import run_tool
 
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 PYNETDICOM_FILES = Path(pynetdicom.__file__).parent / "tests" / "dicom_files"
