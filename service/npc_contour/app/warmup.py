@@ -1,6 +1,6 @@
 """Compiles the loops over voxels and points before the first patient needs them; the result is kept on disk.
 
-Run once at start, in a process of its own: compiling takes tens of seconds on a fresh machine, which would hold a worker.
+Run once at start, in a process of its own: on a fresh machine compiling takes tens of seconds, and a worker would wait.
 """
 
 from __future__ import annotations

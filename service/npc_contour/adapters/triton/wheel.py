@@ -29,18 +29,22 @@ class ServerFiles:
     environment: dict[str, str]
 
 
-def prepare_server(work_dir: Path) -> ServerFiles:
+def prepare_server(work_dir: Path, *, package: str = WHEEL) -> ServerFiles:
     """Lay out server and Python backend for the running Python below `work_dir`.
+
+    Args:
+        work_dir: kept between starts; what is there already is used again.
+        package: the distribution that carries the server.
 
     Raises:
         EmbeddedServerError: the wheel is missing, has no stub for this Python, or a library is missing;
             with the remedy.
     """
     try:
-        wheel = distribution(WHEEL)
+        wheel = distribution(package)
     except PackageNotFoundError:
         raise EmbeddedServerError(
-            f"the embedded Triton needs the package {WHEEL}: pip install --no-deps {WHEEL}==0.7.0"
+            f"the embedded Triton needs the package {package}: pip install --no-deps {package}"
         ) from None
     root = Path(str(wheel.locate_file("pytriton/tritonserver")))
     libraries = Path(str(wheel.locate_file("nvidia_pytriton.libs")))
@@ -48,7 +52,7 @@ def prepare_server(work_dir: Path) -> ServerFiles:
     if not stub.is_file():
         found = sorted(folder.name for folder in (root / "python_backend_stubs").glob("*"))
         raise EmbeddedServerError(
-            f"{WHEEL} {wheel.version} has no Python backend for Python {PYTHON_XY}, only for {', '.join(found)}"
+            f"{package} {wheel.version} has no Python backend for Python {PYTHON_XY}, only for {', '.join(found)}"
         )
     binary = _runnable(root / "bin" / "tritonserver", work_dir)
     python_backend = work_dir / "backends" / "python"
@@ -57,7 +61,7 @@ def prepare_server(work_dir: Path) -> ServerFiles:
         _link(root / "backends" / "python" / name, python_backend / name)
     placed_stub = _copy_runnable(stub, python_backend / stub.name)
     environment = _environment(libraries, _stub_python(work_dir / "python"))
-    _refuse_missing_libraries(placed_stub, environment)
+    refuse_missing_libraries(placed_stub, environment)
     return ServerFiles(binary, work_dir / "backends", environment)
 
 
@@ -117,7 +121,12 @@ def _environment(libraries: Path, python_bin: Path) -> dict[str, str]:
     }
 
 
-def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+def refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+    """Ask the dynamic linker what the stub would load, and refuse what it does not find.
+
+    Raises:
+        EmbeddedServerError: names each library and where Debian has it.
+    """
     listed = subprocess.run(
         [stub],
         env={**environment, "LD_TRACE_LOADED_OBJECTS": "1"},
@@ -129,6 +138,6 @@ def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
     missing = [line.split()[0] for line in listed.splitlines() if "not found" in line]
     if missing:
         raise EmbeddedServerError(
-            f"Triton's Python backend needs {', '.join(missing)}, not found on this machine; "
-            f"on Debian as root: apt-get install libpython{PYTHON_XY}"
+            f"Triton's Python backend needs {', '.join(missing)}, not found on this machine; Debian's own Python comes "
+            f"without its library: as root apt-get install libpython{PYTHON_XY}, or put the file into {sys.prefix}/lib"
         )
