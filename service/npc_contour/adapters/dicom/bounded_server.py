@@ -95,6 +95,13 @@ class BoundedSocket(AssociationSocket):
         self._head = b""
         return buffer
 
+    def close(self) -> None:
+        """Close for good: pynetdicom leaves a socket open whose peer is gone already."""
+        connection = self.socket
+        super().close()
+        if connection is not None:
+            connection.close()
+
     def _count(self, body: bytearray) -> None:
         """Add up the fragments of the message under way (PS3.8 9.3.5.1, E.2)."""
         position = 0
