@@ -170,9 +170,11 @@ def test_full_disk_of_the_destination_is_named(tmp_path: Path) -> None:
             send([path], tps(port), OUR_AE, 5.0)
 
 
-def test_nobody_there_is_named() -> None:
+def test_nobody_there_is_named_by_the_error_and_not_again_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SendError, match=r"cannot be reached: Connection refused"):
         echo(tps(free_port()), OUR_AE, 2.0)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_unknown_host_is_named() -> None:

@@ -6,6 +6,7 @@ events: connection, rejection (PS3.8 table 9-21), abort (PS3.8 table 9-26), time
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -50,6 +51,28 @@ ABORT_REASONS = {
     6: "invalid PDU parameter value",
 }
 """Reason of a provider's A-ABORT, PS3.8 table 9-26."""
+
+
+TOLD_BY_ERRORS = (
+    "Association request failed",
+    "TCP Initialisation Error",
+    "Association Rejected",
+    "Result: ",
+    "Reason: ",
+    "No accepted presentation contexts",
+)
+"""How pynetdicom's messages to its log begin that our errors tell, too."""
+
+
+class _OnlyOnce(logging.Filter):
+    """Drops what our errors tell: a destination that is down would fill the log at each look at readiness."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        return not record.getMessage().startswith(TOLD_BY_ERRORS)
+
+
+_only_once = _OnlyOnce()
 
 
 @dataclass(slots=True)
@@ -179,6 +202,8 @@ def associate(
     _config.STORE_SEND_CHUNKED_DATASET = True
     # Its own narration of every PDU costs a fifth of the time; what matters is in our errors.
     _config.LOG_HANDLER_LEVEL = "none"
+    for name in ("pynetdicom.transport", "pynetdicom.acse"):
+        logging.getLogger(name).addFilter(_only_once)
     peer = describe(destination)
     address = _resolve(destination, peer)
     witness, gate = _Witness(), _Gate()
