@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from npc_contour.catalog import read_contract
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
-from npc_networks.serving.config import config_pbtxt, model_py
+from npc_networks.serving.config import config_pbtxt, engine_config_pbtxt, model_py
 
 CLIP_HU = (-1000.0, 1000.0)
 MEAN_HU, STD_HU = 0.0, 100.0
@@ -93,23 +93,15 @@ def threshold_model(network: TinyNetwork) -> onnx.ModelProto:
     return model
 
 
-def write_engine_model(repository: Path, network: TinyNetwork) -> None:
+def write_engine_model(repository: Path, network: TinyNetwork, contract: NetworkContract) -> None:
     """Write `<network>_engine` in the place of a TensorRT engine: label 1 where the window is *below* the threshold.
 
     The opposite of the ONNX file, so that a test sees which of the two has answered.
     """
     folder = repository / f"{network.name}_engine"
     (folder / "1").mkdir(parents=True)
-    z, y, x = network.patch_zyx
-    (folder / "config.pbtxt").write_text(
-        f"""name: "{folder.name}"
-backend: "python"
-max_batch_size: 0
-input [ {{ name: "image", data_type: TYPE_FP32, dims: [ 1, {network.channels}, {z}, {y}, {x} ] }} ]
-output [ {{ name: "logits", data_type: TYPE_FP32, dims: [ 1, 2, {z}, {y}, {x} ] }} ]
-instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
-"""
-    )
+    config = engine_config_pbtxt(contract).replace('platform: "tensorrt_plan"', 'backend: "python"')
+    (folder / "config.pbtxt").write_text(config.replace("KIND_GPU", "KIND_CPU"))
     (folder / "1" / "model.py").write_text(
         f"""import numpy as np
 import triton_python_backend_utils as pb_utils

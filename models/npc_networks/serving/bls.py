@@ -14,17 +14,28 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
+from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.errors import CatalogError
+from npc_networks.serving.config import IMAGE, LOGITS
 from npc_networks.serving.dlpack import Lent
 
 Float32Array = npt.NDArray[np.float32]
 
-IMAGE, LOGITS = "image", "logits"
 
+def engine_model(model_folder: Path, contract: NetworkContract) -> str | None:
+    """Return the name of the engine's model beside a network's; None when the repository holds none.
 
-def engine_model(model_folder: Path) -> str | None:
-    """Return the name of the engine's model beside a network's; None when the repository holds none."""
-    folder = model_folder.with_name(f"{model_folder.name}_engine")
-    return folder.name if (folder / "config.pbtxt").is_file() else None
+    Raises:
+        CatalogError: the engine was built for another contract.
+    """
+    config = model_folder.with_name(f"{model_folder.name}_engine") / "config.pbtxt"
+    if not config.is_file():
+        return None
+    if contract.contract_sha256 not in config.read_text():
+        raise CatalogError(
+            f"{config} does not carry contract {contract.contract_sha256}: build the engine anew from this network"
+        )
+    return config.parent.name
 
 
 class BlsEngine:

@@ -6,6 +6,7 @@ from npc_contour.domain.pipelines import NetworkContract
 
 CONTRACT_KEY = "contract_sha256"
 VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
+IMAGE, LOGITS = "image", "logits"
 
 
 def config_pbtxt(contract: NetworkContract) -> str:
@@ -22,6 +23,22 @@ output [
   {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }}
 ]
 instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
+parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}
+"""
+
+
+def engine_config_pbtxt(contract: NetworkContract) -> str:
+    """Return the text of `<network>_engine/config.pbtxt` for a TensorRT engine built from the network's ONNX file.
+
+    The engine itself lies beside it as `1/model.plan`. The hash says which contract it was built for.
+    """
+    z, y, x = contract.patch_zyx
+    return f"""name: "{contract.name}_engine"
+platform: "tensorrt_plan"
+max_batch_size: 0
+input [ {{ name: "{IMAGE}", data_type: TYPE_FP32, dims: [ 1, {len(contract.channels)}, {z}, {y}, {x} ] }} ]
+output [ {{ name: "{LOGITS}", data_type: TYPE_FP32, dims: [ 1, {len(contract.labels)}, {z}, {y}, {x} ] }} ]
+instance_group [ {{ kind: KIND_GPU, count: 1 }} ]
 parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}
 """
 

@@ -85,7 +85,7 @@ class TritonPythonModel:
 
 
 def _engine(contract: NetworkContract, folder: Path) -> Engine:
-    name = engine_model(folder)
+    name = engine_model(folder, contract)
     if name is not None:
         return BlsEngine(name)
     cache = os.environ.get(CACHE_DIR_VARIABLE)

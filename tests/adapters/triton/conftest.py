@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -22,9 +23,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         TinyNetwork(name="on_gpu"),
         TinyNetwork(name="other_weights"),
         TinyNetwork(name="other_contract"),
+        TinyNetwork(name="old_engine"),
     ]
     contracts = {network.name: write_tiny_network(repository, network) for network in networks}
-    write_engine_model(repository, networks[2])
+    write_engine_model(repository, networks[2], contracts["on_gpu"])
+    write_engine_model(repository, networks[5], replace(contracts["old_engine"], contract_sha256="0" * 64))
     weights = repository / "other_weights" / "1" / "network.onnx"
     weights.write_bytes(weights.read_bytes() + b"\0")
     config = repository / "other_contract" / "config.pbtxt"

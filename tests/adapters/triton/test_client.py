@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from tritonclient import grpc as triton
 
 from npc_contour.adapters.triton.client import TritonEngine
-from npc_contour.adapters.triton.regions import NAME_PREFIX, SHARED_MEMORY, owner_pid
+from npc_contour.adapters.triton.regions import NAME_PREFIX, SHARED_MEMORY, Region, owner_pid
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
@@ -49,6 +51,27 @@ def test_answer_is_the_closed_form_by_either_way(served: Served, volume: Volume,
     assert answer.network == "tiny"
     assert not our_regions()
     assert not registered(served)
+
+
+def full(size: int) -> Region:
+    raise OSError(errno.ENOSPC, f"no room for {size} bytes")
+
+
+def out_of_sight(size: int) -> Region:
+    region = Region(size)
+    region.unlink()
+    return region
+
+
+@pytest.mark.parametrize("new_region", [full, out_of_sight])
+def test_without_shared_memory_the_volume_goes_by_grpc(
+    served: Served, volume: Volume, new_region: Callable[[int], Region]
+) -> None:
+    with TritonEngine(served.server.urls.grpc, new_region=new_region) as client:
+        answer = client.segment(served.contracts["tiny"], [volume])
+
+    np.testing.assert_array_equal(answer.labels, volume.hu > 100)
+    assert not our_regions()
 
 
 def test_second_series_on_another_grid_is_brought_to_the_planning_grid(served: Served) -> None:
@@ -112,7 +135,11 @@ def test_another_version_of_the_network_is_named(served: Served, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("other_weights", r"weights .* have SHA-256"), ("other_contract", r"config\.pbtxt carries contract 0000")],
+    [
+        ("other_weights", r"weights .* have SHA-256"),
+        ("other_contract", r"config\.pbtxt carries contract 0000"),
+        ("old_engine", r"old_engine_engine/config\.pbtxt does not carry contract"),
+    ],
 )
 def test_network_that_refused_to_load_says_why(served: Served, name: str, reason: str) -> None:
     with engine(served) as client, pytest.raises(NetworkMismatchError, match=reason):
@@ -157,14 +184,14 @@ def test_memory_of_a_killed_client_is_let_go(served: Served) -> None:
         "region.unlink()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", script, served.server.urls.grpc], env=_with_path(), check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert registered(served)
+    killed = subprocess.Popen([sys.executable, "-c", script, served.server.urls.grpc], env=_with_path())
+    assert killed.wait() == -signal.SIGKILL
+    assert killed.pid in map(owner_pid, registered(served))
 
     with engine(served) as client:
         client.segment(served.contracts["tiny"], [volume_of(blocks((16, 32, 32)))])
 
-    assert not registered(served)
+    assert killed.pid not in map(owner_pid, registered(served))
 
 
 def test_calls_from_several_threads_do_not_mix(served: Served) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ import psutil
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
 from npc_contour.domain.pipelines import NetworkContract
@@ -32,16 +34,26 @@ CONTRACT_KEY = "contract_sha256"
 VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
 PROBE_TIMEOUT_S = 5.0
-RELEASE_TRIES = 20
+RELEASE_TRIES = 40
 RELEASE_PAUSE_S = 0.05
 LOOPBACK = ("127.", "localhost", "[::1]")
+
+
+class _NoSharedMemory(Exception):
+    """There is none, or the server cannot see ours."""
 
 
 class TritonEngine:
     """Asks one Triton server; safe to share between threads."""
 
     def __init__(
-        self, url: str, *, metrics_url: str | None = None, timeout_s: float = 900.0, shared_memory: bool | None = None
+        self,
+        url: str,
+        *,
+        metrics_url: str | None = None,
+        timeout_s: float = 900.0,
+        shared_memory: bool | None = None,
+        new_region: Callable[[int], Region] = Region,
     ) -> None:
         """Describe the server; nothing is sent yet.
 
@@ -49,14 +61,15 @@ class TritonEngine:
             url: host:port of its gRPC endpoint.
             metrics_url: of its Prometheus endpoint, for progress; None shows no progress.
             timeout_s: for one volume, waiting in the server's queue included.
-            shared_memory: None uses it when the server is on this host.
+            shared_memory: None uses it when the server is on this host; gRPC bytes when that fails.
+            new_region: makes shared memory of so many bytes.
         """
         self._url = url
         self._metrics_url = metrics_url
         self._timeout_s = timeout_s
         self._shared_memory = url.startswith(LOOPBACK) if shared_memory is None else shared_memory
+        self._new_region = new_region
         self._client = triton.InferenceServerClient(url)
-        self._unreleased: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -142,44 +155,60 @@ class TritonEngine:
         return None if done is None or total is None else (done, total)
 
     def _infer(self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float]) -> UInt8Array:
-        shape = (len(channels), *channels[0].shape)
-        volume = triton.InferInput(VOLUME, shape, "INT16")
         spacing = triton.InferInput(SPACING, [3], "FP32")
         spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float32))
-        wanted = triton.InferRequestedOutput(LABELS)
-        if not self._shared_memory:
-            volume.set_data_from_numpy(np.stack(channels))
-            labels: UInt8Array = self._ask(name, [volume, spacing], wanted).as_numpy(LABELS)
-            return labels
+        if self._shared_memory:
+            try:
+                return self._infer_through_memory(name, channels, spacing)
+            except _NoSharedMemory as reason:
+                # A server in another container answers on loopback too, but has a /dev/shm of its own.
+                logger.warning("triton.no_shared_memory", extra={"reason": str(reason)})
+        volume = triton.InferInput(VOLUME, (len(channels), *channels[0].shape), "INT16")
+        volume.set_data_from_numpy(np.stack(channels))
+        labels: UInt8Array = self._ask(name, [volume, spacing], triton.InferRequestedOutput(LABELS)).as_numpy(LABELS)
+        return labels
+
+    def _infer_through_memory(self, name: str, channels: list[Int16Array], spacing: triton.InferInput) -> UInt8Array:
         self._forget_the_dead()
-        size = int(np.prod(shape)) * 2
-        answer_size = int(np.prod(shape[1:]))
-        with Region(size) as given, Region(answer_size) as taken:
+        shape = (len(channels), *channels[0].shape)
+        volume = triton.InferInput(VOLUME, shape, "INT16")
+        wanted = triton.InferRequestedOutput(LABELS)
+        with self._registered(math.prod(shape) * 2) as given, self._registered(math.prod(shape[1:])) as taken:
             target = np.ndarray(shape, np.int16, given.memory)
             for index, channel in enumerate(channels):
                 target[index] = channel
             del target
-            with self._registered(given), self._registered(taken):
-                volume.set_shared_memory(given.name, size)
-                wanted.set_shared_memory(taken.name, answer_size)
-                result = self._ask(name, [volume, spacing], wanted)
-                answered = tuple(result.get_output(LABELS).shape)
-                if answered != shape[1:]:
-                    raise InferenceError(f"{name} answered with shape {answered}, expected {shape[1:]}")
+            volume.set_shared_memory(given.name, given.size)
+            wanted.set_shared_memory(taken.name, taken.size)
+            answered = tuple(self._ask(name, [volume, spacing], wanted).get_output(LABELS).shape)
+            if answered != shape[1:]:
+                raise InferenceError(f"{name} answered with shape {answered}, expected {shape[1:]}")
             return np.frombuffer(taken.memory, np.uint8).reshape(shape[1:]).copy()
 
     def _ask(self, name: str, inputs: list[Any], wanted: triton.InferRequestedOutput) -> triton.InferResult:
         return self._client.infer(name, inputs, outputs=[wanted], client_timeout=self._timeout_s)
 
     @contextmanager
-    def _registered(self, region: Region) -> Iterator[None]:
-        self._client.register_system_shared_memory(region.name, region.key, region.size, client_timeout=PROBE_TIMEOUT_S)
-        # The server has it mapped: from here on nothing can be left in /dev/shm.
-        region.unlink()
+    def _registered(self, size: int) -> Iterator[Region]:
         try:
-            yield
-        finally:
-            self._release(region.name)
+            region = self._new_region(size)
+        except OSError as error:
+            raise _NoSharedMemory(str(error)) from error
+        with region:
+            try:
+                self._client.register_system_shared_memory(
+                    region.name, region.key, size, client_timeout=PROBE_TIMEOUT_S
+                )
+            except InferenceServerException as error:
+                if _code(error) in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}:
+                    raise
+                raise _NoSharedMemory(error.message()) from error
+            # The server has it mapped: from here on nothing can be left in /dev/shm.
+            region.unlink()
+            try:
+                yield region
+            finally:
+                self._release(region.name)
 
     def _release(self, name: str) -> None:
         # Just after an answer, or while a request that ran out of time is still being computed, the server refuses.
@@ -189,11 +218,13 @@ class TritonEngine:
             except InferenceServerException as error:
                 if _code(error) == "UNAVAILABLE":
                     return  # a server that is gone holds nothing
+                if _code(error) == "DEADLINE_EXCEEDED":
+                    break
                 if attempt + 1 < RELEASE_TRIES:
                     time.sleep(RELEASE_PAUSE_S)
             else:
                 return
-        self._unreleased.add(name)
+        regions.kept.add(name)
         logger.warning("triton.region_kept", extra={"region": name})
 
     def _forget_the_dead(self) -> None:
@@ -201,13 +232,13 @@ class TritonEngine:
         status = self._client.get_system_shared_memory_status(client_timeout=PROBE_TIMEOUT_S, as_json=True)
         for name in status.get("regions", {}):
             owner = owner_pid(name)
-            if name in self._unreleased or (owner is not None and not psutil.pid_exists(owner)):
+            if name in regions.kept or (owner is not None and not psutil.pid_exists(owner)):
                 try:
                     self._client.unregister_system_shared_memory(name, client_timeout=PROBE_TIMEOUT_S)
                 except InferenceServerException as error:
                     logger.warning("triton.region_kept", extra={"region": name, "reason": str(error)})
                 else:
-                    self._unreleased.discard(name)
+                    regions.kept.discard(name)
 
 
 @contextmanager

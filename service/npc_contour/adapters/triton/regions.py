@@ -16,6 +16,9 @@ from typing import Self
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 NAME_PREFIX = "npc_contour."
 
+kept: set[str] = set()
+"""Regions of this process that a server would not let go yet: whichever client calls next asks again."""
+
 
 class Region:
     """A named piece of shared memory of this process."""
