@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from npc_contour.domain.pipelines import Contrast, NetworkContract, NetworkUse, Normalisation, Pipeline, Role
 from npc_contour.domain.structures import InterpretedType, RoiSpec
@@ -92,6 +92,13 @@ class _RoiFile(_Strict):
     labels: tuple[int, ...] = Field(min_length=1)
     colour: tuple[Channel, Channel, Channel]
     fma: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _short(cls, name: str) -> str:
+        if not 1 <= len(name) <= 16:
+            raise ValueError(f"ROI name {name!r} has {len(name)} characters, 1 to 16 are allowed")
+        return name
 
 
 class _PipelineFile(_Strict):

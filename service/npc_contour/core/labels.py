@@ -23,7 +23,7 @@ DEBRIS_FRACTION = 0.01
 
 _LABEL_VALUES = 256
 _WORD = 8
-_BLOCK_WORDS = 256
+_BLOCK_WORDS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,15 +173,15 @@ def _mask_box(
 ) -> npt.NDArray[np.int64]:
     box = np.array([shape[0], 0, shape[1], 0, shape[2], 0])
     for start in range(0, words.shape[0], _BLOCK_WORDS):
-        stop = min(start + _BLOCK_WORDS, words.shape[0])
+        block = words[start : start + _BLOCK_WORDS]
         union = np.uint64(0)
-        for word in range(start, stop):  # no early exit: this form becomes vector instructions
-            union |= words[word]
+        for word in range(block.shape[0]):  # no early exit: this form becomes vector instructions
+            union |= block[word]
         if union == 0:
             continue
-        for word in range(start, stop):
-            if words[word] != 0:
-                _widen(box, flat, word * _WORD, word * _WORD + _WORD, shape)
+        for word in range(block.shape[0]):
+            if block[word] != 0:
+                _widen(box, flat, (start + word) * _WORD, (start + word + 1) * _WORD, shape)
     _widen(box, flat, words.shape[0] * _WORD, flat.shape[0], shape)
     return box if box[1] else np.zeros(6, dtype=np.int64)
 

@@ -22,7 +22,8 @@ class RoiSpec:
     """One row of a pipeline's ROI table; `labels` are united, so ROIs may overlap.
 
     Attributes:
-        name: TG-263 primary name where the list has one, at most 16 characters.
+        name: at most 64 characters; in pipelines TG-263's primary name where the list has one, at most 16. A site's
+            profile may give another.
         network: the network whose label map holds `labels`.
         fma_id: Foundational Model of Anatomy id for RT ROI Identification Code; "" when there is none.
     """
@@ -35,8 +36,8 @@ class RoiSpec:
     fma_id: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.name) <= 16:
-            raise ValueError(f"ROI name {self.name!r} has {len(self.name)} characters, 1 to 16 are allowed")
+        if not 1 <= len(self.name) <= 64:
+            raise ValueError(f"ROI name {self.name!r} has {len(self.name)} characters, 1 to 64 are allowed")
         if not self.labels or min(self.labels) < 1:
             raise ValueError(f"ROI {self.name}: labels must be positive, got {sorted(self.labels)}")
 

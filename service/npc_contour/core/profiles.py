@@ -1,0 +1,182 @@
+"""Apply a site's profile to ROI masks: derive, rename, choose, order; and check that it can be applied at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from npc_contour.core.labels import BoolArray, RoiMask, mask_of_array
+from npc_contour.domain.geometry import Grid
+from npc_contour.domain.profiles import DerivedRoi, Profile, RoiOverride
+from npc_contour.domain.structures import InterpretedType, RoiSpec
+from npc_contour.domain.volumes import Volume
+
+MAX_LABEL_LENGTH = 16
+BODY_ABOVE_HU = -300
+"""The body is what is denser, largest in one piece, with its cavities."""
+
+_ANY = RoiSpec("Any", InterpretedType.ORGAN, "", frozenset({1}), (0, 0, 0))
+_NO_CHANGE = RoiOverride()
+_LABEL_FIELDS = {"label": "L" * 10}
+_TEXT_FIELDS = {"label": "L", "title": "T"}
+
+
+def profile_faults(profile: Profile, specs: Sequence[RoiSpec]) -> list[str]:
+    """Return what makes a profile unusable for a table of ROIs, as sentences; empty when nothing does.
+
+    Args:
+        profile: the site's.
+        specs: every ROI of one pipeline.
+    """
+    known = {spec.name for spec in specs}
+    faults = [f"override of {name}: the pipeline has no such ROI" for name in profile.overrides if name not in known]
+    for roi in profile.derived:
+        missing = [name for name in (*roi.union_of, *roi.minus) if name not in known]
+        faults += [f"derived ROI {roi.name}: {name} is not known where it is used" for name in missing]
+        if roi.name in known:
+            faults.append(f"derived ROI {roi.name} has the name of another ROI")
+        known.add(roi.name)
+    faults += [f"rois names {name}, which the pipeline does not have" for name in profile.rois if name not in known]
+    faults += _name_faults(profile, [_written(profile, name) for name in profile.rois or sorted(known)])
+    return faults
+
+
+def template_faults(profile: Profile) -> list[str]:
+    """Return what is wrong with a profile's templates, whatever the pipeline."""
+    faults = []
+    for name, template, fields in (
+        ("label", profile.label, _LABEL_FIELDS),
+        ("series_description", profile.series_description, _TEXT_FIELDS),
+    ):
+        try:
+            text = template.format(**fields)
+        except (KeyError, IndexError, ValueError) as error:
+            faults.append(f"{name} {template!r}: {type(error).__name__} {error}, allowed are {sorted(fields)}")
+            continue
+        if name == "label" and len(text) > MAX_LABEL_LENGTH:
+            faults.append(f"label {template!r} grows to {len(text)} characters, {MAX_LABEL_LENGTH} are allowed")
+    return faults
+
+
+def apply_profile(profile: Profile, masks: Sequence[RoiMask], volume: Volume) -> tuple[RoiMask, ...]:
+    """Return the ROIs that a site wants, under its names and in its order.
+
+    Args:
+        profile: what the site wants.
+        masks: every ROI of the pipeline.
+        volume: the planning volume; its pixels are looked at only where a derived ROI is cut to the body.
+
+    Raises:
+        KeyError: a derived ROI is made of an ROI that is not there; `profile_faults` tells before.
+    """
+    by_name = {mask.spec.name: mask for mask in masks}
+    body: BoolArray | None = None
+    for roi in profile.derived:
+        if roi.inside_body_mm is not None and body is None:
+            body = body_mask(volume)
+        by_name[roi.name] = derived_mask(roi, by_name, volume.grid, body)
+    order: Iterable[str] = profile.rois or by_name
+    return tuple(_renamed(by_name[name], profile) for name in order if name in by_name)
+
+
+def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, body: BoolArray | None) -> RoiMask:
+    """Unite, grow or shrink, take away, cut to the body: in this order.
+
+    Args:
+        roi: how.
+        by_name: the ROIs it is made of.
+        grid: the planning grid.
+        body: (z, y, x); needed where `inside_body_mm` is given.
+    """
+    sources = [by_name[name] for name in roi.union_of]
+    networks = {source.spec.network for source in sources}
+    spec = RoiSpec(roi.name, roi.interpreted_type, networks.pop(), frozenset({1}), roi.colour_rgb)
+    whole = np.zeros(grid.shape_zyx, dtype=np.bool_)
+    for source in sources:
+        whole |= source.on_grid(grid.shape_zyx)
+    whole = with_margin(whole, roi.margin_mm, grid)
+    for name in roi.minus:
+        whole &= ~by_name[name].on_grid(grid.shape_zyx)
+    if roi.inside_body_mm is not None and body is not None:
+        whole &= with_margin(body, -roi.inside_body_mm, grid)
+    return mask_of_array(spec, whole)
+
+
+def with_margin(mask: BoolArray, margin_mm: float, grid: Grid) -> BoolArray:
+    """Return a mask grown by a margin, or shrunk by a negative one, by distances between voxel centres.
+
+    Args:
+        mask: (z, y, x); beyond the grid is outside.
+        margin_mm: the same in all directions.
+        grid: for the spacing.
+    """
+    crop = mask_of_array(_ANY, mask)
+    if margin_mm == 0 or crop.empty:
+        return mask
+    reach = np.ceil(abs(margin_mm) / np.asarray(grid.spacing_zyx_mm)).astype(int) + 1
+    padded = np.pad(crop.mask, [(int(pad), int(pad)) for pad in reach])
+    if margin_mm > 0:
+        grown = ndimage.distance_transform_edt(~padded, sampling=grid.spacing_zyx_mm) <= margin_mm + 1e-6
+    else:
+        grown = ndimage.distance_transform_edt(padded, sampling=grid.spacing_zyx_mm) > -margin_mm + 1e-6
+    return _placed(grown, np.subtract(crop.offset_zyx, reach), grid.shape_zyx)
+
+
+def body_mask(volume: Volume) -> BoolArray:
+    """Return the patient without couch and air around: the largest piece above `BODY_ABOVE_HU`, cavities filled."""
+    dense = ndimage.binary_opening(volume.hu > BODY_ABOVE_HU, structure=np.ones((1, 3, 3), dtype=np.bool_))
+    pieces, count = ndimage.label(dense)
+    if count == 0:
+        return np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    body = pieces == int(np.argmax(sizes))
+    return np.stack([ndimage.binary_fill_holes(section) for section in body])
+
+
+def _placed(crop: BoolArray, start: npt.NDArray[np.int64], shape_zyx: tuple[int, int, int]) -> BoolArray:
+    """Put a crop that may reach over the grid's edges on the grid."""
+    whole = np.zeros(shape_zyx, dtype=np.bool_)
+    low = np.maximum(start, 0)
+    high = np.minimum(start + crop.shape, shape_zyx)
+    target = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    source = tuple(slice(int(a - s), int(b - s)) for a, b, s in zip(low, high, start, strict=True))
+    whole[target] = crop[source]
+    return whole
+
+
+def _written(profile: Profile, name: str) -> str:
+    return profile.overrides.get(name, _NO_CHANGE).name or name
+
+
+def _name_faults(profile: Profile, names: Sequence[str]) -> list[str]:
+    faults = [
+        f"ROI name {name!r} has {len(name)} characters, {profile.max_name_length} are allowed"
+        for name in names
+        if len(name) > profile.max_name_length
+    ]
+    faults += [f"ROI name {name!r} has a backslash, which separates values in DICOM" for name in names if "\\" in name]
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if folded in seen:
+            faults.append(f"ROI names {seen[folded]!r} and {name!r} differ only in case, or not at all")
+        seen[folded] = name
+    return faults
+
+
+def _renamed(mask: RoiMask, profile: Profile) -> RoiMask:
+    change = profile.overrides.get(mask.spec.name)
+    if change is None:
+        return mask
+    spec = replace(
+        mask.spec,
+        name=change.name or mask.spec.name,
+        interpreted_type=change.interpreted_type or mask.spec.interpreted_type,
+        colour_rgb=change.colour_rgb or mask.spec.colour_rgb,
+    )
+    return replace(mask, spec=spec)
