@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,20 +153,44 @@ def test_delete_takes_the_empty_folders_with_it(spool: Spool, tmp_path: Path) ->
     assert (tmp_path / "spool" / "instances").exists()
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    device = Path("/dev/full")
-    if not device.exists():
-        pytest.skip("needs /dev/full")
-    spool = Spool(tmp_path / "spool", min_free_mb=1)
+def test_a_write_that_the_system_cuts_short_leaves_nothing_behind(spool: Spool, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(SpoolFullError, match="took not all of 5000 bytes"):
+            spool.keep(HEADER, [bytes(5000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    class Exploding(bytes):
-        pass
-
-    # A write that the kernel refuses with ENOSPC, as a full disk does: the part is a link to /dev/full.
-    incoming = tmp_path / "spool" / "incoming"
-    incoming.rmdir()
-    incoming.symlink_to("/dev")
-
-    with pytest.raises(OSError, match=r".*"):
-        spool.keep(HEADER, [b"data"])
     assert files_of(tmp_path) == []
+
+
+KEEPER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from npc_contour.adapters.dicom.spool import Spool
+from npc_testkit.ct_headers import ct_header
+spool = Spool(Path(sys.argv[1]), min_free_mb=1)
+print("ready", flush=True)
+for number in range(100000):
+    header = ct_header(study_instance_uid="1.2", series_instance_uid="1.2.3", sop_instance_uid=f"1.2.3.{number}")
+    spool.keep(header, [bytes([number % 251]) * 300_000] * 4)
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.03, 0.11, 0.2])
+def test_kill_9_leaves_no_truncated_file_at_a_final_name(after_s: float, tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KEEPER, str(root)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == "ready\n"
+        time.sleep(after_s)
+        keeper.kill()
+
+    sizes = {path.stat().st_size for path in (root / "instances").rglob("*") if path.is_file()}
+    assert sizes <= {1_200_000}
+    Spool(root).remove_partial_files()
+    assert list((root / "incoming").iterdir()) == []

@@ -47,8 +47,14 @@ COMPRESSED_SYNTAXES: tuple[UID, ...] = (
 MAX_EDGE = 4096
 """Rows and Columns may not exceed this: 4096 x 4096 x 16 bit are 32 MiB a slice."""
 _UNDEFINED = 0xFFFFFFFF
-_PLUGINS = {JPEGLossless: "gdcm", JPEGLosslessSV1: "gdcm", JPEGLSLossless: "pyjpegls"}
-"""Where several codecs are installed, the one that is asked: memory-safe inputs only, permissive licences only."""
+_PLUGINS = {
+    RLELossless: "pylibjpeg",
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+}
+"""The one codec that is asked, whatever else is installed; all are under permissive licences (BSD, Apache, MIT)."""
 
 Stored = npt.NDArray[np.int32]
 
@@ -173,7 +179,7 @@ def _decompress(value: bytes, transfer_syntax_uid: str, layout: PixelLayout) -> 
     }
     syntax = UID(transfer_syntax_uid)
     try:
-        array, _ = get_decoder(syntax).as_array(value, decoding_plugin=_PLUGINS.get(syntax, ""), **options)
+        array, _ = get_decoder(syntax).as_array(value, decoding_plugin=_PLUGINS[syntax], **options)
     except Exception as error:
         # Codecs raise whatever they like on broken input; each means that these pixels cannot be decoded.
         raise PixelDataError(f"{syntax.name} cannot be decoded: {error}") from error

@@ -271,7 +271,12 @@ class Receiver:
     def _tell(self, kind: AssociationEnd, session: _Session) -> None:
         if self._on_association is not None:
             series = tuple(sorted(session.series))
-            self._on_association(AssociationEvent(kind, session.info, series, session.stored, session.refused))
+            event = AssociationEvent(kind, session.info, series, session.stored, session.refused)
+            try:
+                self._on_association(event)
+            except Exception:
+                # Who is told must not break the wire or the watchdog: completion finds open associations by time.
+                logger.exception(Event.ASSOCIATION_ENDED, extra=_fields(session.info))
 
     def _session(self, association: Association) -> _Session:
         with self._lock:

@@ -224,7 +224,7 @@ class Spool:
                     os.fsync(file.fileno())
                 yield part
             except OSError as error:
-                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
                     raise SpoolFullError(f"the disk took not all of {size} bytes: {error.strerror}") from error
                 raise
             finally:
