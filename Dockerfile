@@ -28,7 +28,8 @@ RUN useradd --system --uid 10001 --create-home --home-dir /home/npc-contour npc-
 COPY --from=build /opt/npc-contour/venv /opt/npc-contour/venv
 COPY deploy/container.site.toml /etc/npc-contour/site.toml
 COPY LICENSE THIRD_PARTY.md deploy/RUNBOOK.md /opt/npc-contour/
-ENV PATH=/opt/npc-contour/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/npc-contour/venv/bin:$PATH PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/home/npc-contour/.cache/numba MPLCONFIGDIR=/home/npc-contour/.cache/matplotlib
 USER npc-contour
 VOLUME /var/lib/npc-contour
 EXPOSE 11112 8080
