@@ -105,7 +105,7 @@ NETWORKS = {
             normalisation=(_SOFT_TISSUE, _SOFT_TISSUE),
             labels=GTV_LABELS,
             spacing_zyx_mm=(2.5, 2.5, 2.5),
-            patch_zyx=(80, 80, 80),
+            patch_zyx=(64, 64, 64),
             features=(16, 32, 48, 64, 64),
         ),
         NetworkSpec(
