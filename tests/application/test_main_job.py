@@ -1,4 +1,4 @@
-"""From images to a sent structure set, whatever is late, missing, down or killed: nothing is lost, nothing done twice."""
+"""From images to a sent structure set, whatever is late, missing, down or killed: nothing lost, nothing done twice."""
 
 from __future__ import annotations
 
@@ -107,8 +107,9 @@ def test_a_late_slice_makes_a_new_structure_set_that_names_the_old_one(bench: Be
         CaseState.SENT,
         2,
     )
-    assert bench.spool.files[f"artefacts/{old.case_id}/{RTSTRUCT}"] != (
-        bench.spool.files[f"artefacts/{new.case_id}/{RTSTRUCT}"]
+    assert (
+        bench.spool.files[f"artefacts/{old.case_id}/{RTSTRUCT}"]
+        != (bench.spool.files[f"artefacts/{new.case_id}/{RTSTRUCT}"])
     )
     written = [s for s in bench.writer.written if s.uid_seed == new.uid_seed]
     old_uid = json.loads(bench.spool.files[f"artefacts/{old.case_id}/{REPORT}"])["sop_instance_uid"]

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
+from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
 from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 
 TEMPLATE = "npc_template"
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder outside of pytest's own, which every session of pytest closes to other users for a moment.
+
+    As root, PostgreSQL runs as another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="npc-pg-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """A server with a template database that has our schema."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("pg") / "data") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="npc-pg-") as folder,
+        EmbeddedPostgres(Path(folder) / "data", options={**OPTIONS, "fsync": "off"}) as server,
+    ):
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{TEMPLATE}"')
         migrate(server.url.replace("/postgres?", f"/{TEMPLATE}?"), apply_queue_schema)
@@ -26,12 +41,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres) -> str:
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a fresh database with our schema."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
-    return postgres.url.replace("/postgres?", f"/{name}?")
+    yield postgres.url.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,17 +45,26 @@ OPTIONS = {
 class EmbeddedPostgres:
     """A private server in one folder. It ends with the thread that starts it: start it from the main thread."""
 
-    def __init__(self, folder: Path, *, log_file: Path | None = None, start_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        log_file: Path | None = None,
+        start_timeout_s: float = 60.0,
+        options: Mapping[str, str] = OPTIONS,
+    ) -> None:
         """Describe the server; nothing is started yet.
 
         Args:
             folder: the data folder; made when absent.
             log_file: what the server prints; beside the folder when None.
             start_timeout_s: how long recovery after a crash may take.
+            options: settings of the server.
         """
         self._folder = folder.resolve()
         self._log_file = (log_file or self._folder.with_name(self._folder.name + ".log")).resolve()
         self._start_timeout_s = start_timeout_s
+        self._options = dict(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder = self._folder
 
@@ -88,7 +97,7 @@ class EmbeddedPostgres:
         binary, user = self._prepare()
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         command = [str(binary), "-D", str(self._folder), "-k", str(self._socket_folder)]
-        for name, value in OPTIONS.items():
+        for name, value in self._options.items():
             command += ["-c", f"{name}={value}"]
         started = time.monotonic()
         with self._log_file.open("ab") as log:

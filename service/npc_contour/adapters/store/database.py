@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from types import TracebackType
 from typing import Self
@@ -87,8 +87,8 @@ class PgStore:
                 try:
                     yield held
                 finally:
-                    if held and not connection.broken:
-                        connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", lock)
+                    if held:
+                        _unlock(connection, "SELECT pg_advisory_unlock(%s, hashtext(%s))", lock)
             finally:
                 if not connection.closed:
                     connection.autocommit = False
@@ -103,8 +103,7 @@ class PgStore:
                 try:
                     yield
                 finally:
-                    if not connection.broken:
-                        connection.execute("SELECT pg_advisory_unlock(%s, %s)", (SLOT_CLASS, place))
+                    _unlock(connection, "SELECT pg_advisory_unlock(%s, %s)", (SLOT_CLASS, place))
             finally:
                 if not connection.closed:
                     connection.autocommit = False
@@ -144,6 +143,12 @@ def _migrations() -> list[tuple[int, str, str]]:
     folder = files("npc_contour.adapters.store") / "migrations"
     found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
     return sorted((int(item.name[:4]), item.name, item.read_text(encoding="utf-8")) for item in found)
+
+
+def _unlock(connection: Connection, statement: str, lock: tuple[int, object]) -> None:
+    # With its connection the lock is gone already; what was done under it is committed over others.
+    with suppress(psycopg.OperationalError):
+        connection.execute(statement.encode(), lock)
 
 
 def _take_place(connection: Connection, at_once: int) -> int:

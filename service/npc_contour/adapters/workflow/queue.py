@@ -37,7 +37,8 @@ def defer(connection: psycopg.Connection[Any], job: Job) -> None:
     while True:
         waiting = connection.execute(
             "UPDATE procrastinate_jobs SET scheduled_at ="
-            " CASE WHEN %(at)s::timestamptz IS NULL THEN NULL ELSE least(scheduled_at, %(at)s::timestamptz) END"
+            " CASE WHEN scheduled_at > %(at)s::timestamptz THEN %(at)s"
+            " WHEN %(at)s::timestamptz IS NULL THEN NULL ELSE scheduled_at END"
             " WHERE queueing_lock = %(lock)s AND status = 'todo' RETURNING id",
             {"at": job.run_at, "lock": lock},
         ).fetchone()

@@ -1,0 +1,295 @@
+"""State and the jobs it causes are committed together or not at all, and the database itself refuses wrong states."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from npc_contour.adapters.store.codec import header_from_json, header_to_json
+from npc_contour.adapters.store.database import PgStore, migrate
+from npc_contour.adapters.workflow.queue import apply_queue_schema
+from npc_contour.application.records import Added, AssociationRow, CaseInput, CaseRecord, Ending, Job, JobKind
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import StoreError
+from npc_testkit.ct_headers import ct_header, ct_headers
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ASSOCIATION = AssociationRow("a1", "receiver", "CT", "NPC_CONTOUR", "127.0.0.1")
+
+
+def receive(store: PgStore, headers: list[InstanceHeader], association: AssociationRow = ASSOCIATION) -> list[Added]:
+    answers = []
+    for header in headers:
+        with store.transaction() as tx:
+            tx.open_association(association, NOW)
+            answers.append(tx.add_instance(header, association.association_id, association.called_ae_title, NOW))
+    return answers
+
+
+def case_of(headers: list[InstanceHeader], **changes: object) -> CaseRecord:
+    inputs = {
+        "planning_ct": CaseInput(headers[0].series_instance_uid, tuple(sorted(h.sop_instance_uid for h in headers)))
+    }
+    case = CaseRecord(
+        case_id="c1",
+        study_instance_uid=headers[0].study_instance_uid,
+        pipeline="ln_ctv",
+        generation=1,
+        state=CaseState.ROUTED,
+        planning_role="planning_ct",
+        inputs=inputs,
+        frame_of_reference_uid="1.2.9",
+        waiting_for=(),
+        wait_until=None,
+        reasons=("because",),
+        demo=True,
+        predecessor=None,
+        created_at=NOW,
+    )
+    return replace(case, **changes)  # type: ignore[arg-type]  any field
+
+
+def jobs(store: PgStore) -> list[tuple[str, str, datetime | None]]:
+    rows = store.query("SELECT task_name, args, scheduled_at FROM procrastinate_jobs ORDER BY id")
+    return [(row["task_name"], row["args"]["key"], row["scheduled_at"]) for row in rows]
+
+
+def test_a_rolled_back_change_leaves_no_job(store: PgStore) -> None:
+    header = ct_header()
+
+    def fail() -> None:
+        with store.transaction() as tx:
+            tx.open_association(ASSOCIATION, NOW)
+            tx.add_instance(header, "a1", "NPC_CONTOUR", NOW)
+            tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid))
+            raise RuntimeError("the process died here")
+
+    with pytest.raises(RuntimeError, match="died"):
+        fail()
+    assert jobs(store) == []
+    assert store.query("SELECT 1 FROM instance") == []
+
+
+def test_a_job_is_seen_by_others_only_with_the_change(store: PgStore) -> None:
+    with store.transaction() as tx:
+        tx.defer(Job(JobKind.SEND, "1"))
+        assert jobs(store) == []
+    assert jobs(store) == [("send", "1", None)]
+
+
+def test_one_job_waits_for_each_row_and_is_only_moved_earlier(store: PgStore) -> None:
+    for seconds in (60, 10, 90):
+        with store.transaction() as tx:
+            tx.defer(Job(JobKind.CLOSE_SERIES, "1.2.3", NOW + timedelta(seconds=seconds)))
+    assert jobs(store) == [("close_series", "1.2.3", NOW + timedelta(seconds=10))]
+    with store.transaction() as tx:
+        tx.defer(Job(JobKind.CLOSE_SERIES, "1.2.3"))
+    assert jobs(store) == [("close_series", "1.2.3", None)]
+    with store.transaction() as tx:
+        tx.defer(Job(JobKind.CLOSE_SERIES, "1.2.3", NOW))
+    assert jobs(store) == [("close_series", "1.2.3", None)]
+
+
+def test_many_transactions_that_defer_the_same_job_all_succeed(store: PgStore) -> None:
+    start = threading.Barrier(6)
+    errors: list[Exception] = []
+
+    def defer() -> None:
+        start.wait()
+        try:
+            for _ in range(10):
+                with store.transaction() as tx:
+                    tx.defer(Job(JobKind.ROUTE_STUDY, "1.2", NOW))
+        except StoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=defer) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(jobs(store)) == 1
+
+
+def test_an_image_is_added_once_and_says_when_it_opens_its_series(store: PgStore) -> None:
+    headers = ct_headers(3)
+    assert receive(store, headers) == [Added.OPENED, Added.ADDED, Added.ADDED]
+    assert receive(store, headers) == [Added.KNOWN] * 3
+    with store.transaction() as tx:
+        series = tx.series("1.2.3")
+        assert series is not None
+        assert (series.images, series.endings) == (3, (None,))
+        tx.set_series("1.2.3", SeriesState.READY, (), NOW)
+    assert receive(store, ct_headers(4)[3:]) == [Added.OPENED]
+    with store.transaction() as tx:
+        series = tx.series("1.2.3")
+        assert series is not None
+        assert series.state is SeriesState.RECEIVING
+
+
+def test_what_a_dead_receiver_left_open_is_lost(store: PgStore) -> None:
+    receive(store, ct_headers(2))
+    with store.transaction() as tx:
+        assert tx.end_lost_associations("another", NOW) == ()
+        assert tx.end_lost_associations("receiver", NOW) == ("1.2.3",)
+        assert tx.end_lost_associations("receiver", NOW) == ()
+        series = tx.series("1.2.3")
+        assert series is not None
+        assert series.endings == ((Ending.LOST, NOW),)
+
+
+def test_a_header_comes_back_as_it_was(store: PgStore) -> None:
+    header = ct_header(
+        acquired_at=datetime(2026, 1, 2, 3, 4, 5, 678000),  # noqa: DTZ001  scanners write local time
+        gantry_tilt_deg=-1.5,
+        images_in_acquisition=80,
+        series_description="鼻咽 增强 \u0001",
+        key="instances/1/2/3.dcm",
+    )
+    assert header_from_json(header_to_json(header)) == header
+    header = replace(header, series_description="鼻咽 增强")
+    receive(store, [header])
+    with store.transaction() as tx:
+        assert tx.headers(header.series_instance_uid) == (header,)
+
+
+def test_the_same_study_is_due_to_be_routed_until_it_is_routed(store: PgStore) -> None:
+    receive(store, ct_headers(2))
+    with store.transaction() as tx:
+        assert tx.jobs_missing() == (Job(JobKind.CLOSE_SERIES, "1.2.3"),)
+        tx.set_series("1.2.3", SeriesState.READY, (), NOW)
+        assert tx.jobs_missing() == (Job(JobKind.ROUTE_STUDY, "1.2"),)
+        tx.lock_study("1.2")
+        assert tx.jobs_missing() == ()
+
+
+def test_two_live_cases_of_one_planning_series_are_impossible(store: PgStore) -> None:
+    headers = ct_headers(2)
+    receive(store, headers)
+    with store.transaction() as tx:
+        tx.add_case(case_of(headers))
+    with pytest.raises(StoreError, match="case_live"), store.transaction() as tx:
+        tx.add_case(case_of(headers, case_id="c2", generation=2))
+    with store.transaction() as tx:
+        tx.supersede("c1", "c2", NOW)
+        tx.add_case(case_of(headers, case_id="c2", generation=2, predecessor="c1"))
+        assert [case.case_id for case in tx.live_cases("1.2")] == ["c2"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE contour_case SET state = 'superseded'",
+        "UPDATE contour_case SET state = 'done'",
+        "UPDATE contour_case SET state = 'refused', reasons = '{}'",
+        "UPDATE contour_case SET planning_series_uid = NULL",
+        "UPDATE contour_case SET state = 'waiting'",
+        "UPDATE series SET state = 'held', reasons = '{}'",
+        "UPDATE delivery SET state = 'sent', next_try_at = NULL",
+        "UPDATE delivery SET state = 'blocked', next_try_at = NULL",
+        "UPDATE delivery SET next_try_at = NULL",
+        "INSERT INTO instance SELECT '1.2.9', '9.9', 'key', '{}', 'a1', now()",
+        "DELETE FROM series",
+    ],
+)
+def test_the_database_refuses_states_that_cannot_be(store: PgStore, database_url: str, statement: str) -> None:
+    headers = ct_headers(2)
+    receive(store, headers)
+    with store.transaction() as tx:
+        tx.add_case(case_of(headers))
+        tx.add_structure_set("c1", "2.25.1", "artefacts/c1/rtstruct.dcm", {"notes": []}, NOW)
+        assert tx.add_delivery("c1", "tps", DeliveryState.QUEUED, "", NOW) is not None
+        assert tx.add_delivery("c1", "tps", DeliveryState.QUEUED, "", NOW) is None
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.IntegrityError):
+        connection.execute(statement.encode())
+
+
+def test_what_is_queued_of_a_superseded_case_is_sent_no_more(store: PgStore) -> None:
+    headers = ct_headers(2)
+    receive(store, headers)
+    with store.transaction() as tx:
+        tx.add_case(case_of(headers))
+        tx.add_structure_set("c1", "2.25.1", "artefacts/c1/rtstruct.dcm", {"notes": []}, NOW)
+        tx.add_delivery("c1", "tps", DeliveryState.QUEUED, "", NOW)
+        tx.supersede("c1", "c2", NOW)
+        tx.add_case(case_of(headers, case_id="c2", generation=2))
+        (delivery,) = tx.deliveries("c1")
+        assert delivery.state is DeliveryState.BLOCKED
+
+
+def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, database_url: str) -> None:
+    headers = ct_headers(2)
+    receive(store, headers)
+    with store.transaction() as tx:
+        tx.set_series("1.2.3", SeriesState.READY, (), NOW)
+        tx.lock_study("1.2")
+        tx.add_case(case_of(headers))
+    wanted = (Job(JobKind.SEGMENT_CASE, "c1"),)
+    with store.claim(JobKind.SEGMENT_CASE, "c1") as first, store.claim(JobKind.SEGMENT_CASE, "c1") as second:
+        assert (first, second) == (True, False)
+        with store.transaction() as tx:
+            assert tx.jobs_missing() == ()
+    with store.transaction() as tx:
+        assert tx.jobs_missing() == wanted
+    with PgStore(database_url, lambda *_: None) as other, other.claim(JobKind.SEGMENT_CASE, "c1") as held:
+        assert held
+        other.query("SELECT 1")
+        victim = psycopg.connect(database_url, autocommit=True)
+        victim.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        )
+        victim.close()
+        with store.transaction() as tx:
+            assert tx.jobs_missing() == wanted
+
+
+def test_slots_are_shared_by_all_processes(database_url: str) -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with PgStore(database_url, lambda *_: None) as mine, mine.slot(2):
+            with lock:
+                running += 1
+                most = max(most, running)
+            threading.Event().wait(0.1)
+            with lock:
+                running -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
+
+
+def test_attempts_that_left_no_word_are_deaths(store: PgStore) -> None:
+    with store.transaction() as tx:
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).deaths == 0
+        tx.attempt_message(JobKind.SEGMENT_CASE, "c1", "Triton is down")
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).deaths == 0
+        attempts = tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW)
+        assert (attempts.count, attempts.deaths) == (3, 1)
+        tx.clear_attempts(JobKind.SEGMENT_CASE, "c1")
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).count == 1
+
+
+def test_migrations_run_once_and_a_newer_database_is_refused(store: PgStore, database_url: str) -> None:
+    assert migrate(database_url, apply_queue_schema) == 0
+    store.query("INSERT INTO migration (number, name) VALUES (9999, 'from the future') RETURNING number")
+    with pytest.raises(StoreError, match=r"\[9999\] of a newer version"):
+        migrate(database_url, apply_queue_schema)
+
+
+def test_a_database_that_is_gone_is_a_store_error() -> None:
+    gone = PgStore("postgresql://nobody@127.0.0.1:9/none", lambda *_: None, timeout_s=0.3)
+    with gone, pytest.raises(StoreError, match="database"), gone.transaction():
+        pass

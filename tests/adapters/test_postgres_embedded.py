@@ -1,0 +1,85 @@
+"""The embedded PostgreSQL keeps its data over restarts and kills, and never outlives the one who started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
+from npc_contour.errors import EmbeddedServerError
+from npc_testkit.postgres import open_folder
+
+__all__ = ["open_folder"]
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]))
+server.start()
+print(server.pid, flush=True)
+time.sleep(120)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_data_survives_a_stop_and_a_kill(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / "db") as server:
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGQUIT)
+        while server.pid is not None:
+            time.sleep(0.05)
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+    assert server.pid is None
+    with EmbeddedPostgres(open_folder / "db") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_it_ends_with_its_owner_and_the_next_owner_takes_over(open_folder: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(open_folder / "db")], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    with EmbeddedPostgres(open_folder / "db") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not alive(pid)
+
+
+def test_it_listens_on_no_network_address(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / "db") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        row = connection.execute("SHOW unix_socket_directories").fetchone()
+        assert row is not None
+        assert Path(row[0]).stat().st_mode & 0o077 == 0
+
+
+def test_a_path_too_long_for_a_socket_still_works(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / ("long" * 30) / "db") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_damaged_folder_is_an_error_with_the_servers_own_words(open_folder: Path) -> None:
+    with EmbeddedPostgres(open_folder / "db"):
+        pass
+    (open_folder / "db" / "postgresql.conf").write_text("no_such_setting = 1\n")
+    with pytest.raises(EmbeddedServerError, match="no_such_setting"):
+        EmbeddedPostgres(open_folder / "db", start_timeout_s=10).start()
