@@ -22,7 +22,7 @@ setup-dev: $(VENV)/.dev
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null \
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null \
 	  || { rm -rf $(VENV); apt-get install -y -q python3-venv >/dev/null 2>&1 && $(PYTHON) -m venv $(VENV); } \
 	  || { rm -rf $(VENV); echo "Python's venv is missing. As root: apt-get install python3-venv"; exit 1; }
 
