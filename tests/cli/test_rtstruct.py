@@ -12,8 +12,9 @@ import SimpleITK
 from pydicom import dcmread
 
 from npc_contour.cli import rtstruct
-from npc_contour.errors import CaseRefused, SeriesGeometryError
+from npc_contour.errors import CaseRefused, SeriesGeometryError, SettingsError
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+from npc_testkit.peers import run_tool
 from npc_testkit.rtstructs import Planning, planning_series
 
 
@@ -155,3 +156,74 @@ def test_of_several_series_one_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(SeriesGeometryError, match="expected images of one series, found the series"):
         call(*words)
     assert call(*words, "--series", planning.header.series_instance_uid) == 0
+
+
+def test_a_profile_renames_derives_and_keeps_empty_rois(planning: Planning, tmp_path: Path) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "names.txt").write_text("1,2 Ball\n5 Box\n9 Nothing\n", encoding="utf-8")
+    (tmp_path / "site.toml").write_text(
+        """
+name = "site"
+title = "Our clinic"
+holes = "parity"
+empty_rois = "placeholder"
+transfer_syntax = "explicit"
+label = "Auto {label}"
+rois = ["Box", "Ball_PRV", "Nothing", "Ball"]
+[override.Box]
+name = "Kasten"
+type = "CTV"
+[[derived]]
+name = "Ball_PRV"
+type = "ORGAN"
+colour = [1, 2, 3]
+union_of = ["Ball"]
+margin_mm = 2.0
+""",
+        encoding="utf-8",
+    )
+    files: list[str | Path] = [planning.folder, tmp_path / "labels.nii.gz", "--names", tmp_path / "names.txt"]
+
+    call("rtstruct", *files, "--profile", tmp_path / "site.toml", "--out", tmp_path / "rt.dcm")
+
+    dataset = dcmread(tmp_path / "rt.dcm")
+    assert dataset.file_meta.TransferSyntaxUID.name == "Explicit VR Little Endian"
+    assert dataset.StructureSetLabel == "Auto Masks"
+    assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["Kasten", "Ball_PRV", "Nothing", "Ball"]
+    assert dataset.RTROIObservationsSequence[0].RTROIInterpretedType == "CTV"
+    assert ["ContourSequence" in item for item in dataset.ROIContourSequence] == [True, True, False, True]
+    done = run_tool("dciodvfy", tmp_path / "rt.dcm")
+    assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
+
+
+def test_a_profile_that_does_not_suit_the_rois_is_refused(planning: Planning, tmp_path: Path) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "names.txt").write_text("A_name_of_more_than_16\n", encoding="utf-8")
+    files: list[str | Path] = [planning.folder, tmp_path / "labels.nii.gz", "--names", tmp_path / "names.txt"]
+
+    with pytest.raises(SettingsError, match="has 22 characters, 16 are allowed"):
+        call("rtstruct", *files, "--profile", "eclipse", "--out", tmp_path / "rt.dcm")
+    assert call("rtstruct", *files, "--profile", "raystation", "--out", tmp_path / "rt.dcm") == 0
+
+
+def test_cutting_to_the_body_needs_a_body(planning: Planning, tmp_path: Path) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "site.toml").write_text(
+        'name = "site"\ntitle = "X"\n[[derived]]\nname = "Cut"\ntype = "CTV"\ncolour = [1, 2, 3]\n'
+        'union_of = ["ROI_1"]\ninside_body_mm = 3.0\n',
+        encoding="utf-8",
+    )
+
+    with pytest.raises(CaseRefused, match="no body on the CT: nothing is above -300 HU"):
+        call(
+            *("rtstruct", planning.folder, tmp_path / "labels.nii.gz"),
+            *("--profile", tmp_path / "site.toml", "--out", tmp_path / "rt.dcm"),
+        )
+
+
+def test_profile_check_says_what_a_profile_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("profile", "check", "eclipse") == 0
+
+    said = capsys.readouterr().out
+    assert "eclipse (Varian Eclipse): ok" in said
+    assert "npc_oar_gtv: 47 ROIs: Brain, Brainstem" in said

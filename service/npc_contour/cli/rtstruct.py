@@ -1,4 +1,4 @@
-"""`npc-contour rtstruct` and `masks`: masks to RTSTRUCT and back, no network needed."""
+"""`npc-contour rtstruct`, `masks` and `profile`: masks to RTSTRUCT and back, no network needed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ import numpy as np
 
 from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder
+from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_nifti
+from npc_contour.adapters.profiles import profile_path, read_profile
+from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
+from npc_contour.core.profiles import apply_profile, profile_faults, written_names
 from npc_contour.core.rasterise import BoolArray, rasterise_roi
-from npc_contour.domain.profiles import Holes
+from npc_contour.domain.profiles import Profile
+from npc_contour.domain.series import Series
 from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
+from npc_contour.errors import SettingsError
 
 GOLDEN_RATIO = 0.618034
 _RTSTRUCT_EXAMPLES = """\
 examples:
   npc-contour rtstruct ct oar.nii.gz --out rt.dcm                      one ROI per label
   npc-contour rtstruct ct masks.mha --names names.txt --out rt.dcm     one ROI per line of names.txt
+  npc-contour rtstruct ct masks.mha --profile eclipse --out rt.dcm     as that planning system wants it
 
 names.txt has one ROI a line, [LABELS] NAME [TYPE]:
   1,2,3 Brain
@@ -37,6 +44,11 @@ names.txt has one ROI a line, [LABELS] NAME [TYPE]:
 _MASKS_EXAMPLES = """\
 examples:
   npc-contour masks rt.dcm ct --out masks.nii.gz       4-D, one volume an ROI; names in masks.names.txt"""
+
+_PROFILE_EXAMPLES = """\
+examples:
+  npc-contour profile check eclipse            a profile that comes with the product
+  npc-contour profile check site-profile.toml  your own: every fault at once, or what it gives"""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -50,8 +62,9 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--names", type=existing_file, help="which label or channel is which ROI")
     parser.add_argument("--label", default="Masks", help="Structure Set Label, at most 16 characters")
     parser.add_argument("--series", default="", metavar="UID", help="the planning series, where CT_DIR has several")
-    parser.add_argument("--holes", choices=[*Holes], default=Holes.KEYHOLE, help="how holes are written")
-    parser.add_argument("--thin-mm", type=float, default=0.0, help="bound for leaving out points (default 0: none)")
+    parser.add_argument(
+        "--profile", default="generic", help="a shipped profile's name or a TOML file (default generic)"
+    )
     parser.set_defaults(run=write)
     parser = verbs.add_parser("masks", help="make masks of an RTSTRUCT", epilog=_MASKS_EXAMPLES, formatter_class=RAW)
     parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
@@ -59,6 +72,12 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz")
     parser.add_argument("--series", default="", metavar="UID", help="the series, where CT_DIR has several")
     parser.set_defaults(run=read)
+    parser = verbs.add_parser(
+        "profile", help="check an RTSTRUCT profile", epilog=_PROFILE_EXAMPLES, formatter_class=RAW
+    )
+    parser.add_argument("action", choices=["check"])
+    parser.add_argument("profile", help="a shipped profile's name or a TOML file")
+    parser.set_defaults(run=check)
 
 
 def write(args: argparse.Namespace) -> int:
@@ -68,10 +87,14 @@ def write(args: argparse.Namespace) -> int:
         source = read_mask_file(args.masks, planning.volume.grid)
         progress(0.5)
         rois = read_names(args.names) if args.names else _unnamed(source)
-        masks = tuple(_roi_masks(source, rois))
+        given = tuple(_roi_masks(source, rois))
+        profile = read_profile(profile_path(args.profile))
+        faults = profile_faults(profile, [[mask.spec for mask in given]])
+        if faults:
+            raise SettingsError(f"profile {args.profile} does not suit these ROIs: {'; '.join(faults)}")
+        masks = apply_profile(profile, given, _with_pixels(args.ct, planning, profile))
         progress(0.7)
-        options = ContourOptions(holes=Holes(args.holes), thin_mm=args.thin_mm)
-        data = _encode(masks, planning, args.label, options)
+        data = _encode(masks, planning, args.label, profile)
         progress(0.9)
         report = check_rtstruct(data, masks, planning.volume, planning.header)
         args.out.write_bytes(data)
@@ -98,6 +121,29 @@ def read(args: argparse.Namespace) -> int:
     return 0
 
 
+def check(args: argparse.Namespace) -> int:
+    """Read a profile as the service does and say what it gives."""
+    catalog = [read_pipeline(path) for path in sorted(PIPELINES_DIR.glob("*.toml"))]
+    profile = read_profile(profile_path(args.profile), catalog)
+    print(
+        f"{profile.name} ({profile.title}): ok. Names up to {profile.max_name_length} characters, holes by "
+        f"{profile.holes}, empty ROIs: {profile.empty_rois}, {'explicit' if profile.explicit_vr else 'implicit'} VR"
+    )
+    for pipeline in catalog:
+        names = written_names(profile, pipeline.rois)
+        print(f"  {pipeline.name}: {len(names)} ROIs: {', '.join(names)}")
+    return 0
+
+
+def _with_pixels(folder: Path, planning: PlanningFolder, profile: Profile) -> Volume:
+    """The planning volume, with its pixels where the profile needs them to find the body."""
+    if all(roi.inside_body_mm is None for roi in profile.derived):
+        return planning.volume
+    headers = read_headers(folder).headers
+    wanted = planning.header.series_instance_uid
+    return read_volume(Series(tuple(header for header in headers if header.series_instance_uid == wanted)))
+
+
 def _rasterised(content: ReadStructureSet, volume: Volume) -> Iterator[BoolArray]:
     for roi in content.rois:
         raster = rasterise_roi(roi.closed_lps_mm, volume)
@@ -120,7 +166,7 @@ def _roi_masks(source: MaskFile, rois: tuple[NamedLabels, ...]) -> Iterator[RoiM
         )
 
 
-def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, options: ContourOptions) -> bytes:
+def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, profile: Profile) -> bytes:
     seed = hashlib.sha256(planning.header.series_instance_uid.encode())
     for mask in masks:
         seed.update(f"{mask.spec.name} {mask.offset_zyx} {mask.mask.shape}".encode())
@@ -128,8 +174,9 @@ def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, op
     content = StructureSet(
         label=label,
         description="Made of masks.",
-        uid_seed=f"{label}/{options}/{seed.hexdigest()}",
-        rois=contour_rois(masks, planning.volume, options),
+        uid_seed=f"{label}/{profile}/{seed.hexdigest()}",
+        rois=contour_rois(masks, planning.volume, ContourOptions.of(profile)),
         networks={},
     )
-    return encode_rtstruct(content, planning.volume, planning.header, made_at=datetime.now().astimezone())
+    made_at = datetime.now().astimezone()
+    return encode_rtstruct(content, planning.volume, planning.header, made_at=made_at, profile=profile)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from npc_contour.domain.geometry import Grid
 from npc_contour.domain.profiles import DerivedRoi, Profile, RoiOverride
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.domain.volumes import Volume
+from npc_contour.errors import CaseRefused
 
 MAX_LABEL_LENGTH = 16
 BODY_ABOVE_HU = -300
@@ -25,24 +26,31 @@ _LABEL_FIELDS = {"label": "L" * 10}
 _TEXT_FIELDS = {"label": "L", "title": "T"}
 
 
-def profile_faults(profile: Profile, specs: Sequence[RoiSpec]) -> list[str]:
-    """Return what makes a profile unusable for a table of ROIs, as sentences; empty when nothing does.
+def profile_faults(profile: Profile, tables: Sequence[Sequence[RoiSpec]]) -> list[str]:
+    """Return what makes a profile unusable, as sentences; empty when nothing does.
 
     Args:
         profile: the site's.
-        specs: every ROI of one pipeline.
+        tables: the ROIs of each pipeline that will use it; what only one of them has may be named.
     """
-    known = {spec.name for spec in specs}
-    faults = [f"override of {name}: the pipeline has no such ROI" for name in profile.overrides if name not in known]
+    known = {spec.name for table in tables for spec in table}
+    faults = [f"override of {name}: no pipeline has such an ROI" for name in profile.overrides if name not in known]
     for roi in profile.derived:
         missing = [name for name in (*roi.union_of, *roi.minus) if name not in known]
         faults += [f"derived ROI {roi.name}: {name} is not known where it is used" for name in missing]
         if roi.name in known:
             faults.append(f"derived ROI {roi.name} has the name of another ROI")
         known.add(roi.name)
-    faults += [f"rois names {name}, which the pipeline does not have" for name in profile.rois if name not in known]
-    faults += _name_faults(profile, [_written(profile, name) for name in profile.rois or sorted(known)])
+    faults += [f"rois names {name}, which no pipeline has" for name in profile.rois if name not in known]
+    for table in tables:
+        faults += [fault for fault in _name_faults(profile, written_names(profile, table)) if fault not in faults]
     return faults
+
+
+def written_names(profile: Profile, table: Sequence[RoiSpec]) -> list[str]:
+    """Return the names under which a pipeline's ROIs are written, in order."""
+    names = _order(profile, _with_derived(profile, [spec.name for spec in table]))
+    return [profile.overrides.get(name, _NO_CHANGE).name or name for name in names]
 
 
 def template_faults(profile: Profile) -> list[str]:
@@ -70,17 +78,33 @@ def apply_profile(profile: Profile, masks: Sequence[RoiMask], volume: Volume) ->
         masks: every ROI of the pipeline.
         volume: the planning volume; its pixels are looked at only where a derived ROI is cut to the body.
 
+    Returns:
+        In the site's order; derived ROIs whose parts this pipeline does not have are left out.
+
     Raises:
-        KeyError: a derived ROI is made of an ROI that is not there; `profile_faults` tells before.
+        CaseRefused: an ROI is to be cut to the body and the CT shows none.
     """
     by_name = {mask.spec.name: mask for mask in masks}
-    body: BoolArray | None = None
-    for roi in profile.derived:
-        if roi.inside_body_mm is not None and body is None:
-            body = body_mask(volume)
+    available = _with_derived(profile, list(by_name))
+    wanted = [roi for roi in profile.derived if roi.name in available]
+    body = body_mask(volume) if any(roi.inside_body_mm is not None for roi in wanted) else None
+    for roi in wanted:
         by_name[roi.name] = derived_mask(roi, by_name, volume.grid, body)
-    order: Iterable[str] = profile.rois or by_name
-    return tuple(_renamed(by_name[name], profile) for name in order if name in by_name)
+    return tuple(_renamed(by_name[name], profile) for name in _order(profile, available))
+
+
+def _with_derived(profile: Profile, names: Sequence[str]) -> list[str]:
+    """Names of a pipeline and of the derived ROIs that can be made of them."""
+    available = list(names)
+    for roi in profile.derived:
+        if {*roi.union_of, *roi.minus} <= set(available):
+            available.append(roi.name)
+    return available
+
+
+def _order(profile: Profile, available: Sequence[str]) -> list[str]:
+    """Which of a pipeline's ROIs are written, in order; all of a pipeline that the site's list does not mention."""
+    return [name for name in profile.rois if name in available] or list(available)
 
 
 def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, body: BoolArray | None) -> RoiMask:
@@ -127,11 +151,15 @@ def with_margin(mask: BoolArray, margin_mm: float, grid: Grid) -> BoolArray:
 
 
 def body_mask(volume: Volume) -> BoolArray:
-    """Return the patient without couch and air around: the largest piece above `BODY_ABOVE_HU`, cavities filled."""
+    """Return the patient without couch and air around: the largest piece above `BODY_ABOVE_HU`, cavities filled.
+
+    Raises:
+        CaseRefused: there is none.
+    """
     dense = ndimage.binary_opening(volume.hu > BODY_ABOVE_HU, structure=np.ones((1, 3, 3), dtype=np.bool_))
     pieces, count = ndimage.label(dense)
     if count == 0:
-        return np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
+        raise CaseRefused(f"no body on the CT: nothing is above {BODY_ABOVE_HU} HU, so no ROI can be cut to it")
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     body = pieces == int(np.argmax(sizes))
@@ -147,10 +175,6 @@ def _placed(crop: BoolArray, start: npt.NDArray[np.int64], shape_zyx: tuple[int,
     source = tuple(slice(int(a - s), int(b - s)) for a, b, s in zip(low, high, start, strict=True))
     whole[target] = crop[source]
     return whole
-
-
-def _written(profile: Profile, name: str) -> str:
-    return profile.overrides.get(name, _NO_CHANGE).name or name
 
 
 def _name_faults(profile: Profile, names: Sequence[str]) -> list[str]:

@@ -68,7 +68,8 @@ class Profile:
         explicit_vr: Explicit VR Little Endian, for systems that read files with nothing else.
         label: Structure Set Label; `{label}` is the pipeline's.
         series_description: Series Description; `{label}` and `{title}` are the pipeline's.
-        rois: which ROIs and in what order, by the pipeline's names or those of derived ROIs; empty takes all.
+        rois: which ROIs and in what order, by the pipelines' names or those of derived ROIs; all of a
+            pipeline none of whose ROIs is named.
         overrides: by the pipeline's ROI name.
     """
 
