@@ -31,6 +31,7 @@ $(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the service into $(VENV) (some minutes the first time)"
 	$(PIP) --editable .
 	$(PIP) --no-deps nvidia-pytriton
+	@deploy/libpython.sh $(VENV)
 	@touch $@
 
 # torch first: whatever depends on it must find this build. rt-utils asks for opencv with a display; the headless one serves.
