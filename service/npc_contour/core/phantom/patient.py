@@ -94,7 +94,7 @@ def draw(seed: int, options: PhantomOptions | None = None) -> Patient:
 
 def _anatomy(sketch: Sketch, *, mask: bool, crowns: bool, options: PhantomOptions) -> list[tuple[float, float, float]]:
     rng = sketch.rng
-    size = float(np.exp(rng.uniform(np.log(6.0), np.log(60.0)))) if options.tumour_cc is None else options.tumour_cc
+    size = float(rng.uniform(10.0, 75.0)) if options.tumour_cc is None else options.tumour_cc
     side = float(rng.choice([-1.0, 1.0]))
     count = int(rng.integers(1, 5)) if options.nodes is None else options.nodes
     trunk.body(sketch, mask=mask)

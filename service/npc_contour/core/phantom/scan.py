@@ -24,7 +24,7 @@ class PhantomOptions:
         field_of_view_mm: width of a slice.
         noise_hu: standard deviation of the noise in a slice.
         metal: whether there are dental crowns.
-        couch: whether couch top and head rest are seen.
+        couch: whether couch top and head rest are seen; never with a prone patient.
         mask: whether the thermoplastic mask is seen.
         tumour_cc: about the primary tumour's volume.
         nodes: number of diseased nodes, from 1 on.
@@ -109,7 +109,7 @@ def draw_scan(rng: np.random.Generator, options: PhantomOptions, pose: Pose) -> 
         field_of_view_mm=options.field_of_view_mm or field,
         noise_hu=noise if options.noise_hu is None else options.noise_hu,
         texture_hu=texture,
-        couch=couch if options.couch is None else options.couch,
+        couch=(couch if options.couch is None else options.couch) and not options.patient_position.endswith("P"),
         mask=mask if options.mask is None else options.mask,
         table_y_mm=float(max(nape[1] + 18.0, back[1])),
         phase_shift_lps_mm=(float(shift[0]), float(shift[1]), float(shift[2])),

@@ -44,7 +44,7 @@ def nodes(sketch: Sketch, count: int, side: float) -> None:
         left = side if k == 0 or rng.uniform() < 0.55 else -side
         x = float(np.sign(left)) or 1.0
         z = float(rng.uniform(-48.0, -6.0)) if k == 0 or rng.uniform() < 0.7 else float(rng.uniform(-88.0, -50.0))
-        r = float(rng.uniform(7.5, 14.5)) if k == 0 else float(rng.uniform(5.0, 10.0))
+        r = float(rng.uniform(9.5, 15.5)) if k == 0 else float(rng.uniform(7.0, 12.0))
         centre = (x * float(rng.uniform(37.0, 43.0)), float(rng.uniform(6.0, 20.0)), z)
         node = ellipsoid(centre, (r, r * float(rng.uniform(0.75, 1.0)), r * float(rng.uniform(1.0, 1.4))))
         sketch.organ(f"GTVnd_{k}", node, Look(44.0, float(rng.uniform(40.0, 70.0)), 4.0, 3.0), 2, channel=GTV)
