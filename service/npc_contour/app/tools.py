@@ -11,6 +11,7 @@ from npc_contour.adapters.dicom.planning_header import read_planning_header
 from npc_contour.adapters.dicom.reader import read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
 from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.core.anatomy import find_head
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
@@ -26,8 +27,12 @@ class FileReader:
         self._open_path = open_path
 
     def read(self, series: Series) -> Volume:
-        """Return the series as one volume in HU."""
-        return read_volume(series, self._open_path)
+        """Return the series as one volume in HU, once a CT has been seen to show a head."""
+        volume = read_volume(series, self._open_path)
+        fault = find_head(volume).fault if series.first.modality == "CT" else None
+        if fault is not None:
+            raise CaseRefused(fault)
+        return volume
 
 
 class RtstructWriter:

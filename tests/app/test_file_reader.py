@@ -1,0 +1,35 @@
+"""A regular CT of the wrong region is refused in words before any network sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from npc_contour.adapters.dicom.phantom_writer import series_datasets
+from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.app.tools import FileReader
+from npc_contour.core.phantom import PhantomOptions, draw, render
+from npc_contour.domain.series import Series
+from npc_contour.errors import CaseRefused
+from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+
+
+def test_a_series_without_a_skull_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, ct_datasets(CtPlan()))
+
+    with pytest.raises(CaseRefused, match="no skull is seen"):
+        FileReader(Path).read(Series(read_headers(tmp_path).headers))
+
+
+def test_a_phantom_is_read_voxel_for_voxel(tmp_path: Path) -> None:
+    patient = draw(4, PhantomOptions(matrix=128, slice_spacing_mm=5.0))
+    phantom = render(patient, patient.grid())
+    for number, dataset in enumerate(series_datasets(phantom, contrast=True)):
+        dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+
+    volume = FileReader(Path).read(Series(read_headers(tmp_path).headers))
+
+    assert (volume.hu == phantom.contrast_hu).all()
+    assert volume.grid.spacing_zyx_mm == pytest.approx(phantom.grid.spacing_zyx_mm, abs=1e-3)
+    assert volume.grid.origin_lps_mm == pytest.approx(phantom.grid.origin_lps_mm, abs=1e-2)
