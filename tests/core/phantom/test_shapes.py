@@ -31,7 +31,7 @@ def volume_cc(shape: Shape, grid: Grid = CUBE) -> float:
     [
         (BALL, BALL_CC),
         (BALL & below((1.0, 0.0, 0.0), 0.001), BALL_CC / 2.0),
-        (BALL - below((1.0, 0.0, 0.0), 0.001), BALL_CC / 2.0),
+        (BALL - below((1.0, 0.0, 0.0), 0.375), BALL_CC / 2.0 - np.pi * 225.0 * 0.375 / 1000.0),
         (BALL.grown(-3.0), BALL_CC * 0.8**3),
         (BALL.moved((4.0, -3.0, 2.0), 0.9), BALL_CC * 0.9**3),
         (ellipsoid((1.0, 2.0, 3.0), (20.0, 10.0, 5.0), long_axis=(1.0, 1.0, 1.0)), 4.0 / 3.0 * np.pi * 1.0),
