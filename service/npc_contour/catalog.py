@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -206,6 +206,34 @@ def read_catalog(
     for pipeline in pipelines.values():
         _check_against_contracts(pipeline, contracts)
     return Catalog(pipelines, contracts)
+
+
+def with_role_changes(catalog: Catalog, pipeline: str, role: str, changes: Mapping[str, object]) -> Catalog:
+    """Return the catalogue with some conditions of one role replaced, as a site's rules ask.
+
+    Args:
+        catalog: what is shipped.
+        pipeline: name of the pipeline; one that is not enabled is left as it is.
+        role: name of the role.
+        changes: fields of `Role`.
+
+    Raises:
+        CatalogError: the pipeline has no such role.
+    """
+    known = catalog.pipelines.get(pipeline)
+    if known is None:
+        return catalog
+    if role not in {one.name for one in known.roles}:
+        raise CatalogError(
+            f"routing.rules: pipeline {pipeline} has no role {role!r}, it has {[one.name for one in known.roles]}"
+        )
+    roles = tuple(_changed(one, changes) if one.name == role else one for one in known.roles)
+    return replace(catalog, pipelines={**catalog.pipelines, pipeline: replace(known, roles=roles)})
+
+
+def _changed(role: Role, changes: Mapping[str, object]) -> Role:
+    fields = {**{name: getattr(role, name) for name in Role.__dataclass_fields__}, **changes}
+    return Role(**fields)
 
 
 def _check_pipeline(path: Path, data: _PipelineFile, rois: tuple[RoiSpec, ...]) -> None:

@@ -6,6 +6,7 @@ An unknown key or a wrong value refuses to start and names the key. Every key, i
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -75,11 +76,41 @@ class Completion(_Strict):
     held_after_s: Seconds = 1800.0
 
 
+class RuleSettings(_Strict):
+    """What this site asks of one role of one pipeline; a key that is absent leaves the pipeline's own rule."""
+
+    pipeline: str
+    role: str
+    description_pattern: str | None = None
+    exclude_pattern: str | None = None
+    called_ae_titles: tuple[AeTitle, ...] | None = None
+    body_parts: tuple[str, ...] | None = None
+    min_slices: int | None = Field(default=None, ge=2)
+    max_slices: int | None = Field(default=None, ge=2)
+    max_slice_spacing_mm: float | None = Field(default=None, gt=0)
+    max_pixel_spacing_mm: float | None = Field(default=None, gt=0)
+
+    @field_validator("description_pattern", "exclude_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        return value
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """The keys that are set, but pipeline and role."""
+        return self.model_dump(exclude={"pipeline", "role"}, exclude_none=True)
+
+
 class Routing(_Strict):
-    """Which pipelines run, and how long a pair may take to arrive."""
+    """Which pipelines run, how long a pair may take to arrive, and what this site asks of its series."""
 
     pipelines: tuple[str, ...] = ("npc_oar_gtv", "ln_ctv")
     partner_wait_s: Seconds = 900.0
+    rules: tuple[RuleSettings, ...] = ()
 
 
 class Database(_Strict):

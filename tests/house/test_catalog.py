@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from npc_contour.catalog import PIPELINES_DIR, read_catalog, read_contract, read_pipeline
+from npc_contour.catalog import PIPELINES_DIR, read_catalog, read_contract, read_pipeline, with_role_changes
 from npc_contour.errors import CatalogError
 
 CONTRACT: dict[str, Any] = {
@@ -103,3 +103,21 @@ def test_every_shipped_pipeline_is_right() -> None:
     names = {read_pipeline(path).name for path in PIPELINES_DIR.glob("*.toml")}
 
     assert {"npc_oar_gtv", "ln_ctv"} <= names
+
+
+def test_a_site_replaces_conditions_of_a_role(tmp_path: Path) -> None:
+    catalog = read_catalog(repository(tmp_path), pipelines(tmp_path, PIPELINE))
+
+    changed = with_role_changes(catalog, "p", "planning_ct", {"min_slices": 7, "description_pattern": "neck"})
+
+    assert changed.pipelines["p"].roles[0].min_slices == 7
+    assert changed.pipelines["p"].roles[0].description_pattern == "neck"
+    assert changed.pipelines["p"].roles[0].modality == "CT"
+    assert catalog.pipelines["p"].roles[0].min_slices == 40
+
+
+def test_a_rule_for_an_unknown_role_is_refused_and_named(tmp_path: Path) -> None:
+    catalog = read_catalog(repository(tmp_path), pipelines(tmp_path, PIPELINE))
+
+    with pytest.raises(CatalogError, match=r"no role 't1'.*planning_ct"):
+        with_role_changes(catalog, "p", "t1", {})

@@ -35,6 +35,10 @@ def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ('[[destinations]]\nname = "a"\nae_title = "X"\nhost = "h"', "destinations.0.port"),
         ('[logs]\nlevel = "loud"', "logs.level"),
         ("[dicom]\nport = 8080", "dicom.port and web.port"),
+        (
+            '[[routing.rules]]\npipeline = "ln_ctv"\nrole = "planning_ct"\nexclude_pattern = "("',
+            "no regular expression",
+        ),
         ("this is no toml", "site.toml"),
     ],
 )

@@ -14,9 +14,10 @@ from typing import Any
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.app.shared import catalog_of
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
-from npc_contour.catalog import Catalog, read_catalog
+from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.routing import Candidate, route
 from npc_contour.domain.pipelines import Route
@@ -74,7 +75,7 @@ def segment_folder(
     """
     tell = progress or (lambda _step, _done: None)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
-    catalog = read_catalog(settings.triton.model_repository, enabled=enabled)
+    catalog = catalog_of(settings, enabled)
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
         content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))

@@ -30,7 +30,7 @@ def run(runtime: Runtime) -> None:
     """Take images until SIGTERM."""
     stop = _stop_signal()
     spool = spool_of(runtime)
-    catalog = catalog_of(runtime)
+    catalog = catalog_of(runtime.settings)
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
         intake = Intake(store, SystemClock(), runtime.settings.completion)
         intake.receiver_started(RECEIVER_NAME)

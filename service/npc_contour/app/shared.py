@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.app.runtime import Runtime
-from npc_contour.catalog import Catalog, read_catalog
+from npc_contour.catalog import Catalog, read_catalog, with_role_changes
+from npc_contour.settings import Settings
 
 
 class SystemClock:
@@ -23,7 +25,18 @@ def spool_of(runtime: Runtime) -> Spool:
     return Spool(storage.spool, min_free_mb=storage.min_free_mb)
 
 
-def catalog_of(runtime: Runtime) -> Catalog:
-    """Return the pipelines and networks that the settings enable."""
-    settings = runtime.settings
-    return read_catalog(settings.triton.model_repository, enabled=settings.routing.pipelines)
+def catalog_of(settings: Settings, pipelines: Sequence[str] | None = None) -> Catalog:
+    """Return the pipelines and networks in use, with the site's own rules.
+
+    Args:
+        settings: the site's.
+        pipelines: these; None takes the ones that the settings enable.
+
+    Raises:
+        CatalogError: a pipeline, a contract or a rule is wrong; the message names it.
+    """
+    enabled = settings.routing.pipelines if pipelines is None else pipelines
+    catalog = read_catalog(settings.triton.model_repository, enabled=enabled)
+    for rule in settings.routing.rules:
+        catalog = with_role_changes(catalog, rule.pipeline, rule.role, rule.changes)
+    return catalog

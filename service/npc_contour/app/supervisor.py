@@ -24,7 +24,7 @@ from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, Runtime
-from npc_contour.catalog import read_catalog
+from npc_contour.app.shared import catalog_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     root = settings.storage.root
     root.mkdir(parents=True, exist_ok=True)
-    read_catalog(settings.triton.model_repository, enabled=settings.routing.pipelines)
+    catalog_of(settings)
     with _sole_user(root), ExitStack() as servers:
         (root / FILE).unlink(missing_ok=True)
         Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()

@@ -21,7 +21,7 @@ from npc_contour.application.checks import Checkup
 def run(runtime: Runtime) -> None:
     """Answer REST until SIGTERM."""
     settings = runtime.settings
-    catalog = catalog_of(runtime)
+    catalog = catalog_of(runtime.settings)
     spool = spool_of(runtime)
     with PgStore(runtime.database_url, defer, timeout_s=3.0) as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))

@@ -42,7 +42,7 @@ def run(runtime: Runtime) -> None:
 
 
 def _steps(runtime: Runtime, store: PgStore) -> Steps:
-    settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime)
+    settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     cases = CaseSteps(
         Tools(

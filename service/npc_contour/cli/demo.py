@@ -18,14 +18,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from npc_contour.catalog import read_catalog
 from npc_contour.cli import demo_report, local_run, phantom
 from npc_contour.cli.arguments import RAW, Verbs
 from npc_contour.cli.progress import bar, bars
 from npc_contour.core.phantom import PhantomOptions
 from npc_contour.domain.jobs import CaseState
 from npc_contour.errors import AutocontourError
-from npc_contour.settings import default_model_repository
+from npc_contour.settings import read_settings
 
 EXAMPLES = """\
 examples:
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         with _timed(steps_s, "send the CT pair"):
             local_run.send(patient, running.dicom_port)
         with _timed(steps_s, "complete, contour, deliver"):
-            stories = _watch(running, sorted(read_catalog(default_model_repository()).pipelines))
+            stories = _watch(running, list(read_settings(config).routing.pipelines))
     received = sorted((out / "tps").glob("RS.*.dcm"))
     return demo_report.show(Console(), stories=stories, steps_s=steps_s, received=received, patient=patient, out=out)
 

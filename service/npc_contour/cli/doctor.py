@@ -10,9 +10,9 @@ from rich.table import Table
 
 from npc_contour.adapters.checks import doctor_checks
 from npc_contour.app.probes import probes_of
+from npc_contour.app.shared import catalog_of
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.application.status import CheckResult
-from npc_contour.catalog import read_catalog
 from npc_contour.cli.arguments import RAW, Verbs, add_config
 from npc_contour.cli.progress import console as progress_console
 from npc_contour.settings import read_settings
@@ -39,7 +39,7 @@ def add_verbs(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look at everything; exit code 1 when something that the service needs is not ok."""
     settings = read_settings(args.config)
-    catalog = read_catalog(settings.triton.model_repository, enabled=settings.routing.pipelines)
+    catalog = catalog_of(settings)
     checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
     with ExitStack() as stack:
         checkup = stack.enter_context(Checkup(checks, deadline_s=DEADLINE_S))
