@@ -27,6 +27,7 @@ class Event(StrEnum):
     SERVICE_STOPPING = "service.stopping"
     CHILD_STARTED = "child.started"
     CHILD_ENDED = "child.ended"
+    CHILD_FAILED = "child.failed"
     TRITON_STARTED = "triton.started"
     TRITON_DIED = "triton.died"
     TRITON_READY = "triton.ready"

@@ -36,14 +36,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def wait_for_end(server: EmbeddedPostgres) -> None:
+    while server.pid is not None:
+        time.sleep(0.05)
+
+
 def test_data_survives_a_stop_and_a_kill(open_folder: Path) -> None:
     with EmbeddedPostgres(open_folder / "db") as server:
         with psycopg.connect(server.url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-        assert server.pid is not None
-        os.kill(server.pid, signal.SIGQUIT)
-        while server.pid is not None:
-            time.sleep(0.05)
+        os.kill(server.pid or 0, signal.SIGQUIT)
+        wait_for_end(server)
         server.start()
         with psycopg.connect(server.url) as connection:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)

@@ -129,7 +129,7 @@ class Bench:
 
     def work(self, limit: int = 100, *, stop_before: JobKind | None = None) -> list[JobKind]:
         """Do every job that is due, one after another; return their kinds."""
-        done = []
+        done: list[JobKind] = []
         for _ in range(limit):
             rows = self.store.query(
                 "SELECT id, task_name, args FROM procrastinate_jobs WHERE status = 'todo'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -9,9 +10,15 @@ from npc_contour import logs
 from npc_contour.app.processes import end_with
 from npc_contour.app.roles import run_role
 from npc_contour.app.runtime import Runtime
+from npc_contour.errors import AutocontourError
+from npc_contour.logs import Event
 
 role, runtime_file = sys.argv[1], Path(sys.argv[2])
 runtime = Runtime.read(runtime_file)
 end_with(runtime.pid)
 logs.configure(runtime.settings.logs.level)
-run_role(role, runtime)
+try:
+    run_role(role, runtime)
+except AutocontourError as error:
+    logging.getLogger("npc_contour.app").exception(Event.CHILD_FAILED, extra={"role": role, "error": str(error)})
+    sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -31,7 +32,7 @@ def receive(store: PgStore, headers: list[InstanceHeader], association: Associat
     return answers
 
 
-def case_of(headers: list[InstanceHeader], **changes: object) -> CaseRecord:
+def case_of(headers: list[InstanceHeader], **changes: Any) -> CaseRecord:
     inputs = {
         "planning_ct": CaseInput(headers[0].series_instance_uid, tuple(sorted(h.sop_instance_uid for h in headers)))
     }
@@ -51,7 +52,7 @@ def case_of(headers: list[InstanceHeader], **changes: object) -> CaseRecord:
         predecessor=None,
         created_at=NOW,
     )
-    return replace(case, **changes)  # type: ignore[arg-type]  any field
+    return replace(case, **changes)
 
 
 def jobs(store: PgStore) -> list[tuple[str, str, datetime | None]]:

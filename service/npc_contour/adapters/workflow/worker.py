@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import procrastinate
 import psycopg
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5
 HEARTBEAT_S = 10.0
 STALLED_S = 60.0
-STOP_S = 20.0
+STOP_S = 8.0
 
 Run = Callable[[JobKind, str], None]
 Sweep = Callable[[], int]
@@ -48,7 +50,10 @@ class WorkerOptions:
 
 
 def run_worker(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
-    """Work until SIGTERM or SIGINT, or until the database is gone.
+    """Work until SIGTERM or SIGINT; a lost database ends the whole process at once, with exit code 1.
+
+    Its claims went with its connections, so what it was doing may already be done elsewhere: only a fresh process,
+    which the supervisor starts, knows where it stands.
 
     Args:
         url: of the database.
@@ -57,12 +62,12 @@ def run_worker(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None
         options: how to work.
 
     Raises:
-        StoreError: the database is gone; start again.
+        StoreError: the database cannot be reached at the start.
     """
     try:
         asyncio.run(_work(url, run, sweep, options))
     except (procrastinate.exceptions.ConnectorException, psycopg.Error) as error:
-        raise StoreError(f"the worker lost the database: {error}") from error
+        raise StoreError(f"the worker cannot reach the database: {error}") from error
 
 
 async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
@@ -80,17 +85,21 @@ async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> Non
             asyncio.create_task(_sweep_for_ever(app, sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (waiting, *tasks):
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-    errors = [result for result in results if isinstance(result, Exception)]
-    if errors:
-        raise errors[0]
-    if not stop.is_set():
-        raise StoreError("a worker ended by itself, as it does when the database restarts")
+        await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            _end_process(tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end_process(tasks: list[asyncio.Task[None]]) -> NoReturn:
+    """Say why and end: a shutdown in good order would wait for the database."""
+    errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+    reasons = [str(error).strip() or type(error).__name__ for error in errors if error is not None]
+    logger.error(Event.DATABASE_DIED, extra={"reasons": reasons or ["a consumer ended by itself"]})
+    logging.shutdown()
+    os._exit(1)
 
 
 def _task(kind: JobKind, run: Run) -> Callable[..., object]:

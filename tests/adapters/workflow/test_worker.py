@@ -1,0 +1,152 @@
+"""Workers may be killed at any moment: what they were doing is done by another, and nothing is sent twice in effect."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import npc_contour
+import npc_testkit
+from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
+from npc_contour.adapters.store.board import PgBoard
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.intake import Intake
+from npc_contour.application.records import AssociationRow, Ending, Job, JobKind
+from npc_contour.domain.jobs import CaseState
+from npc_testkit import worker_process
+from npc_testkit.bench import contrast_ct, plain_ct
+
+ROOTS = [str(Path(package.__file__).parents[1]) for package in (npc_contour, npc_testkit) if package.__file__]
+
+
+@contextmanager
+def worker(url: str, folder: Path, segment_s: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, str(worker_process.__file__), url, str(folder), str(segment_s)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS)}
+    with (folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(command, stderr=log, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def receive_pair(store: PgStore) -> None:
+    class Wall:
+        def now(self) -> datetime:
+            return datetime.now(UTC)
+
+    intake = Intake(store, Wall(), worker_process.QUIET)
+    row = AssociationRow("a1", "receiver", "CT", "NPC_CONTOUR", "127.0.0.1")
+    for header in (*plain_ct(), *contrast_ct()):
+        intake.keep(header, f"instances/{header.sop_instance_uid}", row)
+    intake.association_ended("a1", Ending.RELEASED)
+
+
+def wait_until(what: Callable[[], bool], folder: Path, timeout_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not what():
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"not within {timeout_s:g} s\n{(folder / 'worker.log').read_text()[-3000:]}")
+        time.sleep(0.05)
+
+
+def all_sent(store: PgStore) -> Callable[[], bool]:
+    board = PgBoard(store, str)
+    return lambda: [row.state for row in board.jobs(state=None, pipeline=None, limit=9)] == [CaseState.SENT] * 2
+
+
+def segmenting(folder: Path) -> list[Path]:
+    return list((folder / "segmenting").glob("*"))
+
+
+def sent_uids(folder: Path) -> list[str]:
+    return sorted(json.loads(path.read_bytes())["uid"] for path in (folder / "sent").iterdir())
+
+
+def test_a_worker_killed_while_it_segments_is_replaced_at_once(
+    store: PgStore, database_url: str, tmp_path: Path
+) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path, 60.0) as victim:
+        wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
+        victim.kill()
+        victim.wait()
+    started = time.monotonic()
+    with worker(database_url, tmp_path):
+        wait_until(all_sent(store), tmp_path)
+    assert time.monotonic() - started < 40
+    assert len(set(sent_uids(tmp_path))) == len(sent_uids(tmp_path)) == 2
+
+
+def test_another_worker_takes_over_from_one_that_never_comes_back(
+    store: PgStore, database_url: str, tmp_path: Path
+) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path, 60.0) as victim:
+        wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
+        with worker(database_url, tmp_path):
+            time.sleep(3)
+            # One place in the whole installation, and it is taken: the second worker waits.
+            assert len({path.name.split("-")[0] for path in segmenting(tmp_path)}) == 1
+            victim.kill()
+            wait_until(all_sent(store), tmp_path)
+    assert len(sent_uids(tmp_path)) == 2
+
+
+def test_workers_killed_again_and_again_still_finish(store: PgStore, database_url: str, tmp_path: Path) -> None:
+    receive_pair(store)
+    for _ in range(4):
+        with worker(database_url, tmp_path, 0.2) as victim:
+            time.sleep(2.0)
+            victim.kill()
+            victim.wait()
+    with worker(database_url, tmp_path):
+        wait_until(all_sent(store), tmp_path)
+    assert len(set(sent_uids(tmp_path))) == 2
+
+
+def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, tmp_path: Path) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path) as running:
+        wait_until(all_sent(store), tmp_path)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+
+
+def test_a_worker_that_loses_the_database_ends_with_an_error_so_that_it_is_started_again(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
+) -> None:
+    with worker(database_url, tmp_path) as running, psycopg.connect(postgres.url, autocommit=True) as admin:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        name = database_url.split("/")[3].split("?", maxsplit=1)[0]
+        wait_until(lambda: (admin.execute(count, (name,)).fetchone() or (0,))[0] >= 3, tmp_path)
+        admin.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false'.encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        assert running.wait(60) != 0
+        admin.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
+
+
+def test_a_job_becomes_work_within_a_moment(store: PgStore, database_url: str, tmp_path: Path) -> None:
+    with worker(database_url, tmp_path):
+        wait_until(lambda: "sql" in str(store.query("SELECT 'sql' AS x")), tmp_path)
+        receive_pair(store)
+        wait_until(all_sent(store), tmp_path)
+        with store.transaction() as tx:
+            tx.defer(Job(JobKind.ROUTE_STUDY, "1.2.3.none"))
+        waiting = "SELECT 1 FROM procrastinate_jobs WHERE args->>'key' = '1.2.3.none'"
+        started = time.monotonic()
+        wait_until(lambda: not store.query(waiting), tmp_path)
+        assert time.monotonic() - started < 5

@@ -1,0 +1,95 @@
+"""Children are started again when they end, whatever their exit code, and none outlives the supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from npc_contour.app.processes import Child
+
+SUPERVISOR = """
+import os, subprocess, sys
+child = "import os, sys, time; from npc_contour.app.processes import end_with; end_with(int(sys.argv[1])); "
+child += "print(os.getpid(), flush=True); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", child, str(os.getpid())]).wait()
+"""
+
+
+def keep_running_until(child: Child, what: str, timeout_s: float = 20.0) -> int:
+    deadline_s = time.monotonic() + timeout_s
+    before = child.pid
+    while time.monotonic() < deadline_s:
+        child.keep_running()
+        if child.pid is not None and child.pid != before:
+            return child.pid
+        time.sleep(0.02)
+    pytest.fail(f"not within {timeout_s:g} s: {what}")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_child_that_ends_is_started_again_even_with_exit_code_0(code: int) -> None:
+    child = Child("short", [sys.executable, "-c", f"raise SystemExit({code})"])
+    first = keep_running_until(child, "the first start")
+    assert keep_running_until(child, "the second start") != first
+    child.terminate()
+    child.wait()
+    assert child.pid is None
+
+
+def test_a_child_that_is_to_run_once_is_not(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    child = Child("once", [sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')"], once=True)
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s and not (mark.exists() and child.pid is None):
+        child.keep_running()
+        time.sleep(0.02)
+    for _ in range(20):
+        child.keep_running()
+        time.sleep(0.02)
+    assert mark.read_text() == "x"
+    assert child.pid is None
+
+
+def test_a_child_that_does_not_end_is_killed() -> None:
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    )
+    child = Child("stubborn", [sys.executable, "-c", stubborn], grace_s=0.5)
+    child.keep_running()
+    time.sleep(0.5)
+    started = time.monotonic()
+    child.terminate()
+    child.wait()
+    assert time.monotonic() - started < 10
+
+
+def test_a_child_ends_when_its_supervisor_is_killed() -> None:
+    roots = os.pathsep.join(path for path in sys.path if path)
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": roots},
+    )
+    assert supervisor.stdout is not None
+    child = int(supervisor.stdout.readline())
+    assert Path(f"/proc/{child}").exists()
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+    deadline_s = time.monotonic() + 10
+    while _runs(child):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
