@@ -121,9 +121,39 @@ def two_points(dataset: Dataset) -> None:
     contour.ContourData = list(contour.ContourData)[:6]
 
 
+def long_number(dataset: Dataset) -> None:
+    contour = dataset.ROIContourSequence[0].ContourSequence[0]
+    element = contour.get_item("ContourData")
+    start, rest = element.value.split(b"\\", 1)
+    value = start + (b".0" if b"." not in start else b"") + b"0" * 14 + b"\\" + rest
+    value += b" " * (len(value) % 2)
+    contour._dict[element.tag] = element._replace(value=value, length=len(value))
+
+
+def wrong_count(dataset: Dataset) -> None:
+    dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 7
+
+
+def no_operators_name(dataset: Dataset) -> None:
+    del dataset.OperatorsName
+
+
+def retired_label(dataset: Dataset) -> None:
+    dataset.RTROIObservationsSequence[0].ROIObservationLabel = "Ball"
+
+
+def no_contour_image(dataset: Dataset) -> None:
+    del dataset.ROIContourSequence[0].ContourSequence[0].ContourImageSequence
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (long_number, r"a number of \d+ characters, Decimal String allows 16"),
+        (wrong_count, "NumberOfContourPoints says 7, ContourData has"),
+        (no_operators_name, "OperatorsName in the object is absent"),
+        (retired_label, "ROIObservationLabel in RTROIObservationsSequence is retired"),
+        (no_contour_image, "ContourImageSequence in ContourSequence has no value"),
         (approve, "approval status is 'APPROVED'"),
         (move_a_point, r"Ball has a point 0\.\d+ mm off its image plane"),
         (shift_a_contour, r"Ball reads back with Dice 0\.\d+, 0.999 is asked"),

@@ -1,7 +1,8 @@
 """The last check before an RTSTRUCT may be queued: read it back and compare it with the masks it came from.
 
-Nothing here trusts the writer: the bytes are parsed again by pydicom, every reference is looked up in the planning
-series, and the contours are scan-converted by `core.rasterise`, which shares no code with the tracing.
+Nothing here trusts the writer: the bytes are parsed again by pydicom, the object is checked against its IOD, every
+reference is looked up in the planning series, and the contours are scan-converted by `core.rasterise`, which shares no
+code with the tracing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npc_contour.adapters.dicom.iod_check import iod_faults
 from npc_contour.adapters.dicom.planning_header import PlanningHeader
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.rtstruct_reader import parse_dicom, structure_set_of
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.rasterise import RasterisedRoi, rasterise_roi
 from npc_contour.domain.structures import ReadRoi, ReadStructureSet
@@ -65,8 +67,13 @@ def check_rtstruct(
     Raises:
         GateError: with every reason.
     """
-    content = read_rtstruct(rtstruct)
-    reasons = [*_reference_faults(content, volume, header), *_roi_table_faults(content, masks)]
+    dataset = parse_dicom(rtstruct)
+    content = structure_set_of(dataset)
+    reasons = [
+        *iod_faults(dataset),
+        *_reference_faults(content, volume, header),
+        *_roi_table_faults(content, masks),
+    ]
     rois = {roi.name: roi for roi in content.rois}
     checks = []
     for mask in masks:

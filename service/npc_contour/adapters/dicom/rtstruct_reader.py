@@ -33,12 +33,19 @@ def read_rtstruct(source: Path | bytes) -> ReadStructureSet:
     Raises:
         InstanceRefused: it is not DICOM, not an RTSTRUCT, or a contour's numbers cannot be read.
     """
-    data = source if isinstance(source, bytes) else source.read_bytes()
+    return structure_set_of(parse_dicom(source if isinstance(source, bytes) else source.read_bytes()))
+
+
+def parse_dicom(data: bytes) -> Dataset:
+    """Parse a DICOM file's bytes, with or without preamble and File Meta Information.
+
+    Raises:
+        InstanceRefused: it is not DICOM.
+    """
     try:
-        dataset = dcmread(BytesIO(data), force=data.startswith(_BARE_START))
+        return dcmread(BytesIO(data), force=data.startswith(_BARE_START))
     except InvalidDicomError as error:
         raise InstanceRefused(f"not a DICOM file: {error}", status=_CANNOT_UNDERSTAND) from error
-    return structure_set_of(dataset)
 
 
 def structure_set_of(dataset: Dataset) -> ReadStructureSet:
