@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import REPORT, RTSTRUCT
-from npc_contour.application.records import JobKind
+from npc_contour.application.records import AssociationRow, JobKind
 from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, SeriesState
 from npc_contour.domain.series import InstanceHeader
-from npc_contour.errors import GateError, NetworkMismatchError, PixelDataError
+from npc_contour.errors import GateError, InstanceRefused, NetworkMismatchError, PixelDataError
 from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 from npc_testkit.fakes import triton_down
 
@@ -343,6 +344,16 @@ def test_results_of_clinical_networks_go_anywhere(store: PgStore) -> None:
     bench.receive(plain_ct())
     bench.work_for(15)
     assert [name for name, _ in bench.sender.sent] == ["remote"]
+
+
+def test_an_image_under_the_uid_of_another_is_refused_and_told(bench: Bench) -> None:
+    bench.receive(plain_ct())
+    row = AssociationRow("a2", "receiver-0", "CT", "NPC_CONTOUR", "127.0.0.1")
+    thief = replace(plain_ct()[0], series_instance_uid="1.2.66")
+    with pytest.raises(InstanceRefused, match="kept for another series"):
+        bench.intake.keep(thief, "instances/elsewhere", row)
+    rows = bench.store.query("SELECT detail FROM event WHERE name = 'instance.conflict'")
+    assert [row["detail"].split(":")[0] for row in rows] == [thief.sop_instance_uid]
 
 
 def test_lost_jobs_are_made_anew_from_the_rows(bench: Bench) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +21,14 @@ from npc_contour.application.contouring import Request, Timings, Volumes, contou
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.routing import Candidate, route
-from npc_contour.domain.pipelines import Route
+from npc_contour.domain.pipelines import NetworkContract, Route
 from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import NoPipelineError
 from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
+LOOK_EVERY_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,27 @@ class _Run:
     common_timings_s: Timings
     tell: Progress
 
+    @contextmanager
+    def _watched(self, contract: NetworkContract, step: str) -> Iterator[None]:
+        """Tell how far the network is while the block runs, as Triton's metrics say."""
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(LOOK_EVERY_S):
+                windows = self.engine.progress(contract.name)
+                if windows is not None and not done.is_set():
+                    self.tell(step, min(windows[0] / max(windows[1], 1), 0.99))
+
+        self.tell(step, 0.0)
+        watcher = threading.Thread(target=look, name="progress")
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+        self.tell(step, 1.0)
+
     def case(self, case: Case, reasons: tuple[str, ...], path: Path) -> Mapping[str, Any]:
         """Contour one case into a file; return its report."""
         pipeline = self.catalog.pipelines[case.pipeline]
@@ -117,11 +140,10 @@ class _Run:
         timings_s: Timings = dict(self.common_timings_s)
         volumes = Volumes(FileReader(Path), case.series, timings_s)
         label_maps: dict[str, LabelMap] = {}
-        for number, contract in enumerate(contracts):
-            self.tell(f"{pipeline.name}: {contract.name}", number / len(contracts))
+        for contract in contracts:
             self.engine.check(contract)
-            label_maps[contract.name] = segment(self.engine, pipeline, contract, volumes, timings_s)
-            self.tell(f"{pipeline.name}: {contract.name}", 1.0)
+            with self._watched(contract, f"{pipeline.name}: {contract.name}"):
+                label_maps[contract.name] = segment(self.engine, pipeline, contract, volumes, timings_s)
         reference = case.series[case.planning].first
         request = Request(
             pipeline=pipeline,

@@ -13,6 +13,7 @@ from npc_contour.adapters.dicom.scp import (
     Receiver,
     ReceiverSettings,
 )
+from npc_contour.adapters.dicom.spool import Kept
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import Runtime
@@ -42,7 +43,13 @@ def run(runtime: Runtime) -> None:
             if event.kind is not AssociationEnd.OPENED:
                 intake.association_ended(event.association.association_id, Ending(event.kind.value))
 
-        with Receiver(_receiver_settings(runtime, catalog), spool, keep, on_association=tell):
+        def conflict(header: InstanceHeader, kept: Kept, _: AssociationInfo) -> None:
+            intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
+
+        receiver = Receiver(
+            _receiver_settings(runtime, catalog), spool, keep, on_association=tell, on_conflict=conflict
+        )
+        with receiver:
             stop.wait()
 
 

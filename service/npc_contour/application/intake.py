@@ -6,10 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind
+from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import InstanceRefused
+from npc_contour.logs import Event
 from npc_contour.settings import Completion
+
+UID_CONFLICT = 0xC003
+"""C-STORE status Cannot understand (PS3.4 table B.2-1), as for other bytes under a UID that is kept."""
 
 
 class Intake:
@@ -34,6 +39,7 @@ class Intake:
 
         Raises:
             StoreError: the database did not take it: the sender must keep its copy.
+            InstanceRefused: another series or study has an image of this UID.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
@@ -44,7 +50,25 @@ class Intake:
             if added is Added.OPENED:
                 due = now + timedelta(seconds=self._completion.quiet_released_s)
                 tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid, due))
+        if added is Added.TAKEN:
+            self.conflict(header, "another series has an image of this SOP Instance UID")
+            raise InstanceRefused(
+                f"SOP Instance UID {header.sop_instance_uid} is kept for another series", status=UID_CONFLICT
+            )
         return added is not Added.KNOWN
+
+    def conflict(self, header: InstanceHeader, detail: str) -> None:
+        """Tell the story that other bytes came under a UID that is kept: a person should know."""
+        with self._store.transaction() as tx:
+            tx.tell(
+                StoryLine(
+                    event=Event.INSTANCE_CONFLICT,
+                    at=self._clock.now(),
+                    study=header.study_instance_uid,
+                    series=header.series_instance_uid,
+                    detail=f"{header.sop_instance_uid}: {detail}",
+                )
+            )
 
     def association_ended(self, association_id: str, ending: Ending) -> None:
         """Note how an association ended: its series may be complete soon."""

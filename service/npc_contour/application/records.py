@@ -44,9 +44,10 @@ class Attempts:
 
 
 class Added(StrEnum):
-    """What became of an image: known already, added, or added to a series that was closed or not there."""
+    """What became of an image: known already, its UID taken by another, added, or added to a series not open yet."""
 
     KNOWN = "known"
+    TAKEN = "taken"
     ADDED = "added"
     OPENED = "opened"
 

@@ -47,7 +47,7 @@ class Transaction(Protocol):
         ...
 
     def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
-        """Add an image and its series and study; one that is there already changes nothing."""
+        """Add an image and its series and study; one whose UID is there already changes nothing."""
         ...
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:

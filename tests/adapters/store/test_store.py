@@ -134,6 +134,13 @@ def test_an_image_is_added_once_and_says_when_it_opens_its_series(store: PgStore
         assert series.state is SeriesState.RECEIVING
 
 
+def test_a_uid_that_another_series_has_is_taken(store: PgStore) -> None:
+    receive(store, ct_headers(2))
+    thief = replace(ct_headers(2)[0], key="elsewhere", series_instance_uid="1.2.77")
+    assert receive(store, [thief]) == [Added.TAKEN]
+    assert store.query("SELECT 1 FROM series WHERE series_instance_uid = '1.2.77'") == []
+
+
 def test_what_a_dead_receiver_left_open_is_lost(store: PgStore) -> None:
     receive(store, ct_headers(2))
     with store.transaction() as tx:

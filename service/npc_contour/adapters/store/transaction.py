@@ -64,9 +64,9 @@ class PgTransaction(Cases, Deliveries):
     def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
         """Add an image and its series and study; one that is there already changes nothing."""
         series, study = header.series_instance_uid, header.study_instance_uid
-        known = self._one("SELECT 1 FROM instance WHERE sop_instance_uid = %s", (header.sop_instance_uid,))
+        known = self._one("SELECT key FROM instance WHERE sop_instance_uid = %s", (header.sop_instance_uid,))
         if known is not None:
-            return Added.KNOWN
+            return Added.KNOWN if known["key"] == header.key else Added.TAKEN
         before = self._one(
             "SELECT state = 'receiving' AND reasons = '{}' AS open FROM series"
             " WHERE series_instance_uid = %s FOR UPDATE",
