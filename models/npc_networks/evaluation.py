@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.catalog import PIPELINES_DIR, read_contract, read_pipeline
+from npc_contour.core.overlap import confusion, roi_dice, roi_overlap
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.structures import RoiSpec
 from npc_networks.networks import EITHER_PHASE, NETWORKS
@@ -70,8 +71,8 @@ class Judge:
                 counts = confusion(truth, found, len(contract.labels))
                 voxel_cc = float(np.prod(scan.spacing_zyx_mm)) / 1000.0
                 for roi in self._rois[name]:
-                    overlap, in_truth, in_found = roi_overlap(counts, roi.labels)
-                    dice = 2 * overlap / (in_truth + in_found) if in_truth + in_found else None
+                    _, in_truth, in_found = roi_overlap(counts, roi.labels)
+                    dice = roi_dice(counts, roi.labels)
                     yield Score(name, inputs, roi.name, scan.seed, dice, in_truth * voxel_cc, in_found * voxel_cc)
 
 
@@ -82,21 +83,6 @@ def rois_by_network(pipelines_dir: Path = PIPELINES_DIR) -> Mapping[str, tuple[R
         for roi in read_pipeline(path).rois:
             rois.setdefault(roi.network, {})[roi.name] = roi
     return {network: tuple(named.values()) for network, named in rois.items()}
-
-
-def confusion(truth: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int64]:
-    """Return how many voxels have label i in the truth and j in the answer, (classes, classes)."""
-    if truth.shape != found.shape:
-        raise ValueError(f"truth {truth.shape} and answer {found.shape} lie on different grids")
-    pairs = truth.astype(np.int32) * classes + found
-    return np.bincount(pairs.ravel(), minlength=classes * classes).reshape(classes, classes)
-
-
-def roi_overlap(counts: npt.NDArray[np.int64], labels: Iterable[int]) -> tuple[int, int, int]:
-    """Return the voxels of a union of labels: in both, in the truth, in the answer."""
-    chosen = sorted(labels)
-    rows, columns = counts[chosen], counts[:, chosen]
-    return int(rows[:, chosen].sum()), int(rows.sum()), int(columns.sum())
 
 
 def evaluate(

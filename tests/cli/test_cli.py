@@ -8,7 +8,7 @@ import pytest
 
 from npc_contour.cli import build_parser, main
 
-VERBS = ("serve", "segment", "send-test", "echo", "inbox", "check", "phantom", "demo")
+VERBS = ("serve", "self-test", "segment", "send-test", "echo", "inbox", "check", "phantom", "demo")
 
 
 @pytest.mark.parametrize("verb", VERBS)

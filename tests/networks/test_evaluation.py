@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from npc_networks.evaluation import Score, confusion, means, roi_overlap, rois_by_network, summarise
+from npc_contour.core.overlap import confusion, roi_overlap
+from npc_networks.evaluation import Score, means, rois_by_network, summarise
 from npc_networks.networks import NETWORKS
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from npc_contour import __version__, logs
-from npc_contour.cli import demo, doctor, folder, network, phantom, rtstruct, serve
+from npc_contour.cli import demo, doctor, folder, network, phantom, rtstruct, self_test, serve
 from npc_contour.cli.arguments import RAW
 from npc_contour.errors import AutocontourError, CatalogError, SettingsError
 
@@ -28,6 +28,7 @@ examples:
   npc-contour segment patient --out rt.dcm     contour a folder of DICOM, no network needed
   npc-contour rtstruct CT MASKS --out rt.dcm   make an RTSTRUCT of masks; `masks` goes the other way
   npc-contour check --config site.toml         is this machine ready? what is missing?
+  npc-contour self-test                        do the networks contour a phantom as they should?
   npc-contour serve --config site.toml         run the service until stopped
   npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?"""
 
@@ -37,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="npc-contour", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RAW)
     parser.add_argument("--version", action="version", version=f"npc-contour {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for module in (serve, doctor, folder, phantom, rtstruct, network, demo):
+    for module in (serve, doctor, self_test, folder, phantom, rtstruct, network, demo):
         module.add_verbs(verbs)
     return parser
 

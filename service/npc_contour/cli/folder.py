@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from npc_contour.app.folder import FolderResult, segment_folder
 from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_folder
-from npc_contour.cli.progress import bars
+from npc_contour.cli.progress import bars, steps
 from npc_contour.settings import read_settings
 
 EXAMPLES = """\
@@ -42,23 +40,11 @@ def run(args: argparse.Namespace) -> int:
     """Contour; exit code 1 when nothing could be (by the error raised)."""
     settings = read_settings(args.config)
     with bars() as progress:
-        results = segment_folder(settings, args.folder, args.out, pipeline=args.pipeline, progress=_teller(progress))
+        results = segment_folder(settings, args.folder, args.out, pipeline=args.pipeline, progress=steps(progress))
     console = Console()
     for result in results:
         _print(console, result)
     return 0
-
-
-def _teller(progress: Progress) -> Callable[[str, float], None]:
-    """One bar per step, made when the step is first heard of."""
-    tasks: dict[str, TaskID] = {}
-
-    def tell(step: str, done: float) -> None:
-        if step not in tasks:
-            tasks[step] = progress.add_task(step, total=1.0)
-        progress.update(tasks[step], completed=done)
-
-    return tell
 
 
 def _print(console: Console, result: FolderResult) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 console = Console(stderr=True)
 
@@ -31,3 +31,15 @@ def bar(title: str) -> Iterator[Callable[[float], None]]:
         task = progress.add_task(title, total=1.0)
         yield lambda fraction: progress.update(task, completed=min(max(fraction, 0.0), 1.0))
         progress.update(task, completed=1.0)
+
+
+def steps(progress: Progress) -> Callable[[str, float], None]:
+    """Return a callback that keeps one bar per step, made when the step is first heard of."""
+    tasks: dict[str, TaskID] = {}
+
+    def tell(step: str, done: float) -> None:
+        if step not in tasks:
+            tasks[step] = progress.add_task(step, total=1.0)
+        progress.update(tasks[step], completed=done)
+
+    return tell

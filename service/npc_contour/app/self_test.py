@@ -1,0 +1,136 @@
+"""`npc-contour self-test`: do the networks of this installation still contour a patient whose anatomy is known?
+
+A phantom is rendered, given to the Triton of the running service (or to an embedded one started for the call), and the
+answer is compared with the phantom's truth. Nothing is sent anywhere and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.adapters.triton.client import TritonEngine
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.app.runtime import FILE, Runtime
+from npc_contour.app.shared import catalog_of
+from npc_contour.core.overlap import confusion, roi_dice
+from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render, uid
+from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.volumes import Volume
+from npc_contour.errors import InferenceError
+from npc_contour.settings import Settings
+
+Progress = Callable[[str, float], None]
+SLICE_SPACING_MM = 3.0
+STEP = 2
+"""Pixels as wide as this many of a 512 matrix: a quarter of the work."""
+
+FLOOR = 0.5
+"""Mean Dice under which a network that knows phantoms is broken, not merely weak."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkResult:
+    """One network's answer to the phantom.
+
+    Attributes:
+        dice: by ROI name; ROIs that neither truth nor answer holds are left out.
+    """
+
+    network: str
+    demo: bool
+    dice: Mapping[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean Dice over the ROIs."""
+        return float(np.mean(list(self.dice.values())))
+
+    @property
+    def works(self) -> bool:
+        """Whether it does what it must; networks trained on patients need not know a phantom."""
+        return self.mean >= FLOOR or not self.demo
+
+
+def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[NetworkResult, ...]:
+    """Contour a phantom with every network in use.
+
+    Args:
+        settings: the site's.
+        seed: which phantom.
+        progress: told the name of a step and the fraction of it that is done.
+
+    Raises:
+        InferenceError, NetworkMismatchError, EmbeddedServerError: Triton does not do what it must.
+        CatalogError: a pipeline or contract is wrong.
+    """
+    catalog = catalog_of(settings)
+    phantom = _phantom(seed, lambda done: progress("rendering the phantom", done))
+    with ExitStack() as stack:
+        progress("reaching Triton", 0.0)
+        engine = _engine(settings, stack)
+        progress("reaching Triton", 1.0)
+        results = []
+        for pipeline in catalog.pipelines.values():
+            for contract in catalog.contracts_of(pipeline):
+                progress(f"network {contract.name}", 0.0)
+                results.append(_judge(engine, pipeline, contract, phantom))
+                progress(f"network {contract.name}", 1.0)
+    return tuple(results)
+
+
+def _phantom(seed: int, progress: Callable[[float], None]) -> Phantom:
+    patient = draw(seed, PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM))
+    scan = patient.grid()
+    slices, rows, columns = scan.shape_zyx
+    gap_mm, row_mm, column_mm = scan.spacing_zyx_mm
+    coarse = replace(
+        scan,
+        shape_zyx=(slices, rows // STEP, columns // STEP),
+        spacing_zyx_mm=(gap_mm, STEP * row_mm, STEP * column_mm),
+    )
+    return render(patient, coarse, progress=progress)
+
+
+def _judge(engine: TritonEngine, pipeline: Pipeline, contract: NetworkContract, phantom: Phantom) -> NetworkResult:
+    truths = {"npc_oar": phantom.oar_labels, "npc_gtv": phantom.gtv_labels, "ln_ctv": phantom.ln_labels}
+    if contract.name not in truths:
+        raise InferenceError(f"the phantom has no truth for network {contract.name}; it knows {sorted(truths)}")
+    use = next(use for use in pipeline.networks if use.network == contract.name)
+    phases = {"planning_ct": phantom.noncontrast_hu, "contrast_ct": phantom.contrast_hu}
+    engine.check(contract)
+    found = engine.segment(contract, [_volume(phases[role], phantom) for role in use.roles])
+    counts = confusion(truths[contract.name], found.labels, len(contract.labels))
+    rois = [roi for roi in pipeline.rois if roi.network == contract.name]
+    dice = {roi.name: value for roi in rois if (value := roi_dice(counts, roi.labels)) is not None}
+    return NetworkResult(contract.name, contract.demo, dice)
+
+
+def _volume(hu: npt.NDArray[np.int16], phantom: Phantom) -> Volume:
+    grid = phantom.grid
+    index = np.zeros((grid.shape_zyx[0], 3))
+    index[:, 0] = np.arange(grid.shape_zyx[0])
+    uids = tuple(uid(phantom.seed, f"self-test {slice_index}") for slice_index in range(grid.shape_zyx[0]))
+    return Volume(hu, grid, uids, grid.to_patient_mm(index))
+
+
+def _engine(settings: Settings, stack: ExitStack) -> TritonEngine:
+    timeout_s = settings.triton.timeout_s
+    url, runtime_file = settings.triton.url, settings.storage.root / FILE
+    if url == "embedded" and runtime_file.exists():
+        url = Runtime.read(runtime_file).triton_url
+        if not url:
+            raise InferenceError("the service's embedded Triton is still starting: try again in a moment")
+    if url != "embedded":
+        return stack.enter_context(TritonEngine(url, timeout_s=timeout_s))
+    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npc-contour-")))
+    server = stack.enter_context(
+        EmbeddedTriton(settings.triton.model_repository, work, start_timeout_s=settings.triton.start_timeout_s)
+    )
+    return stack.enter_context(TritonEngine(server.urls.grpc, metrics_url=server.urls.metrics, timeout_s=timeout_s))
