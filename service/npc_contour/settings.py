@@ -113,6 +113,12 @@ class Routing(_Strict):
     rules: tuple[RuleSettings, ...] = ()
 
 
+class Rtstruct(_Strict):
+    """How RTSTRUCTs are written: a profile that comes with the product, by name, or a TOML file."""
+
+    profile: str = "generic"
+
+
 class Database(_Strict):
     """PostgreSQL: `embedded`, or a URL such as postgresql://user@host/npc."""
 
@@ -180,6 +186,7 @@ class Settings(_Strict):
     dicom: Dicom = Dicom()
     completion: Completion = Completion()
     routing: Routing = Routing()
+    rtstruct: Rtstruct = Rtstruct()
     database: Database = Database()
     triton: Triton = Field(default_factory=Triton)
     web: Web = Web()
@@ -217,7 +224,7 @@ def read_settings(path: Path | None) -> Settings:
     """Read the site's settings.
 
     Args:
-        path: a TOML file; None gives the defaults. A relative `storage.root` is relative to the file's folder.
+        path: a TOML file; None gives the defaults. A relative `storage.root` or file of `rtstruct.profile` is relative to its folder.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
@@ -232,5 +239,9 @@ def read_settings(path: Path | None) -> Settings:
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
-    storage = settings.storage.model_copy(update={"root": path.parent.resolve() / settings.storage.root})
-    return settings.model_copy(update={"storage": storage})
+    home = path.parent.resolve()
+    storage = settings.storage.model_copy(update={"root": home / settings.storage.root})
+    rtstruct = settings.rtstruct
+    if rtstruct.profile.endswith(".toml"):
+        rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})
+    return settings.model_copy(update={"storage": storage, "rtstruct": rtstruct})

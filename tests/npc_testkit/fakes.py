@@ -15,6 +15,7 @@ from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.profiles import GENERIC
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -105,6 +106,7 @@ class FakeWriter:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.written: list[StructureSet] = []
+        self.profile = GENERIC
 
     def write(
         self,

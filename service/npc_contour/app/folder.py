@@ -15,13 +15,14 @@ from typing import Any
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.app.shared import catalog_of
+from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.routing import Candidate, route
 from npc_contour.domain.pipelines import NetworkContract, Route
+from npc_contour.domain.profiles import Profile
 from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import NoPipelineError
@@ -78,6 +79,7 @@ def segment_folder(
     tell = progress or (lambda _step, _done: None)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
     catalog = catalog_of(settings, enabled)
+    profile = profile_of(settings)
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
         content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
@@ -97,7 +99,7 @@ def segment_folder(
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
         engine = _engine(settings, stack, timings_s, tell)
-        run = _Run(catalog, engine, timings_s, tell)
+        run = _Run(catalog, engine, timings_s, tell, profile)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
@@ -111,6 +113,7 @@ class _Run:
     engine: TritonEngine
     common_timings_s: Timings
     tell: Progress
+    profile: Profile
 
     @contextmanager
     def _watched(self, contract: NetworkContract, step: str) -> Iterator[None]:
@@ -154,7 +157,7 @@ class _Run:
             notes=("series not confirmed complete by the PACS", *reasons),
         )
         volume = volumes.of(case.planning)
-        done = contour(request, label_maps, volume, RtstructWriter(Path), timings_s)
+        done = contour(request, label_maps, volume, RtstructWriter(Path, self.profile), timings_s)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         part.write_bytes(done.encoded.data)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
-from npc_contour.catalog import Catalog, read_catalog, with_role_changes
+from npc_contour.catalog import PIPELINES_DIR, Catalog, read_catalog, read_pipeline, with_role_changes
+from npc_contour.domain.profiles import Profile
 from npc_contour.settings import Settings
 
 
@@ -23,6 +25,17 @@ def spool_of(runtime: Runtime) -> Spool:
     """Return the spool of the settings."""
     storage = runtime.settings.storage
     return Spool(storage.spool, min_free_mb=storage.min_free_mb)
+
+
+def profile_of(settings: Settings) -> Profile:
+    """Return how the site wants its RTSTRUCTs, checked against every pipeline of the product.
+
+    Raises:
+        SettingsError: the profile is wrong or does not suit the pipelines; the message has every reason.
+    """
+    return read_profile(
+        profile_path(settings.rtstruct.profile), [read_pipeline(path) for path in sorted(PIPELINES_DIR.glob("*.toml"))]
+    )
 
 
 def catalog_of(settings: Settings, pipelines: Sequence[str] | None = None) -> Catalog:

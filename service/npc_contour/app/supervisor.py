@@ -24,7 +24,7 @@ from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, Runtime
-from npc_contour.app.shared import catalog_of
+from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
@@ -53,6 +53,7 @@ def serve(settings: Settings) -> None:
     root = settings.storage.root
     root.mkdir(parents=True, exist_ok=True)
     catalog_of(settings)
+    profile_of(settings)
     with _sole_user(root), ExitStack() as servers:
         (root / FILE).unlink(missing_ok=True)
         Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()

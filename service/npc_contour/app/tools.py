@@ -13,6 +13,7 @@ from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_ui
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.labels import RoiMask
+from npc_contour.domain.profiles import Profile
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import Volume
@@ -38,9 +39,15 @@ class FileReader:
 class RtstructWriter:
     """Encodes RTSTRUCTs and lets none pass that does not say what it must."""
 
-    def __init__(self, open_path: Callable[[str], Path]) -> None:
-        """Find the files of planning images with this."""
+    def __init__(self, open_path: Callable[[str], Path], profile: Profile) -> None:
+        """Find the files of planning images with `open_path`, and write as `profile` says."""
         self._open_path = open_path
+        self._profile = profile
+
+    @property
+    def profile(self) -> Profile:
+        """How this site wants its RTSTRUCTs."""
+        return self._profile
 
     def write(
         self,
@@ -55,6 +62,6 @@ class RtstructWriter:
             header = read_planning_header(self._open_path(reference.key))
         except InstanceRefused as error:
             raise CaseRefused(str(error)) from error
-        data = encode_rtstruct(structure_set, volume, header, made_at=made_at)
+        data = encode_rtstruct(structure_set, volume, header, made_at=made_at, profile=self._profile)
         report = check_rtstruct(data, masks, volume, header)
         return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice)

@@ -6,10 +6,10 @@ from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.scu import DicomSender
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
-from npc_contour.adapters.workflow.worker import WorkerOptions, run_worker
+from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
-from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.shared import SystemClock, catalog_of, profile_of, spool_of
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
@@ -38,7 +38,8 @@ def run(runtime: Runtime) -> None:
                     tx.defer(job)
             return len(missing)
 
-        run_worker(runtime.database_url, steps.run, sweep, WorkerOptions(segmentations_at_once=at_once))
+        duties = Duties(steps.run, sweep, steps.interrupted)
+        run_worker(runtime.database_url, duties, WorkerOptions(segmentations_at_once=at_once))
 
 
 def _steps(runtime: Runtime, store: PgStore) -> Steps:
@@ -52,7 +53,7 @@ def _steps(runtime: Runtime, store: PgStore) -> Steps:
             catalog=catalog,
             reader=FileReader(spool.open_path),
             engine=ServiceEngine(runtime),
-            writer=RtstructWriter(spool.open_path),
+            writer=RtstructWriter(spool.open_path, profile_of(settings)),
             destinations=destinations,
             segmentations_at_once=settings.workers.segmentations_at_once,
         )

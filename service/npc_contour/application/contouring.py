@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
-from npc_contour.core.contouring import contour_rois
+from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import roi_masks
+from npc_contour.core.profiles import apply_profile
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
@@ -110,7 +111,7 @@ def contour(
         request: what is to be said.
         label_maps: by network, on the grid of `volume`.
         volume: the planning volume.
-        writer: encodes and checks.
+        writer: encodes and checks; its profile says how the site wants the ROIs.
         timings_s: seconds by step, added to.
 
     Raises:
@@ -119,10 +120,11 @@ def contour(
     """
     pipeline = request.pipeline
     with timed(timings_s, "contour"):
-        masks = roi_masks(label_maps, pipeline.rois)
-        if all(mask.empty for mask in masks):
-            raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(masks)} ROIs in these images")
-        rois = contour_rois(masks, volume)
+        found = roi_masks(label_maps, pipeline.rois)
+        if all(mask.empty for mask in found):
+            raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(found)} ROIs in these images")
+        masks = apply_profile(writer.profile, found, volume)
+        rois = contour_rois(masks, volume, ContourOptions.of(writer.profile))
     structure_set = StructureSet(
         label=pipeline.label,
         description=pipeline.title,

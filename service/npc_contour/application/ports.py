@@ -10,6 +10,7 @@ from typing import Protocol
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.profiles import Profile
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -93,6 +94,11 @@ class EncodedStructureSet:
 
 class StructureSetWriter(Protocol):
     """Encodes and checks RTSTRUCTs."""
+
+    @property
+    def profile(self) -> Profile:
+        """How this site wants its RTSTRUCTs."""
+        ...
 
     def write(
         self,

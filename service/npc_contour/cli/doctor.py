@@ -10,7 +10,7 @@ from rich.table import Table
 
 from npc_contour.adapters.checks import doctor_checks
 from npc_contour.app.probes import probes_of
-from npc_contour.app.shared import catalog_of
+from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.application.status import CheckResult
 from npc_contour.cli.arguments import RAW, Verbs, add_config
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Look at everything; exit code 1 when something that the service needs is not ok."""
     settings = read_settings(args.config)
     catalog = catalog_of(settings)
+    profile_of(settings)
     checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
     with ExitStack() as stack:
         checkup = stack.enter_context(Checkup(checks, deadline_s=DEADLINE_S))

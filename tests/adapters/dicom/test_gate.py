@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from npc_contour.adapters.dicom.checked_writer import CheckedWriter
 from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.headers import read_file
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
+from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.errors import GateError
 from npc_testkit.ct_series import CtPlan
@@ -174,26 +171,3 @@ def test_a_wrong_object_is_blocked_with_its_reason(
 ) -> None:
     with pytest.raises(GateError, match=reason):
         check_rtstruct(spoilt(planning, change), crops_of(planning), planning.volume, planning.header)
-
-
-def test_the_writer_behind_the_port_encodes_and_checks(planning: Planning) -> None:
-    path: Path = next(planning.folder.iterdir())
-    reference, _ = read_file(path)
-    content = structure_set(crops_of(planning), planning.volume)
-
-    written = CheckedWriter(lambda _: path).write(content, crops_of(planning), planning.volume, reference, MADE_AT)
-
-    assert written.data == good(planning)
-    assert written.sop_instance_uid == sop_instance_uid(content)
-    assert written.min_dice == 1.0
-
-
-def test_the_writer_behind_the_port_lets_nothing_wrong_out(planning: Planning) -> None:
-    path: Path = next(planning.folder.iterdir())
-    reference, _ = read_file(path)
-    content = structure_set(crops_of(planning), planning.volume)
-    shape = planning.volume.grid.shape_zyx
-    other = (mask_of_array(spec("Ball"), np.ones(shape, dtype=np.bool_)), crops_of(planning)[1])
-
-    with pytest.raises(GateError, match="Ball reads back with Dice"):
-        CheckedWriter(lambda _: path).write(content, other, planning.volume, reference, MADE_AT)
