@@ -224,7 +224,8 @@ def read_settings(path: Path | None) -> Settings:
     """Read the site's settings.
 
     Args:
-        path: a TOML file; None gives the defaults. A relative `storage.root` or file of `rtstruct.profile` is relative to its folder.
+        path: a TOML file; None gives the defaults. A relative `storage.root`, or file of `rtstruct.profile`, is
+            relative to its folder.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
