@@ -11,6 +11,7 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import REPORT, RTSTRUCT
 from npc_contour.application.records import AssociationRow, JobKind
 from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS
+from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, SeriesState
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import GateError, InstanceRefused, NetworkMismatchError, PixelDataError
@@ -162,6 +163,15 @@ def test_without_a_partner_the_pair_pipeline_waits_then_is_refused_and_nodes_run
     assert refused.reasons[0] == f"no series for the role planning_ct arrived within {WAIT_S:g} s"
     assert bench.case("ln_ctv").state is CaseState.SENT
     assert bench.case("ln_ctv").planning_series_uid == "1.2.20"
+
+
+def test_where_no_pipeline_asks_for_pairs_nodes_do_not_wait_for_one(store: PgStore) -> None:
+    both = catalog()
+    alone = Catalog({"ln_ctv": both.pipelines["ln_ctv"]}, both.contracts)
+    bench = Bench(store, catalog=alone)
+    bench.receive(contrast_ct())
+    bench.work_for(15)
+    assert bench.case("ln_ctv").state is CaseState.SENT
 
 
 def test_a_partner_that_comes_after_the_refusal_is_used(bench: Bench) -> None:

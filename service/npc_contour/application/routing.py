@@ -1,8 +1,9 @@
 """A series was closed, or a waiting time is over: which pipelines run on this study, and on which series?
 
 * A pipeline waits while images of the study still arrive, and while a partner is missing or a better series may come
-  (`ln_ctv` runs on either phase, but plans on the non-contrast series of a pair). After `routing.partner_wait_s` it
-  runs with what is there, or is refused with every reason.
+  (`ln_ctv` runs on either phase, but plans on the non-contrast series of a pair; it waits for one only where another
+  enabled pipeline asks for pairs). After `routing.partner_wait_s` it runs with what is there, or is refused with every
+  reason.
 * Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
   slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
 """
@@ -48,6 +49,9 @@ class RouteStudy:
         self._clock = clock
         self._catalog = catalog
         self._partner_wait = timedelta(seconds=partner_wait_s)
+        self._pairs_expected = any(
+            sum(role.required for role in pipeline.roles) > 1 for pipeline in catalog.pipelines.values()
+        )
 
     def run(self, study_instance_uid: str) -> None:
         """Do it for one study."""
@@ -80,7 +84,9 @@ class RouteStudy:
         case = answer.route.case
         if case is not None and _same_inputs(answer.live, case):
             return
-        if now < answer.wait_until and (arriving or answer.route.waiting_for):
+        # What could run already waits for a better series only where the site's pipelines make a pair likely.
+        lacks = bool(answer.route.waiting_for) and (case is None or self._pairs_expected)
+        if now < answer.wait_until and (arriving or lacks):
             reasons = (arriving, *answer.route.reasons) if arriving else answer.route.reasons
             self._wait(tx, study, answer, reasons, now)
         elif case is not None:
