@@ -20,6 +20,7 @@ from npc_networks.export import export_network, write_served
 from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
+from npc_networks.protocols import command as protocol_command
 from npc_networks.training import Recipe, Training, read_checkpoint, trained_on
 
 SAVE_EVERY_S = 180.0
@@ -31,6 +32,7 @@ EXAMPLES = """examples:
   npc-networks train-demo npc_oar --out checkpoints --minutes 60 --resume
   npc-networks export npc_oar --checkpoint checkpoints/npc_oar.pt --repo triton_repo
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
+  npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
 """
 
 Command = Callable[[argparse.Namespace, Console], int]
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_export(_command(commands, "export", "write a trained network into the model repository as ONNX", _export))
     _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
+    protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     return parser
 
 
