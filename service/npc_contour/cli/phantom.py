@@ -31,12 +31,20 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--slice-spacing", type=float, metavar="MM", help="1 to 5 mm (default: drawn from the seed)")
     parser.add_argument("--slices", type=int, help="number of slices (default: the drawn scan length)")
+    parser.add_argument(
+        "--position", choices=("HFS", "HFP", "FFS", "FFP"), default="HFS", help="how the patient lies (default HFS)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Render and write one patient."""
-    options = PhantomOptions(matrix=args.matrix, slice_spacing_mm=args.slice_spacing, slices=args.slices)
+    options = PhantomOptions(
+        matrix=args.matrix,
+        slice_spacing_mm=args.slice_spacing,
+        slices=args.slices,
+        patient_position=args.position,
+    )
     write(args.out, args.seed, options)
     print(f"{args.out}: non-contrast and contrast CT of PHANTOM-{args.seed}, oar/gtv/ln_ctv.nii.gz")
     return 0

@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
+from npc_contour.core.orientation import turn_of
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
@@ -103,9 +104,11 @@ class TritonEngine:
                 f"got {len(volumes)}"
             )
         grid = volumes[0].grid
-        channels = [resample_onto(volume, grid) for volume in volumes]
+        turn = turn_of(grid)
+        channels = [turn.apply(resample_onto(volume, grid)) for volume in volumes]
         with _translated(f"network {contract.name} at {self._url}"):
-            labels = self._infer(contract.name, channels, grid.spacing_zyx_mm)
+            turned = self._infer(contract.name, channels, turn.spacing_zyx_mm(grid.spacing_zyx_mm))
+        labels = np.ascontiguousarray(turn.undo(turned))
         if labels.shape != grid.shape_zyx:
             raise InferenceError(f"{contract.name} answered with shape {labels.shape}, expected {grid.shape_zyx}")
         return LabelMap(labels, grid, contract.name)
