@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from npc_contour.core.contouring import ContourOptions, contour_roi
-from npc_contour.core.labels import mask_of_array
+from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
 from npc_contour.domain.profiles import Holes
@@ -191,3 +191,48 @@ def test_a_contour_with_too_many_points_is_thinned_as_little_as_needed() -> None
 def test_senseless_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         ContourOptions(**wrong)  # type: ignore[arg-type]
+
+
+def margins_of(field: npt.NDArray[np.float64], roi_mask: RoiMask) -> npt.NDArray[np.float32]:
+    """A field's crop with the border that `contour_roi` wants; -1 beyond the grid."""
+    padded = np.pad(field, ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
+    z, y, x = roi_mask.offset_zyx
+    depth, rows, columns = roi_mask.mask.shape
+    return padded[z : z + depth, y : y + rows + 2, x : x + columns + 2].astype(np.float32)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(1, 3), st.integers(1, 8), st.integers(1, 8)),
+        elements=st.floats(-1, 1, width=32).filter(lambda value: value != 0),
+    ),
+    st.sampled_from([0.0, 0.2]),
+)
+def test_contours_from_margins_enclose_the_same_voxels(field: npt.NDArray[np.float64], thin_mm: float) -> None:
+    volume = volume_of(field.shape)
+    roi_mask = mask_of_array(spec("Roi"), field > 0)
+
+    roi = contour_roi(roi_mask, volume, ContourOptions(thin_mm=thin_mm), margins=margins_of(field, roi_mask))
+
+    np.testing.assert_array_equal(read_back(roi, volume), field > 0)
+
+
+def test_margins_of_another_shape_are_refused() -> None:
+    mask = np.ones((1, 4, 5), dtype=np.bool_)
+
+    with pytest.raises(ValueError, match=r"margins \(1, 4, 5\), expected \(1, 6, 7\)"):
+        contour_roi(mask_of_array(spec("Roi"), mask), volume_of(mask.shape), margins=np.ones((1, 4, 5), np.float32))
+
+
+def test_where_margins_do_not_change_sign_the_middle_is_taken() -> None:
+    mask = np.zeros((1, 5, 5), dtype=np.bool_)
+    mask[0, 1:4, 1:4] = True
+    volume = volume_of(mask.shape)
+    roi_mask = mask_of_array(spec("Roi"), mask)
+
+    from_margins = contour_roi(roi_mask, volume, margins=np.ones((1, 5, 5), np.float32))
+
+    whole = {tuple(point) for point in from_margins.contours[0].points_lps_mm.round(6)}
+    assert whole >= {tuple(point) for point in contour_roi(roi_mask, volume).contours[0].points_lps_mm.round(6)}

@@ -186,9 +186,9 @@ def _cut(axes: Axes, axis: int, drawn: Sequence[_Drawn], volume: Volume, window:
         at = index - item.raster.offset_zyx[axis]
         if 0 <= at < item.raster.mask.shape[axis]:
             section = np.ascontiguousarray(_plane(item.raster.mask, axis, at))[np.newaxis].view(np.uint8)
-            points, _, offsets, _ = trace(section, inset=0.005, keyhole=False)
-            placed = (points + np.asarray(item.raster.offset_zyx)[[0, 3 - axis]])[:, ::-1]
-            _outlines(axes, np.split(placed, offsets[1:-1]) if len(points) else [], item)
+            rings = trace(section, keyhole=False)
+            placed = (rings.points(0.5) + np.asarray(item.raster.offset_zyx)[[0, 3 - axis]])[:, ::-1]
+            _outlines(axes, np.split(placed, rings.offsets[1:-1]) if len(placed) else [], item)
     if volume.grid.direction_lps[0][2] >= 0:
         axes.invert_yaxis()
         down = tuple(-value for value in volume.grid.direction_lps[0])

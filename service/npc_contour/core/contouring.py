@@ -16,9 +16,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from npc_contour.core.labels import RoiMask
+from npc_contour.core.labels import BoolArray, RoiMask
+from npc_contour.core.rasterise import fill_even_odd
 from npc_contour.core.simplify import thin_ring, thin_to
-from npc_contour.core.tracing import ByteArray, trace
+from npc_contour.core.tracing import Rings, trace
 from npc_contour.domain.geometry import FloatArray
 from npc_contour.domain.profiles import MAX_POINTS, Holes, Profile
 from npc_contour.domain.structures import Contour, Roi
@@ -27,6 +28,9 @@ from npc_contour.domain.volumes import Volume
 INSET_PX = 0.005
 """Vertices lie this far inside the mid-point between two pixel centres: marching squares at level 0.505."""
 
+MIN_REACH_PX = 0.05
+"""A contour from margins keeps this far from pixel centres."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContourOptions:
@@ -34,8 +38,8 @@ class ContourOptions:
 
     Attributes:
         holes: joined to the ring around them, or as inner contours of their own.
-        thin_mm: no vertex left out lies further than this from the contour; 0 leaves out only collinear ones. Up to a
-            third of a pixel no pixel centre changes sides.
+        thin_mm: no vertex left out lies further than this from the contour; 0 leaves out only collinear ones. Where a
+            pixel centre would change sides, the slice is thinned less.
         max_points: contours with more vertices are thinned, as little as is needed.
     """
 
@@ -63,42 +67,105 @@ def contour_rois(
     return tuple(contour_roi(mask, volume, options) for mask in masks)
 
 
-def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEFAULT_OPTIONS) -> Roi:
+def contour_roi(
+    roi_mask: RoiMask,
+    volume: Volume,
+    options: ContourOptions = DEFAULT_OPTIONS,
+    *,
+    margins: npt.NDArray[np.float32] | None = None,
+) -> Roi:
     """Contour one ROI.
+
+    Args:
+        roi_mask: its voxels.
+        volume: the planning volume.
+        options: holes and thinning.
+        margins: (z, y + 2, x + 2), the mask's crop with one pixel more on each side of a slice: by how much the network
+            prefers the ROI (positive inside, negative outside, any unit). Contours then run where it changes sign,
+            between the same voxel centres. None: all cross just inside the mid-point.
 
     Returns:
         The ROI with its contours in LPS mm, each on its own slice's position and orientation, slices ascending, on
         each slice outer rings clockwise as the image is displayed; `volume_cc` counts voxels.
+
+    Raises:
+        ValueError: the margins are not of the mask's shape with that border.
     """
-    points, locked, offsets, slices = trace(
-        roi_mask.mask.view(np.uint8), inset=INSET_PX, keyhole=options.holes is Holes.KEYHOLE
-    )
-    slices = slices + roi_mask.offset_zyx[0]
+    stack = roi_mask.mask.view(np.uint8)
+    keyhole = options.holes is Holes.KEYHOLE
+    if margins is None:
+        rings = trace(stack, keyhole=keyhole)
+        points = rings.points(0.5 - INSET_PX)
+    else:
+        rings = trace(stack, keyhole=keyhole, corners_only=False)
+        points = rings.points(zero_crossings(rings, margins, roi_mask.mask.shape), bridge_offset=MIN_REACH_PX * 0.4)
     spacing = np.asarray(volume.grid.spacing_zyx_mm)
-    in_plane_mm = (points + roi_mask.offset_zyx[1:]) * spacing[1:]
-    keep = _thinned(in_plane_mm, locked, offsets, float(spacing[1:].min()), options)
-    lengths = np.diff(offsets)
+    keep = _thinned(rings, points, roi_mask.mask, spacing[1:], options)
+    lengths = np.diff(rings.offsets)
     if keep is not None:
-        lengths = np.add.reduceat(keep, offsets[:-1], dtype=np.int64)
-        in_plane_mm = in_plane_mm[keep]
+        lengths = np.add.reduceat(keep, rings.offsets[:-1], dtype=np.int64)
+        points = points[keep]
+    slices = rings.slices + roi_mask.offset_zyx[0]
     directions = np.asarray(volume.grid.direction_lps)
+    in_plane_mm = (points + roi_mask.offset_zyx[1:]) * spacing[1:]
     placed = in_plane_mm @ directions[1:] + volume.slice_positions_lps_mm[np.repeat(slices, lengths)]
     pieces = np.split(placed, np.cumsum(lengths)[:-1]) if len(lengths) else []
     contours = tuple(Contour(int(index), piece) for index, piece in zip(slices, pieces, strict=True))
     return Roi(roi_mask.spec, contours, roi_mask.voxels * volume.grid.voxel_cc)
 
 
+def zero_crossings(rings: Rings, margins: npt.NDArray[np.float32], shape_zyx: tuple[int, ...]) -> FloatArray:
+    """Return how far from its inside pixel's centre the margins change sign at each vertex, in pixels.
+
+    Kept between `MIN_REACH_PX` and 1 - `MIN_REACH_PX`, so that no pixel centre changes sides; the middle where the
+    margins do not change sign, as where debris was dropped from the mask.
+    """
+    depth, rows, columns = shape_zyx
+    if margins.shape != (depth, rows + 2, columns + 2):
+        raise ValueError(f"margins {margins.shape}, expected {(depth, rows + 2, columns + 2)}")
+    slices = np.repeat(rings.slices, np.diff(rings.offsets))
+    inside, outside = (
+        margins[slices, pixels[:, 0] + 1, pixels[:, 1] + 1].astype(np.float64)
+        for pixels in (rings.pixels, rings.outside_pixels())
+    )
+    changes = (inside > 0) & (outside < 0)
+    reach = np.divide(inside, inside - outside, out=np.full(len(inside), 0.5 - INSET_PX), where=changes)
+    clipped: FloatArray = np.clip(reach, MIN_REACH_PX, 1 - MIN_REACH_PX)
+    return clipped
+
+
 def _thinned(
-    in_plane_mm: FloatArray, locked: ByteArray, offsets: npt.NDArray[np.int64], pixel_mm: float, options: ContourOptions
-) -> npt.NDArray[np.bool_] | None:
-    """Return which vertices stay; None for all."""
-    if options.thin_mm == 0 and (not len(in_plane_mm) or np.diff(offsets).max() <= options.max_points):
+    rings: Rings, points: FloatArray, mask: BoolArray, pixel_mm: FloatArray, options: ContourOptions
+) -> BoolArray | None:
+    """Return which vertices stay; None for all.
+
+    Slices whose voxels change by thinning are thinned with a quarter of the bound, then not at all.
+    """
+    longest = int(np.diff(rings.offsets).max(initial=0))
+    if options.thin_mm == 0 and longest <= options.max_points:
         return None
-    keep = np.ones(len(in_plane_mm), dtype=np.bool_)
-    for start, stop in pairwise(offsets):
-        ring, bridges = in_plane_mm[start:stop], locked[start:stop]
-        if options.thin_mm > 0:
-            keep[start:stop] = thin_ring(ring, bridges, options.thin_mm)
+    in_plane_mm = points * pixel_mm
+    keep = np.ones(len(points), dtype=np.bool_)
+    if options.thin_mm > 0:
+        todo = np.ones(len(mask), dtype=np.bool_)
+        for bound_mm in (options.thin_mm, options.thin_mm / 4, 0.0):
+            for ring, (start, stop) in enumerate(pairwise(rings.offsets)):
+                if todo[rings.slices[ring]]:
+                    keep[start:stop] = thin_ring(in_plane_mm[start:stop], rings.locked[start:stop], bound_mm)
+            todo = _changed_slices(rings, points, keep, mask)
+            if not todo.any():
+                break
+    for start, stop in pairwise(rings.offsets):
         if np.count_nonzero(keep[start:stop]) > options.max_points:
-            keep[start:stop] = thin_to(ring, bridges, options.max_points, pixel_mm)
+            ring_mm, locked = in_plane_mm[start:stop], rings.locked[start:stop]
+            keep[start:stop] = thin_to(ring_mm, locked, options.max_points, float(pixel_mm.min()))
     return keep
+
+
+def _changed_slices(rings: Rings, points: FloatArray, keep: BoolArray, mask: BoolArray) -> BoolArray:
+    """Return per slice whether the kept vertices enclose other pixel centres than the mask's."""
+    starts = np.concatenate(([0], np.cumsum(np.add.reduceat(keep, rings.offsets[:-1], dtype=np.int64))))
+    stack = np.zeros(mask.shape, dtype=np.uint8)
+    fill_even_odd(stack, np.ascontiguousarray(points[keep]), starts, rings.slices.astype(np.int64))
+    changed: BoolArray = (stack.view(np.bool_) != mask).any(axis=(1, 2))
+    return changed

@@ -117,8 +117,7 @@ def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, bo
         body: (z, y, x); needed where `inside_body_mm` is given.
     """
     sources = [by_name[name] for name in roi.union_of]
-    networks = {source.spec.network for source in sources}
-    spec = RoiSpec(roi.name, roi.interpreted_type, networks.pop(), frozenset({1}), roi.colour_rgb)
+    spec = RoiSpec(roi.name, roi.interpreted_type, sources[0].spec.network, frozenset({1}), roi.colour_rgb)
     whole = np.zeros(grid.shape_zyx, dtype=np.bool_)
     for source in sources:
         whole |= source.on_grid(grid.shape_zyx)

@@ -1,12 +1,15 @@
 """Compiled boundary following: a stack of binary slices to closed rings, holes joined by zero-width bridges.
 
 A ring runs along the *cracks* between an inside pixel and one of its four outside neighbours, one vertex a crack, and
-is what marching squares gives on a binary image. Inside pixels that touch only at a corner belong to different rings
-(4-neighbours inside, 8-neighbours outside). Outer rings run clockwise on the displayed image (rows down), holes
-the other way round. Where the direction does not change, the vertex is left out: exactly, nothing is rounded.
+is what marching squares gives. Inside pixels that touch only at a corner belong to different rings (4-neighbours
+inside, 8-neighbours outside). Outer rings run clockwise on the displayed image (rows down), holes the other way round.
+Where on its crack a vertex lies is decided afterwards (`Rings.points`): just inside the middle for a mask, where a
+field changes sign for a field.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,56 +23,87 @@ FloatArray = npt.NDArray[np.float64]
 BRIDGE_NODES = 6
 """Nodes that one bridge adds: two on the way in, two on the way out, and both of its ends once more."""
 
-_NODES_PER_CRACK = 3
-"""Enough for all bridges: a hole has at least four cracks."""
-
 BRIDGE_OFFSET = 0.2
 """How far, in pixels, a bridge keeps from pixel centres: it lies inside its row of pixels, never on a sampling line."""
 
+_NODES_PER_CRACK = 3
+"""Enough for all bridges: a hole has at least four cracks."""
+
 # Directions: 0 up (row - 1), 1 right, 2 down, 3 left. The walk along a crack goes to direction + 1.
 # Headings: 0 to 3 as directions, 4 + k halfway between directions k and k + 1.
+# A bridge's own vertices lie below and left, or below and right, of a pixel's centre.
 _ROW_STEP = (-1, 0, 1, 0)
 _COLUMN_STEP = (0, 1, 0, -1)
 _LEFT = 3
 _RIGHT = 1
+_BRIDGE_LEFT = 4
+_BRIDGE_RIGHT = 5
+_STEPS = np.array([(-1, 0), (0, 1), (1, 0), (0, -1), (1, -1), (1, 1)], dtype=np.float64)
+
+NODE = np.dtype(
+    [("row", np.int32), ("column", np.int32), ("next", np.int32), ("direction", np.uint8), ("keep", np.uint8)]
+)
+"""A vertex of a ring under work: inside pixel and direction to the outside, the next vertex, and keep: 0 where the ring
+of a mask goes straight on, 1 at a corner, 2 for a vertex of a bridge."""
 
 
-NODE = np.dtype([("row", np.float64), ("column", np.float64), ("next", np.int32), ("keep", np.uint8)])
-"""A vertex of a ring under work: place in pixels, the next vertex, and keep: 0 collinear, 1 a corner, 2 of a bridge."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rings:
+    """All rings of a stack of slices.
+
+    Attributes:
+        pixels: (n, 2) int32, row and column of each vertex's inside pixel.
+        directions: (n,) uint8, to the outside: 0 up, 1 right, 2 down, 3 left; 4 and 5 for a bridge's own vertices.
+        locked: (n,) uint8, 1 for vertices of a bridge, which thinning must keep.
+        offsets: (r + 1,) int64, ring i has the vertices from offsets[i] to offsets[i + 1].
+        slices: (r,) int32, the slice of each ring.
+    """
+
+    pixels: IntArray
+    directions: ByteArray
+    locked: ByteArray
+    offsets: npt.NDArray[np.int64]
+    slices: IntArray
+
+    def points(self, reach: FloatArray | float, *, bridge_offset: float = BRIDGE_OFFSET) -> FloatArray:
+        """Return the vertices, (n, 2) row and column in pixels.
+
+        Args:
+            reach: how far each vertex lies from its inside pixel's centre towards the outside one, 0 to 1.
+            bridge_offset: how far a bridge keeps from pixel centres; less than half of the least reach.
+        """
+        own = self.directions >= _BRIDGE_LEFT
+        distance = np.where(own, bridge_offset, reach)
+        points: FloatArray = self.pixels + _STEPS[self.directions] * distance[:, np.newaxis]
+        return points
+
+    def outside_pixels(self) -> IntArray:
+        """Return each vertex's outside pixel, (n, 2); for a bridge's own vertices, some neighbour."""
+        outside: IntArray = self.pixels + _STEPS[self.directions].astype(np.int32)
+        return outside
 
 
-def trace(
-    mask: ByteArray, *, inset: float, keyhole: bool
-) -> tuple[FloatArray, ByteArray, npt.NDArray[np.int64], IntArray]:
+def trace(mask: ByteArray, *, keyhole: bool, corners_only: bool = True) -> Rings:
     """Trace every slice of a (z, y, x) stack of 0 and 1.
 
     Args:
         mask: uint8, one ROI's crop.
-        inset: how far vertices lie inside the mid-point between an inside and an outside pixel centre, in pixels.
         keyhole: whether holes are joined to the ring around them; otherwise a hole is a ring of its own.
-
-    Returns:
-        points (n, 2) float64 (row, column) in pixels of the crop; locked (n,) uint8, 1 for a bridge's vertices, which
-        thinning must keep; offsets (r + 1,) int64, ring i has points[offsets[i]:offsets[i + 1]]; the slice of
-        each ring (r,) int32.
-
-    Raises:
-        ValueError: the inset is not between 0 and 0.5.
+        corners_only: leave out vertices where the ring of a mask goes straight on; exact where all reach equally far.
     """
-    if not 0 < inset < 0.5:
-        raise ValueError(f"inset {inset} px must lie between 0 and 0.5")
-    return _trace_stack(mask, inset, keyhole)
+    return Rings(*_trace_stack(mask, keyhole, corners_only))
 
 
 @compiled
 def _trace_stack(
     mask: ByteArray,
-    inset: float,
     keyhole: bool,  # noqa: FBT001 (compiled functions take positional arguments)
-) -> tuple[FloatArray, ByteArray, npt.NDArray[np.int64], IntArray]:
+    corners_only: bool,  # noqa: FBT001
+) -> tuple[IntArray, ByteArray, ByteArray, npt.NDArray[np.int64], IntArray]:
     slices, rows, columns = mask.shape
     capacity = _count_cracks(mask)
-    points = np.empty((capacity * _NODES_PER_CRACK, 2), dtype=np.float64)
+    pixels = np.empty((capacity * _NODES_PER_CRACK, 2), dtype=np.int32)
+    directions = np.empty(capacity * _NODES_PER_CRACK, dtype=np.uint8)
     locked = np.zeros(capacity * _NODES_PER_CRACK, dtype=np.uint8)
     offsets = np.zeros(capacity // 4 + 1, dtype=np.int64)
     ring_slice = np.zeros(capacity // 4, dtype=np.int32)
@@ -83,17 +117,27 @@ def _trace_stack(
             continue
         padded[1:-1, 1:-1] = mask[z]
         nodes = np.empty(cracks * _NODES_PER_CRACK, dtype=NODE)
-        starts, holes = _trace_slice(padded, left_node, nodes, inset)
+        starts, holes = _trace_slice(padded, left_node, nodes)
         if keyhole:
             _bridge_holes(padded, left_node, nodes, starts[holes], cracks)
         for ring in range(starts.shape[0]):
             if keyhole and holes[ring]:
                 continue
-            used = _emit(nodes, starts[ring], points, locked, used)
+            node = starts[ring]
+            while True:
+                if nodes[node].keep or not corners_only:
+                    pixels[used, 0], pixels[used, 1] = nodes[node].row, nodes[node].column
+                    directions[used] = nodes[node].direction
+                    locked[used] = nodes[node].keep == 2
+                    used += 1
+                node = nodes[node].next
+                if node == starts[ring]:
+                    break
             ring_slice[rings] = z
             rings += 1
             offsets[rings] = used
-    return points[:used].copy(), locked[:used].copy(), offsets[: rings + 1].copy(), ring_slice[:rings].copy()
+    kept = (pixels[:used].copy(), directions[:used].copy(), locked[:used].copy())
+    return (*kept, offsets[: rings + 1].copy(), ring_slice[:rings].copy())
 
 
 @compiled
@@ -118,7 +162,7 @@ def _count_cracks(mask: ByteArray) -> int:
 
 @compiled
 def _trace_slice(
-    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void], inset: float
+    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void]
 ) -> tuple[IntArray, npt.NDArray[np.bool_]]:
     """Follow all rings of one padded slice into linked lists of nodes.
 
@@ -139,7 +183,7 @@ def _trace_slice(
             # Every ring has a crack above some pixel: bit 0 of `visited`.
             if padded[row, column] and not padded[row - 1, column] and not visited[row, column] & 1:
                 first = used
-                used, turning, leftmost = _follow(padded, visited, left_node, nodes, (row, column), first, inset)
+                used, turning, leftmost = _follow(padded, visited, left_node, nodes, (row, column), first)
                 starts[rings] = first if turning > 0 else leftmost
                 holes[rings] = turning < 0
                 rings += 1
@@ -154,7 +198,6 @@ def _follow(
     nodes: npt.NDArray[np.void],
     pixel: tuple[int, int],
     first: int,
-    inset: float,
 ) -> tuple[int, int, int]:
     """Follow one ring from the crack above a pixel.
 
@@ -170,8 +213,7 @@ def _follow(
     heading = first_heading = -1
     while not visited[row, column] & (1 << direction):
         visited[row, column] |= 1 << direction
-        nodes[node].row = row - 1 + (0.5 - inset) * _ROW_STEP[direction]
-        nodes[node].column = column - 1 + (0.5 - inset) * _COLUMN_STEP[direction]
+        nodes[node].row, nodes[node].column, nodes[node].direction = row - 1, column - 1, direction
         nodes[node].next = node + 1
         if direction == _LEFT:
             left_node[row, column] = node
@@ -207,8 +249,8 @@ def _bridge_holes(
     ends are vertices of the rings.
     """
     for hole in hole_starts:
-        row = int(np.rint(nodes[hole].row)) + 1
-        right = int(np.rint(nodes[hole].column)) + 1
+        row = nodes[hole].row + 1
+        right = nodes[hole].column + 1
         left = right
         while padded[row, left - 1] != 0:
             left -= 1
@@ -216,9 +258,11 @@ def _bridge_holes(
         # outer, left in, right in, hole, round the hole, hole again, right out, left out, outer again, on
         left_in, right_in, hole_start, right_out, left_out, outer_again = range(used, used + BRIDGE_NODES)
         for node in (left_in, right_in, right_out, left_out):
-            nodes[node].row = row - 1 + BRIDGE_OFFSET
-        nodes[left_in].column = nodes[left_out].column = left - 1 - BRIDGE_OFFSET
-        nodes[right_in].column = nodes[right_out].column = right - 1 + BRIDGE_OFFSET
+            nodes[node].row = row - 1
+        nodes[left_in].column = nodes[left_out].column = left - 1
+        nodes[right_in].column = nodes[right_out].column = right - 1
+        nodes[left_in].direction = nodes[left_out].direction = _BRIDGE_LEFT
+        nodes[right_in].direction = nodes[right_out].direction = _BRIDGE_RIGHT
         nodes[hole_start] = nodes[hole]
         nodes[outer_again] = nodes[outer]
         nodes[outer].next, nodes[left_in].next, nodes[right_in].next = left_in, right_in, hole_start
@@ -227,17 +271,3 @@ def _bridge_holes(
         for node in range(used, used + BRIDGE_NODES):
             nodes[node].keep = 2
         used += BRIDGE_NODES
-
-
-@compiled
-def _emit(nodes: npt.NDArray[np.void], start: int, points: FloatArray, locked: ByteArray, used: int) -> int:
-    """Write the kept vertices of one ring after the `used` ones; return the new count."""
-    node = start
-    while True:
-        if nodes[node].keep:
-            points[used, 0], points[used, 1] = nodes[node].row, nodes[node].column
-            locked[used] = nodes[node].keep == 2
-            used += 1
-        node = nodes[node].next
-        if node == start:
-            return used
