@@ -31,8 +31,8 @@ _TEXT = """# {name} {version}: demo network
 {trained_on}
 
 Patches are centred on classes drawn evenly, four of five times, so that small structures are seen as often as
-large ones; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross entropy plus soft
-Dice at full, half and quarter resolution. AdamW, learning rate {rate:g} after a short warm-up, falling to 1 %
+large ones; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross entropy{balance} plus
+soft Dice at full, half and quarter resolution. AdamW, learning rate {rate:g} after a short warm-up, falling to 1 %
 (power 0.9); gradients are clipped; convolutions run in bfloat16; exported is the running average of the weights.
 To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then `npc-networks export {name}
 --checkpoint checkpoints/{name}.pt --repo triton_repo`.
@@ -48,6 +48,8 @@ To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then 
 * It expects head and neck, head first, as the pipelines' rules ask; elsewhere it answers with nonsense.
 * Surgery, large asymmetry, foreign bodies other than dental metal and other tumours were never shown to it.
 """
+
+_BALANCE = " in which small classes weigh more (fading in the second half)"
 
 _UNJUDGED = "Not judged yet: `npc-networks evaluate-demo --repo triton_repo --cards` fills in this table."
 
@@ -105,6 +107,7 @@ def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
         sha256=contract["weights"]["sha256"],
         trained_on=contract["trained_on"],
         rate=spec.learning_rate,
+        balance=_BALANCE if spec.class_balance else "",
         scores=scores,
     )
 

@@ -23,7 +23,7 @@ class _CrossEntropyDice(torch.autograd.Function):
     """Mean cross entropy minus the mean soft Dice of the foreground classes present in the target."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, logits: Tensor, target: Tensor, class_balance: float) -> Tensor:  # noqa: ANN401
         voxels, classes = logits.shape
         probabilities = torch.empty_like(logits)
         at_target = torch.empty(voxels, device=logits.device)
@@ -35,11 +35,13 @@ class _CrossEntropyDice(torch.autograd.Function):
             # A product with ones: the library's matrix kernel sums columns faster than its reduction does.
             predicted += p.new_ones(len(p)) @ p
             probabilities[part] = p
-        # Clamped for the value alone: the gradient below never divides by a probability.
-        log_likelihood = at_target.clamp_min(torch.finfo(torch.float32).tiny).log().sum()
         overlap = torch.zeros_like(predicted).index_add_(0, target, at_target)
         wanted = torch.bincount(target, minlength=classes)
         size = predicted + wanted
+        weight = torch.where(wanted > 0, (voxels / wanted.clamp_min(1)) ** class_balance, 0.0)
+        weight = weight / (weight * wanted).sum()
+        # Clamped for the value alone: the gradient below never divides by a probability.
+        log_p = at_target.clamp_min(torch.finfo(torch.float32).tiny).log()
         present = wanted > 0
         present[0] = False
         count = present.sum().clamp_min(1)
@@ -47,29 +49,28 @@ class _CrossEntropyDice(torch.autograd.Function):
         # d loss / d p[v, c] = constant[c] + (target[v] == c) * hit[c], from the quotient rule.
         constant = torch.where(present, 2 * overlap / size**2, 0.0) / count
         hit = torch.where(present, -2 / size, 0.0) / count
-        ctx.save_for_backward(probabilities, target, constant, hit)
-        loss: Tensor = -log_likelihood / voxels - dice.sum() / count
+        ctx.save_for_backward(probabilities, target, constant, hit, weight)
+        loss: Tensor = -(weight[target] * log_p).sum() - dice.sum() / count
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        probabilities, target, constant, hit = ctx.saved_tensors
-        upstream = grad_outputs[0].float()
-        share = upstream / len(target)
-        constant, hit = constant * upstream, hit * upstream
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        probabilities, target, *factors = ctx.saved_tensors
+        constant, hit, weight = (factor * grad_outputs[0].float() for factor in factors)
         gradient = torch.empty_like(probabilities)
         for start in range(0, len(target), CHUNK_VOXELS):
             part = slice(start, start + CHUNK_VOXELS)
             p = probabilities[part].float()
             label = target[part, None]
             at_target = p.gather(1, label) * hit[label]
-            mean = (p @ constant)[:, None] + at_target
-            p *= constant + share - mean
-            gradient[part] = p.scatter_add_(1, label, at_target - share)
-        return gradient, None
+            # Cross entropy adds weight * (p - 1 at the target), Dice what the softmax leaves of its slopes.
+            own = weight[label]
+            p *= constant + (own - (p @ constant)[:, None] - at_target)
+            gradient[part] = p.scatter_add_(1, label, at_target - own)
+        return gradient, None, None
 
 
-def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy_dice(logits: Tensor, target: Tensor, class_balance: float = 0.0) -> Tensor:
     """Return mean cross entropy minus mean soft Dice, a scalar in float32.
 
     Dice sums over the whole batch and is averaged over the foreground classes that the target holds:
@@ -78,23 +79,26 @@ def cross_entropy_dice(logits: Tensor, target: Tensor) -> Tensor:
     Args:
         logits: (batch, classes, z, y, x), channels-last memory is the fast case.
         target: (batch, z, y, x) integer labels.
+        class_balance: voxels of a class weigh (1 / its share of the target) to this power in the cross entropy: at 0
+            all voxels weigh the same, at 1 all classes do. Dice alone hardly moves a class that is nowhere predicted.
     """
     flat = logits.permute(0, 2, 3, 4, 1).reshape(-1, logits.shape[1])
-    loss: Tensor = _CrossEntropyDice.apply(flat, target.reshape(-1).long())  # type: ignore[no-untyped-call]
+    loss: Tensor = _CrossEntropyDice.apply(flat, target.reshape(-1).long(), class_balance)  # type: ignore[no-untyped-call]
     return loss
 
 
-def deep_supervision_loss(logits: Sequence[Tensor], target: Tensor) -> Tensor:
+def deep_supervision_loss(logits: Sequence[Tensor], target: Tensor, class_balance: float = 0.0) -> Tensor:
     """Return the weighted loss over resolutions.
 
     Args:
         logits: finest first, each half the size of the one before (rounded as the network does).
         target: (batch, z, y, x) labels at the finest resolution; coarser ones take the nearest voxel.
+        class_balance: as in `cross_entropy_dice`.
     """
     weights = DEEP_SUPERVISION_WEIGHTS[: len(logits)]
     total = torch.zeros((), device=target.device)
     for weight, level in zip(weights, logits, strict=True):
         step = [size // coarse for size, coarse in zip(target.shape[1:], level.shape[2:], strict=True)]
         coarse_target = target[:, :: step[0], :: step[1], :: step[2]]
-        total = total + weight / sum(weights) * cross_entropy_dice(level, coarse_target)
+        total = total + weight / sum(weights) * cross_entropy_dice(level, coarse_target, class_balance)
     return total

@@ -69,6 +69,8 @@ class NetworkSpec:
         normalisation: one per channel.
         labels: index = label value, 0 = "background".
         patch_zyx: voxels of one window at `spacing_zyx_mm`.
+        class_balance: how much small classes are favoured in the cross entropy, see `losses.cross_entropy_dice`; in
+            the second half of the training it fades to 0, so that borders end where they are.
         version: raised whenever the weights or the contract change their meaning.
     """
 
@@ -83,6 +85,7 @@ class NetworkSpec:
     patch_zyx: Triple
     features: tuple[int, ...]
     learning_rate: float = 1.5e-3
+    class_balance: float = 0.0
 
     @property
     def plan(self) -> UNetPlan:
@@ -131,6 +134,7 @@ NETWORKS = {
             spacing_zyx_mm=(2.0, 2.0, 2.0),
             patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
+            class_balance=0.8,
         ),
     )
 }

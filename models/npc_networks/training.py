@@ -160,7 +160,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.mixed_precision):
             logits = self.network.forward_deep(image, heads=HEADS)
-        loss = deep_supervision_loss(logits, labels)
+        loss = deep_supervision_loss(logits, labels, self._class_balance())
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
@@ -172,6 +172,10 @@ class Training:
         if self.recipe.device == "cuda":
             return torch.cuda.get_device_name()
         return f"{torch.get_num_threads()} CPU cores"
+
+    def _class_balance(self) -> float:
+        done = self.recipe.progress(self.step, self.elapsed_s)
+        return self.spec.class_balance * min(1.0, 2.0 * (1.0 - done))
 
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / WARM_UP_STEPS)

@@ -9,7 +9,7 @@ from npc_networks import losses
 from npc_networks.losses import cross_entropy_dice, deep_supervision_loss
 
 
-def _textbook(logits: Tensor, target: Tensor) -> Tensor:
+def _textbook(logits: Tensor, target: Tensor, class_balance: float = 0.0) -> Tensor:
     p = logits.softmax(1)
     wanted = functional.one_hot(target.long(), logits.shape[1]).permute(0, 4, 1, 2, 3).float()
     axes = (0, 2, 3, 4)
@@ -17,18 +17,24 @@ def _textbook(logits: Tensor, target: Tensor) -> Tensor:
     present = wanted.sum(axes) > 0
     present[0] = False
     overlap = dice[present].mean() if present.any() else torch.zeros(())
-    return functional.cross_entropy(logits, target.long()) - overlap
+    share = wanted.mean(axes)
+    weight = torch.where(share > 0, share**-class_balance, 0.0)
+    return functional.cross_entropy(logits, target.long(), weight) - overlap
 
 
+@pytest.mark.parametrize("class_balance", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("labels", [7, 4, 1], ids=["all classes", "some classes absent", "background alone"])
-def test_value_and_gradient_equal_the_textbook_loss(labels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_and_gradient_equal_the_textbook_loss(
+    labels: int, class_balance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(losses, "CHUNK_VOXELS", 50)
     generator = torch.Generator().manual_seed(3)
     logits = 3 * torch.randn(2, 7, 4, 6, 5, generator=generator)
     target = torch.randint(0, labels, (2, 4, 6, 5), generator=generator, dtype=torch.uint8)
+    target[target == 3] *= (torch.arange(5) == 2).byte().expand_as(target)[target == 3]
     ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
 
-    loss, reference = cross_entropy_dice(ours, target), _textbook(theirs, target)
+    loss, reference = cross_entropy_dice(ours, target, class_balance), _textbook(theirs, target, class_balance)
     torch.autograd.backward(loss)
     torch.autograd.backward(reference)
 
