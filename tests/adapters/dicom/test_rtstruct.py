@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -239,6 +240,17 @@ def test_an_image_without_a_frame_of_reference_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(InstanceRefused, match="no FrameOfReferenceUID"):
         read_planning_header(path)
+
+
+@pytest.mark.parametrize(("offset", "date", "time"), [("+0800", "20260103", "010203"), ("-0500", "20260102", "120203")])
+def test_times_are_those_of_the_images_clock(tmp_path: Path, offset: str, date: str, time: str) -> None:
+    planning = planning_series(tmp_path, PLAN, overrides={"TimezoneOffsetFromUTC": offset})
+    moment = datetime(2026, 1, 2, 17, 2, 3, tzinfo=UTC)
+
+    dataset = dcmread(BytesIO(encode_rtstruct(content(planning), planning.volume, planning.header, made_at=moment)))
+
+    assert dataset.TimezoneOffsetFromUTC == offset
+    assert (dataset.StructureSetDate, dataset.StructureSetTime) == (date, time)
 
 
 def test_nothing_found_makes_no_object(planning: Planning) -> None:

@@ -63,7 +63,8 @@ def encode_rtstruct(
             kept without contours, as the profile says.
         volume: the planning volume: which image each contour lies on.
         header: identity of the planning series.
-        made_at: date and time written into the object; give the same one to get the same bytes.
+        made_at: written into the object as the images' clock shows it (see `clock_time`); give the same one to get the
+            same bytes.
         profile: how the site wants it: transfer syntax, label, description, empty ROIs.
 
     Raises:
@@ -89,8 +90,9 @@ class _Writer:
         self.content = structure_set
         self.volume = volume
         self.header = header
-        self.date = f"{made_at:%Y%m%d}"
-        self.time = f"{made_at:%H%M%S}"
+        clock = clock_time(made_at, header)
+        self.date = f"{clock:%Y%m%d}"
+        self.time = f"{clock:%H%M%S}"
         self.profile = profile
         self.label = profile.label.format(label=structure_set.label)
         self.dataset = Encoder(header.encodings, explicit_vr=profile.explicit_vr).dataset
@@ -301,6 +303,20 @@ def file_start(uid: str, *, explicit_vr: bool) -> bytes:
     buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta)
     return bytes(128) + b"DICM" + buffer.getvalue()
+
+
+def clock_time(moment: datetime, header: PlanningHeader) -> datetime:
+    """Return a moment as the planning images' clock shows it: by their Timezone Offset From UTC, else this machine's.
+
+    A moment without zone is taken as it is.
+    """
+    if moment.tzinfo is None:
+        return moment
+    offset = header.copied.get("TimezoneOffsetFromUTC", b"").decode("ascii", "replace").strip()
+    try:
+        return moment.astimezone(datetime.strptime(offset, "%z").tzinfo) if offset else moment.astimezone()
+    except ValueError:
+        return moment.astimezone()
 
 
 def shortened(text: str, most: int) -> str:
