@@ -56,6 +56,7 @@ class Event(StrEnum):
     DELIVERY_BLOCKED = "delivery.blocked"
     DELIVERY_FAILED = "delivery.failed"
     STEP_FAILED = "step.failed"
+    STEP_INTERRUPTED = "step.interrupted"
     JOBS_RECOVERED = "jobs.recovered"
     CHECK_BROKEN = "check.broken"
 

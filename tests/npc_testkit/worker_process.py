@@ -16,7 +16,7 @@ from npc_contour import logs
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
-from npc_contour.adapters.workflow.worker import WorkerOptions, run_worker
+from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
@@ -90,7 +90,8 @@ def main(url: str, folder: Path, segment_s: float) -> None:
                     tx.defer(job)
             return len(missing)
 
-        run_worker(url, Steps(store, clock, handlers).run, sweep, WorkerOptions(sweep_every_s=0.5))
+        steps = Steps(store, clock, handlers)
+        run_worker(url, Duties(steps.run, sweep, steps.interrupted), WorkerOptions(sweep_every_s=0.5))
 
 
 if __name__ == "__main__":

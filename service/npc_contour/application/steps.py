@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[str], None]
 MAX_ATTEMPTS = 12
-MAX_DEATHS = 3
+MAX_DEATHS = 5
 FIRST_PAUSE_S = 5.0
 MAX_PAUSE_S = 300.0
 CASE_KINDS = {JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET}
@@ -48,6 +48,13 @@ class Steps:
         with self._store.claim(kind, key) as claimed:
             if claimed:
                 self._attempt(kind, key)
+
+    def interrupted(self, kind: JobKind, key: str) -> None:
+        """Note that a stop of the service cut a job short, so that it does not count as a death."""
+        if kind in CASE_KINDS:
+            with self._store.transaction() as tx:
+                tx.attempt_message(kind, key, "cut short by a stop of the service")
+        logger.info(Event.STEP_INTERRUPTED, extra={"step": kind.value, "key": key})
 
     def _attempt(self, kind: JobKind, key: str) -> None:
         if kind in CASE_KINDS and not self._may_begin(kind, key):

@@ -126,6 +126,20 @@ def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, 
         assert running.wait(20) == 0
 
 
+def test_a_stop_does_not_wait_for_the_network_and_does_not_count_as_a_death(
+    store: PgStore, database_url: str, tmp_path: Path
+) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path, 60.0) as running:
+        wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+    rows = store.query("SELECT count, message FROM attempt")
+    assert [(row["count"], row["message"]) for row in rows] == [(1, "cut short by a stop of the service")]
+    with worker(database_url, tmp_path):
+        wait_until(all_sent(store), tmp_path)
+
+
 def test_a_worker_that_loses_the_database_ends_with_an_error_so_that_it_is_started_again(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:

@@ -28,10 +28,27 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5
 HEARTBEAT_S = 10.0
 STALLED_S = 60.0
-STOP_S = 8.0
+STOP_S = 5.0
+LAST_WORDS_S = 3.0
 
 Run = Callable[[JobKind, str], None]
 Sweep = Callable[[], int]
+Running = set[tuple[JobKind, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What a worker does; each is called in a thread.
+
+    Attributes:
+        run: does one job.
+        sweep: defers what is missing and returns how many.
+        interrupted: told of each job that a stop of the worker cuts short.
+    """
+
+    run: Run
+    sweep: Sweep
+    interrupted: Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,31 +66,33 @@ class WorkerOptions:
     sweep_every_s: float = 5.0
 
 
-def run_worker(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
+def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
     """Work until SIGTERM or SIGINT; a lost database ends the whole process at once, with exit code 1.
+
+    A stop waits a moment for running jobs, then ends the process too: what was cut short is done again.
 
     Its claims went with its connections, so what it was doing may already be done elsewhere: only a fresh process,
     which the supervisor starts, knows where it stands.
 
     Args:
         url: of the database.
-        run: does one job; called in threads.
-        sweep: defers what is missing and returns how many; called in a thread.
+        duties: what to do.
         options: how to work.
 
     Raises:
         StoreError: the database cannot be reached at the start.
     """
     try:
-        asyncio.run(_work(url, run, sweep, options))
+        asyncio.run(_work(url, duties, options))
     except (procrastinate.exceptions.ConnectorException, psycopg.Error) as error:
         raise StoreError(f"the worker cannot reach the database: {error}") from error
 
 
-async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> None:
+async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
+    running: Running = set()
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=6))
     for kind in JobKind:
-        app.task(name=kind.value, pass_context=False)(_task(kind, run))
+        app.task(name=kind.value, pass_context=False)(_task(kind, duties.run, running))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,7 +101,7 @@ async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> Non
         tasks = [
             asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once)),
             asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once)),
-            asyncio.create_task(_sweep_for_ever(app, sweep, options.sweep_every_s)),
+            asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -91,6 +110,8 @@ async def _work(url: str, run: Run, sweep: Sweep, options: WorkerOptions) -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if running:
+            await _cut_short(running, duties.interrupted)
 
 
 def _end_process(tasks: list[asyncio.Task[None]]) -> NoReturn:
@@ -102,9 +123,28 @@ def _end_process(tasks: list[asyncio.Task[None]]) -> NoReturn:
     os._exit(1)
 
 
-def _task(kind: JobKind, run: Run) -> Callable[..., object]:
+async def _cut_short(running: Running, interrupted: Run) -> NoReturn:
+    """End the process although threads still work: they cannot be stopped, and may wait for a server that is gone."""
+    try:
+        async with asyncio.timeout(LAST_WORDS_S):
+            for kind, key in list(running):
+                await asyncio.to_thread(interrupted, kind, key)
+    except (TimeoutError, StoreError):
+        logger.warning(Event.STEP_INTERRUPTED, extra={"jobs": sorted(f"{kind}:{key}" for kind, key in running)})
+    logging.shutdown()
+    os._exit(0)
+
+
+def _task(kind: JobKind, run: Run, running: Running) -> Callable[..., object]:
+    def work(key: str) -> None:
+        running.add((kind, key))
+        try:
+            run(kind, key)
+        finally:
+            running.discard((kind, key))
+
     async def task(key: str) -> None:
-        await asyncio.to_thread(run, kind, key)
+        await asyncio.to_thread(work, key)
 
     return task
 
