@@ -36,7 +36,7 @@ _BACKGROUND, _TEXT, _FAINT, _WARNING = "#0b0d10", "#e6e9ee", "#8b93a1", "#ffb454
 _HALO = [withStroke(linewidth=2.5, foreground="#000000")]
 _LEGEND_ROWS = 60
 Scalar = TypeVar("Scalar", bound=np.generic)
-_PANEL_INCHES, _LEGEND_INCHES, _DPI = 5.1, 3.3, 100
+_PANEL_INCHES, _LEGEND_INCHES, _WIDEST_INCHES, _DPI = 5.1, 3.3, 22.0, 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +74,10 @@ def render_preview(structure_set: ReadStructureSet, volume: Volume, *, caption: 
     """
     drawn = [_drawn(roi, volume) for roi in structure_set.rois]
     window = _window_zyx(drawn, volume)
-    axial, upright = _panel_inches(window, volume)
-    sizes = (axial, axial, axial, upright, _LEGEND_INCHES)
-    figure = Figure(figsize=(sum(sizes) + 0.9, 2 * _PANEL_INCHES + 1.15), dpi=_DPI, facecolor=_BACKGROUND)
+    axial, upright = _aspects(window, volume)
+    height = min(_PANEL_INCHES, (_WIDEST_INCHES - _LEGEND_INCHES) / (3 * axial + upright))
+    sizes = (height * axial, height * axial, height * axial, height * upright, _LEGEND_INCHES)
+    figure = Figure(figsize=(sum(sizes) + 0.9, 2 * height + 1.15), dpi=_DPI, facecolor=_BACKGROUND)
     grid = GridSpec(
         2, 5, figure=figure, width_ratios=sizes, left=0.008, right=0.992, top=0.915, bottom=0.012,
         wspace=0.035, hspace=0.03,
@@ -150,13 +151,13 @@ def _window_zyx(drawn: Sequence[_Drawn], volume: Volume) -> tuple[slice, slice, 
     return z, y, x
 
 
-def _panel_inches(window: tuple[slice, slice, slice], volume: Volume) -> tuple[float, float]:
-    """Widths of an axial panel and of an upright one, so that images fill their panels."""
+def _aspects(window: tuple[slice, slice, slice], volume: Volume) -> tuple[float, float]:
+    """Width over height of an axial panel and of an upright one, so that images fill their panels."""
     depth, height, width = (
         (part.stop - part.start) * step for part, step in zip(window, volume.grid.spacing_zyx_mm, strict=True)
     )
     axial, upright = width / height, max(width, height) / depth
-    return _PANEL_INCHES * min(max(axial, 0.5), 1.6), _PANEL_INCHES * min(max(upright, 0.45), 1.3)
+    return min(max(axial, 0.5), 1.6), min(max(upright, 0.45), 1.3)
 
 
 def _axial(axes: Axes, index: int, drawn: Sequence[_Drawn], volume: Volume, window: tuple[slice, slice, slice]) -> None:
