@@ -7,6 +7,7 @@ refuses to start and names the file and the key.
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,16 @@ class _NormalisationFile(_Strict):
     mean_hu: float
     std_hu: float = Field(gt=0)
 
+    def read(self) -> Normalisation:
+        return Normalisation(self.clip_hu, self.mean_hu, self.std_hu)
+
+
+class _ZScoreFile(_Strict):
+    scheme: Literal["zscore"]
+
+    def read(self) -> Normalisation:
+        return Normalisation((-math.inf, math.inf), 0.0, 1.0, self.scheme)
+
 
 class _CropFile(_Strict):
     above_hu: float
@@ -50,18 +61,23 @@ class _ContractFile(_Strict):
     channels: tuple[str, ...] = Field(min_length=1)
     spacing_zyx_mm: tuple[float, float, float]
     patch_zyx: tuple[int, int, int]
-    normalisation: tuple[_NormalisationFile, ...]
+    normalisation: tuple[_ZScoreFile | _NormalisationFile, ...]
     crop: _CropFile | None
     labels: tuple[str, ...] = Field(min_length=2, max_length=256)
     step: float = Field(gt=0, le=1)
     weights: _WeightsFile
     trained_on: str
     intended_use: str
+    normalise_first: bool = False
+    separate_z: bool = False
+    transpose: tuple[int, int, int] = (0, 1, 2)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if len(self.normalisation) != len(self.channels):
             raise ValueError(f"{len(self.channels)} channels but {len(self.normalisation)} normalisations")
+        if sorted(self.transpose) != [0, 1, 2]:
+            raise ValueError(f"transpose is an order of the axes 0, 1, 2, found {list(self.transpose)}")
         return self
 
 
@@ -144,7 +160,7 @@ def read_contract(path: Path) -> NetworkContract:
         channels=data.channels,
         spacing_zyx_mm=data.spacing_zyx_mm,
         patch_zyx=data.patch_zyx,
-        normalisation=tuple(Normalisation(n.clip_hu, n.mean_hu, n.std_hu) for n in data.normalisation),
+        normalisation=tuple(how.read() for how in data.normalisation),
         crop_above_hu=data.crop.above_hu if data.crop else None,
         crop_margin_mm=data.crop.margin_mm if data.crop else 0.0,
         labels=data.labels,
@@ -152,6 +168,9 @@ def read_contract(path: Path) -> NetworkContract:
         weights_file=data.weights.file,
         weights_sha256=data.weights.sha256,
         contract_sha256=hashlib.sha256(raw).hexdigest(),
+        normalise_first=data.normalise_first,
+        separate_z=data.separate_z,
+        transpose=data.transpose,
     )
 
 

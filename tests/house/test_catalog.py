@@ -121,3 +121,27 @@ def test_a_rule_for_an_unknown_role_is_refused_and_named(tmp_path: Path) -> None
 
     with pytest.raises(CatalogError, match=r"no role 't1'.*planning_ct"):
         with_role_changes(catalog, "p", "t1", {})
+
+
+def test_keys_of_imported_networks_are_read_and_absent_ones_change_nothing(tmp_path: Path) -> None:
+    plain = read_contract(repository(tmp_path) / "tiny" / "contract.json")
+    keys = {
+        "normalise_first": True,
+        "separate_z": True,
+        "transpose": [2, 0, 1],
+        "normalisation": [{"scheme": "zscore"}],
+    }
+    imported = read_contract(repository(tmp_path / "other", **keys) / "tiny" / "contract.json")
+
+    assert (plain.normalise_first, plain.separate_z, plain.transpose) == (False, False, (0, 1, 2))
+    assert plain.normalisation[0].scheme == "ct"
+    assert (imported.normalise_first, imported.separate_z, imported.transpose) == (True, True, (2, 0, 1))
+    assert imported.normalisation[0].scheme == "zscore"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"transpose": [0, 0, 1]}, {"normalisation": [{"scheme": "zscore", "mean_hu": 1.0}]}]
+)
+def test_wrong_keys_of_imported_networks_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(CatalogError, match=next(iter(changes))):
+        read_contract(repository(tmp_path, **changes) / "tiny" / "contract.json")

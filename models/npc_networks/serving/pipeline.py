@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.argmax import axis_lookup
-from npc_contour.core.intensity import Box, body_box, normalise
-from npc_contour.core.resampling import resample, resampled_shape
+from npc_contour.core.intensity import Box, body_box
+from npc_contour.core.resampling import resampled_shape
 from npc_contour.core.tiling import axis_tiles
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
 from npc_networks.serving.engines import Engine, physical_cores
+from npc_networks.serving.preparation import nearest_lookup, prepare_channel, thick_axis
 from npc_networks.serving.slab import Layout, Slab
 
 Float32Array = npt.NDArray[np.float32]
@@ -26,7 +26,6 @@ Int16Array = npt.NDArray[np.int16]
 UInt8Array = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-IMAGE_ORDER: Final = 3
 MAX_CLASSES = 255
 
 
@@ -92,13 +91,17 @@ class VolumeSegmenter:
         self.times = StageTimes()
         started = time.perf_counter()
         self._check(volume_hu, spacing_zyx_mm)
+        labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
+        # From here on in the network's order of axes; the labels are written through the same view.
+        first, second, third = self._contract.transpose
+        volume_hu = volume_hu.transpose(0, first + 1, second + 1, third + 1)
+        spacing_zyx_mm = spacing_zyx_mm[first], spacing_zyx_mm[second], spacing_zyx_mm[third]
         box = self._box(volume_hu, spacing_zyx_mm)
         started = self.times.add("crop", started)
         inside = volume_hu[(slice(None), *box)]
         image, layout = self._prepare(inside, spacing_zyx_mm)
         self.times.add("resample", started)
-        labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
-        self._run(image, layout, labels[box], progress)
+        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress)
         return labels
 
     def _check(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> None:
@@ -138,15 +141,25 @@ class VolumeSegmenter:
         image = np.zeros((inside_hu.shape[0], *padded), dtype=np.float32)
         within = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
 
+        thick = thick_axis(spacing_zyx_mm, contract.spacing_zyx_mm) if contract.separate_z else None
+
         def fill(channel: int) -> None:
-            hu = resample(inside_hu[channel], shape, order=IMAGE_ORDER)
-            image[channel][within] = normalise(hu, contract.normalisation[channel], out=hu)
+            image[channel][within] = prepare_channel(
+                inside_hu[channel],
+                shape,
+                contract.normalisation[channel],
+                normalise_first=contract.normalise_first,
+                thick=thick,
+            )
 
         list(self._pool.map(fill, range(len(image))))
         tiles = tuple(
             axis_tiles(size, patch, contract.step) for size, patch in zip(padded, contract.patch_zyx, strict=True)
         )
-        lookups = tuple(axis_lookup(coarse, size) for coarse, size in zip(shape, fine, strict=True))
+        lookups = tuple(
+            (nearest_lookup if axis == thick else axis_lookup)(coarse, size)
+            for axis, (coarse, size) in enumerate(zip(shape, fine, strict=True))
+        )
         return image, Layout(
             (tiles[0], tiles[1], tiles[2]), (offset[0], offset[1], offset[2]), (lookups[0], lookups[1], lookups[2])
         )

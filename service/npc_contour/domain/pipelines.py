@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.series import Case
@@ -20,11 +21,16 @@ class Contrast(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """HU to network input, per channel: clip, subtract, divide."""
+    """HU to network input, per channel: clip, subtract, divide.
+
+    Attributes:
+        scheme: "ct" with the three values given; "zscore" takes mean and deviation of the channel itself, unclipped.
+    """
 
     clip_hu: tuple[float, float]
     mean_hu: float
     std_hu: float
+    scheme: Literal["ct", "zscore"] = "ct"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,10 @@ class NetworkContract:
         step: window step as a fraction of the patch.
         weights_file: ONNX file, relative to the contract.
         contract_sha256: of the contract file's bytes; Triton's config.pbtxt carries it.
+        normalise_first: normalised on the planning grid, then resampled; False is the other way round.
+        separate_z: thick slices are resampled within their planes only and copied between, as nnU-Net does above a
+            ratio of 3 between spacings; False resamples along all axes alike.
+        transpose: axes of the volume (z, y, x) in the order in which spacing, patch and weights take them.
     """
 
     name: str
@@ -57,6 +67,9 @@ class NetworkContract:
     weights_file: str
     weights_sha256: str
     contract_sha256: str
+    normalise_first: bool = False
+    separate_z: bool = False
+    transpose: tuple[int, int, int] = (0, 1, 2)
 
     @property
     def provenance(self) -> NetworkProvenance:
