@@ -99,6 +99,14 @@ def test_what_was_not_found_is_named_and_not_written(planning: Planning) -> None
     assert "Not found: Lens_L." in dataset.StructureSetDescription
 
 
+def test_the_description_is_sentences(planning: Planning) -> None:
+    notes = ("not found: Lens_L", "Contrast phase not used.")
+
+    dataset = parsed(planning, replace(content(planning), notes=notes))
+
+    assert dataset.StructureSetDescription == "Made by a test. Not found: Lens_L. Contrast phase not used."
+
+
 def test_every_roi_says_which_network_made_it(planning: Planning) -> None:
     dataset = parsed(planning, content(planning))
     roi = dataset.StructureSetROISequence[0]

@@ -167,7 +167,7 @@ class _Writer:
             f"Not found: {', '.join(empty)}." if empty and not told else "",
             *content.notes,
         ]
-        return " ".join(sentence for sentence in sentences if sentence)
+        return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
 
     def _series_description(self) -> str:
         return self.profile.series_description.format(label=self.content.label, title=self.content.description)
