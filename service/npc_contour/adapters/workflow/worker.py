@@ -109,9 +109,10 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             _end_process(tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if running:
+        _, pending = await asyncio.wait(tasks, timeout=STOP_S + 1.0)
+        if running or pending:
             await _cut_short(running, duties.interrupted)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _end_process(tasks: list[asyncio.Task[None]]) -> NoReturn:
@@ -124,7 +125,7 @@ def _end_process(tasks: list[asyncio.Task[None]]) -> NoReturn:
 
 
 async def _cut_short(running: Running, interrupted: Run) -> NoReturn:
-    """End the process although threads still work: they cannot be stopped, and may wait for a server that is gone."""
+    """End the process although something still runs: threads cannot be stopped, and may wait for a server long gone."""
     try:
         async with asyncio.timeout(LAST_WORDS_S):
             for kind, key in list(running):
