@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 from npc_contour.adapters.triton.client import TritonEngine
@@ -10,6 +11,8 @@ from npc_contour.app.runtime import Runtime
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import InferenceError
+
+LOOK_EVERY_S = 0.5
 
 
 class ServiceEngine:
@@ -24,9 +27,20 @@ class ServiceEngine:
 
     def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
         """Run a network, after a look at which network is loaded."""
-        engine = self.engine()
+        engine = self._started_engine()
         engine.check(contract)
         return engine.segment(contract, volumes)
+
+    def _started_engine(self) -> TritonEngine:
+        """Return the client; waits while the embedded Triton is starting."""
+        deadline = time.monotonic() + self._runtime.settings.triton.start_timeout_s
+        while True:
+            try:
+                return self.engine()
+            except InferenceError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_EVERY_S)
 
     def engine(self) -> TritonEngine:
         """Return the client.
