@@ -98,3 +98,14 @@ def test_planes_need_not_be_even() -> None:
 
     np.testing.assert_array_equal(raster.slice_indices, [0, 1, 2, 3])
     assert raster.off_plane_mm == 0
+
+
+def test_contours_on_planes_between_slices_do_not_cancel_each_other() -> None:
+    box = np.array([[3.5, 2.5], [9.5, 2.5], [9.5, 7.5], [3.5, 7.5]])
+    hole = np.array([[5.5, 3.5], [6.5, 3.5], [6.5, 4.5], [5.5, 4.5]])
+    planes = [polygon(box, z_mm=z) for z in (1.5, 2.0, 2.6, 3.2)] + [polygon(hole, z_mm=2.6)]
+
+    raster = rasterise_roi(planes, volume())
+
+    np.testing.assert_array_equal(raster.slice_indices, [-1, -1, 1, -1, 1])
+    assert raster.mask.sum() == 30 - 1

@@ -20,6 +20,10 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
+SAME_PLANE_MM = 0.05
+"""Contours whose distances from a slice differ by no more lie on one plane."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RasterisedRoi:
     """The voxels whose centres lie in an ROI.
@@ -27,7 +31,8 @@ class RasterisedRoi:
     Attributes:
         mask: (z, y, x) bool, cropped; may be of shape (0, 0, 0).
         offset_zyx: index of the crop's first voxel on the grid.
-        slice_indices: (c,) the slice each contour was put on; -1 for a contour outside the stack.
+        slice_indices: (c,) the slice each contour was put on; -1 for one outside the stack, or on a plane that another
+            plane of contours is nearer to the slice than.
         off_plane_mm: the furthest that any point lies from the plane of its slice.
     """
 
@@ -45,7 +50,8 @@ def rasterise_roi(polygons_lps_mm: Sequence[FloatArray], volume: Volume) -> Rast
     Args:
         polygons_lps_mm: each (n, 3).
         volume: where the slices lie; each contour goes to the slice whose plane is nearest to its mean, unless that
-            plane is further away than half the distance between slices.
+            plane is further away than half the distance between slices. Of contours drawn on several planes between
+            two slices, those on the plane nearest to a slice count; slices between planes stay empty.
     """
     if not polygons_lps_mm:
         return RasterisedRoi(np.zeros((0, 0, 0), dtype=np.bool_), (0, 0, 0), np.zeros(0, dtype=np.int64), 0.0)
@@ -56,7 +62,7 @@ def rasterise_roi(polygons_lps_mm: Sequence[FloatArray], volume: Volume) -> Rast
     planes_mm = volume.slice_positions_lps_mm @ normal
     depth_mm = points @ normal
     contour_mm = np.add.reduceat(depth_mm, starts[:-1]) / lengths
-    slices = nearest_planes(contour_mm, planes_mm, volume.grid)
+    slices = _one_plane_a_slice(nearest_planes(contour_mm, planes_mm, volume.grid), contour_mm, planes_mm)
     off_plane_mm = np.abs(depth_mm - np.repeat(planes_mm[np.maximum(slices, 0)], lengths))
     inside = np.repeat(slices >= 0, lengths)
     in_plane = in_plane_index(points, np.repeat(slices, lengths), volume)
@@ -72,6 +78,14 @@ def nearest_planes(depth_mm: FloatArray, planes_mm: FloatArray, grid: Grid) -> I
     nearest = np.where(np.abs(planes_mm[after] - depth_mm) < np.abs(planes_mm[before] - depth_mm), after, before)
     too_far = np.abs(planes_mm[nearest] - depth_mm) > grid.spacing_zyx_mm[0] / 2
     return np.where(too_far, -1, nearest).astype(np.int64)
+
+
+def _one_plane_a_slice(slices: IntArray, contour_mm: FloatArray, planes_mm: FloatArray) -> IntArray:
+    """Leave out contours whose slice has others on a nearer plane: parity must not combine two planes."""
+    distance = np.abs(contour_mm - planes_mm[np.maximum(slices, 0)])
+    nearest = np.full(len(planes_mm), np.inf)
+    np.minimum.at(nearest, slices[slices >= 0], distance[slices >= 0])
+    return np.where(distance <= nearest[np.maximum(slices, 0)] + SAME_PLANE_MM, slices, -1)
 
 
 def in_plane_index(points_lps_mm: FloatArray, slices: IntArray, volume: Volume) -> FloatArray:
