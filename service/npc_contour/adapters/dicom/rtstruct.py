@@ -18,6 +18,14 @@ import npc_contour
 from npc_contour.adapters.dicom.ds_text import contour_data
 from npc_contour.adapters.dicom.element_bytes import Encoder, Value
 from npc_contour.adapters.dicom.planning_header import PlanningHeader
+from npc_contour.adapters.dicom.rtstruct_text import (
+    DEMO_WORDS,
+    clock_time,
+    demo_label,
+    generation_description,
+    shortened,
+    weights_sentence,
+)
 from npc_contour.domain.profiles import GENERIC, EmptyRois, Profile
 from npc_contour.domain.structures import Contour, NetworkProvenance, Roi, StructureSet
 from npc_contour.domain.volumes import Volume
@@ -29,7 +37,6 @@ DETACHED_STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 
 MANUFACTURER = "NPC autocontour"
 MODEL_NAME = "npc-contour"
-DEMO_WORDS = "DEMO - NOT FOR CLINICAL USE"
 SERIES_NUMBER = "9001"
 
 _UID_NAMESPACE = uuid.UUID("6c0f2d0e-6f2c-5a2b-9f0e-6e70635f6374")
@@ -214,7 +221,7 @@ class _Writer:
                 "ROINumber": str(number),
                 "ReferencedFrameOfReferenceUID": self.header.frame_of_reference_uid,
                 "ROIName": roi.spec.name,
-                "ROIDescription": f"{demo}Automatic contour, not reviewed.{_weights_sentence(network)}",
+                "ROIDescription": f"{demo}Automatic contour, not reviewed.{weights_sentence(network)}",
                 "ROIVolume": f"{roi.volume_cc:.6g}",
                 "ROIGenerationAlgorithm": "AUTOMATIC",
                 **made_by,
@@ -243,7 +250,7 @@ class _Writer:
                 "SoftwareVersions": network.version,
                 "ContributionDateTime": f"{self.date}{self.time}",
                 "ContributionDescription": f"{DEMO_WORDS + '. ' if network.demo else ''}"
-                f"Segmentation network;{_weights_sentence(network)}",
+                f"Segmentation network;{weights_sentence(network)}",
             }
         )
 
@@ -303,39 +310,3 @@ def file_start(uid: str, *, explicit_vr: bool) -> bytes:
     buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta)
     return bytes(128) + b"DICM" + buffer.getvalue()
-
-
-def clock_time(moment: datetime, header: PlanningHeader) -> datetime:
-    """Return a moment as the planning images' clock shows it: by their Timezone Offset From UTC, else this machine's.
-
-    A moment without zone is taken as it is.
-    """
-    if moment.tzinfo is None:
-        return moment
-    offset = header.copied.get("TimezoneOffsetFromUTC", b"").decode("ascii", "replace").strip()
-    try:
-        return moment.astimezone(datetime.strptime(offset, "%z").tzinfo) if offset else moment.astimezone()
-    except ValueError:
-        return moment.astimezone()
-
-
-def shortened(text: str, most: int) -> str:
-    """Return the text, cut with an ellipsis where it is longer than an attribute allows."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def demo_label(label: str) -> str:
-    """Return a Structure Set Label of at most 16 characters that says DEMO."""
-    return label if "DEMO" in label.upper() else f"DEMO {label}"[:16]
-
-
-def generation_description(network: NetworkProvenance) -> str:
-    """Return ROI Generation Description (LO, 64): network, version and the start of its weights' SHA-256."""
-    prefix = f"{DEMO_WORDS}: " if network.demo else ""
-    return shortened(f"{prefix}{network.name} {network.version} {network.weights_sha256[:12]}", 64)
-
-
-def _weights_sentence(network: NetworkProvenance | None) -> str:
-    if network is None:
-        return ""
-    return f" Network {network.name} {network.version}, weights SHA-256 {network.weights_sha256}."
