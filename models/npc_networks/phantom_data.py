@@ -15,7 +15,7 @@ from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.core.resampling import resample, resampled_shape
 from npc_contour.domain.geometry import Vec3
 from npc_networks.networks import CROP_ABOVE_HU, CROP_MARGIN_MM, NetworkSpec
-from npc_networks.serving.pipeline import IMAGE_ORDER
+from npc_networks.serving.preparation import IMAGE_ORDER
 
 TRAINING_SEED = 1000
 """Training phantoms are seeds 1000, 1001, ...; the seeds below are for evaluation."""
