@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK
 
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
@@ -12,7 +11,6 @@ from npc_contour.errors import CaseRefused
 
 Int16Array = npt.NDArray[np.int16]
 
-OUTSIDE_HU = -1024.0
 SAME_PLACE_MM = 0.01
 
 
@@ -37,27 +35,10 @@ def resample_onto(volume: Volume, grid: Grid) -> Int16Array:
         return volume.hu
     if not _overlap(volume.grid, grid):
         raise CaseRefused("the series do not overlap in the patient: they cannot be paired")
-    image = SimpleITK.GetImageFromArray(volume.hu)
-    _place(image, volume.grid)
-    lattice = SimpleITK.Image([1, 1, 1], SimpleITK.sitkInt16)
-    _place(lattice, grid)
-    size_xyz = [int(size) for size in reversed(grid.shape_zyx)]
-    moved = SimpleITK.Resample(
-        image,
-        size_xyz,
-        SimpleITK.Transform(3, SimpleITK.sitkIdentity),
-        SimpleITK.sitkLinear,
-        lattice.GetOrigin(),
-        lattice.GetSpacing(),
-        lattice.GetDirection(),
-        OUTSIDE_HU,
-        SimpleITK.sitkFloat32,
-    )
-    values = SimpleITK.GetArrayViewFromImage(moved)
-    hu = np.empty(grid.shape_zyx, dtype=np.int16)
-    for index in range(len(hu)):  # slice by slice: no second float copy of the volume
-        hu[index] = np.rint(values[index])
-    return hu
+    # Loaded only where it is needed: SimpleITK takes 110 MB in every process that imports it.
+    from npc_contour.core.interpolation import linear_onto  # noqa: PLC0415
+
+    return linear_onto(volume, grid)
 
 
 def same_voxels(first: Grid, second: Grid) -> bool:
@@ -78,10 +59,3 @@ def _overlap(first: Grid, second: Grid) -> bool:
     reached = first.to_index_zyx(second.to_patient_mm(_corners_zyx(second)))
     low, high = reached.min(axis=0), reached.max(axis=0)
     return bool(np.all(high >= 0) and np.all(low <= np.asarray(first.shape_zyx) - 1))
-
-
-def _place(image: SimpleITK.Image, grid: Grid) -> None:
-    image.SetOrigin([float(value) for value in grid.origin_lps_mm])
-    image.SetSpacing([float(value) for value in reversed(grid.spacing_zyx_mm)])
-    columns_xyz = np.asarray(grid.direction_lps)[::-1].T
-    image.SetDirection([float(value) for value in columns_xyz.ravel()])
