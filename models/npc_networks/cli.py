@@ -17,6 +17,7 @@ from rich.table import Table
 from npc_networks.cards import write_card
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
+from npc_networks.imports import command as import_command
 from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   npc-networks export npc_oar --checkpoint checkpoints/npc_oar.pt --repo triton_repo
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
+  npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
 """
 
 Command = Callable[[argparse.Namespace, Console], int]
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(_command(commands, "export", "write a trained network into the model repository as ONNX", _export))
     _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
+    import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
     return parser
 
 

@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def _volume() -> npt.NDArray[np.int16]:
     noise = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=SHAPE), 1.5)
-    return (noise / noise.std() * 300).astype(np.int16)
+    return np.asarray(noise / noise.std() * 300, dtype=np.int16)
 
 
 def _by_the_book(volume: FloatArray, thick: int | None) -> FloatArray:
@@ -39,7 +39,7 @@ def _by_the_book(volume: FloatArray, thick: int | None) -> FloatArray:
     scale = len(stack) / TARGET[thick]
     grid = np.indices((TARGET[thick], *inside)).astype(np.float64)
     grid[0] = scale * (grid[0] + 0.5) - 0.5
-    return np.moveaxis(ndimage.map_coordinates(stack, grid, order=0, mode="nearest"), 0, thick)
+    return np.asarray(np.moveaxis(ndimage.map_coordinates(stack, grid, order=0, mode="nearest"), 0, thick))
 
 
 def _ct(values: FloatArray) -> FloatArray:
@@ -47,7 +47,7 @@ def _ct(values: FloatArray) -> FloatArray:
 
 
 def _zscore(values: FloatArray) -> FloatArray:
-    return (values - values.mean()) / (values.std() + 1e-8)
+    return np.asarray((values - values.mean()) / (values.std() + 1e-8))
 
 
 @pytest.mark.parametrize("thick", [None, 0, 2])

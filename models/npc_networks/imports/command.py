@@ -1,0 +1,97 @@
+"""`npc-networks import`: a trained network of another framework becomes a model folder for Triton."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.domain.pipelines import Pipeline
+from npc_networks.imports.network import Target, Written, write_network
+from npc_networks.imports.nnunet_v1 import read_nnunet_v1
+from npc_networks.imports.safe_files import ImportRefused
+
+TITLE = "bring a trained network of another framework into the model repository"
+NAME_PATTERN = "lower case letters, digits and _, a letter first"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the frameworks and arguments of `import`."""
+    frameworks = command.add_subparsers(required=True, metavar="FRAMEWORK", dest="framework")
+    v1 = frameworks.add_parser("nnunet-v1", help="plans.pkl and model_final_checkpoint.model")
+    _add_common(v1)
+    v1.add_argument("--stage", type=int, metavar="S", help="of the plans (default: the last, full resolution)")
+
+
+def _add_common(framework: argparse.ArgumentParser) -> None:
+    pipelines = sorted(path.stem for path in PIPELINES_DIR.glob("*.toml"))
+    framework.add_argument("folder", type=Path, metavar="FOLDER", help="what the framework's training left")
+    framework.add_argument("--pipeline", choices=pipelines, required=True, help="which asks for its labels")
+    framework.add_argument("--network", metavar="NAME", help="the pipeline's network that it stands in for")
+    framework.add_argument("--name", metavar="NAME", help="of the model folder (default: that network's name)")
+    framework.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
+    framework.add_argument("--folds", nargs="+", default=[], metavar="FOLD", help="0 to 4 or all; several are averaged")
+    framework.add_argument("--trainer", metavar="NAME", help="accept this trainer as one that builds the plain network")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Run `import`; returns 2 and says why when the network is refused."""
+    try:
+        pipeline = read_pipeline(PIPELINES_DIR / f"{options.pipeline}.toml")
+        network_name = _network_of(pipeline, options.network, options.name)
+        target = target_of(pipeline, network_name, options.name or network_name)
+        network = read_nnunet_v1(options.folder, folds=options.folds, stage=options.stage, trainer=options.trainer)
+        console.print(network.source, soft_wrap=True, markup=False, highlight=False)
+        written = write_network(network, target, options.repo)
+    except ImportRefused as refusal:
+        console.print(f"refused: {refusal}", soft_wrap=True, markup=False, highlight=False)
+        return 2
+    _tell(written, target, network_name, pipeline, console)
+    return 0
+
+
+def target_of(pipeline: Pipeline, network: str, name: str) -> Target:
+    """Return what a pipeline asks of one of its networks; labels are named by the structures that they are part of.
+
+    Raises:
+        ImportRefused: the pipeline has no such network, or the name cannot be a model's.
+    """
+    uses = {use.network: use for use in pipeline.networks}
+    if network not in uses:
+        raise ImportRefused(f"pipeline {pipeline.name} has no network {network!r}, it has {', '.join(uses)}")
+    if not name.isascii() or not name.replace("_", "a").isalnum() or not name[0].islower() or name != name.lower():
+        raise ImportRefused(f"{name!r} cannot name a model: {NAME_PATTERN}")
+    rois = [roi for roi in pipeline.rois if roi.network == network]
+    highest = max(max(roi.labels) for roi in rois)
+    labels = [
+        " in ".join(roi.name for roi in reversed(rois) if label in roi.labels) or f"label {label}"
+        for label in range(1, highest + 1)
+    ]
+    return Target(name, uses[network].roles, ("background", *labels))
+
+
+def _network_of(pipeline: Pipeline, network: str | None, name: str | None) -> str:
+    names = [use.network for use in pipeline.networks]
+    if network is not None:
+        return network
+    if name in names:
+        return name
+    if len(names) > 1:
+        raise ImportRefused(f"pipeline {pipeline.name} has networks {', '.join(names)}: choose one with --network")
+    return names[0]
+
+
+def _tell(written: Written, target: Target, network: str, pipeline: Pipeline, console: Console) -> None:
+    lines = [
+        f"{written.folder}: {written.size_bytes / 1e6:.1f} MB, weights SHA-256 {written.weights_sha256}",
+        f"PyTorch and OpenVINO differ by at most {written.parity:.1g} of the largest value",
+    ]
+    if target.name != network:
+        lines.append(
+            f"pipeline {pipeline.name} still uses network {network}:"
+            f" import with --name {network} to put this one in its place"
+        )
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)

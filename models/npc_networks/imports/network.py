@@ -1,0 +1,229 @@
+"""What every import ends in: a network with its weights, how it is fed, and the model folder written from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino
+import torch
+from torch import Tensor, nn
+
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import Normalisation
+from npc_networks.export import INPUT_NAME, OPSET, OUTPUT_NAME, PARITY_TOLERANCE, WEIGHTS_FILE, write_served
+from npc_networks.imports.safe_files import ImportRefused
+from npc_networks.unet import Triple
+
+WINDOW_STEP = 0.5
+LARGEST_PARITY_SIDE = 2
+
+INTENDED_USE = (
+    "Imported by a site from weights of its own choice. This product has not judged them: whoever imported them "
+    "answers for their validation and for the licence of the weights."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImportedNetwork:
+    """A network as it was trained.
+
+    Attributes:
+        module: (batch, channel, z, y, x) normalised windows to (batch, class, z, y, x), logits or probabilities,
+            whichever its framework blends.
+        modalities: what the framework calls its channels.
+        classes: background included.
+        spacing_mm: of its grid, in its own order of axes, as `patch`.
+        downsampling: each side of a window must be a multiple of it.
+        transpose: axes (z, y, x) in the network's order.
+        normalise_first: before resampling rather than after.
+        source: one sentence: framework, file, folds.
+    """
+
+    module: nn.Module
+    modalities: tuple[str, ...]
+    classes: int
+    spacing_mm: Vec3
+    patch: Triple
+    downsampling: Triple
+    normalisation: tuple[Normalisation, ...]
+    transpose: Triple
+    normalise_first: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the pipeline asks of the network.
+
+    Attributes:
+        name: of the model folder.
+        channels: what the pipeline feeds, one word per role.
+        labels: index = label value, 0 = "background".
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an import left.
+
+    Attributes:
+        parity: largest difference of a small window's answer, PyTorch against OpenVINO, as a share of the largest.
+    """
+
+    folder: Path
+    weights_sha256: str
+    size_bytes: int
+    parity: float
+
+
+class FoldMean(nn.Module):
+    """The mean of the class probabilities of several folds, which is nnU-Net v1's answer before it is blended."""
+
+    def __init__(self, folds: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.folds = nn.ModuleList(folds)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return probabilities (batch, class, z, y, x)."""
+        total = torch.softmax(self.folds[0](x), dim=1)
+        for fold in list(self.folds)[1:]:
+            total = total + torch.softmax(fold(x), dim=1)
+        return total / len(self.folds)
+
+
+def write_network(network: ImportedNetwork, target: Target, repository: Path) -> Written:
+    """Write a complete model folder: ONNX with float32 weights, contract.json, config.pbtxt, model.py.
+
+    Raises:
+        ImportRefused: pipeline and network disagree, or OpenVINO computes something else than PyTorch.
+    """
+    check_target(network, target)
+    network.module.eval()
+    path = repository / target.name / WEIGHTS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_onnx_bytes(network))
+    parity = _parity(network, path)
+    if not parity <= PARITY_TOLERANCE:
+        raise ImportRefused(f"{path}: OpenVINO's answer differs from PyTorch's by {parity:.2g} of the largest value")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    text = json.dumps(contract(network, target, sha256), indent=2, ensure_ascii=False) + "\n"
+    (repository / target.name / "contract.json").write_text(text, encoding="utf-8")
+    write_served(repository, target.name)
+    return Written(repository / target.name, sha256, path.stat().st_size, parity)
+
+
+def check_target(network: ImportedNetwork, target: Target) -> None:
+    """Compare what the pipeline feeds and asks for with what the network takes and gives.
+
+    Raises:
+        ImportRefused: other numbers of channels or labels.
+    """
+    if len(network.modalities) != len(target.channels):
+        raise ImportRefused(
+            f"the network takes {len(network.modalities)} channels ({', '.join(network.modalities)}),"
+            f" the pipeline feeds {len(target.channels)} ({', '.join(target.channels)})"
+        )
+    if network.classes != len(target.labels):
+        raise ImportRefused(
+            f"the network gives labels 0 to {network.classes - 1},"
+            f" the pipeline's structures are made of labels 0 to {len(target.labels) - 1}"
+        )
+
+
+def contract(network: ImportedNetwork, target: Target, weights_sha256: str) -> dict[str, Any]:
+    """Return the contract as it is written in JSON."""
+    return {
+        "name": target.name,
+        "version": f"imported-{weights_sha256[:12]}",
+        "demo": False,
+        "channels": list(target.channels),
+        "spacing_zyx_mm": list(network.spacing_mm),
+        "patch_zyx": list(network.patch),
+        "normalisation": [_normalisation(how) for how in network.normalisation],
+        "crop": None,
+        "labels": list(target.labels),
+        "step": WINDOW_STEP,
+        "weights": {"file": WEIGHTS_FILE, "sha256": weights_sha256},
+        "trained_on": network.source,
+        "intended_use": INTENDED_USE,
+        "normalise_first": network.normalise_first,
+        "separate_z": True,
+        "transpose": list(network.transpose),
+    }
+
+
+def _normalisation(how: Normalisation) -> dict[str, Any]:
+    if how.scheme == "zscore":
+        return {"scheme": "zscore"}
+    return {"clip_hu": list(how.clip_hu), "mean_hu": how.mean_hu, "std_hu": how.std_hu}
+
+
+def _onnx_bytes(network: ImportedNetwork) -> bytes:
+    """Return the network as ONNX: any batch, windows of one size, float32 throughout."""
+    example = torch.zeros(2, len(network.modalities), *network.patch)
+    with tempfile.TemporaryDirectory() as folder, _exporter_quiet():
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            network.module,
+            (example,),
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(path)
+    graph = model.graph
+    # The exporter notes the source lines and paths of the machine it ran on.
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _parity(network: ImportedNetwork, path: Path) -> float:
+    """Compare both engines on noise; a small window does, since the network is convolutional."""
+    sides = tuple(
+        min(side, LARGEST_PARITY_SIDE * step) for side, step in zip(network.patch, network.downsampling, strict=True)
+    )
+    image = torch.randn(1, len(network.modalities), *sides, generator=torch.Generator().manual_seed(0))
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape(list(image.shape))
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    theirs = compiled(image.numpy())[0]
+    with torch.inference_mode():
+        ours = network.module(image).numpy()
+    return float(np.abs(theirs - ours).max() / np.abs(ours).max())
+
+
+@contextmanager
+def _exporter_quiet() -> Iterator[None]:
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
