@@ -131,7 +131,7 @@ def summary(cases: list[dict[str, Any]], memory: dict[str, float]) -> dict[str, 
         "receive_s": median(cases, "receive_s"),
         "segment_s": median_step(cases, "segment"),
         "structure_set_s": median_step(cases, "contour", "write"),
-        "send_s": median_step(cases, "delivery"),
+        "send_s": median_step(cases, "send"),
         "peak_rss_service_mb": memory["service"],
         "peak_rss_triton_mb": memory["triton"],
     }

@@ -62,7 +62,8 @@ class CloseSeries:
         tx.set_series(uid, verdict.state, verdict.reasons, now)
         seconds = (series.last_instance_at - series.first_instance_at).total_seconds()
         detail = "; ".join(verdict.reasons)
-        tx.tell(StoryLine(event=event, at=now, study=study, series=uid, detail=detail, step="receive", seconds=seconds))
+        tx.tell(StoryLine(event=event, at=now, study=study, series=uid, detail=detail))
+        tx.tell(StoryLine(event=event, at=now, study=study, series=uid, step="receive", seconds=seconds))
         tx.defer(Job(JobKind.ROUTE_STUDY, study))
         logger.info(
             event, extra={"series_instance_uid": uid, "images": series.images, "reasons": list(verdict.reasons)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from npc_contour.application.ports import Clock, Sender, Spool
@@ -142,20 +142,12 @@ class SendDelivery:
             )
             if outcome.next_try_at is not None:
                 tx.defer(Job(JobKind.SEND, str(delivery.delivery_id), outcome.next_try_at))
-            step = "send" if outcome.state is DeliveryState.SENT else ""
             detail = f"{delivery.destination}: {outcome.message}" if outcome.message else delivery.destination
             study, case_id = delivery.study_instance_uid, delivery.case_id
-            tx.tell(
-                StoryLine(
-                    event=outcome.event,
-                    at=now,
-                    study=study,
-                    case=case_id,
-                    detail=detail,
-                    step=step,
-                    seconds=seconds if step else None,
-                )
-            )
+            line = StoryLine(event=outcome.event, at=now, study=study, case=case_id, detail=detail)
+            tx.tell(line)
+            if outcome.state is DeliveryState.SENT:
+                tx.tell(replace(line, detail="", step="send", seconds=seconds))
             _finish_case(tx, case, now)
         level = logging.INFO if outcome.state is DeliveryState.SENT else logging.WARNING
         logger.log(

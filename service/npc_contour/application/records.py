@@ -160,7 +160,7 @@ class StoryLine:
 
     Attributes:
         detail: in words; never a patient's name.
-        step: a step that took `seconds`; "" for a moment.
+        step: a step that took `seconds`, in a line of its own without detail; "" for a moment.
     """
 
     event: Event

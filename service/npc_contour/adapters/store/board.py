@@ -143,10 +143,7 @@ def _job(row: Row) -> JobRow:
 
 
 def _event(row: Row) -> TimelineEvent:
-    detail = row["detail"]
-    if row["step"]:
-        detail = f"{row['step']}: {detail}" if detail else row["step"]
-    return TimelineEvent(row["at"], row["name"], detail, row["seconds"])
+    return TimelineEvent(row["at"], row["name"], row["step"] or row["detail"], row["seconds"])
 
 
 def _delivery(row: Row) -> DeliveryRow:
