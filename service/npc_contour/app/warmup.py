@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+from pydicom import Dataset
 
 from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.planning_header import PlanningHeader
+from npc_contour.adapters.dicom.planning_header import planning_header
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.app.runtime import Runtime
 from npc_contour.core.alignment import resample_onto
@@ -39,17 +40,17 @@ def run(_runtime: Runtime) -> None:
     )
     masks = roi_masks({"network": LabelMap(labels, volume.grid, "network")}, specs)
     rois = contour_rois(masks, volume)
-    header = PlanningHeader(
-        copied={"PatientID": b"", "PatientName": b""},
-        encodings=("iso8859",),
-        sop_class_uid=CT_IMAGE_STORAGE,
-        study_instance_uid=STUDY,
-        series_instance_uid=SERIES,
-        frame_of_reference_uid=FRAME,
-    )
+    header = planning_header(_image())
     structure_set = StructureSet("WARM_UP", "", "warm-up", rois, {})
     data = encode_rtstruct(structure_set, volume, header, made_at=datetime.now(UTC))
     check_rtstruct(data, masks, volume, header)
+
+
+def _image() -> Dataset:
+    image = Dataset()
+    image.SOPClassUID = CT_IMAGE_STORAGE
+    image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = STUDY, SERIES, FRAME
+    return image
 
 
 def _volume(shift_mm: float) -> Volume:
