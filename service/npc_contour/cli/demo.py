@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
+from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.cli import demo_report, local_run, phantom
 from npc_contour.cli.arguments import RAW, Verbs
 from npc_contour.cli.progress import bar, bars
@@ -97,19 +97,25 @@ def _timed(steps_s: dict[str, float], step: str) -> Iterator[None]:
 def _watch(running: local_run.Running, pipelines: list[str]) -> list[dict[str, Any]]:
     """Follow the cases until each has ended; return their stories as REST tells them."""
     deadline_s = time.monotonic() + WORK_DEADLINE_S
-    with bars() as progress:
+    networks = {known["name"]: known["networks"] for known in running.get("/version")["pipelines"]}
+    with bars() as progress, TritonEngine(running.triton_url, metrics_url=running.triton_metrics_url) as engine:
         tasks = {name: progress.add_task(f"{name}: waiting for the series", total=1.0) for name in pipelines}
         while time.monotonic() < deadline_s:
             jobs = {job["pipeline"]: job for job in running.get("/jobs")}
             for name, job in jobs.items():
-                _advance(progress, tasks[name], job)
+                state = CaseState(job["state"])
+                done = 1.0 if state in FINAL else STAGE.get(state, 0.0)
+                if state is CaseState.ROUTED:
+                    done += (STAGE[CaseState.SEGMENTED] - done) * _windows_done(engine, networks[name])
+                words = WORDS.get(state, state.value)
+                progress.update(tasks[name], completed=done, description=f"{name}: {words}")
             if len(jobs) == len(pipelines) and all(CaseState(job["state"]) in FINAL for job in jobs.values()):
                 return [running.get(f"/jobs/{job['case_id']}") for job in jobs.values()]
             time.sleep(0.5)
     raise AutocontourError(f"not every case ended within {WORK_DEADLINE_S:.0f} s: see {running.log}")
 
 
-def _advance(progress: Progress, task: TaskID, job: Mapping[str, Any]) -> None:
-    state = CaseState(job["state"])
-    done = 1.0 if state in FINAL else STAGE.get(state, 0.0)
-    progress.update(task, completed=done, description=f"{job['pipeline']}: {WORDS.get(state, state.value)}")
+def _windows_done(engine: TritonEngine, networks: list[str]) -> float:
+    """Return the share of the networks' windows that Triton has done, 0 to 1."""
+    shares = [windows[0] / max(windows[1], 1) for name in networks if (windows := engine.progress(name)) is not None]
+    return sum(shares) / len(networks)

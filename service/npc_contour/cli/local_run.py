@@ -56,12 +56,16 @@ class Running:
     Attributes:
         process: its supervisor.
         log: file with all that it logs.
+        triton_url: host:port of Triton's gRPC endpoint.
+        triton_metrics_url: of Triton's metrics, which tell how far a network is.
     """
 
     process: subprocess.Popen[str]
     log: Path
     dicom_port: int
     web_port: int
+    triton_url: str = ""
+    triton_metrics_url: str = ""
 
     def get(self, path: str) -> Any:  # noqa: ANN401 (JSON)
         """Return the JSON of a REST path.
@@ -151,7 +155,14 @@ def _wait_until_ready(
     while time.monotonic() < deadline_s and process.poll() is None:
         if runtime_file.exists():
             runtime = json.loads(runtime_file.read_text(encoding="utf-8"))
-            running = Running(process, log, int(runtime["dicom_port"]), int(runtime["web_port"]))
+            running = Running(
+                process,
+                log,
+                int(runtime["dicom_port"]),
+                int(runtime["web_port"]),
+                runtime["triton_url"],
+                runtime["triton_metrics_url"],
+            )
             checks = _checks(running)
             if checks and all(check["ok"] or not check["required"] for check in checks):
                 return running
