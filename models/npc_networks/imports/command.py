@@ -9,8 +9,9 @@ from rich.console import Console
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.domain.pipelines import Pipeline
-from npc_networks.imports.network import Target, Written, write_network
+from npc_networks.imports.network import ImportedNetwork, Target, Written, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
+from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.safe_files import ImportRefused
 
 TITLE = "bring a trained network of another framework into the model repository"
@@ -22,6 +23,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     frameworks = command.add_subparsers(required=True, metavar="FRAMEWORK", dest="framework")
     v1 = frameworks.add_parser("nnunet-v1", help="plans.pkl and model_final_checkpoint.model")
     _add_common(v1)
+    v2 = frameworks.add_parser("nnunet-v2", help="plans.json, dataset.json and fold_*/checkpoint_final.pth")
+    _add_common(v2)
     v1.add_argument("--stage", type=int, metavar="S", help="of the plans (default: the last, full resolution)")
 
 
@@ -42,7 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         pipeline = read_pipeline(PIPELINES_DIR / f"{options.pipeline}.toml")
         network_name = _network_of(pipeline, options.network, options.name)
         target = target_of(pipeline, network_name, options.name or network_name)
-        network = read_nnunet_v1(options.folder, folds=options.folds, stage=options.stage, trainer=options.trainer)
+        network = _read(options)
         console.print(network.source, soft_wrap=True, markup=False, highlight=False)
         written = write_network(network, target, options.repo)
     except ImportRefused as refusal:
@@ -50,6 +53,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return 2
     _tell(written, target, network_name, pipeline, console)
     return 0
+
+
+def _read(options: argparse.Namespace) -> ImportedNetwork:
+    if options.framework == "nnunet-v1":
+        return read_nnunet_v1(options.folder, folds=options.folds, stage=options.stage, trainer=options.trainer)
+    return read_nnunet_v2(options.folder, folds=options.folds, trainer=options.trainer)
 
 
 def target_of(pipeline: Pipeline, network: str, name: str) -> Target:

@@ -92,18 +92,23 @@ class Written:
 
 
 class FoldMean(nn.Module):
-    """The mean of the class probabilities of several folds, which is nnU-Net v1's answer before it is blended."""
+    """The mean answer of several folds before windows are blended: probabilities in nnU-Net v1, logits in v2."""
 
-    def __init__(self, folds: Sequence[nn.Module]) -> None:
+    def __init__(self, folds: Sequence[nn.Module], *, probabilities: bool) -> None:
         super().__init__()
         self.folds = nn.ModuleList(folds)
+        self._probabilities = probabilities
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return probabilities (batch, class, z, y, x)."""
-        total = torch.softmax(self.folds[0](x), dim=1)
+        """Return (batch, class, z, y, x)."""
+        total = self._answer(self.folds[0], x)
         for fold in list(self.folds)[1:]:
-            total = total + torch.softmax(fold(x), dim=1)
-        return total / len(self.folds)
+            total = total + self._answer(fold, x)
+        return total / len(self.folds) if len(self.folds) > 1 else total
+
+    def _answer(self, fold: nn.Module, x: Tensor) -> Tensor:
+        logits: Tensor = fold(x)
+        return torch.softmax(logits, dim=1) if self._probabilities else logits
 
 
 def write_network(network: ImportedNetwork, target: Target, repository: Path) -> Written:

@@ -51,7 +51,7 @@ def read_nnunet_v1(
     networks = [_network(plans, path, trainer) for path in checkpoints]
     names = ", ".join(path.relative_to(folder).as_posix() for path in checkpoints)
     return ImportedNetwork(
-        module=FoldMean(networks),
+        module=FoldMean(networks, probabilities=True),
         modalities=plans.modalities,
         classes=plans.unet.classes,
         spacing_mm=plans.spacing_mm,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
+from npc_networks.imports.keys import Keys, three, triple
 from npc_networks.imports.safe_files import ImportRefused, read_pickle
 from npc_networks.unet import Triple, UNetPlan
 
@@ -53,92 +53,38 @@ def read_plans(path: Path, stage: int | None = None) -> PlansV1:
 
 def parse_plans(content: Any, path: Path, stage: int | None) -> PlansV1:  # noqa: ANN401
     """Check the content of `plans.pkl`; see `read_plans`."""
-    plans = _Keys(content, f"{path}")
+    plans = Keys(content, f"{path}")
     stages = plans.mapping("plans_per_stage")
     if not stages:
         raise ImportRefused(f"{path}: plans_per_stage is empty")
     chosen = max(stages) if stage is None else stage
     if chosen not in stages:
         raise ImportRefused(f"{path} has stages {sorted(stages)}, asked for stage {chosen}")
-    of_stage = _Keys(stages[chosen], f"{path}, stage {chosen}")
+    of_stage = Keys(stages[chosen], f"{path}, stage {chosen}")
     channels = plans.whole("num_modalities")
     modalities = plans.mapping("modalities")
     if sorted(modalities) != list(range(channels)):
         raise ImportRefused(f"{path}: {channels} modalities, but names for {sorted(modalities)}")
     spacing = of_stage.numbers("current_spacing")
-    first, second, third = (float(value) for value in _three(spacing, f"{path}: current_spacing"))
+    first, second, third = (float(value) for value in three(spacing, f"{path}: current_spacing"))
     return PlansV1(
         modalities=tuple(str(modalities[index]) for index in range(channels)),
         normalisation=_normalisations(plans, channels),
         stage=chosen,
         spacing_mm=(first, second, third),
-        patch=_triple(of_stage.numbers("patch_size"), f"{path}: patch_size"),
-        transpose=_triple(plans.numbers("transpose_forward"), f"{path}: transpose_forward"),
+        patch=triple(of_stage.numbers("patch_size"), f"{path}: patch_size"),
+        transpose=triple(plans.numbers("transpose_forward"), f"{path}: transpose_forward"),
         unet=_unet(plans, of_stage, channels),
     )
 
 
-class _Keys:
-    """A dictionary whose keys are asked for by kind."""
-
-    def __init__(self, content: Any, where: str) -> None:  # noqa: ANN401
-        if not isinstance(content, Mapping):
-            raise ImportRefused(f"{where}: found a {type(content).__name__}, expected a dictionary")
-        self._content = content
-        self.where = where
-
-    def get(self, key: str) -> Any:  # noqa: ANN401
-        if key not in self._content:
-            raise ImportRefused(f"{self.where} has no {key!r}; it has {', '.join(map(str, self._content))}")
-        return self._content[key]
-
-    def mapping(self, key: str) -> Mapping[Any, Any]:
-        value = self.get(key)
-        if not isinstance(value, Mapping):
-            raise ImportRefused(f"{self.where}: {key} is a {type(value).__name__}, expected a dictionary")
-        return value
-
-    def whole(self, key: str) -> int:
-        value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ImportRefused(f"{self.where}: {key} is {value!r}, expected a positive whole number")
-        return int(value)
-
-    def numbers(self, key: str) -> Sequence[float]:
-        value = self.get(key)
-        if not isinstance(value, list | tuple | np.ndarray) or not all(_is_number(one) for one in value):
-            raise ImportRefused(f"{self.where}: {key} is {value!r}, expected numbers")
-        return [float(one) for one in value]
-
-    def rows(self, key: str) -> list[Triple]:
-        value = self.get(key)
-        if not isinstance(value, list | tuple | np.ndarray) or not len(value):
-            raise ImportRefused(f"{self.where}: {key} is {value!r}, expected a list of three numbers each")
-        return [_triple(row, f"{self.where}: {key}") for row in value]
-
-
-def _is_number(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
-
-
-def _three(values: Any, where: str) -> Sequence[float]:  # noqa: ANN401
-    if not isinstance(values, list | tuple | np.ndarray) or len(values) != 3 or not all(_is_number(v) for v in values):
-        raise ImportRefused(f"{where} is {values!r}, expected three numbers (two-dimensional networks are not taken)")
-    return list(values)
-
-
-def _triple(values: Any, where: str) -> Triple:  # noqa: ANN401
-    first, second, third = (int(value) for value in _three(values, where))
-    return first, second, third
-
-
-def _normalisations(plans: _Keys, channels: int) -> tuple[Normalisation, ...]:
+def _normalisations(plans: Keys, channels: int) -> tuple[Normalisation, ...]:
     schemes = plans.mapping("normalization_schemes")
     masked = plans.mapping("use_mask_for_norm")
     return tuple(_normalisation(plans, index, schemes.get(index), masked.get(index)) for index in range(channels))
 
 
-def _normalisation(plans: _Keys, channel: int, scheme: Any, masked: Any) -> Normalisation:  # noqa: ANN401
+def _normalisation(plans: Keys, channel: int, scheme: Any, masked: Any) -> Normalisation:  # noqa: ANN401
     if not isinstance(scheme, str):
         raise ImportRefused(f"{plans.where}: normalization_schemes has no scheme for channel {channel}")
     if masked:
@@ -152,18 +98,18 @@ def _normalisation(plans: _Keys, channel: int, scheme: Any, masked: Any) -> Norm
         )
     if scheme != "CT":
         return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore")
-    properties = _Keys(plans.get("dataset_properties"), f"{plans.where}, dataset_properties").mapping(
+    properties = Keys(plans.get("dataset_properties"), f"{plans.where}, dataset_properties").mapping(
         "intensityproperties"
     )
     where = f"{plans.where}, intensityproperties of channel {channel}"
-    found = _Keys(properties.get(channel), where)
-    low, high, mean, std = (float(found.get(key)) for key in ("percentile_00_5", "percentile_99_5", "mean", "sd"))
+    found = Keys(properties.get(channel), where)
+    low, high, mean, std = (found.number(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "sd"))
     if not low < high or not std > 0:
         raise ImportRefused(f"{where}: percentiles {low:g} and {high:g}, sd {std:g}; expected low < high and sd > 0")
     return Normalisation((low, high), mean, std)
 
 
-def _unet(plans: _Keys, of_stage: _Keys, channels: int) -> UNetPlan:
+def _unet(plans: Keys, of_stage: Keys, channels: int) -> UNetPlan:
     pools = of_stage.rows("pool_op_kernel_sizes")
     kernels = of_stage.rows("conv_kernel_sizes")
     if len(kernels) != len(pools) + 1:

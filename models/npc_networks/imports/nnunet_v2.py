@@ -1,0 +1,102 @@
+"""nnU-Net v2: `plans.json`, `dataset.json` and `fold_N/checkpoint_final.pth`. Windows are blended as logits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from npc_networks.imports.network import FoldMean, ImportedNetwork
+from npc_networks.imports.plans_v2 import PlansV2, read_plans
+from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
+from npc_networks.imports.safe_files import ImportRefused, read_checkpoint
+from npc_networks.imports.state_dicts import load, tensors_of
+from npc_networks.unet import PlainConvUNet
+
+CHECKPOINT = "checkpoint_final.pth"
+TRAINER = re.compile(r"nnUNetTrainer(_\d+epochs?|NoMirroring|_NoMirroring|DA5|NoDA)?(_\d+epochs?)?")
+"""Trainers that change the length of training or the augmentation, not the network or its last layer."""
+
+
+def read_nnunet_v2(folder: Path, *, folds: Sequence[str] = (), trainer: str | None = None) -> ImportedNetwork:
+    """Read a trained nnU-Net v2 configuration.
+
+    Args:
+        folder: with `plans.json`, `dataset.json` and folds.
+        folds: "0" to "4" or "all"; none takes every fold there is.
+        trainer: name of a trainer not known here that is known to build the plans' network all the same.
+
+    Raises:
+        ImportRefused: what was found is not what nnU-Net v2 writes, or asks for what is not supported.
+    """
+    if not folder.is_dir():
+        raise ImportRefused(f"{folder} is no folder")
+    paths = find_checkpoints(folder, folds)
+    contents = [read_checkpoint(path) for path in paths]
+    configurations = {_configuration(content, path, trainer) for content, path in zip(contents, paths, strict=True)}
+    if len(configurations) != 1:
+        raise ImportRefused(f"{folder}: folds of different configurations {', '.join(sorted(configurations))}")
+    plans = read_plans(folder, configurations.pop())
+    networks = [_network(plans, content, path) for content, path in zip(contents, paths, strict=True)]
+    names = ", ".join(path.relative_to(folder).as_posix() for path in paths)
+    return ImportedNetwork(
+        module=FoldMean(networks, probabilities=False),
+        modalities=plans.channels,
+        classes=plans.unet.classes,
+        spacing_mm=plans.spacing_mm,
+        patch=plans.patch,
+        downsampling=plans.unet.downsampling_zyx,
+        normalisation=plans.normalisation,
+        transpose=plans.transpose,
+        normalise_first=True,
+        source=f"Imported from nnU-Net v2, {folder.resolve().name}, configuration {plans.configuration}: {names}.",
+    )
+
+
+def find_checkpoints(folder: Path, folds: Sequence[str]) -> list[Path]:
+    """Return the checkpoints of the folds asked for.
+
+    Raises:
+        ImportRefused: one is missing, or there is none.
+    """
+    paths = [folder / f"fold_{fold}" / CHECKPOINT for fold in folds] or sorted(folder.glob(f"fold_*/{CHECKPOINT}"))
+    there = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+    if missing := [path for path in paths if not path.is_file()]:
+        raise ImportRefused(f"{missing[0]} is missing; {folder} holds {there}")
+    if not paths:
+        raise ImportRefused(f"{folder} holds no fold_*/{CHECKPOINT}; it holds {there}")
+    return paths
+
+
+def _configuration(content: Mapping[str, Any], path: Path, trainer: str | None) -> str:
+    for key in ("network_weights", "init_args", "trainer_name"):
+        if key not in content:
+            raise ImportRefused(f"{path} has no {key!r}; it has {', '.join(map(str, content))}")
+    name = str(content["trainer_name"])
+    if not TRAINER.fullmatch(name) and name != trainer:
+        raise ImportRefused(
+            f"{path} was written by trainer {name}, which may change the network; if it builds the network of its"
+            f" plans, say so with --trainer {name}"
+        )
+    arguments = content["init_args"]
+    if not isinstance(arguments, Mapping) or not isinstance(arguments.get("configuration"), str):
+        raise ImportRefused(f"{path}: init_args name no configuration")
+    return str(arguments["configuration"])
+
+
+def _network(plans: PlansV2, content: Mapping[str, Any], path: Path) -> nn.Module:
+    weights = tensors_of(content["network_weights"], f"{path}: network_weights")
+    # The same tensors occur a second and third time under the names of lists and of the decoder's own encoder.
+    own = {
+        key: value
+        for key, value in weights.items()
+        if ".all_modules." not in key and not key.startswith("decoder.encoder.")
+    }
+    network = (
+        ResidualEncoderUNet(plans.network) if isinstance(plans.network, ResidualPlan) else PlainConvUNet(plans.network)
+    )
+    load(network, own, path)
+    return network.eval()

@@ -1,0 +1,224 @@
+"""nnU-Net v2's `plans.json` and `dataset.json`, checked key by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.pipelines import Normalisation
+from npc_networks.imports.keys import Keys, three, triple
+from npc_networks.imports.plans_v1 import UNCLIPPED
+from npc_networks.imports.residual import ResidualPlan
+from npc_networks.imports.safe_files import ImportRefused
+from npc_networks.unet import Triple, UNetPlan
+
+PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
+RESAMPLING = "resample_data_or_seg_to_shape"
+INT16_HU = (-32768.0, 32767.0)
+EXPECTED_LAYERS = {
+    "conv_op": "torch.nn.modules.conv.Conv3d",
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "nonlin": "torch.nn.LeakyReLU",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlansV2:
+    """One configuration of the plans, for one data set.
+
+    Attributes:
+        channels: names of the channels.
+        normalisation: one per channel.
+        spacing_mm: in the network's order of axes, as `patch`.
+        network: what to build.
+    """
+
+    channels: tuple[str, ...]
+    normalisation: tuple[Normalisation, ...]
+    configuration: str
+    spacing_mm: Vec3
+    patch: Triple
+    transpose: Triple
+    network: UNetPlan | ResidualPlan
+
+    @property
+    def unet(self) -> UNetPlan:
+        """Stages and decoder of either kind of network."""
+        return self.network.unet if isinstance(self.network, ResidualPlan) else self.network
+
+
+def read_plans(folder: Path, configuration: str) -> PlansV2:
+    """Read the plans of one configuration.
+
+    Raises:
+        ImportRefused: a file or a key is missing or of another kind, or they ask for what is not supported.
+    """
+    plans = Keys(_json(folder / "plans.json"), f"{folder / 'plans.json'}")
+    dataset = Keys(_json(folder / "dataset.json"), f"{folder / 'dataset.json'}")
+    chosen = Keys(_resolved(plans, configuration), f"{plans.where}, configuration {configuration}")
+    _check_cascade(chosen)
+    _check_resampling(chosen)
+    names = dataset.mapping("channel_names" if "channel_names" in dataset else "modality")
+    channels = tuple(str(names[key]) for key in sorted(names, key=str))
+    first, second, third = (float(v) for v in three(chosen.numbers("spacing"), f"{chosen.where}: spacing"))
+    return PlansV2(
+        channels=channels,
+        normalisation=_normalisations(plans, chosen, len(channels)),
+        configuration=configuration,
+        spacing_mm=(first, second, third),
+        patch=triple(chosen.numbers("patch_size"), f"{chosen.where}: patch_size"),
+        transpose=triple(plans.numbers("transpose_forward"), f"{plans.where}: transpose_forward"),
+        network=_network(chosen, len(channels), _classes(dataset)),
+    )
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ImportRefused(f"{path} is no JSON: {error}") from error
+
+
+def _resolved(plans: Keys, name: str) -> Mapping[str, Any]:
+    """Return a configuration with what it inherits."""
+    configurations = plans.mapping("configurations")
+    merged: dict[str, Any] = {}
+    seen: list[str] = []
+    following: Any = name
+    while following is not None:
+        if following not in configurations or following in seen:
+            raise ImportRefused(f"{plans.where}: no configuration {following!r}, there are {', '.join(configurations)}")
+        if not isinstance(configurations[following], Mapping):
+            raise ImportRefused(f"{plans.where}: configuration {following} is no dictionary")
+        seen.append(following)
+        merged = {**configurations[following], **merged}
+        following = configurations[following].get("inherits_from")
+    return merged
+
+
+def _check_cascade(chosen: Keys) -> None:
+    if "previous_stage" in chosen and chosen.get("previous_stage"):
+        raise ImportRefused(
+            f"{chosen.where} is the second stage of a cascade after {chosen.get('previous_stage')};"
+            " cascades are not supported: import a configuration that stands alone"
+        )
+
+
+def _check_resampling(chosen: Keys) -> None:
+    for what, order in (("data", 3), ("probabilities", 1)):
+        function = chosen.get(f"resampling_fn_{what}")
+        options = chosen.mapping(f"resampling_fn_{what}_kwargs")
+        found = (function, options.get("order"), options.get("order_z", 0), options.get("force_separate_z"))
+        if found != (RESAMPLING, order, 0, None):
+            raise ImportRefused(
+                f"{chosen.where} resamples {what} by {found[0]} with order {found[1]}, order_z {found[2]},"
+                f" force_separate_z {found[3]}; expected {RESAMPLING} with {order}, 0, None"
+            )
+
+
+def _classes(dataset: Keys) -> int:
+    labels = dataset.mapping("labels")
+    if "regions_class_order" in dataset and dataset.get("regions_class_order"):
+        raise ImportRefused(f"{dataset.where}: networks trained on regions (overlapping outputs) are not supported")
+    values = {name: value for name, value in labels.items() if name != "ignore"}
+    wanted = list(range(len(values)))
+    if not all(isinstance(value, int) for value in values.values()) or sorted(values.values()) != wanted:
+        raise ImportRefused(f"{dataset.where}: labels are {labels}, expected whole numbers 0, 1, 2, ...")
+    return len(values)
+
+
+def _normalisations(plans: Keys, chosen: Keys, channels: int) -> tuple[Normalisation, ...]:
+    schemes, masked = chosen.get("normalization_schemes"), chosen.get("use_mask_for_norm")
+    if not isinstance(schemes, list) or not isinstance(masked, list) or not len(schemes) == len(masked) == channels:
+        raise ImportRefused(
+            f"{chosen.where}: schemes {schemes} with masks {masked} for {channels} channels of dataset.json"
+        )
+    return tuple(_normalisation(plans, index, str(schemes[index]), masked[index]) for index in range(channels))
+
+
+def _normalisation(plans: Keys, channel: int, scheme: str, masked: object) -> Normalisation:
+    if scheme == "CTNormalization":
+        where = f"{plans.where}, foreground_intensity_properties_per_channel"
+        properties = Keys(plans.get("foreground_intensity_properties_per_channel"), where).get(str(channel))
+        found = Keys(properties, f"{where} of channel {channel}")
+        low, high, mean, std = (found.number(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std"))
+        return Normalisation((low, high), mean, max(std, 1e-8))
+    if scheme == "ZScoreNormalization" and not masked:
+        return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore")
+    if scheme == "NoNormalization":
+        return Normalisation(INT16_HU, 0.0, 1.0)
+    within = " within the non-zero mask (use_mask_for_norm)" if masked else ""
+    raise ImportRefused(
+        f"{plans.where}: channel {channel} is normalised by {scheme}{within}; supported are CTNormalization,"
+        " ZScoreNormalization without mask, NoNormalization"
+    )
+
+
+def _network(chosen: Keys, channels: int, classes: int) -> UNetPlan | ResidualPlan:
+    if "architecture" not in chosen:
+        return _old_style(chosen, channels, classes)
+    try:
+        return _new_style(chosen, channels, classes)
+    except ImportRefused:
+        raise
+    except ValueError as error:
+        raise ImportRefused(f"{chosen.where}: {error}") from error
+
+
+def _new_style(chosen: Keys, channels: int, classes: int) -> UNetPlan | ResidualPlan:
+    architecture = Keys(chosen.get("architecture"), f"{chosen.where}, architecture")
+    name = str(architecture.get("network_class_name")).rpartition(".")[2]
+    if name not in (PLAIN, RESIDUAL):
+        raise ImportRefused(f"{architecture.where} is {name}, supported are {PLAIN} and {RESIDUAL}")
+    options = Keys(architecture.get("arch_kwargs"), f"{architecture.where}, arch_kwargs")
+    for key, expected in EXPECTED_LAYERS.items():
+        if options.get(key) != expected:
+            raise ImportRefused(f"{options.where}: {key} is {options.get(key)}, expected {expected}")
+    if options.get("dropout_op") or not options.get("conv_bias"):
+        raise ImportRefused(f"{options.where}: expected no dropout and convolutions with a bias")
+    decoder = _same(options, "n_conv_per_stage_decoder")
+    unet = UNetPlan(
+        in_channels=channels,
+        classes=classes,
+        features=tuple(int(width) for width in options.numbers("features_per_stage")),
+        kernels=tuple(options.rows("kernel_sizes")),
+        strides=tuple(options.rows("strides")),
+        convs_per_stage=decoder,
+    )
+    if name == RESIDUAL:
+        return ResidualPlan(unet=unet, blocks=tuple(int(count) for count in options.numbers("n_blocks_per_stage")))
+    if _same(options, "n_conv_per_stage") != decoder:
+        raise ImportRefused(f"{options.where}: encoder and decoder have different numbers of convolutions per stage")
+    return unet
+
+
+def _old_style(chosen: Keys, channels: int, classes: int) -> UNetPlan:
+    """Return the network of plans written before version 2.3, which had no architecture of their own."""
+    if chosen.get("UNet_class_name") != PLAIN:
+        raise ImportRefused(f"{chosen.where}: UNet_class_name is {chosen.get('UNet_class_name')}, expected {PLAIN}")
+    convs = _same(chosen, "n_conv_per_stage_encoder")
+    if _same(chosen, "n_conv_per_stage_decoder") != convs:
+        raise ImportRefused(f"{chosen.where}: encoder and decoder have different numbers of convolutions per stage")
+    kernels = chosen.rows("conv_kernel_sizes")
+    base, most = chosen.whole("UNet_base_num_features"), chosen.whole("unet_max_num_features")
+    return UNetPlan(
+        in_channels=channels,
+        classes=classes,
+        features=tuple(min(base * 2**stage, most) for stage in range(len(kernels))),
+        kernels=tuple(kernels),
+        strides=tuple(chosen.rows("pool_op_kernel_sizes")),
+        convs_per_stage=convs,
+    )
+
+
+def _same(options: Keys, key: str) -> int:
+    counts = {int(count) for count in options.numbers(key)}
+    if len(counts) != 1:
+        raise ImportRefused(f"{options.where}: {key} is {sorted(counts)}, expected the same number for every stage")
+    return counts.pop()
