@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from rich.console import Console
 
 from npc_contour import __version__, logs
-from npc_contour.cli import demo, doctor, folder, network, phantom, rtstruct, self_test, serve
 from npc_contour.cli.arguments import RAW
 from npc_contour.errors import AutocontourError, CatalogError, SettingsError
 
@@ -33,19 +33,42 @@ examples:
   npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?"""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every verb."""
+MODULES = {
+    "serve": "serve",
+    "check": "doctor",
+    "self-test": "self_test",
+    "segment": "folder",
+    "phantom": "phantom",
+    "rtstruct": "rtstruct",
+    "masks": "rtstruct",
+    "profile": "rtstruct",
+    "echo": "network",
+    "send-test": "network",
+    "inbox": "network",
+    "demo": "demo",
+}
+"""Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser.
+
+    Args:
+        verb: the only verb that will be asked for; None builds every verb, for help.
+    """
     parser = argparse.ArgumentParser(prog="npc-contour", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RAW)
     parser.add_argument("--version", action="version", version=f"npc-contour {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for module in (serve, doctor, self_test, folder, phantom, rtstruct, network, demo):
-        module.add_verbs(verbs)
+    for name in dict.fromkeys(MODULES.values()) if verb is None else (MODULES[verb],):
+        import_module(f"npc_contour.cli.{name}").add_verbs(verbs)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    args = build_parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    verb = arguments[0] if arguments and arguments[0] in MODULES else None
+    args = build_parser(verb).parse_args(arguments)
     logs.configure("WARNING")
     errors = Console(stderr=True, soft_wrap=True)
     try:
@@ -62,8 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        errors.print(f"[bold red]cannot read or write[/] {_plain(where)}{error.strerror or error}", highlight=False)
+        return 1
     return code
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: Exception | str) -> str:
     return str(error).replace("[", "\\[")
