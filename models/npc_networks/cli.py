@@ -35,7 +35,7 @@ EXAMPLES = """examples:
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
   npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
-  npc-networks import nnunet-v2 Dataset042/nnUNetTrainer__nnUNetPlans__3d_fullres --pipeline npc_oar_gtv --network npc_gtv
+  npc-networks import nnunet-v2 nnUNetTrainer__nnUNetPlans__3d_fullres --pipeline npc_oar_gtv --network npc_gtv
 """
 
 Command = Callable[[argparse.Namespace, Console], int]
