@@ -76,8 +76,11 @@ def test_it_listens_on_no_network_address(open_folder: Path) -> None:
 
 
 def test_a_path_too_long_for_a_socket_still_works(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / ("long" * 30) / "db") as server, psycopg.connect(server.url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with EmbeddedPostgres(open_folder / ("long" * 30) / "db") as server:
+        socket_folder = Path(server.url.split("host=")[1])
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not socket_folder.exists()
 
 
 def test_a_damaged_folder_is_an_error_with_the_servers_own_words(open_folder: Path) -> None:

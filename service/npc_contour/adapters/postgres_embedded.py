@@ -127,6 +127,8 @@ class EmbeddedPostgres:
                 process.send_signal(signal.SIGQUIT)
                 process.wait(STOP_S)
         self._process = None
+        if self._socket_folder != self._folder:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def last_lines(self) -> str:
         """Return the end of the server's log."""
