@@ -122,13 +122,13 @@ class Rtstruct(_Strict):
 class Database(_Strict):
     """PostgreSQL: `embedded`, or a URL such as postgresql://user@host/npc."""
 
-    url: str = "embedded"
+    url: str = Field(default="embedded", pattern=r"^(embedded|postgres(ql)?://.+)$")
 
 
 class Triton(_Strict):
     """The inference server: `embedded`, or host:port of its gRPC endpoint."""
 
-    url: str = "embedded"
+    url: str = Field(default="embedded", pattern=r"^(embedded|.+:\d+)$")
     metrics_url: str | None = None
     model_repository: Path = Field(default_factory=default_model_repository)
     timeout_s: Seconds = 900.0
@@ -238,7 +238,7 @@ def read_settings(path: Path | None) -> Settings:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     home = path.parent.resolve()
     storage = settings.storage.model_copy(update={"root": home / settings.storage.root})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,29 @@ def host_port(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT, for example 127.0.0.1:11112")
     return host.strip("[]"), int(port)
+
+
+def ae_title(text: str) -> str:
+    """Accept an AE title: 1 to 16 printable ASCII characters but the backslash (PS3.5 section 6.2)."""
+    if not text.strip() or len(text) > 16 or not (text.isascii() and text.isprintable()) or "\\" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an AE title of 1 to 16 ASCII characters")
+    return text
+
+
+def number_in(least: float, most: float = float("inf"), *, whole: bool = True) -> Callable[[str], float]:
+    """Return what accepts a number between two bounds, both included."""
+
+    def accept(text: str) -> float:
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            kind, upper = "a whole number" if whole else "a number", "" if most == float("inf") else f" to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {kind} from {least:g}{upper}")
+        return value
+
+    return accept
 
 
 def existing_file(text: str) -> Path:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.cli import demo_report, local_run, phantom
-from npc_contour.cli.arguments import RAW, Verbs
+from npc_contour.cli.arguments import RAW, Verbs, number_in
 from npc_contour.cli.progress import bar, bars
 from npc_contour.core.phantom import PhantomOptions
 from npc_contour.domain.jobs import CaseState
@@ -53,8 +53,8 @@ def add_verbs(verbs: Verbs) -> None:
         formatter_class=RAW,
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything (default demo-out)")
-    parser.add_argument("--seed", type=int, default=1, help="which phantom (default 1)")
-    parser.add_argument("--slices", type=int, default=150, help="slices of 3 mm (default 150)")
+    parser.add_argument("--seed", type=number_in(0), default=1, help="which phantom (default 1)")
+    parser.add_argument("--slices", type=number_in(60, 400), default=150, help="slices of 3 mm (default 150)")
     parser.set_defaults(run=run)
 
 
@@ -83,6 +83,8 @@ def _clear(out: Path) -> None:
     """Empty the folder of an earlier demo; a folder of anything else is left alone."""
     if out.is_dir() and any(out.iterdir()) and not ((out / MARKER).exists() or (out / "patient").exists()):
         raise AutocontourError(f"{out} is not empty and holds no earlier demo: choose another --out")
+    if out.exists() and not out.is_dir():
+        raise AutocontourError(f"{out} is a file: choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from npc_contour.adapters.dicom import scu
 from npc_contour.adapters.dicom.inbox import Inbox
-from npc_contour.cli.arguments import RAW, Verbs, existing_folder, host_port
+from npc_contour.cli.arguments import RAW, Verbs, ae_title, existing_folder, host_port, number_in
 from npc_contour.cli.progress import bar
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
@@ -39,7 +39,9 @@ def add_verbs(verbs: Verbs) -> None:
     )
     send.add_argument("--to", dest="peer", type=host_port, metavar="HOST:PORT", help="the node", required=True)
     _add_peer(send)
-    send.add_argument("--associations", type=int, default=1, help="send over this many at once (default 1)")
+    send.add_argument(
+        "--associations", type=number_in(1, 64), default=1, help="send over this many at once (default 1)"
+    )
     send.add_argument("--shuffle-seed", type=int, metavar="N", help="send in this random order (default: by file name)")
     send.set_defaults(run=run_send)
 
@@ -50,8 +52,8 @@ def add_verbs(verbs: Verbs) -> None:
         formatter_class=RAW,
     )
     inbox.add_argument("folder", type=Path, help="where files go; made when absent")
-    inbox.add_argument("--port", type=int, default=0, help="0 takes a free one and prints it (default)")
-    inbox.add_argument("--ae-title", default="TPS", help="this node's AE title (default TPS)")
+    inbox.add_argument("--port", type=number_in(0, 65535), default=0, help="0 takes a free one and prints it (default)")
+    inbox.add_argument("--ae-title", type=ae_title, default="TPS", help="this node's AE title (default TPS)")
     inbox.set_defaults(run=run_inbox)
 
 
@@ -98,9 +100,11 @@ def run_inbox(args: argparse.Namespace) -> int:
 
 
 def _add_peer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--called", default="NPC_CONTOUR", help="its AE title (default NPC_CONTOUR)")
-    parser.add_argument("--calling", default="NPC_TEST", help="our AE title (default NPC_TEST)")
-    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for each answer")
+    parser.add_argument("--called", type=ae_title, default="NPC_CONTOUR", help="its AE title (default NPC_CONTOUR)")
+    parser.add_argument("--calling", type=ae_title, default="NPC_TEST", help="our AE title (default NPC_TEST)")
+    parser.add_argument(
+        "--timeout", type=number_in(0.1, whole=False), default=30.0, metavar="S", help="seconds to wait for each answer"
+    )
 
 
 def _peer(args: argparse.Namespace) -> Destination:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from npc_contour.adapters.dicom.phantom_writer import write_patient
-from npc_contour.cli.arguments import RAW, Verbs
+from npc_contour.cli.arguments import RAW, Verbs, number_in
 from npc_contour.cli.progress import bars
 from npc_contour.core.phantom import PhantomOptions, draw, render
 
@@ -25,12 +25,17 @@ def add_verbs(verbs: Verbs) -> None:
         formatter_class=RAW,
     )
     parser.add_argument("out", type=Path, help="folder to write to; made when absent")
-    parser.add_argument("--seed", type=int, default=1, help="which patient (default 1)")
+    parser.add_argument("--seed", type=number_in(0), default=1, help="which patient (default 1)")
     parser.add_argument(
         "--matrix", type=int, choices=(512, 1024), help="rows and columns (default: drawn from the seed)"
     )
-    parser.add_argument("--slice-spacing", type=float, metavar="MM", help="1 to 5 mm (default: drawn from the seed)")
-    parser.add_argument("--slices", type=int, help="number of slices (default: the drawn scan length)")
+    parser.add_argument(
+        "--slice-spacing",
+        type=number_in(1, 5, whole=False),
+        metavar="MM",
+        help="1 to 5 mm (default: drawn from the seed)",
+    )
+    parser.add_argument("--slices", type=number_in(2, 2000), help="number of slices (default: the drawn scan length)")
     parser.add_argument(
         "--position", choices=("HFS", "HFP", "FFS", "FFP"), default="HFS", help="how the patient lies (default HFS)"
     )

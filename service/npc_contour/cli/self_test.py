@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.app.self_test import FLOOR, NetworkResult, self_test
-from npc_contour.cli.arguments import RAW, Verbs, add_config
+from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.cli.progress import bars, steps
 from npc_contour.settings import read_settings
 
@@ -26,7 +26,7 @@ def add_verbs(verbs: Verbs) -> None:
         epilog=EXAMPLES,
         formatter_class=RAW,
     )
-    parser.add_argument("--seed", type=int, default=1, help="which phantom (default 1)")
+    parser.add_argument("--seed", type=number_in(0), default=1, help="which phantom (default 1)")
     add_config(parser)
     parser.set_defaults(run=run)
 
