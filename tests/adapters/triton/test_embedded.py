@@ -16,7 +16,7 @@ import pytest
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.adapters.triton.loopback import REGION_PREFIX
+from npc_contour.adapters.triton.loopback import REGION_PREFIX, end_stale_processes
 from npc_contour.adapters.triton.regions import SHARED_MEMORY
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import EmbeddedServerError, InferenceError
@@ -54,6 +54,36 @@ def test_killed_server_comes_back_on_the_same_ports_and_answers(served: Served, 
         client.check(served.contracts["tiny"])
         answer = client.segment(served.contracts["tiny"], [volume])
     np.testing.assert_array_equal(answer.labels, volume.hu > 100)
+
+
+def test_killed_lifeline_leaves_no_process_of_a_network_behind(served: Served) -> None:
+    pid = served.server.server_pid
+    assert pid is not None
+    server = psutil.Process(pid)
+    stubs = server.children(recursive=True)
+    assert stubs
+    restarts = served.server.restarts
+
+    server.parent().kill()  # type: ignore[union-attr]
+
+    assert wait_until(lambda: served.server.restarts > restarts)
+    served.server.ensure()
+    assert not [stub for stub in stubs if stub.is_running() and stub.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_a_killed_owner_left_running_is_ended() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    waits = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with (
+        subprocess.Popen([*waits, f"{REGION_PREFIX}{gone.pid}_7f00_left"]) as left,
+        subprocess.Popen([*waits, f"{REGION_PREFIX}{os.getpid()}_7f00_ours"]) as ours,
+    ):
+        end_stale_processes()
+
+        assert left.wait(timeout=10) == -signal.SIGKILL
+        assert ours.poll() is None
+        ours.kill()
 
 
 def test_killed_network_process_comes_back(served: Served, volume: Volume) -> None:

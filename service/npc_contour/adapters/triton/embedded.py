@@ -23,6 +23,8 @@ from npc_contour.adapters.triton.loopback import (
     HOST,
     REGION_PREFIX,
     answers,
+    end_processes,
+    end_stale_processes,
     free_ports,
     has_dead_child,
     remove_stale_regions,
@@ -74,6 +76,7 @@ class EmbeddedTriton:
         self._ports = (0, 0, 0)
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
+        self._prefix = ""
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -123,6 +126,7 @@ class EmbeddedTriton:
             raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
         self._work_dir.mkdir(parents=True, exist_ok=True)
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
+        end_stale_processes()
         remove_stale_regions()
         self._files = prepare_server(self._work_dir)
         for attempt in range(PORT_TRIES):
@@ -206,7 +210,7 @@ class EmbeddedTriton:
         if self._log_file.is_file() and self._log_file.stat().st_size > LOG_LIMIT_BYTES:
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
         read_end, self._pipe = os.pipe()
-        prefix = f"{REGION_PREFIX}{os.getpid()}_{id(self):x}_"
+        prefix = self._prefix = f"{REGION_PREFIX}{os.getpid()}_{id(self):x}_"
         lifeline.remove_shared_memory(prefix)
         script = [sys.executable, "-I", "-S", lifeline.__file__, str(read_end), prefix, str(GRACE_S)]
         try:
@@ -264,6 +268,9 @@ class EmbeddedTriton:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # The lifeline does this too, unless it was itself killed.
+        end_processes(self._prefix)
+        lifeline.remove_shared_memory(self._prefix)
         self._process = None
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import urllib.error
@@ -43,6 +44,26 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def end_processes(prefix: str) -> None:
+    """Kill the processes that a server left behind: each names the prefix of its shared memory on its command line.
+
+    A network's process may wait for its server for ever, with the network in memory, when both the server and the
+    lifeline are killed.
+    """
+    for process in psutil.process_iter(["cmdline"]):
+        if any(argument.startswith(prefix) or f"={prefix}" in argument for argument in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.kill()
+
+
+def end_stale_processes() -> None:
+    """Kill what servers of processes that are gone left running."""
+    for process in psutil.process_iter(["cmdline"]):
+        for prefix, owner in re.findall(rf"({REGION_PREFIX}(\d+)_)", " ".join(process.info["cmdline"] or ())):
+            if not psutil.pid_exists(int(owner)):
+                end_processes(prefix)
 
 
 def remove_stale_regions() -> None:
