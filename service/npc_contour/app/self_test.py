@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,6 @@ from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
 SLICE_SPACING_MM = 3.0
-STEP = 2
-"""Pixels as wide as this many of a 512 matrix: a quarter of the work."""
 
 FLOOR = 0.5
 """Mean Dice under which a network that knows phantoms is broken, not merely weak."""
@@ -87,15 +85,7 @@ def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[Networ
 
 def _phantom(seed: int, progress: Callable[[float], None]) -> Phantom:
     patient = draw(seed, PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM))
-    scan = patient.grid()
-    slices, rows, columns = scan.shape_zyx
-    gap_mm, row_mm, column_mm = scan.spacing_zyx_mm
-    coarse = replace(
-        scan,
-        shape_zyx=(slices, rows // STEP, columns // STEP),
-        spacing_zyx_mm=(gap_mm, STEP * row_mm, STEP * column_mm),
-    )
-    return render(patient, coarse, progress=progress)
+    return render(patient, patient.grid(), progress=progress)
 
 
 def _judge(engine: TritonEngine, pipeline: Pipeline, contract: NetworkContract, phantom: Phantom) -> NetworkResult:
