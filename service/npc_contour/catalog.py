@@ -71,6 +71,7 @@ class _ContractFile(_Strict):
     normalise_first: bool = False
     separate_z: bool = False
     transpose: tuple[int, int, int] = (0, 1, 2)
+    precision: Literal["fastest", "f32"] = "fastest"
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -171,6 +172,7 @@ def read_contract(path: Path) -> NetworkContract:
         normalise_first=data.normalise_first,
         separate_z=data.separate_z,
         transpose=data.transpose,
+        precision=data.precision,
     )
 
 

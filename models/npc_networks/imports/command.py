@@ -36,6 +36,12 @@ def _add_common(framework: argparse.ArgumentParser) -> None:
     framework.add_argument("--name", metavar="NAME", help="of the model folder (default: that network's name)")
     framework.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
     framework.add_argument("--folds", nargs="+", default=[], metavar="FOLD", help="0 to 4 or all; several are averaged")
+    framework.add_argument(
+        "--precision",
+        choices=["f32", "fastest"],
+        default="f32",
+        help="on a processor: f32 as in training (default), or fastest: bfloat16 where there is hardware for it",
+    )
     framework.add_argument("--trainer", metavar="NAME", help="accept this trainer as one that builds the plain network")
 
 
@@ -44,7 +50,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     try:
         pipeline = read_pipeline(PIPELINES_DIR / f"{options.pipeline}.toml")
         network_name = _network_of(pipeline, options.network, options.name)
-        target = target_of(pipeline, network_name, options.name or network_name)
+        target = target_of(pipeline, network_name, options.name or network_name, options.precision)
         network = _read(options)
         console.print(network.source, soft_wrap=True, markup=False, highlight=False)
         written = write_network(network, target, options.repo)
@@ -61,7 +67,7 @@ def _read(options: argparse.Namespace) -> ImportedNetwork:
     return read_nnunet_v2(options.folder, folds=options.folds, trainer=options.trainer)
 
 
-def target_of(pipeline: Pipeline, network: str, name: str) -> Target:
+def target_of(pipeline: Pipeline, network: str, name: str, precision: str = "f32") -> Target:
     """Return what a pipeline asks of one of its networks; labels are named by the structures that they are part of.
 
     Raises:
@@ -78,7 +84,7 @@ def target_of(pipeline: Pipeline, network: str, name: str) -> Target:
         " in ".join(roi.name for roi in reversed(rois) if label in roi.labels) or f"label {label}"
         for label in range(1, highest + 1)
     ]
-    return Target(name, uses[network].roles, ("background", *labels))
+    return Target(name, uses[network].roles, ("background", *labels), precision)
 
 
 def _network_of(pipeline: Pipeline, network: str | None, name: str | None) -> str:

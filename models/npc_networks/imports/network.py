@@ -70,11 +70,14 @@ class Target:
         name: of the model folder.
         channels: what the pipeline feeds, one word per role.
         labels: index = label value, 0 = "background".
+        precision: of the engine on a processor: "f32" as in training, or "fastest", which is bfloat16 where the
+            processor has the hardware.
     """
 
     name: str
     channels: tuple[str, ...]
     labels: tuple[str, ...]
+    precision: str = "f32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ def contract(network: ImportedNetwork, target: Target, weights_sha256: str) -> d
         "normalise_first": network.normalise_first,
         "separate_z": True,
         "transpose": list(network.transpose),
+        "precision": target.precision,
     }
 
 

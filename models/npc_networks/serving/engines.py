@@ -113,7 +113,7 @@ class OpenVinoEngine:
         options = {
             # Two windows at a time keep all cores busy where one alone waits between layers; more only cost memory.
             streams.num: streams.Num(min(CONCURRENT, physical_cores())),
-            hints.inference_precision: ov.Type.bf16 if has_amx() else ov.Type.f32,
+            hints.inference_precision: ov.Type.bf16 if contract.precision == "fastest" and has_amx() else ov.Type.f32,
             props.inference_num_threads: physical_cores(),
         }
         self._compiled = core.compile_model(steps.build(), "CPU", options)

@@ -50,6 +50,7 @@ class NetworkContract:
         normalise_first: normalised on the planning grid, then resampled; False is the other way round.
         separate_z: thick slices are resampled within their planes only and copied between, as nnU-Net does above a
             ratio of 3 between spacings; False resamples along all axes alike.
+        precision: of the engine; "fastest" is what the machine computes fastest (bfloat16 where it has the hardware).
         transpose: axes of the volume (z, y, x) in the order in which spacing, patch and weights take them.
     """
 
@@ -70,6 +71,7 @@ class NetworkContract:
     normalise_first: bool = False
     separate_z: bool = False
     transpose: tuple[int, int, int] = (0, 1, 2)
+    precision: Literal["fastest", "f32"] = "fastest"
 
     @property
     def provenance(self) -> NetworkProvenance:
