@@ -20,5 +20,7 @@ logs.configure(runtime.settings.logs.level)
 try:
     run_role(role, runtime)
 except AutocontourError as error:
-    logging.getLogger("npc_contour.app").exception(Event.CHILD_FAILED, extra={"role": role, "error": str(error)})
+    logging.getLogger("npc_contour.app").error(
+        Event.CHILD_FAILED, extra={"role": role, "kind": type(error).__name__, "error": str(error)}
+    )
     sys.exit(1)

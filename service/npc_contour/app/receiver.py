@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import ExitStack
 
 from npc_contour.adapters.dicom.scp import (
     LOOPBACK,
@@ -22,6 +23,7 @@ from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import SettingsError
 
 RECEIVER_NAME = "receiver"
 RECEIVER_POOL = 16
@@ -49,7 +51,13 @@ def run(runtime: Runtime) -> None:
         receiver = Receiver(
             _receiver_settings(runtime, catalog), spool, keep, on_association=tell, on_conflict=conflict
         )
-        with receiver:
+        with ExitStack() as listening:
+            try:
+                listening.enter_context(receiver)
+            except OSError as error:
+                dicom = runtime.settings.dicom
+                where, why = f"{dicom.host}:{runtime.dicom_port}", error.strerror or error
+                raise SettingsError(f"dicom.host, dicom.port: cannot listen on {where}: {why}") from error
             stop.wait()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import signal
+import socket
 import sys
 import threading
 import time
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
 TRITON_PAUSE_S = 15.0
+PORTS_S = 20.0
+"""How long the processes of a service that was killed may hold its ports."""
 
 
 def serve(settings: Settings) -> None:
@@ -42,7 +45,7 @@ def serve(settings: Settings) -> None:
         settings: the site's.
 
     Raises:
-        SettingsError: another service uses `storage.root`.
+        SettingsError: another service uses `storage.root`, or another program holds a port.
         CatalogError: a pipeline or a contract is wrong.
         EmbeddedServerError: the embedded database cannot start.
         StoreError: the database cannot be reached.
@@ -55,6 +58,7 @@ def serve(settings: Settings) -> None:
     catalog_of(settings)
     profile_of(settings)
     with _sole_user(root), ExitStack() as servers:
+        _refuse_taken_ports(settings, stop, wait_s=PORTS_S if (root / FILE).exists() else 0.0)
         (root / FILE).unlink(missing_ok=True)
         Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()
         database = _database(settings, servers)
@@ -152,6 +156,22 @@ class _TritonKeeper:
             urls = self._server.urls
             self._runtime.with_triton(urls.grpc, urls.metrics).write()
             return
+
+
+def _refuse_taken_ports(settings: Settings, stop: threading.Event, wait_s: float) -> None:
+    deadline_s = time.monotonic() + wait_s
+    for key, host, port in (
+        ("dicom", settings.dicom.host, settings.dicom.port),
+        ("web", settings.web.host, settings.web.port),
+    ):
+        while True:
+            try:
+                socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+                break
+            except OSError as error:
+                if time.monotonic() >= deadline_s or stop.wait(LOOK_EVERY_S):
+                    why = error.strerror or str(error)
+                    raise SettingsError(f"{key}.host, {key}.port: cannot listen on {host}:{port}: {why}") from error
 
 
 @contextmanager
