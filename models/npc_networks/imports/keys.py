@@ -10,6 +10,8 @@ import numpy as np
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import Triple
 
+LARGEST_COUNT = 4096
+
 
 class Keys:
     """A dictionary of a file; every question raises ImportRefused, which names the key, what was found and expected."""
@@ -37,11 +39,18 @@ class Keys:
         return value
 
     def whole(self, key: str) -> int:
-        """Return a positive whole number."""
+        """Return a whole number from 1 to LARGEST_COUNT."""
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= LARGEST_COUNT:
             raise ImportRefused(f"{self.where}: {key} is {value!r}, expected a positive whole number")
         return int(value)
+
+    def numbered(self, key: str) -> Mapping[int, Any]:
+        """Return a dictionary whose keys are whole numbers."""
+        value = self.mapping(key)
+        if not value or not all(isinstance(index, int) and not isinstance(index, bool) for index in value):
+            raise ImportRefused(f"{self.where}: {key} has keys {list(value)}, expected 0, 1, ...")
+        return value
 
     def numbers(self, key: str) -> Sequence[float]:
         """Return a list of numbers."""

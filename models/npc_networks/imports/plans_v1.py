@@ -54,15 +54,13 @@ def read_plans(path: Path, stage: int | None = None) -> PlansV1:
 def parse_plans(content: Any, path: Path, stage: int | None) -> PlansV1:  # noqa: ANN401
     """Check the content of `plans.pkl`; see `read_plans`."""
     plans = Keys(content, f"{path}")
-    stages = plans.mapping("plans_per_stage")
-    if not stages:
-        raise ImportRefused(f"{path}: plans_per_stage is empty")
+    stages = plans.numbered("plans_per_stage")
     chosen = max(stages) if stage is None else stage
     if chosen not in stages:
         raise ImportRefused(f"{path} has stages {sorted(stages)}, asked for stage {chosen}")
     of_stage = Keys(stages[chosen], f"{path}, stage {chosen}")
     channels = plans.whole("num_modalities")
-    modalities = plans.mapping("modalities")
+    modalities = plans.numbered("modalities")
     if sorted(modalities) != list(range(channels)):
         raise ImportRefused(f"{path}: {channels} modalities, but names for {sorted(modalities)}")
     spacing = of_stage.numbers("current_spacing")
@@ -87,6 +85,8 @@ def _normalisations(plans: Keys, channels: int) -> tuple[Normalisation, ...]:
 def _normalisation(plans: Keys, channel: int, scheme: Any, masked: Any) -> Normalisation:  # noqa: ANN401
     if not isinstance(scheme, str):
         raise ImportRefused(f"{plans.where}: normalization_schemes has no scheme for channel {channel}")
+    if not isinstance(masked, bool | np.bool_):
+        raise ImportRefused(f"{plans.where}: use_mask_for_norm of channel {channel} is {masked!r}, expected yes or no")
     if masked:
         raise ImportRefused(
             f"{plans.where}: channel {channel} is normalised within the non-zero mask only (use_mask_for_norm),"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,11 +26,13 @@ _READ_ERRORS = (
     zipfile.BadZipFile,
     RuntimeError,
     EOFError,
+    OverflowError,
     ValueError,
     KeyError,
     IndexError,
     TypeError,
     AttributeError,
+    AssertionError,
     UnicodeDecodeError,
     MemoryError,
     ImportError,
@@ -91,7 +94,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         ImportRefused: the file is absent, damaged, no dictionary, or would run code; the reason is named.
     """
     try:
-        with torch.serialization.safe_globals(_checkpoint_globals()):
+        with torch.serialization.safe_globals(_checkpoint_globals()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error

@@ -83,7 +83,7 @@ def test_normalisation_is_the_plans(tmp_path: Path) -> None:
         ),
         ({"num_modalities": 3}, r"3 modalities, but names for \[0, 1\]"),
         ({"num_classes": "two"}, "num_classes is 'two', expected a positive whole number"),
-        ({"plans_per_stage": {}}, "plans_per_stage is empty"),
+        ({"plans_per_stage": {}}, r"plans_per_stage has keys \[\], expected 0, 1"),
         ({"plans_per_stage": {0: {"patch_size": [64, 64]}}}, "no 'current_spacing'"),
         ({"transpose_forward": [0, 1]}, "two-dimensional networks are not taken"),
     ],
