@@ -1,9 +1,9 @@
 """Class priors put right after training: how much of a patient each class is.
 
 Patches are drawn around small structures, and small classes weigh more in the loss, so that they are learned at all.
-The price is a network that expects them to be larger than they are. The remedy is a constant per class, added to the bias
-of the last layer: it is shifted until, over phantoms that the network was not trained on, each class takes as many voxels
-as it truly has (prior correction, as for any classifier trained on balanced samples).
+The price is a network that expects them to be larger than they are. The remedy is a constant per class, added to the
+bias of the last layer: it is shifted until, over phantoms that the network was not trained on, each class takes as many
+voxels as it truly has (prior correction, as for any classifier trained on balanced samples).
 """
 
 from __future__ import annotations
