@@ -122,7 +122,8 @@ def send_small_ones(hospital: Hospital) -> None:
     assert hospital.send("abdomen", ct_datasets(plan("abdomen", body_part="ABDOMEN"))) == 0
     mr = ct_datasets(plan("mr"))
     for dataset in mr:
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
+        dataset.SOPClassUID = MR_IMAGE_STORAGE
+        dataset.file_meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
         dataset.Modality = "MR"
     assert hospital.send("MR", mr) == 0
     for name, (tool, option) in COMPRESSED.items():

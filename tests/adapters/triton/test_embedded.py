@@ -64,7 +64,9 @@ def test_killed_lifeline_leaves_no_process_of_a_network_behind(served: Served) -
     assert stubs
     restarts = served.server.restarts
 
-    server.parent().kill()  # type: ignore[union-attr]
+    lifeline = server.parent()
+    assert lifeline is not None
+    lifeline.kill()
 
     assert wait_until(lambda: served.server.restarts > restarts)
     served.server.ensure()
