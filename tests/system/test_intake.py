@@ -18,6 +18,7 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from npc_contour.cli import local_run
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
@@ -27,7 +28,7 @@ from npc_testkit.service_process import npc_contour
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 NAME = "张三^小明"
 PARTNER_WAIT_S = 8
-MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+MR_IMAGE_STORAGE = UID("1.2.840.10008.5.1.4.1.1.4")
 SITE = local_run.SITE.replace("quiet_s = 5", "quiet_s = 5\nheld_after_s = 8").replace(
     "partner_wait_s = 60", f"partner_wait_s = {PARTNER_WAIT_S}"
 )
