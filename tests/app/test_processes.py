@@ -41,6 +41,16 @@ def test_a_child_that_ends_is_started_again_even_with_exit_code_0(code: int) -> 
     assert child.pid is None
 
 
+def test_a_terminals_ctrl_c_reaches_the_supervisor_alone() -> None:
+    child = Child("grouped", [sys.executable, "-c", "import time; time.sleep(60)"])
+    pid = keep_running_until(child, "the start")
+
+    assert os.getpgid(pid) == pid != os.getpgrp()
+
+    child.terminate()
+    child.wait()
+
+
 def test_a_child_that_is_to_run_once_is_not(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     child = Child("once", [sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')"], once=True)

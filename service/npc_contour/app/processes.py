@@ -78,7 +78,8 @@ class Child:
             logger.error(Event.CHILD_ENDED, extra={"child": self.name, "code": code, "again_in_s": pause_s})
         if not self._done and now >= self._again_at:
             self._started = now
-            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+            # A group of its own: Ctrl-C at a terminal goes to the supervisor alone, which ends its children in order.
+            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, process_group=0)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})
 
     def terminate(self) -> None:

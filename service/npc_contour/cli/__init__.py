@@ -68,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     verb = arguments[0] if arguments and arguments[0] in MODULES else None
-    args = build_parser(verb).parse_args(arguments)
     logs.configure("WARNING")
     errors = Console(stderr=True, soft_wrap=True)
     try:
+        args = build_parser(verb).parse_args(arguments)
         code: int = args.run(args)
     except (SettingsError, CatalogError) as error:
         errors.print(f"[bold red]wrong settings[/] {_plain(error)}", highlight=False)

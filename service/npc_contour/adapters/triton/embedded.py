@@ -83,7 +83,12 @@ class EmbeddedTriton:
         self.restarts = 0
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            # Ctrl-C while it starts: the folder that it works in may be gone before the lifeline has ended it.
+            self.stop()
+            raise
         return self
 
     def __exit__(
