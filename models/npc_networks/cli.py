@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from npc_networks.calibration import CALIBRATION_SEED, calibrated
 from npc_networks.cards import write_card
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
@@ -121,13 +119,6 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="NAME.pt of train-demo")
     export.add_argument("--repo", type=Path, required=True, metavar="DIR", help="Triton's model repository")
     export.add_argument(
-        "--calibrate",
-        type=int,
-        default=0,
-        metavar="N",
-        help="put class volumes right on N phantoms that are neither for training nor evaluation (default: none)",
-    )
-    export.add_argument(
         "--note", default="", metavar="TEXT", help="added to what contract and card say of the training"
     )
 
@@ -190,16 +181,8 @@ def _train_one(
 def _export(options: argparse.Namespace, console: Console) -> int:
     state = read_checkpoint(options.checkpoint, options.name)
     spec = NETWORKS[options.name]
-    weights, calibration = state["average"], ""
-    if options.calibrate:
-        weights, shift = calibrated(spec, weights, options.calibrate)
-        calibration = (
-            f"Class priors calibrated on {options.calibrate} further phantoms (seeds {CALIBRATION_SEED} on): biases of"
-            f" the last layer shifted by {np.min(shift):+.2f} to {np.max(shift):+.2f}."
-        )
-        console.print(calibration)
-    words = " ".join(filter(None, (trained_on(state), calibration, options.note)))
-    exported = export_network(spec, weights, options.repo, trained_on=words)
+    words = " ".join(filter(None, (trained_on(state), options.note)))
+    exported = export_network(spec, state["average"], options.repo, trained_on=words)
     write_served(options.repo, spec.name)
     write_card(options.repo, spec.name)
     console.print(
