@@ -29,6 +29,7 @@ from npc_contour.cli.phantom import write
 from npc_contour.core.phantom import PhantomOptions
 
 FIRST_SEED = 1
+SLICE_SPACING_MM = 2.5
 PIPELINES = ("npc_oar_gtv", "ln_ctv")
 DEADLINE_S = 900.0
 
@@ -42,7 +43,7 @@ def main() -> None:
         root = Path(folder)
         patients = [root / f"patient{number}" for number in range(args.cases + 1)]
         for number, patient in enumerate(patients):
-            options = PhantomOptions(matrix=512, slice_spacing_mm=3.0, slices=args.slices)
+            options = PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM, slices=args.slices)
             write(patient, FIRST_SEED + number, options)
         port = processes.enter_context(local_run.planning_system(root / "tps"))
         config = root / "site.toml"

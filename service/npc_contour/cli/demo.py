@@ -28,10 +28,13 @@ from npc_contour.settings import read_settings
 
 EXAMPLES = """\
 examples:
-  npc-contour demo                          512x512x150 at 3 mm, everything into demo-out/
+  npc-contour demo                          512x512x150 at 2.5 mm, everything into demo-out/
   npc-contour demo --seed 11 --out other    another patient"""
 
 MARKER = "site.toml"
+SLICE_SPACING_MM = 2.5
+"""150 slices are 375 mm, vertex to upper chest, as a planning scan of the head and neck is."""
+
 WORK_DEADLINE_S = 900.0
 STAGE = {CaseState.ROUTED: 0.1, CaseState.SEGMENTED: 0.7, CaseState.CONTOURED: 0.9}
 """How far a case is, for the bar; 0 before, 1 once it has ended."""
@@ -54,7 +57,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything (default demo-out)")
     parser.add_argument("--seed", type=number_in(0), default=1, help="which phantom (default 1)")
-    parser.add_argument("--slices", type=number_in(60, 400), default=150, help="slices of 3 mm (default 150)")
+    parser.add_argument("--slices", type=number_in(60, 400), default=150, help="slices of 2.5 mm (default 150)")
     parser.set_defaults(run=run)
 
 
@@ -64,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     _clear(out)
     patient, steps_s = out / "patient", dict[str, float]()
     with _timed(steps_s, "make the phantom"):
-        phantom.write(patient, args.seed, PhantomOptions(matrix=512, slice_spacing_mm=3.0, slices=args.slices))
+        phantom.write(
+            patient, args.seed, PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM, slices=args.slices)
+        )
     with ExitStack() as processes:
         tps_port = processes.enter_context(local_run.planning_system(out / "tps"))
         config = out / MARKER
