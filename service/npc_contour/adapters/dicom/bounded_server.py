@@ -212,7 +212,9 @@ class BoundedServer(ThreadedAssociationServer):
             connection = self._connections.get(id(association))
             if connection is not None:
                 connection.closed_at = time.monotonic()
-        association.dul.to_user_queue.put(None)
+        # None is what pynetdicom's own reactor takes for "nothing more"; its annotations do not know that.
+        queue: Any = association.dul.to_user_queue
+        queue.put(None)
 
     def _serve(self) -> None:
         self.serve_forever(poll_interval=0.1)
