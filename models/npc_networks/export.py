@@ -129,7 +129,7 @@ def onnx_bytes(network: PlainConvUNet, patch_zyx: Triple) -> bytes:
     """Return the network as ONNX: any batch, windows of one size, float32 in and out, float16 weights."""
     example = torch.zeros(2, network.plan.in_channels, *patch_zyx)
     batch = torch.export.Dim("batch", min=1, max=64)
-    with tempfile.TemporaryDirectory() as folder, _exporter_quiet():
+    with tempfile.TemporaryDirectory() as folder, exporter_quiet():
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             network,
@@ -162,7 +162,7 @@ def parity_with_openvino(network: PlainConvUNet, onnx_path: Path, patch_zyx: Tri
 
 
 @contextmanager
-def _exporter_quiet() -> Iterator[None]:
+def exporter_quiet() -> Iterator[None]:
     """Silence the exporter's remarks on torchvision, which nothing here uses, and on its own internals."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,15 @@ from torch import Tensor, nn
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
-from npc_networks.export import INPUT_NAME, OPSET, OUTPUT_NAME, PARITY_TOLERANCE, WEIGHTS_FILE, write_served
+from npc_networks.export import (
+    INPUT_NAME,
+    OPSET,
+    OUTPUT_NAME,
+    PARITY_TOLERANCE,
+    WEIGHTS_FILE,
+    exporter_quiet,
+    write_served,
+)
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import Triple
 
@@ -190,7 +195,7 @@ def _normalisation(how: Normalisation) -> dict[str, Any]:
 def _onnx_bytes(network: ImportedNetwork) -> bytes:
     """Return the network as ONNX: any batch, windows of one size, float32 throughout."""
     example = torch.zeros(2, len(network.modalities), *network.patch)
-    with tempfile.TemporaryDirectory() as folder, _exporter_quiet():
+    with tempfile.TemporaryDirectory() as folder, exporter_quiet():
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             network.module,
@@ -228,16 +233,3 @@ def _parity(network: ImportedNetwork, weights: bytes) -> float:
     with torch.inference_mode():
         ours = network.module(image).numpy()
     return float(np.abs(theirs - ours).max() / np.abs(ours).max())
-
-
-@contextmanager
-def _exporter_quiet() -> Iterator[None]:
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)
