@@ -1,0 +1,99 @@
+"""The site's settings: one TOML file, read once, frozen.
+
+An unknown key or a wrong value refuses to start and names the key. Every key, its unit and its default is in
+`deploy/site.example.toml`, which a test compares with this package.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from npc_contour.errors import SettingsError
+from npc_contour.settings.base import Strict, is_loopback
+from npc_contour.settings.delivery import Delivery, DestinationSettings
+from npc_contour.settings.dicom import Completion, Dicom
+from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
+from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
+from npc_contour.settings.storage import Database, Storage
+
+__all__ = [
+    "Completion",
+    "Database",
+    "Delivery",
+    "DestinationSettings",
+    "Dicom",
+    "Logs",
+    "Routing",
+    "Rtstruct",
+    "RuleSettings",
+    "Settings",
+    "Storage",
+    "Triton",
+    "Web",
+    "Workers",
+    "default_model_repository",
+    "is_loopback",
+    "read_settings",
+]
+
+
+class Settings(Strict):
+    """The whole of site.toml."""
+
+    storage: Storage = Storage()
+    dicom: Dicom = Dicom()
+    completion: Completion = Completion()
+    routing: Routing = Routing()
+    rtstruct: Rtstruct = Rtstruct()
+    database: Database = Database()
+    triton: Triton = Field(default_factory=Triton)
+    web: Web = Web()
+    delivery: Delivery = Delivery()
+    workers: Workers = Workers()
+    logs: Logs = Logs()
+    destinations: tuple[DestinationSettings, ...] = ()
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_differ(cls, value: tuple[DestinationSettings, ...]) -> tuple[DestinationSettings, ...]:
+        names = [destination.name for destination in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"destination names must differ, got {names}")
+        return value
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Settings:
+        if self.dicom.port and self.dicom.port == self.web.port:
+            raise ValueError(f"dicom.port and web.port are both {self.web.port}")
+        return self
+
+
+def read_settings(path: Path | None) -> Settings:
+    """Read the site's settings.
+
+    Args:
+        path: a TOML file; None gives the defaults. A relative `storage.root`, or file of `rtstruct.profile`, is
+            relative to its folder.
+
+    Raises:
+        SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
+    """
+    if path is None:
+        return Settings()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    home = path.parent.resolve()
+    storage = settings.storage.model_copy(update={"root": home / settings.storage.root})
+    rtstruct = settings.rtstruct
+    if rtstruct.profile.endswith(".toml"):
+        rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})
+    return settings.model_copy(update={"storage": storage, "rtstruct": rtstruct})

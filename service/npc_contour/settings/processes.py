@@ -1,0 +1,49 @@
+"""Triton, REST, workers and logs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from npc_contour.settings.base import Port, Seconds, Strict
+
+
+def default_model_repository() -> Path:
+    """Where the Triton model repository lies: beside the sources, else where the wheel put it."""
+    beside_sources = Path(__file__).resolve().parents[3] / "triton_repo"
+    if beside_sources.is_dir():
+        return beside_sources
+    return Path(sys.prefix) / "share" / "npc-autocontour" / "triton_repo"
+
+
+class Triton(Strict):
+    """The inference server: `embedded`, or host:port of its gRPC endpoint."""
+
+    url: str = Field(default="embedded", pattern=r"^(embedded|.+:\d+)$")
+    metrics_url: str | None = None
+    model_repository: Path = Field(default_factory=default_model_repository)
+    timeout_s: Seconds = 900.0
+    start_timeout_s: Seconds = 120.0
+
+
+class Web(Strict):
+    """REST for hospital IT."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class Workers(Strict):
+    """Processes that work."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    segmentations_at_once: int = Field(default=1, ge=1, le=64)
+
+
+class Logs(Strict):
+    """What is logged."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

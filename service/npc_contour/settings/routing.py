@@ -1,0 +1,52 @@
+"""Which pipelines run on what, and how their structure sets are written."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, field_validator
+
+from npc_contour.settings.base import AeTitle, Seconds, Strict
+
+
+class RuleSettings(Strict):
+    """What this site asks of one role of one pipeline; a key that is absent leaves the pipeline's own rule."""
+
+    pipeline: str
+    role: str
+    description_pattern: str | None = None
+    exclude_pattern: str | None = None
+    called_ae_titles: tuple[AeTitle, ...] | None = None
+    body_parts: tuple[str, ...] | None = None
+    min_slices: int | None = Field(default=None, ge=2)
+    max_slices: int | None = Field(default=None, ge=2)
+    max_slice_spacing_mm: float | None = Field(default=None, gt=0)
+    max_pixel_spacing_mm: float | None = Field(default=None, gt=0)
+
+    @field_validator("description_pattern", "exclude_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        return value
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """The keys that are set, but pipeline and role."""
+        return self.model_dump(exclude={"pipeline", "role"}, exclude_none=True)
+
+
+class Routing(Strict):
+    """Which pipelines run, how long a pair may take to arrive, and what this site asks of its series."""
+
+    pipelines: tuple[str, ...] = ("npc_oar_gtv", "ln_ctv")
+    partner_wait_s: Seconds = 900.0
+    rules: tuple[RuleSettings, ...] = ()
+
+
+class Rtstruct(Strict):
+    """How RTSTRUCTs are written: a profile that comes with the product, by name, or a TOML file."""
+
+    profile: str = "generic"
