@@ -15,7 +15,8 @@ AutocontourError
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
 ├── StoreError               the database failed: retry
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
-└── SendError                the destination did not take the RTSTRUCT: retry
+├── SendError                the destination did not take the RTSTRUCT: retry
+└── ArchiveError             a PACS did not answer a query, or not in full, or did not give the images: retry
 """
 
 from __future__ import annotations
@@ -101,5 +102,11 @@ class EmbeddedServerError(AutocontourError):
 
 class SendError(AutocontourError):
     """The destination did not take the RTSTRUCT."""
+
+    retryable = True
+
+
+class ArchiveError(AutocontourError):
+    """A PACS did not answer a query, or not in full, or did not give the images."""
 
     retryable = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,16 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, ae_title: str = "ORTHANC") -> Iterator[Orthanc]:
-    """Run Orthanc while the block runs; it writes below `folder`."""
+def orthanc(
+    folder: Path, *, ae_title: str = "ORTHANC", options: Mapping[str, object] | None = None
+) -> Iterator[Orthanc]:
+    """Run Orthanc while the block runs; it writes below `folder`.
+
+    Args:
+        folder: of its index and files.
+        ae_title: what it calls itself.
+        options: further keys of its configuration, for example `{"DicomAlwaysAllowFind": True}`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     node = Orthanc(free_port(), free_port(), ae_title)
     config = folder / "orthanc.json"
@@ -70,6 +78,7 @@ def orthanc(folder: Path, *, ae_title: str = "ORTHANC") -> Iterator[Orthanc]:
                 "StorageDirectory": str(folder / "storage"),
                 "IndexDirectory": str(folder / "index"),
                 "Plugins": [],
+                **(options or {}),
             }
         ),
         encoding="utf-8",

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,10 @@ def require_tool(name: str) -> str:
     Without it the test is skipped on a developer's machine and fails in CI (environment variable CI set): a
     suite that silently leaves out its foreign peers proves nothing.
     """
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{ORTHANC_FOLDERS}")
+    # Not those of an activated virtual environment: pynetdicom installs programs of DCMTK's names there.
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    foreign = [folder for folder in folders if folder != str(Path(sys.executable).parent)]
+    path = shutil.which(name, path=os.pathsep.join([*foreign, ORTHANC_FOLDERS]))
     if path is not None:
         return path
     message = f"{name} is not installed: install with: make system-packages"

@@ -41,3 +41,21 @@ def status_words(status: int) -> str:
     if words is None:
         words = next((text for mask, value, text in _RANGE_STATUS if status & mask == value), "unknown status")
     return f"0x{status:04X} {words}"
+
+
+_QUERY_STATUS = (
+    (0xFFFF, 0xA701, "refused: out of resources, it cannot count the matches"),
+    (0xFFFF, 0xA702, "refused: out of resources, it cannot send the images"),
+    (0xFFFF, 0xA801, "refused: it does not know where to send, our AE title is not configured there"),
+    (0xFF00, 0xA700, "refused: out of resources"),
+    (0xFF00, 0xA900, "error: the keys do not match its information model"),
+    (0xFFFF, 0xB000, "ended, some images failed"),
+    (0xFFFF, 0xFE00, "ended: cancelled"),
+    (0xF000, 0xC000, "failed: it cannot process the request"),
+)
+
+
+def query_status_words(status: int) -> str:
+    """Return a C-FIND, C-GET or C-MOVE status in words (PS3.4 tables C.4-1 to C.4-3), with its number."""
+    words = next((text for mask, value, text in _QUERY_STATUS if status & mask == value), None)
+    return status_words(status) if words is None else f"0x{status:04X} {words}"

@@ -15,12 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
-from pynetdicom.presentation import PresentationContext
+from pynetdicom.presentation import PresentationContext, build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from npc_contour.domain.jobs import Destination
@@ -185,7 +184,13 @@ def describe(destination: Destination) -> str:
 
 @contextmanager
 def associate(
-    destination: Destination, contexts: Sequence[PresentationContext], calling_ae: str, timeout_s: float
+    destination: Destination,
+    contexts: Sequence[PresentationContext],
+    calling_ae: str,
+    timeout_s: float,
+    *,
+    scp_classes: Sequence[str] = (),
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Link]:
     """Hold an association while the block runs: released at its end, aborted when the block raises.
 
@@ -194,6 +199,8 @@ def associate(
         contexts: what to propose, 1 to 128 presentation contexts.
         calling_ae: our AE title.
         timeout_s: for connecting, for the answer to the association request and for each answer after it.
+        scp_classes: SOP classes of which we also take objects over this association, as C-GET needs (PS3.7 D.3.3.4).
+        handlers: of pynetdicom's events, for what the peer asks of us over this association.
 
     Raises:
         SendError: no association came about; the message names the peer and the cause.
@@ -210,9 +217,10 @@ def associate(
     entity = _Requestor(calling_ae, witness, gate)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = timeout_s
     entity.network_timeout = timeout_s
-    handlers: list[Any] = [
+    bound: list[evt.EventHandlerType] = [
         (evt.EVT_CONN_OPEN, witness.on_open),
         (evt.EVT_PDU_RECV, witness.on_pdu),
+        *handlers,
     ]
     started = time.monotonic()
     association = entity.associate(
@@ -221,7 +229,8 @@ def associate(
         contexts=list(contexts),
         ae_title=destination.ae_title,
         max_pdu=MAX_PDU,
-        evt_handlers=handlers,
+        ext_neg=[build_role(sop_class, scp_role=True) for sop_class in scp_classes],
+        evt_handlers=bound,
     )
     if not association.is_established:
         raise _not_established(destination, association, witness, timeout_s, time.monotonic() - started)
