@@ -16,7 +16,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from npc_contour.domain.pipelines import Contrast, NetworkContract, NetworkUse, Normalisation, Pipeline, Role
+from npc_contour.domain.pipelines import (
+    Contrast,
+    LargestComponent,
+    NetworkContract,
+    NetworkUse,
+    Normalisation,
+    Pipeline,
+    Regions,
+    Role,
+)
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.errors import CatalogError
 
@@ -32,21 +41,45 @@ class _NormalisationFile(_Strict):
     clip_hu: tuple[float, float]
     mean_hu: float
     std_hu: float = Field(gt=0)
+    masked: bool = False
 
     def read(self) -> Normalisation:
-        return Normalisation(self.clip_hu, self.mean_hu, self.std_hu)
+        return Normalisation(self.clip_hu, self.mean_hu, self.std_hu, masked=self.masked)
 
 
-class _ZScoreFile(_Strict):
-    scheme: Literal["zscore"]
+class _OwnStatisticsFile(_Strict):
+    scheme: Literal["zscore", "clipped_zscore", "rescale01", "rgb01"]
+    clip_hu: tuple[float, float] = (-math.inf, math.inf)
+    masked: bool = False
 
     def read(self) -> Normalisation:
-        return Normalisation((-math.inf, math.inf), 0.0, 1.0, self.scheme)
+        return Normalisation(self.clip_hu, 0.0, 1.0, self.scheme, self.masked)
 
 
 class _CropFile(_Strict):
     above_hu: float
     margin_mm: float = Field(ge=0)
+
+
+class _NonzeroCropFile(_Strict):
+    nonzero: Literal[True]
+
+
+class _RegionsFile(_Strict):
+    labels: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(min_length=1)
+    threshold: float
+
+    def read(self) -> Regions:
+        return Regions(self.labels, self.threshold)
+
+
+class _LargestFile(_Strict):
+    labels: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(min_length=1)
+    corners: bool
+    spare_mm3: float | None = Field(default=None, ge=0)
+
+    def read(self) -> LargestComponent:
+        return LargestComponent(self.labels, self.corners, self.spare_mm3)
 
 
 class _WeightsFile(_Strict):
@@ -61,8 +94,8 @@ class _ContractFile(_Strict):
     channels: tuple[str, ...] = Field(min_length=1)
     spacing_zyx_mm: tuple[float, float, float]
     patch_zyx: tuple[int, int, int]
-    normalisation: tuple[_ZScoreFile | _NormalisationFile, ...]
-    crop: _CropFile | None
+    normalisation: tuple[_OwnStatisticsFile | _NormalisationFile, ...]
+    crop: _CropFile | _NonzeroCropFile | None
     labels: tuple[str, ...] = Field(min_length=2, max_length=256)
     step: float = Field(gt=0, le=1)
     weights: _WeightsFile
@@ -72,6 +105,9 @@ class _ContractFile(_Strict):
     separate_z: bool = False
     transpose: tuple[int, int, int] = (0, 1, 2)
     precision: Literal["fastest", "f32"] = "fastest"
+    mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    regions: _RegionsFile | None = None
+    keep_largest: tuple[_LargestFile, ...] = ()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -79,6 +115,13 @@ class _ContractFile(_Strict):
             raise ValueError(f"{len(self.channels)} channels but {len(self.normalisation)} normalisations")
         if sorted(self.transpose) != [0, 1, 2]:
             raise ValueError(f"transpose is an order of the axes 0, 1, 2, found {list(self.transpose)}")
+        if len(set(self.mirror_axes)) != len(self.mirror_axes):
+            raise ValueError(f"mirror_axes names an axis twice: {list(self.mirror_axes)}")
+        written = self.regions.labels if self.regions else ()
+        if strange := {*written, *(label for rule in self.keep_largest for label in rule.labels)} - {
+            *range(1, len(self.labels))
+        }:
+            raise ValueError(f"regions and keep_largest name labels {sorted(strange)}, there are {len(self.labels)}")
         return self
 
 
@@ -162,8 +205,9 @@ def read_contract(path: Path) -> NetworkContract:
         spacing_zyx_mm=data.spacing_zyx_mm,
         patch_zyx=data.patch_zyx,
         normalisation=tuple(how.read() for how in data.normalisation),
-        crop_above_hu=data.crop.above_hu if data.crop else None,
-        crop_margin_mm=data.crop.margin_mm if data.crop else 0.0,
+        crop_above_hu=data.crop.above_hu if isinstance(data.crop, _CropFile) else None,
+        crop_margin_mm=data.crop.margin_mm if isinstance(data.crop, _CropFile) else 0.0,
+        crop_nonzero=isinstance(data.crop, _NonzeroCropFile),
         labels=data.labels,
         step=data.step,
         weights_file=data.weights.file,
@@ -173,6 +217,9 @@ def read_contract(path: Path) -> NetworkContract:
         separate_z=data.separate_z,
         transpose=data.transpose,
         precision=data.precision,
+        mirror_axes=data.mirror_axes,
+        regions=data.regions.read() if data.regions else None,
+        keep_largest=tuple(rule.read() for rule in data.keep_largest),
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from npc_contour.core.argmax import AxisLookup, axis_lookup, interpolated_argmax, largest_class
+from npc_contour.core.argmax import LARGEST, AxisLookup, axis_lookup, interpolated_argmax, largest_class
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -24,7 +24,13 @@ def full_interpolation(maps: Float32Array, lookups: list[AxisLookup]) -> Float32
 
 
 def boundary_argmax(
-    maps: Float32Array, fine: tuple[int, int, int], *, offset: int = 0, planes: int | None = None, cut: int = 0
+    maps: Float32Array,
+    fine: tuple[int, int, int],
+    *,
+    offset: int = 0,
+    planes: int | None = None,
+    cut: int = 0,
+    threshold: np.float32 = LARGEST,
 ) -> npt.NDArray[np.uint8]:
     """Run the kernels on maps that lie `offset` voxels inside a padded grid, in a ring of `planes` rows."""
     padded = np.pad(maps, [(offset, offset)] * 3 + [(0, 0)], constant_values=9.0)
@@ -33,11 +39,11 @@ def boundary_argmax(
     for plane, values in enumerate(padded):
         slab[plane % size] = values
     labels = np.empty(slab.shape[:3], dtype=np.uint8)
-    assert largest_class(slab, labels, 0, len(padded)) == 0
+    assert largest_class(slab, labels, 0, len(padded), threshold) == 0
     out = np.full(fine, 77, dtype=np.uint8)
     z, y, x = (axis_lookup(coarse, wanted).fields for coarse, wanted in zip(maps.shape[:3], fine, strict=True))
-    interpolated_argmax(slab, labels, (offset, offset, offset), (z, y, x), out, 0, cut)
-    interpolated_argmax(slab, labels, (offset, offset, offset), (z, y, x), out, cut, fine[0])
+    interpolated_argmax(slab, labels, (offset, offset, offset), (z, y, x), out, 0, cut, threshold)
+    interpolated_argmax(slab, labels, (offset, offset, offset), (z, y, x), out, cut, fine[0], threshold)
     return out
 
 
@@ -107,3 +113,19 @@ def test_equal_classes_give_the_lower_label() -> None:
     largest_class(np.array([1.0, 3.0, 3.0], dtype=np.float32).reshape(1, 1, 1, 3), labels, 0, 1)
 
     assert labels[0, 0, 0] == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(coarse=sizes, fine=fine_sizes, outputs=st.integers(1, 4), seed=st.integers(0, 2**16))
+def test_regions_are_written_over_each_other_as_after_full_interpolation(
+    coarse: tuple[int, int, int], fine: tuple[int, int, int], outputs: int, seed: int
+) -> None:
+    maps = np.random.default_rng(seed).normal(size=(*coarse, outputs)).astype(np.float32)
+
+    found = boundary_argmax(maps, fine, threshold=np.float32(0.25))
+
+    lookups = [axis_lookup(size, wanted) for size, wanted in zip(coarse, fine, strict=True)]
+    expected = np.zeros(fine, dtype=np.uint8)
+    for output in range(outputs):
+        expected[full_interpolation(maps, lookups)[..., output] > np.float32(0.25)] = output + 1
+    np.testing.assert_array_equal(found, expected)

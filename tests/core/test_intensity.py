@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npc_contour.core.intensity import body_box, normalise
+from npc_contour.core.intensity import body_box, nonzero_box, nonzero_mask, normalise
 from npc_contour.domain.pipelines import Normalisation
 
 
@@ -45,3 +45,14 @@ def test_voxel_at_the_threshold_does_not_count() -> None:
     volume = np.full((1, 3, 4, 5), -400, dtype=np.int16)
 
     assert body_box(volume, above_hu=-400, margin_mm=0.0, spacing_zyx_mm=(1.0, 1.0, 1.0)) is None
+
+
+def test_nonzero_box_and_mask_look_at_every_channel_and_fill_holes() -> None:
+    volume = np.zeros((2, 6, 8, 9), dtype=np.int16)
+    volume[0, 1:4, 2:6, 3:7] = -50
+    volume[0, 2, 3, 4] = 0
+    volume[1, 4, 2, 3] = 7
+
+    assert nonzero_box(volume) == (slice(1, 5), slice(2, 6), slice(3, 7))
+    assert nonzero_mask(volume).sum() == 3 * 4 * 4 + 1
+    assert nonzero_box(np.zeros((1, 3, 3, 3), dtype=np.int16)) is None

@@ -37,7 +37,7 @@ def engine_config_pbtxt(contract: NetworkContract) -> str:
 platform: "tensorrt_plan"
 max_batch_size: 0
 input [ {{ name: "{IMAGE}", data_type: TYPE_FP32, dims: [ 1, {len(contract.channels)}, {z}, {y}, {x} ] }} ]
-output [ {{ name: "{LOGITS}", data_type: TYPE_FP32, dims: [ 1, {len(contract.labels)}, {z}, {y}, {x} ] }} ]
+output [ {{ name: "{LOGITS}", data_type: TYPE_FP32, dims: [ 1, {contract.outputs}, {z}, {y}, {x} ] }} ]
 instance_group [ {{ kind: KIND_GPU, count: 1 }} ]
 parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}
 """

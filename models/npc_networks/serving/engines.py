@@ -103,7 +103,7 @@ class OpenVinoEngine:
         shape = [1, len(contract.channels), *contract.patch_zyx]
         network.reshape(shape)
         produced = list(network.output(0).partial_shape.to_shape())
-        expected = [1, len(contract.labels), *contract.patch_zyx]
+        expected = [1, contract.outputs, *contract.patch_zyx]
         if produced != expected:
             raise WeightsError(f"weights {weights} answer {shape} with {produced}, the contract says {expected}")
         # Classes last: a third faster than laid out anew as classes first, and blending several times faster.

@@ -21,7 +21,8 @@ from npc_networks.serving.bls import BlsEngine, engine_model
 from npc_networks.serving.config import CONTRACT_KEY, LABELS, SPACING, VOLUME
 from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
-from npc_networks.serving.pipeline import VolumeRefused, VolumeSegmenter
+from npc_networks.serving.pipeline import VolumeSegmenter
+from npc_networks.serving.preparation import VolumeRefused
 
 CACHE_DIR_VARIABLE = "NPC_NETWORK_CACHE_DIR"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"

@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.argmax import axis_lookup
-from npc_contour.core.intensity import Box, body_box
+from npc_contour.core.intensity import Box, body_box, nonzero_box, nonzero_mask
 from npc_contour.core.resampling import resampled_shape
 from npc_contour.core.tiling import axis_tiles
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
+from npc_networks.serving.components import keep_largest
 from npc_networks.serving.engines import Engine, physical_cores
-from npc_networks.serving.preparation import nearest_lookup, prepare_channel, thick_axis
+from npc_networks.serving.mirroring import MirroringEngine
+from npc_networks.serving.preparation import VolumeRefused, nearest_lookup, prepare_channel, thick_axis
 from npc_networks.serving.slab import Layout, Slab
 
 Float32Array = npt.NDArray[np.float32]
@@ -31,10 +33,6 @@ MAX_CLASSES = 255
 
 def _no_progress(done: int, total: int) -> None:
     """Tell nobody."""
-
-
-class VolumeRefused(ValueError):
-    """The volume cannot be segmented by this network; the message says why."""
 
 
 @dataclass(slots=True)
@@ -61,7 +59,7 @@ class VolumeSegmenter:
         if len(contract.labels) > MAX_CLASSES:
             raise ValueError(f"{len(contract.labels)} labels, at most {MAX_CLASSES} are supported")
         self._contract = contract
-        self._engine = engine
+        self._engine = MirroringEngine(engine, contract.mirror_axes) if contract.mirror_axes else engine
         self._workers = physical_cores()
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="segment")
         self.times = StageTimes()
@@ -102,7 +100,17 @@ class VolumeSegmenter:
         image, layout = self._prepare(inside, spacing_zyx_mm)
         self.times.add("resample", started)
         self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress)
+        self._finish(labels, spacing_zyx_mm)
         return labels
+
+    def _finish(self, labels: UInt8Array, spacing_zyx_mm: Vec3) -> None:
+        """Write labels for regions and drop what the contract's rules drop, in place."""
+        started = time.perf_counter()
+        contract = self._contract
+        if contract.regions is not None:
+            labels[...] = np.array((0, *contract.regions.labels), dtype=np.uint8)[labels]
+        keep_largest(labels, contract.keep_largest, spacing_zyx_mm)
+        self.times.add("postprocess", started)
 
     def _check(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> None:
         channels = self._contract.channels
@@ -120,6 +128,11 @@ class VolumeSegmenter:
 
     def _box(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> Box:
         above_hu = self._contract.crop_above_hu
+        if self._contract.crop_nonzero:
+            nonzero = nonzero_box(volume_hu)
+            if nonzero is None:
+                raise VolumeRefused(f"{self._contract.name}: every voxel is zero: there is no image in the volume")
+            return nonzero
         if above_hu is None:
             return slice(0, volume_hu.shape[1]), slice(0, volume_hu.shape[2]), slice(0, volume_hu.shape[3])
         box = body_box(
@@ -142,6 +155,7 @@ class VolumeSegmenter:
         within = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
 
         thick = thick_axis(spacing_zyx_mm, contract.spacing_zyx_mm) if contract.separate_z else None
+        mask = nonzero_mask(inside_hu) if any(how.masked for how in contract.normalisation) else None
 
         def fill(channel: int) -> None:
             image[channel][within] = prepare_channel(
@@ -150,6 +164,7 @@ class VolumeSegmenter:
                 contract.normalisation[channel],
                 normalise_first=contract.normalise_first,
                 thick=thick,
+                mask=mask,
             )
 
         list(self._pool.map(fill, range(len(image))))
@@ -167,7 +182,9 @@ class VolumeSegmenter:
     def _run(self, image: Float32Array, layout: Layout, labels: UInt8Array, progress: Progress) -> None:
         """Run all windows, z ascending, and label each stretch of slices as soon as nothing more is added to it."""
         tiles_z, tiles_y, tiles_x = layout.tiles
-        slab = Slab(layout, len(self._contract.labels), self._pool, self._workers)
+        regions = self._contract.regions
+        threshold = None if regions is None else regions.threshold
+        slab = Slab(layout, self._contract.outputs, self._pool, self._workers, threshold)
         answers = self._engine.predict(self._windows(image, layout))
         total = layout.windows
         progress(0, total)
@@ -197,7 +214,7 @@ class _NoEngine:
     """Answers every window with zeros."""
 
     def __init__(self, contract: NetworkContract) -> None:
-        self._shape = (*contract.patch_zyx, len(contract.labels))
+        self._shape = (*contract.patch_zyx, contract.outputs)
 
     def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
         for _ in windows:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from npc_contour.core.argmax import AxisLookup, interpolated_argmax, largest_class
+from npc_contour.core.argmax import LARGEST, AxisLookup, interpolated_argmax, largest_class
 from npc_contour.core.tiling import AxisTiles, blend_rows
 
 Float32Array = npt.NDArray[np.float32]
@@ -41,11 +41,15 @@ class Layout:
 class Slab:
     """The planes of class maps that are still being added to; memory does not grow with the number of slices."""
 
-    def __init__(self, layout: Layout, classes: int, pool: ThreadPoolExecutor, workers: int) -> None:
+    def __init__(
+        self, layout: Layout, classes: int, pool: ThreadPoolExecutor, workers: int, threshold: float | None = None
+    ) -> None:
+        """Make room for `classes` maps; with a threshold they are regions, else they compete."""
         tiles_z, tiles_y, tiles_x = layout.tiles
         # One plane more than a window: the last finished plane is the lower neighbour of the next.
         planes = min(tiles_z.patch + 1, tiles_z.size)
         self._layout = layout
+        self._threshold = LARGEST if threshold is None else np.float32(threshold)
         self._sums = np.empty((planes, tiles_y.size, tiles_x.size, classes), dtype=np.float32)
         self._largest = np.empty(self._sums.shape[:3], dtype=np.uint8)
         self._workers = workers
@@ -76,7 +80,9 @@ class Slab:
             ArithmeticError: the network answered with something that is not a number.
         """
         broken = self._spread(
-            lambda first, last: largest_class(self._sums, self._largest, first, last), self._finished, until
+            lambda first, last: largest_class(self._sums, self._largest, first, last, self._threshold),
+            self._finished,
+            until,
         )
         if sum(broken):
             raise ArithmeticError(f"the network's answer is not a number at {sum(broken)} voxels")
@@ -87,7 +93,9 @@ class Slab:
         needed = np.minimum(z.lower + 1, z.coarse - 1) + offset[0]
         ready = int(np.searchsorted(needed, until))
         self._spread(
-            lambda first, last: interpolated_argmax(self._sums, self._largest, offset, lookups, labels, first, last),
+            lambda first, last: interpolated_argmax(
+                self._sums, self._largest, offset, lookups, labels, first, last, self._threshold
+            ),
             self._labelled,
             ready,
         )

@@ -1,6 +1,8 @@
 """Exact argmax of interpolated class maps, without interpolating them.
 
 Linear interpolation is a convex combination, so a voxel whose eight corners agree on the largest class has that class.
+The same holds for regions, where the last output above a threshold wins: it is above at every corner, all later ones
+are not.
 Only voxels where the corners disagree (a few per cent) are interpolated, all classes of one voxel at a time. The result
 is the label of every voxel of the full interpolation, at a fraction of its time and none of its memory.
 """
@@ -54,29 +56,47 @@ def axis_lookup(coarse: int, fine: int) -> AxisLookup:
     return AxisLookup(lower, fraction, coarse)
 
 
+LARGEST = np.float32(np.nan)
+"""In the place of a threshold: outputs compete, the largest wins."""
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _decide(values: Float32Array, threshold: np.float32) -> int:
+    """Return the largest class, the lowest of equals; with a threshold 1 + the last output above it, 0 for none."""
+    label = 0
+    if np.isnan(threshold):
+        best = values[0]
+        for k in range(1, values.shape[0]):
+            if values[k] > best:
+                best = values[k]
+                label = k
+    else:
+        for k in range(values.shape[0]):
+            if values[k] > threshold:
+                label = k + 1
+    return label
+
+
 @numba.njit(nogil=True, cache=True)
-def largest_class(slab: Float32Array, labels: UInt8Array, first: int, last: int) -> int:
-    """Write the largest class of each voxel of some planes, the lowest of equals; return how many are not numbers.
+def largest_class(
+    slab: Float32Array, labels: UInt8Array, first: int, last: int, threshold: np.float32 = LARGEST
+) -> int:
+    """Write the class of each voxel of some planes; return how many voxels are not numbers.
 
     Args:
         slab: (planes, y, x, classes) float32; plane z of the grid is row z modulo planes.
         labels: (planes, y, x) uint8, rows as in `slab`; written.
         first: first plane of the grid.
         last: the plane after the last.
+        threshold: of regions; LARGEST takes the largest class.
     """
     broken = 0
     for z in range(first, last):
         row = z % slab.shape[0]
         for y in range(slab.shape[1]):
             for x in range(slab.shape[2]):
-                best = slab[row, y, x, 0]
-                broken += np.isnan(best)
-                label = 0
-                for k in range(1, slab.shape[3]):
-                    if slab[row, y, x, k] > best:
-                        best = slab[row, y, x, k]
-                        label = k
-                labels[row, y, x] = label
+                broken += np.isnan(slab[row, y, x, 0])
+                labels[row, y, x] = _decide(slab[row, y, x], threshold)
     return broken
 
 
@@ -102,7 +122,7 @@ def _unite(labels: UInt8Array, below: int, above: int, cells: UInt8Array) -> Non
 
 
 @numba.njit(nogil=True, cache=True)
-def interpolated_argmax(
+def interpolated_argmax(  # noqa: PLR0913, PLR0917 - a compiled kernel takes no dataclass
     slab: Float32Array,
     labels: UInt8Array,
     offset_zyx: tuple[int, int, int],
@@ -110,6 +130,7 @@ def interpolated_argmax(
     out: UInt8Array,
     first: int,
     last: int,
+    threshold: np.float32 = LARGEST,
 ) -> None:
     """Write the labels of some fine slices; calls on disjoint slices may run in parallel.
 
@@ -121,6 +142,7 @@ def interpolated_argmax(
         out: (fine z, fine y, fine x) uint8; slices `first` to `last` are written.
         first: first fine slice.
         last: the slice after the last.
+        threshold: as given to `largest_class`.
     """
     planes = slab.shape[0]
     classes = slab.shape[3]
@@ -160,20 +182,18 @@ def interpolated_argmax(
                                 line[x_coarse],
                             )
                             made[x_coarse] = True
-                    label = _largest_between(line[x0], line[x1], x_fraction[k], values)
+                    label = _between(line[x0], line[x1], x_fraction[k], values, threshold)
                 out[i, j, k] = label
 
 
 @numba.njit(nogil=True, cache=True)
-def _largest_between(low: Float32Array, high: Float32Array, fraction: np.float32, values: Float32Array) -> int:
-    """Interpolate all classes between two columns and return the largest; `values` is room to work in."""
+def _between(
+    low: Float32Array, high: Float32Array, fraction: np.float32, values: Float32Array, threshold: np.float32
+) -> int:
+    """Interpolate all classes between two columns and decide; `values` is room to work in."""
     for c in range(values.shape[0]):
         values[c] = _lerp(low[c], high[c], fraction)
-    label = 0
-    for c in range(1, values.shape[0]):
-        if values[c] > values[label]:
-            label = c
-    return label
+    return _decide(values, threshold)
 
 
 @numba.njit(nogil=True, cache=True)

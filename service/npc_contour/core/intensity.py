@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
@@ -46,15 +48,35 @@ def body_box(
     Returns:
         Slices along z, y and x; None when no voxel counts.
     """
+    z, y, x = (math.ceil(margin_mm / spacing) for spacing in spacing_zyx_mm)
+    return _box(lambda values: values > above_hu, volume_hu, (z, y, x))
+
+
+def nonzero_box(volume_hu: npt.NDArray[np.int16]) -> Box | None:
+    """Return the smallest box that holds every voxel that is not zero in any channel of (channel, z, y, x)."""
+    return _box(lambda values: values != 0, volume_hu, (0, 0, 0))
+
+
+def nonzero_mask(volume_hu: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
+    """Return (z, y, x) where any channel is not zero, enclosed holes filled."""
+    filled: npt.NDArray[np.bool_] = ndimage.binary_fill_holes(np.any(volume_hu != 0, axis=0))
+    return filled
+
+
+def _box(
+    counts: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.bool_]],
+    volume_hu: npt.NDArray[np.int16],
+    margins_zyx: tuple[int, int, int],
+) -> Box | None:
     plane = np.zeros(volume_hu.shape[2:], dtype=bool)
     slices = np.zeros(volume_hu.shape[1], dtype=bool)
     for index in range(volume_hu.shape[1]):
-        found: npt.NDArray[np.bool_] = np.any(volume_hu[:, index] > above_hu, axis=0)
+        found: npt.NDArray[np.bool_] = np.any(counts(volume_hu[:, index]), axis=0)
         slices[index] = found.any()
         plane |= found
     if not slices.any():
         return None
-    z, y, x = (math.ceil(margin_mm / spacing) for spacing in spacing_zyx_mm)
+    z, y, x = margins_zyx
     return _span(slices, z), _span(plane.any(axis=1), y), _span(plane.any(axis=0), x)
 
 

@@ -19,18 +19,53 @@ class Contrast(StrEnum):
     ANY = "any"
 
 
+Scheme = Literal["ct", "zscore", "clipped_zscore", "rescale01", "rgb01"]
+
+
 @dataclass(frozen=True, slots=True)
 class Normalisation:
     """HU to network input, per channel: clip, subtract, divide.
 
     Attributes:
-        scheme: "ct" with the three values given; "zscore" takes mean and deviation of the channel itself, unclipped.
+        scheme: "ct" with the three values given; "zscore" takes mean and deviation of the channel itself, unclipped;
+            "clipped_zscore" those of the values inside the clip (nnU-Net v1's CT2); "rescale01" maps least to 0 and
+            largest to 1; "rgb01" divides by 255 and takes nothing outside 0 to 255.
+        masked: statistics come from the voxels where any channel is not zero, holes filled; outside, the input is 0.
     """
 
     clip_hu: tuple[float, float]
     mean_hu: float
     std_hu: float
-    scheme: Literal["ct", "zscore"] = "ct"
+    scheme: Scheme = "ct"
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Overlapping outputs that are written one over the other instead of competing, as nnU-Net's region training asks.
+
+    Attributes:
+        labels: label that each output writes, in the order of the outputs; later ones cover earlier ones.
+        threshold: an output holds where it is above this: 0 for logits, 0.5 for probabilities.
+    """
+
+    labels: tuple[int, ...]
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class LargestComponent:
+    """A rule applied to the finished label map: of some labels together, only the largest piece stays.
+
+    Attributes:
+        labels: taken together; the rest of their pieces becomes background.
+        corners: pieces that touch at a corner are one; False asks for a common face.
+        spare_mm3: pieces of at least this volume stay as well; None spares none.
+    """
+
+    labels: tuple[int, ...]
+    corners: bool
+    spare_mm3: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +78,7 @@ class NetworkContract:
         normalisation: one per channel.
         crop_above_hu: voxels above this in any channel span the box that is segmented; None segments all.
         crop_margin_mm: added around that box.
+        crop_nonzero: the box is that of the voxels that are not zero in any channel, as nnU-Net crops.
         labels: index = label value, 0 = "background".
         step: window step as a fraction of the patch.
         weights_file: ONNX file, relative to the contract.
@@ -52,6 +88,9 @@ class NetworkContract:
             ratio of 3 between spacings; False resamples along all axes alike.
         precision: of the engine; "fastest" is what the machine computes fastest (bfloat16 where it has the hardware).
         transpose: axes of the volume (z, y, x) in the order in which spacing, patch and weights take them.
+        mirror_axes: axes, in the network's order, along which windows are also shown mirrored; answers are averaged.
+        regions: how overlapping outputs become labels; None takes the largest output.
+        keep_largest: applied to the label map in this order.
     """
 
     name: str
@@ -72,6 +111,15 @@ class NetworkContract:
     separate_z: bool = False
     transpose: tuple[int, int, int] = (0, 1, 2)
     precision: Literal["fastest", "f32"] = "fastest"
+    crop_nonzero: bool = False
+    mirror_axes: tuple[int, ...] = ()
+    regions: Regions | None = None
+    keep_largest: tuple[LargestComponent, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's answer."""
+        return len(self.labels) if self.regions is None else len(self.regions.labels)
 
     @property
     def provenance(self) -> NetworkProvenance:

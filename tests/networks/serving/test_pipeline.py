@@ -13,9 +13,10 @@ from scipy import ndimage
 
 from npc_contour.core.resampling import resample
 from npc_contour.domain.geometry import Vec3
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import LargestComponent, NetworkContract, Regions
 from npc_networks.serving.engines import OpenVinoEngine, WeightsError
-from npc_networks.serving.pipeline import VolumeRefused, VolumeSegmenter
+from npc_networks.serving.pipeline import VolumeSegmenter
+from npc_networks.serving.preparation import VolumeRefused
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 
 Int16Array = npt.NDArray[np.int16]
@@ -142,3 +143,40 @@ def test_an_answer_that_is_not_a_number_is_an_error_not_background(tmp_path: Pat
 
     with pytest.raises(ArithmeticError, match="not a number"):
         VolumeSegmenter(contract, BrokenEngine(contract)).segment(blocks((1, 16, 32, 32)), (3.0, 1.0, 1.0))
+
+
+def test_nonzero_crop_leaves_background_outside_and_refuses_an_empty_volume(tmp_path: Path) -> None:
+    contract = replace(write_tiny_network(tmp_path, TinyNetwork()), crop_nonzero=True)
+    cropping = VolumeSegmenter(contract, OpenVinoEngine(contract, tmp_path / "tiny" / contract.weights_file))
+    volume = np.zeros((1, 40, 80, 80), dtype=np.int16)
+    volume[0, 10:30, 20:60, 15:70] = blocks((20, 40, 55))
+
+    np.testing.assert_array_equal(cropping.segment(volume, (3.0, 1.0, 1.0)), volume[0] > 100)
+    with pytest.raises(VolumeRefused, match="every voxel is zero"):
+        cropping.segment(np.zeros_like(volume), (3.0, 1.0, 1.0))
+
+
+class ThresholdsEngine:
+    """Two regions: where the input is above -0.5 and where it is above 0.5 (in hundreds of HU)."""
+
+    def predict(self, windows: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        for window in windows:
+            yield np.stack([window[0] + 0.5, window[0] - 0.5], axis=-1)
+
+
+def test_regions_write_their_labels_in_order_and_pieces_are_dropped_after(tmp_path: Path) -> None:
+    contract = replace(
+        write_tiny_network(tmp_path, TinyNetwork(classes=3)),
+        regions=Regions((2, 1), 0.0),
+        keep_largest=(LargestComponent((1,), corners=True),),
+    )
+    volume = np.full((1, 16, 40, 40), -500, dtype=np.int16)
+    volume[0, 2:12, 5:30, 5:30] = 0
+    volume[0, 4:8, 8:20, 8:20] = 500
+    volume[0, 14, 35, 35] = 500
+
+    labels = VolumeSegmenter(contract, ThresholdsEngine()).segment(volume, (3.0, 1.0, 1.0))
+
+    expected = np.select([volume[0] == 500, volume[0] == 0], [1, 2], 0)
+    expected[14, 35, 35] = 0
+    np.testing.assert_array_equal(labels, expected)

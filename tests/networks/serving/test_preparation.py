@@ -15,7 +15,13 @@ from skimage.transform import resize
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
 from npc_networks.serving.pipeline import VolumeSegmenter
-from npc_networks.serving.preparation import nearest_index, nearest_lookup, prepare_channel, thick_axis
+from npc_networks.serving.preparation import (
+    VolumeRefused,
+    nearest_index,
+    nearest_lookup,
+    prepare_channel,
+    thick_axis,
+)
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 
 CT = Normalisation((-200.0, 300.0), 40.0, 90.0)
@@ -129,3 +135,51 @@ def test_labels_of_thick_slices_are_copied_between_them(tmp_path: Path) -> None:
     labels = VolumeSegmenter(separate, _Threshold()).segment(volume, (2.0, 1.0, 1.0))
 
     np.testing.assert_array_equal(labels, volume[0] > 0)
+
+
+def _framed() -> tuple[npt.NDArray[np.int16], npt.NDArray[np.bool_]]:
+    """Return a volume that is zero around a box, and the box."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[1:8, 3:20, 2:22] = True
+    return np.where(mask, _volume() + 700, 0).astype(np.int16), mask
+
+
+def test_masked_statistics_come_from_the_mask_and_outside_is_zero() -> None:
+    volume, mask = _framed()
+    inside = volume[mask].astype(np.float64)
+    expected = np.where(mask, (volume - inside.mean()) / (inside.std() + 1e-8), 0.0)
+
+    found = prepare_channel(volume, SHAPE, replace(ZSCORE, masked=True), normalise_first=True, thick=None, mask=mask)
+
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_version_1_resamples_the_mask_and_takes_half_a_voxel_of_it() -> None:
+    volume, mask = _framed()
+    values = _by_the_book(volume.astype(np.float64), None)
+    half = resize(mask.astype(np.float64), TARGET, order=1, mode="edge", anti_aliasing=False) >= 0.5
+    expected = np.where(half, (values - values[half].mean()) / (values[half].std() + 1e-8), 0.0)
+
+    found = prepare_channel(volume, TARGET, replace(ZSCORE, masked=True), normalise_first=False, thick=None, mask=mask)
+
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert not half.all()
+
+
+def test_other_schemes_are_nnunets() -> None:
+    volume = _volume()
+    inside = volume[(volume > -200) & (volume < 300)].astype(np.float64)
+    clipped = (np.clip(volume, -200.0, 300.0) - inside.mean()) / inside.std()
+    positive = np.clip(volume, 0, 255).astype(np.int16)
+    for how, given, expected in (
+        (Normalisation((-200.0, 300.0), 0.0, 1.0, "clipped_zscore"), volume, clipped),
+        (replace(ZSCORE, scheme="rescale01"), volume, (volume - volume.min()) / (volume.max() - float(volume.min()))),
+        (replace(ZSCORE, scheme="rgb01"), positive, positive / 255.0),
+    ):
+        found = prepare_channel(given, SHAPE, how, normalise_first=True, thick=None)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_values_that_are_no_colours_are_refused() -> None:
+    with pytest.raises(VolumeRefused, match="takes values from 0 to 255, found -"):
+        prepare_channel(_volume(), SHAPE, replace(ZSCORE, scheme="rgb01"), normalise_first=True, thick=None)
