@@ -93,18 +93,19 @@ def wait_for_port(port: int, *, timeout_s: float = 20.0) -> None:
 
 
 @contextmanager
-def storescp(folder: Path, *, ae_title: str = "TPS", options: Sequence[str] = ()) -> Iterator[int]:
+def storescp(folder: Path, *, ae_title: str = "TPS", options: Sequence[str] = (), port: int = 0) -> Iterator[int]:
     """Run DCMTK's storescp as the destination while the block runs.
 
     Args:
         folder: where it writes what it receives.
         ae_title: what it calls itself.
         options: further options, for example `--refuse`.
+        port: 0 takes a free one.
 
     Yields:
         Its port on 127.0.0.1.
     """
-    port = free_port()
+    port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     # Its output goes into a pipe that nobody empties: a warning per image would fill it and stop the program.
     process = start_tool("storescp", "-q", *options, "-aet", ae_title, "-od", folder, str(port))

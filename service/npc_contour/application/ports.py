@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from npc_contour.application.records import AssociationRow
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.profiles import Profile
+from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -131,5 +133,48 @@ class Sender(Protocol):
 
         Raises:
             SendError: there was no answer.
+        """
+        ...
+
+
+class InstanceKeeper(Protocol):
+    """Keeps images that did not come by C-STORE."""
+
+    def keep(self, file: bytes, association: AssociationRow) -> InstanceHeader:
+        """Keep one DICOM file (PS3.10) and its row durably; the same file again changes nothing.
+
+        Raises:
+            InstanceRefused: it is not what it says it is, or nothing that we take; carries a C-STORE status.
+            SpoolFullError: no room.
+            StoreError: the database did not take its row.
+        """
+        ...
+
+
+class Archive(Protocol):
+    """A PACS that can be asked for images, over DIMSE or DICOMweb."""
+
+    def find(self, query: Query) -> tuple[Match, ...]:
+        """Return what it has.
+
+        Raises:
+            ArchiveError: no answer, a failure, or more matches than are taken.
+        """
+        ...
+
+    def retrieve(
+        self, wanted: Wanted, keep: Callable[[bytes], None], progress: Callable[[int, int], None] | None = None
+    ) -> Retrieved:
+        """Fetch images.
+
+        Args:
+            wanted: what to fetch.
+            keep: called with each DICOM file that comes over our own connection; what it raises for one image
+                (InstanceRefused) counts that image as failed, anything else ends the retrieval. A PACS that sends to
+                our front door instead (C-MOVE) leaves it uncalled.
+            progress: told (done, total).
+
+        Raises:
+            ArchiveError: no answer, or a failure of the whole.
         """
         ...

@@ -151,6 +151,7 @@ class ArchiveNode:
     Attributes:
         web_url: root of its DICOMweb services; "" when it has none.
         token: sent as bearer token to `web_url`; "" sends none.
+        ca_file: certificates that its HTTPS is checked against; "" takes those of the system.
     """
 
     name: str
@@ -161,3 +162,4 @@ class ArchiveNode:
     retrieval: Retrieval = Retrieval.GET
     web_url: str = ""
     token: str = ""
+    ca_file: str = ""

@@ -61,18 +61,27 @@ def read_file(path: Path, *, key: str | None = None) -> tuple[InstanceHeader, Pa
         InstanceRefused: it is not a DICOM file, or its data set cannot be parsed.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
-            raise InstanceRefused("not a DICOM file: no DICM after the preamble", status=CANNOT_PARSE)
-        data = file.read()
+    meta, data_set = split_file(path.read_bytes())
+    parsed = parse_data_set(data_set, meta.uid("TransferSyntaxUID"))
+    return header_of(parsed, key=str(path) if key is None else key), parsed
+
+
+def split_file(content: bytes | memoryview) -> tuple[Elements, memoryview]:
+    """Return the file meta information and the encoded data set of a DICOM file (PS3.10 7.1).
+
+    Raises:
+        InstanceRefused: it is not a DICOM file, or its meta information names no transfer syntax.
+    """
+    if content[128:132] != b"DICM":
+        raise InstanceRefused("not a DICOM file: no DICM after the preamble", status=CANNOT_PARSE)
+    data = memoryview(content)[132:]
     # By its group length where there is one: a deflated data set may look like anything, even like more of group 2.
     length = struct.unpack_from("<L", data, 8)[0] + 12 if data[:8] == _GROUP_LENGTH and len(data) >= 12 else len(data)
-    values, start = scan(memoryview(data)[:length], 0, _META_ENCODING, last_group=_META_GROUP)
-    syntax = Elements(values, little=True).uid("TransferSyntaxUID")
-    if not syntax:
+    values, start = scan(data[:length], 0, _META_ENCODING, last_group=_META_GROUP)
+    meta = Elements(values, little=True)
+    if not meta.uid("TransferSyntaxUID"):
         raise InstanceRefused("the file meta information has no Transfer Syntax UID", status=CANNOT_PARSE)
-    parsed = parse_data_set(memoryview(data)[start:], syntax)
-    return header_of(parsed, key=str(path) if key is None else key), parsed
+    return meta, data[start:]
 
 
 def parse_data_set(data: bytes | memoryview, transfer_syntax_uid: str) -> ParsedInstance:

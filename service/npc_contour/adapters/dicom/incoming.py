@@ -53,6 +53,11 @@ class Incoming:
             request.DataSet if isinstance(request.DataSet, BytesIO) else None,
         )
 
+    @property
+    def is_class_taken(self) -> bool:
+        """Whether objects of this SOP class are taken at all."""
+        return self.sop_class_uid in STORAGE_CLASSES
+
     def checked_header(self) -> InstanceHeader:
         """Parse the data set and prove that it is whole and what the sender says.
 

@@ -5,13 +5,14 @@ The patient's name is neither asked for nor read. A PACS that answers more match
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
+from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind,
@@ -97,10 +98,14 @@ def association(
     contexts: list[PresentationContext],
     calling_ae: str,
     timeout_s: float,
+    *,
+    scp_classes: Sequence[str] = (),
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Link]:
     """Hold an association with a PACS; as `associate`, but what goes wrong is an ArchiveError."""
+    peer = destination_of(node)
     try:
-        with associate(destination_of(node), contexts, calling_ae, timeout_s) as link:
+        with associate(peer, contexts, calling_ae, timeout_s, scp_classes=scp_classes, handlers=handlers) as link:
             yield link
     except SendError as error:
         raise ArchiveError(str(error)) from error
@@ -176,23 +181,21 @@ def match_of(answer: Dataset) -> Match | None:
     study = _text(answer, "StudyInstanceUID")
     if not study:
         return None
-    level_count = (
-        "NumberOfSeriesRelatedInstances" if _text(answer, "SeriesInstanceUID") else "NumberOfStudyRelatedInstances"
-    )
+    series = _text(answer, "SeriesInstanceUID")
     return Match(
         study_instance_uid=study,
-        series_instance_uid=_text(answer, "SeriesInstanceUID"),
+        series_instance_uid=series,
         sop_instance_uid=_text(answer, "SOPInstanceUID"),
         sop_class_uid=_text(answer, "SOPClassUID"),
         patient_id=_text(answer, "PatientID"),
         accession_number=_text(answer, "AccessionNumber"),
         modalities=_texts(answer, "Modality") or _texts(answer, "ModalitiesInStudy"),
         study_date=_text(answer, "StudyDate"),
-        description=_text(answer, "SeriesDescription") or _text(answer, "StudyDescription"),
+        description=_text(answer, "SeriesDescription" if series else "StudyDescription"),
         body_part=_text(answer, "BodyPartExamined"),
         series_number=_number(answer, "SeriesNumber"),
         instance_number=_number(answer, "InstanceNumber"),
-        instances=_number(answer, level_count),
+        instances=_number(answer, "NumberOfSeriesRelatedInstances" if series else "NumberOfStudyRelatedInstances"),
     )
 
 

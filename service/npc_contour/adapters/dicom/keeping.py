@@ -1,0 +1,73 @@
+"""Keep DICOM files that did not come by C-STORE: fetched from a PACS, or posted by STOW-RS.
+
+They pass the same checks, lie in the same spool under our own file meta information, and their rows commit before the
+bringer is told so. The preamble of the file is not kept: it may hold a program (CVE-2019-11687).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from io import BytesIO
+
+from npc_contour.adapters.dicom import headers
+from npc_contour.adapters.dicom.incoming import Incoming
+from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAXES
+from npc_contour.adapters.dicom.spool import Outcome, Spool
+from npc_contour.application.records import AssociationRow
+from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import InstanceRefused
+from npc_contour.logs import Event
+
+CONFLICT = 0xC003
+CLASS_NOT_SUPPORTED = 0x0122
+_SYNTAXES = frozenset(map(str, (*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES)))
+
+logger = logging.getLogger(__name__)
+
+Note = Callable[[InstanceHeader, str, AssociationRow], object]
+"""Commits the row of an image that is on disk: (header, key, association); raises when it could not."""
+NoteConflict = Callable[[InstanceHeader, str], None]
+"""Told of other bytes under a UID that is kept: (header, detail)."""
+
+
+class FileKeeper:
+    """Keeps files as the front door keeps objects.
+
+    Args:
+        spool: where bytes go.
+        note: commits the row of an image.
+        note_conflict: tells the story of other bytes under a UID that is kept.
+    """
+
+    def __init__(self, spool: Spool, note: Note, note_conflict: NoteConflict) -> None:
+        self._spool = spool
+        self._note = note
+        self._note_conflict = note_conflict
+
+    def keep(self, file: bytes, association: AssociationRow) -> InstanceHeader:
+        """Keep one DICOM file (PS3.10); on return it survives a power cut. The same file again changes nothing.
+
+        Raises:
+            InstanceRefused: it is not what it says it is, or nothing that we take; carries a C-STORE status.
+            SpoolFullError: no room.
+            StoreError: the database did not take its row.
+        """
+        meta, data_set = headers.split_file(file)
+        sop_class, syntax = meta.uid("MediaStorageSOPClassUID"), meta.uid("TransferSyntaxUID")
+        incoming = Incoming(sop_class, meta.uid("MediaStorageSOPInstanceUID"), sop_class, syntax, BytesIO(data_set))
+        if syntax not in _SYNTAXES or not incoming.is_class_taken:
+            raise InstanceRefused(
+                f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED
+            )
+        header = incoming.checked_header()
+        kept = self._spool.keep(header, incoming.file_parts())
+        if kept.outcome is Outcome.CONFLICT:
+            logger.error(
+                Event.INSTANCE_CONFLICT,
+                extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
+            )
+            self._note_conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
+            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
+        self._note(header, kept.key, association)
+        return header

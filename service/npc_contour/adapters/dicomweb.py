@@ -1,0 +1,206 @@
+"""A PACS behind DICOMweb: QIDO-RS to ask, WADO-RS to fetch (PS3.18)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+
+import requests
+from dicomweb_client.web import DICOMwebClient
+from pydicom.datadict import tag_for_keyword
+
+from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Retrieved, Wanted
+from npc_contour.errors import ArchiveError, InstanceRefused
+
+MAX_MATCHES = 5000
+ACCEPT_FILES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+"""Files as the archive keeps them: in another transfer syntax their bytes would differ from what C-STORE brings."""
+_STUDY_FIELDS = (
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyDescription",
+    "ModalitiesInStudy",
+    "NumberOfStudyRelatedInstances",
+)
+_SERIES_FIELDS = ("SeriesDescription", "BodyPartExamined", "NumberOfSeriesRelatedInstances")
+
+JsonDataset = dict[str, dict[str, object]]
+
+
+class _Client(DICOMwebClient):
+    """The client, which also gives files as they come: decoding and encoding again could change what was kept."""
+
+    def files(self, url: str) -> Iterator[bytes]:
+        """GET the DICOM files of a study, series or instance, one at a time."""
+        response = self._http_get(url, headers={"Accept": ACCEPT_FILES}, stream=True)
+        yield from self._decode_multipart_message(response, stream=True)
+
+
+class WebArchive:
+    """The port `Archive` over DICOMweb.
+
+    Args:
+        node: the PACS; its `web_url` is the root of its services.
+        timeout_s: for connecting and between two packets.
+    """
+
+    def __init__(self, node: ArchiveNode, timeout_s: float) -> None:
+        session = requests.Session()
+        session.trust_env = False  # no proxy and no .netrc by surprise
+        if node.token:
+            session.headers["Authorization"] = f"Bearer {node.token}"
+        if node.ca_file:
+            session.verify = node.ca_file
+        self._node = node
+        self._client = _Client(node.web_url.rstrip("/"), session=session, timeout=timeout_s, permissive_uid=True)
+        self._client.set_http_retry_params(retry=False)
+
+    def find(self, query: Query) -> tuple[Match, ...]:
+        """Return what it has.
+
+        Raises:
+            ArchiveError: no answer, a failure, or more matches than are taken.
+        """
+        filters = _filters(query)
+        with self._translated("QIDO-RS"):
+            found: list[JsonDataset]
+            match query.level:
+                case QueryLevel.STUDY:
+                    found = self._client.search_for_studies(
+                        search_filters=filters, fields=_STUDY_FIELDS, limit=MAX_MATCHES + 1
+                    )
+                case QueryLevel.SERIES:
+                    found = self._client.search_for_series(
+                        query.study_instance_uid, search_filters=filters, fields=_SERIES_FIELDS, limit=MAX_MATCHES + 1
+                    )
+                case QueryLevel.IMAGE:
+                    found = self._client.search_for_instances(
+                        query.study_instance_uid,
+                        query.series_instance_uid,
+                        search_filters=filters,
+                        limit=MAX_MATCHES + 1,
+                    )
+        if len(found) > MAX_MATCHES:
+            raise ArchiveError(f"{self._where} has more than {MAX_MATCHES} matches: narrow the query")
+        matches = [match for match in (match_of_json(one) for one in found) if match is not None]
+        return tuple(match for match in matches if query.accepts(match))
+
+    def retrieve(
+        self, wanted: Wanted, keep: Callable[[bytes], None], progress: Callable[[int, int], None] | None = None
+    ) -> Retrieved:
+        """Fetch images.
+
+        Raises:
+            ArchiveError: no answer, a failure, or an answer that is no multipart message.
+        """
+        total = sum(self._count(wanted)) if progress is not None else 0
+        kept, refused = 0, 0
+        for url in self._urls(wanted):
+            for file in self._files(url):
+                try:
+                    keep(file)
+                    kept += 1
+                except InstanceRefused:
+                    refused += 1
+                if progress is not None:
+                    progress(kept + refused, max(total, kept + refused))
+        return Retrieved(completed=kept, failed=refused)
+
+    @property
+    def _where(self) -> str:
+        return f"{self._node.name} ({self._node.web_url})"
+
+    def _files(self, url: str) -> Iterator[bytes]:
+        with self._translated("WADO-RS"):
+            yield from self._client.files(url)
+
+    def _urls(self, wanted: Wanted) -> list[str]:
+        url = f"{self._node.web_url.rstrip('/')}/studies/{wanted.study_instance_uid}"
+        if wanted.series_instance_uid:
+            url += f"/series/{wanted.series_instance_uid}"
+        return [f"{url}/instances/{uid}" for uid in wanted.sop_instance_uids] or [url]
+
+    def _count(self, wanted: Wanted) -> list[int]:
+        if wanted.sop_instance_uids:
+            return [len(wanted.sop_instance_uids)]
+        query = Query(level=QueryLevel.SERIES, study_instance_uid=wanted.study_instance_uid)
+        return [
+            match.instances or 0
+            for match in self.find(query)
+            if wanted.series_instance_uid in {"", match.series_instance_uid}
+        ]
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except requests.HTTPError as error:
+            code = error.response.status_code if error.response is not None else 0
+            raise ArchiveError(f"{self._where} answered {doing} with HTTP {code}") from error
+        except requests.RequestException as error:
+            raise ArchiveError(f"{self._where} does not answer {doing}: {type(error).__name__}") from error
+        except (ValueError, KeyError) as error:
+            raise ArchiveError(f"{self._where} answered {doing} with something else: {error}") from error
+
+
+def _filters(query: Query) -> dict[str, str]:
+    filters: dict[str, str] = {}
+    if query.level is QueryLevel.STUDY:
+        filters = {
+            "StudyInstanceUID": query.study_instance_uid,
+            "PatientID": query.patient_id,
+            "AccessionNumber": query.accession_number,
+            "ModalitiesInStudy": query.modality,
+            "StudyDate": _dates(query.since, query.until),
+        }
+    elif query.level is QueryLevel.SERIES:
+        filters = {"Modality": query.modality, "SeriesInstanceUID": query.series_instance_uid}
+    return {keyword: value for keyword, value in filters.items() if value}
+
+
+def _dates(since: date | None, until: date | None) -> str:
+    if since is None and until is None:
+        return ""
+    return "-".join(f"{day:%Y%m%d}" if day is not None else "" for day in (since, until))
+
+
+def match_of_json(found: JsonDataset) -> Match | None:
+    """Read one result in the DICOM JSON model (PS3.18 F); None for one without a Study Instance UID."""
+    study = _text(found, "StudyInstanceUID")
+    if not study:
+        return None
+    series = _text(found, "SeriesInstanceUID")
+    return Match(
+        study_instance_uid=study,
+        series_instance_uid=series,
+        sop_instance_uid=_text(found, "SOPInstanceUID"),
+        sop_class_uid=_text(found, "SOPClassUID"),
+        patient_id=_text(found, "PatientID"),
+        accession_number=_text(found, "AccessionNumber"),
+        modalities=_texts(found, "Modality") or _texts(found, "ModalitiesInStudy"),
+        study_date=_text(found, "StudyDate"),
+        description=_text(found, "SeriesDescription" if series else "StudyDescription"),
+        body_part=_text(found, "BodyPartExamined"),
+        series_number=_number(found, "SeriesNumber"),
+        instance_number=_number(found, "InstanceNumber"),
+        instances=_number(found, "NumberOfSeriesRelatedInstances" if series else "NumberOfStudyRelatedInstances"),
+    )
+
+
+def _texts(found: JsonDataset, keyword: str) -> tuple[str, ...]:
+    element = found.get(f"{tag_for_keyword(keyword):08X}")
+    values = element.get("Value") if isinstance(element, dict) else None
+    if not isinstance(values, list):
+        return ()
+    return tuple(text for text in (str(value).strip() for value in values if value is not None) if text)
+
+
+def _text(found: JsonDataset, keyword: str) -> str:
+    return next(iter(_texts(found, keyword)), "")
+
+
+def _number(found: JsonDataset, keyword: str) -> int | None:
+    text = _text(found, keyword)
+    return int(text) if text.isdecimal() else None
