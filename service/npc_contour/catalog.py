@@ -25,6 +25,7 @@ from npc_contour.domain.pipelines import (
     Pipeline,
     Regions,
     Role,
+    Weighting,
 )
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.errors import CatalogError
@@ -137,7 +138,16 @@ class _RoleFile(_Strict):
     max_slices: int = 1000
     max_slice_spacing_mm: float = 5.0
     max_pixel_spacing_mm: float = 2.0
+    weighting: Weighting | None = None
+    fat_suppressed: bool | None = None
+    anatomy: Literal["head", "any"] = "head"
     required: bool = True
+
+    @model_validator(mode="after")
+    def _of_mr(self) -> Self:
+        if self.modality == "CT" and (self.weighting is not None or self.fat_suppressed is not None):
+            raise ValueError(f"role {self.name}: weighting and fat_suppressed are asked of MR series only")
+        return self
 
 
 class _NetworkUseFile(_Strict):
@@ -297,6 +307,28 @@ def with_role_changes(catalog: Catalog, pipeline: str, role: str, changes: Mappi
         )
     roles = tuple(_changed(one, changes) if one.name == role else one for one in known.roles)
     return replace(catalog, pipelines={**catalog.pipelines, pipeline: replace(known, roles=roles)})
+
+
+def with_planning_role(catalog: Catalog, pipeline: str, role: str) -> Catalog:
+    """Return the catalogue with another role of a pipeline as the one whose grid carries the contours.
+
+    Args:
+        catalog: what is shipped.
+        pipeline: name of the pipeline; one that is not enabled is left as it is.
+        role: name of one of its required roles.
+
+    Raises:
+        CatalogError: the pipeline has no such role, or can run without it.
+    """
+    known = catalog.pipelines.get(pipeline)
+    if known is None:
+        return catalog
+    required = [one.name for one in known.roles if one.required]
+    if role not in required:
+        raise CatalogError(
+            f"routing.rules: pipeline {pipeline} cannot plan on {role!r}, its required roles are {required}"
+        )
+    return replace(catalog, pipelines={**catalog.pipelines, pipeline: replace(known, planning_role=role)})
 
 
 def _changed(role: Role, changes: Mapping[str, object]) -> Role:

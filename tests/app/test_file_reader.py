@@ -10,16 +10,27 @@ from npc_contour.adapters.dicom.phantom_writer import series_datasets
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.app.tools import FileReader
 from npc_contour.core.phantom import PhantomOptions, draw, render
+from npc_contour.domain.pipelines import Contrast, Role
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused
+from npc_contour.settings import Mr
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+
+HEAD_CT = Role(name="planning_ct", modality="CT", contrast=Contrast.ANY)
+ANY_CT = Role(name="planning_ct", modality="CT", contrast=Contrast.ANY, anatomy="any")
 
 
 def test_a_series_without_a_skull_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, ct_datasets(CtPlan()))
 
     with pytest.raises(CaseRefused, match="no skull is seen"):
-        FileReader(Path).read(Series(read_headers(tmp_path).headers))
+        FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
+
+
+def test_a_role_that_asks_for_no_head_takes_any_region(tmp_path: Path) -> None:
+    write_series(tmp_path, ct_datasets(CtPlan()))
+
+    assert FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), ANY_CT).modality == "CT"
 
 
 def test_a_phantom_is_read_voxel_for_voxel(tmp_path: Path) -> None:
@@ -28,7 +39,7 @@ def test_a_phantom_is_read_voxel_for_voxel(tmp_path: Path) -> None:
     for number, dataset in enumerate(series_datasets(phantom, contrast=True)):
         dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
 
-    volume = FileReader(Path).read(Series(read_headers(tmp_path).headers))
+    volume = FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
 
     assert (volume.hu == phantom.contrast_hu).all()
     assert volume.grid.spacing_zyx_mm == pytest.approx(phantom.grid.spacing_zyx_mm, abs=1e-3)

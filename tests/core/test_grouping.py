@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from npc_contour.core.grouping import aside_reason, group
+from npc_contour.domain.series import InstanceHeader
 from npc_testkit.ct_headers import ct_header, ct_headers
 
+MR = "1.2.840.10008.5.1.4.1.1.4"
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
@@ -82,3 +84,58 @@ def test_series_stay_apart() -> None:
     grouped = group([*ct_headers(60, uid="1.2.3"), *ct_headers(50, uid="1.2.4")])
 
     assert sorted(len(series.instances) for series in grouped.series) == [50, 60]
+
+
+def mr(slices: int = 30, **changes: Any) -> list[InstanceHeader]:
+    return ct_headers(slices, **{"sop_class_uid": MR, "modality": "MR", "scanning_sequence": ("SE",), **changes})
+
+
+def again(images: list[InstanceHeader], tail: str, **changes: Any) -> list[InstanceHeader]:
+    """The same slices once more, as other images of the same series."""
+    return [replace(h, sop_instance_uid=f"{h.sop_instance_uid}.{tail}", **changes) for h in images]
+
+
+def test_of_a_dixon_series_the_water_part_is_taken() -> None:
+    water = mr(image_type=("DERIVED", "PRIMARY", "DIXON", "WATER"))
+    fat = again(water, "1", image_type=("DERIVED", "PRIMARY", "DIXON", "FAT"))
+    inside = again(water, "2", image_type=("ORIGINAL", "PRIMARY", "DIXON", "IN_PHASE"))
+
+    grouped = group([*fat, *water, *inside])
+
+    assert [set(series.instances) for series in grouped.series] == [set(water)]
+    assert sorted(aside.reason for aside in grouped.aside) == [
+        "the fat part of a Dixon acquisition",
+        "the in-phase part of a Dixon acquisition: the water part is taken",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "kept_ms"), [("SE", 90.0), ("GR", 12.0)])
+def test_of_two_echoes_one_is_taken(kind: str, kept_ms: float) -> None:
+    first = mr(echo_time_ms=12.0, scanning_sequence=(kind,))
+    second = again(first, "1", echo_time_ms=90.0)
+
+    grouped = group([*second, *first])
+
+    assert {image.echo_time_ms for image in grouped.series[0].instances} == {kept_ms}
+    assert f"that of {kept_ms:g} ms is taken" in grouped.aside[0].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"image_type": ("ORIGINAL", "PRIMARY", "P", "ND")}, "a phase image"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE")}, "a phase image"),
+        ({"series_description": "3-Plane Loc"}, "a localizer"),
+        ({"image_type": ("DERIVED", "SECONDARY", "OTHER")}, "derived from other images"),
+        ({"image_type": ("DERIVED", "PRIMARY", "MPR")}, "reformatted"),
+    ],
+)
+def test_mr_images_that_are_no_anatomy_are_left_aside(change: dict[str, Any], reason: str) -> None:
+    found = aside_reason(mr(**change)[0])
+
+    assert found is not None
+    assert reason in found
+
+
+def test_filtered_and_distortion_corrected_mr_images_stay() -> None:
+    assert aside_reason(mr(image_type=("DERIVED", "PRIMARY", "M", "NORM", "DIS2D"))[0]) is None

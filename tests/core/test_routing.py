@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from npc_contour.core.routing import Candidate, route
-from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route
+from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Weighting
 from npc_contour.domain.series import Series
 from npc_testkit.ct_headers import ct_headers, ct_series
 
@@ -207,3 +207,53 @@ def test_an_empty_study_is_refused() -> None:
 
     assert answer.case is None
     assert answer.reasons
+
+
+def mr(uid: str, description: str, **changes: Any) -> Candidate:
+    fields = {"modality": "MR", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.4", "series_description": description}
+    return Candidate(ct_series(28, gap_mm=5.0, uid=uid, **{**fields, **changes}))
+
+
+def mr_role(name: str, weighting: Weighting, contrast: Contrast) -> Role:
+    return Role(
+        name=name, modality="MR", contrast=contrast, weighting=weighting, min_slices=15, max_slice_spacing_mm=8.0
+    )
+
+
+MR_ROLES = (
+    mr_role("t1", Weighting.T1, Contrast.ABSENT),
+    mr_role("t2", Weighting.T2, Contrast.ANY),
+    mr_role("t1c", Weighting.T1, Contrast.PRESENT),
+)
+THREE = replace(pipeline("npc_mr", *MR_ROLES), planning_role="t1c")
+MR_STUDY = (
+    mr("1.3.1", "t1_tse_tra"),
+    mr("1.3.2", "t2_tse_tra"),
+    mr("1.3.3", "t1_tse_fs_tra +C", contrast_bolus_agent="GADOVIST"),
+)
+
+
+def test_three_mr_sequences_find_their_roles() -> None:
+    (answer,) = route([*MR_STUDY, mr("1.3.4", "ep2d_diff_ADC"), plain()], [THREE])
+
+    assert chosen(answer) == {"t1": "1.3.1", "t2": "1.3.2", "t1c": "1.3.3"}
+    assert answer.case is not None
+    assert answer.case.planning == "t1c"
+    assert any("MR T1, fat suppressed" in reason for reason in answer.reasons)
+
+
+def test_a_missing_sequence_is_waited_for_by_name() -> None:
+    (answer,) = route(MR_STUDY[:2], [THREE])
+
+    assert answer.waiting_for == ("t1c",)
+    assert "a contrast-enhanced T1 MR series" in answer.reasons[0]
+
+
+def test_of_two_t1_a_site_takes_the_one_with_dark_fat() -> None:
+    two = (*MR_STUDY, mr("1.3.5", "t1_vibe_tra", contrast_bolus_agent="GADOVIST"))
+    dark = replace(THREE, roles=(*MR_ROLES[:2], replace(MR_ROLES[2], fat_suppressed=True)))
+
+    undecided, decided = route(two, [THREE, dark])
+
+    assert undecided.case is None
+    assert chosen(decided)["t1c"] == "1.3.3"

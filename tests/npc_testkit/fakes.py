@@ -13,8 +13,9 @@ import numpy as np
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
+from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Destination, StoreReceipt
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import GENERIC
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
@@ -65,14 +66,14 @@ class FakeReader:
     reads: list[str] = field(default_factory=list)
     failure: Exception | None = None
 
-    def read(self, series: Series) -> Volume:
+    def read(self, series: Series, role: Role) -> Volume:
         self.reads.append(series.series_instance_uid)
         if self.failure is not None:
             raise self.failure
         ordered = stack(series)
         uids = tuple(header.sop_instance_uid for header in ordered.instances)
         hu = np.full(ordered.grid.shape_zyx, -1000, dtype=np.int16)
-        return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm)
+        return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, role.modality)
 
 
 @dataclass
@@ -85,14 +86,13 @@ class FakeEngine:
     before: Callable[[], None] = lambda: None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume], grid: Grid) -> LabelMap:
         with self.lock:
             self.calls.append((contract.name, len(volumes)))
             failure = self.failures.pop(0) if self.failures else None
         self.before()
         if failure is not None:
             raise failure
-        grid = volumes[0].grid
         labels = np.zeros(grid.shape_zyx, dtype=np.uint8)
         if not self.empty:
             for label in range(1, len(contract.labels)):

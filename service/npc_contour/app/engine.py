@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.app.runtime import Runtime
+from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import InferenceError
@@ -25,11 +26,11 @@ class ServiceEngine:
         self._url = ""
         self._lock = threading.Lock()
 
-    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume], grid: Grid) -> LabelMap:
         """Run a network, after a look at which network is loaded."""
         engine = self._started_engine()
         engine.check(contract)
-        return engine.segment(contract, volumes)
+        return engine.segment(contract, volumes, grid)
 
     def _started_engine(self) -> TritonEngine:
         """Return the client; waits while the embedded Triton is starting."""

@@ -26,7 +26,7 @@ from npc_contour.domain.profiles import Profile
 from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import NoPipelineError
-from npc_contour.settings import Settings
+from npc_contour.settings import Mr, Settings
 
 Progress = Callable[[str, float], None]
 LOOK_EVERY_S = 0.3
@@ -99,7 +99,7 @@ def segment_folder(
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
         engine = _engine(settings, stack, timings_s, tell)
-        run = _Run(catalog, engine, timings_s, tell, profile)
+        run = _Run(catalog, engine, timings_s, tell, profile, settings.mr)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
@@ -114,6 +114,7 @@ class _Run:
     common_timings_s: Timings
     tell: Progress
     profile: Profile
+    mr: Mr
 
     @contextmanager
     def _watched(self, contract: NetworkContract, step: str) -> Iterator[None]:
@@ -141,7 +142,7 @@ class _Run:
         pipeline = self.catalog.pipelines[case.pipeline]
         contracts = self.catalog.contracts_of(pipeline)
         timings_s: Timings = dict(self.common_timings_s)
-        volumes = Volumes(FileReader(Path), case.series, timings_s)
+        volumes = Volumes(FileReader(Path, self.mr), pipeline, case.series, timings_s)
         label_maps: dict[str, LabelMap] = {}
         for contract in contracts:
             self.engine.check(contract)

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
-from npc_contour.catalog import PIPELINES_DIR, Catalog, read_catalog, read_pipeline, with_role_changes
+from npc_contour.catalog import (
+    PIPELINES_DIR,
+    Catalog,
+    read_catalog,
+    read_pipeline,
+    with_planning_role,
+    with_role_changes,
+)
 from npc_contour.domain.profiles import Profile
 from npc_contour.settings import Settings
 
@@ -52,4 +59,6 @@ def catalog_of(settings: Settings, pipelines: Sequence[str] | None = None) -> Ca
     catalog = read_catalog(settings.triton.model_repository, enabled=enabled)
     for rule in settings.routing.rules:
         catalog = with_role_changes(catalog, rule.pipeline, rule.role, rule.changes)
+        if rule.planning:
+            catalog = with_planning_role(catalog, rule.pipeline, rule.role)
     return catalog

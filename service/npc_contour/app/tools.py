@@ -13,24 +13,30 @@ from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_ui
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.labels import RoiMask
+from npc_contour.core.mr_values import without_bias
+from npc_contour.domain.pipelines import Role
 from npc_contour.domain.profiles import Profile
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused
+from npc_contour.settings import Mr
 
 
 class FileReader:
     """Reads series whose files `open_path` finds by key."""
 
-    def __init__(self, open_path: Callable[[str], Path]) -> None:
-        """Find files with this."""
+    def __init__(self, open_path: Callable[[str], Path], mr: Mr) -> None:
+        """Find files with `open_path`, and prepare MR series as `mr` says."""
         self._open_path = open_path
+        self._mr = mr
 
-    def read(self, series: Series) -> Volume:
-        """Return the series as one volume in HU, once a CT has been seen to show a head."""
+    def read(self, series: Series, role: Role) -> Volume:
+        """Return the series as one volume, once it has been seen to show what the role asks."""
         volume = read_volume(series, self._open_path)
-        fault = find_head(volume).fault if series.first.modality == "CT" else None
+        if volume.modality == "MR":
+            return without_bias(volume) if self._mr.bias_correction == "n4" else volume
+        fault = find_head(volume).fault if role.anatomy == "head" else None
         if fault is not None:
             raise CaseRefused(fault)
         return volume

@@ -51,7 +51,7 @@ def _steps(runtime: Runtime, store: PgStore) -> Steps:
             spool=spool,
             clock=clock,
             catalog=catalog,
-            reader=FileReader(spool.open_path),
+            reader=FileReader(spool.open_path, settings.mr),
             engine=ServiceEngine(runtime),
             writer=RtstructWriter(spool.open_path, profile_of(settings)),
             destinations=destinations,

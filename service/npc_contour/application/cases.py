@@ -69,7 +69,7 @@ class CaseSteps:
         pipeline, contracts = self._pipeline(case)
         artefacts = Artefacts(tools.spool, case_id)
         timings_s: Timings = {}
-        volumes = Volumes(tools.reader, series, timings_s)
+        volumes = Volumes(tools.reader, pipeline, series, timings_s)
         with tools.store.slot(tools.segmentations_at_once):
             for contract in contracts:
                 if not artefacts.has_labels(contract):
@@ -124,7 +124,7 @@ class CaseSteps:
         with self._lock:
             volumes = self._kept.get(case.case_id)
         if volumes is None:
-            volumes = Volumes(tools.reader, series)
+            volumes = Volumes(tools.reader, pipeline, series)
         volumes.timings_s = timings_s
         volume = volumes.of(case.planning_role)
         label_maps = {contract.name: artefacts.labels(contract, volume.grid) for contract in contracts}

@@ -39,6 +39,7 @@ class Volumes:
     """The volumes of one case, each read once, when it is first asked for."""
 
     reader: SeriesReader
+    pipeline: Pipeline
     series: Mapping[str, Series]
     timings_s: Timings = field(default_factory=dict)
     _read: dict[str, Volume] = field(default_factory=dict)
@@ -50,8 +51,9 @@ class Volumes:
             CaseRefused: its images cannot be read as one.
         """
         if role not in self._read:
+            asked = next(one for one in self.pipeline.roles if one.name == role)
             with timed(self.timings_s, "read"):
-                self._read[role] = self.reader.read(self.series[role])
+                self._read[role] = self.reader.read(self.series[role], asked)
         return self._read[role]
 
     def keep_only(self, role: str) -> None:
@@ -70,8 +72,9 @@ def segment(
     """
     use = next(use for use in pipeline.networks if use.network == contract.name)
     given = [volumes.of(role) for role in use.roles]
+    grid = volumes.of(pipeline.planning_role).grid
     with timed(timings_s, f"segment {contract.name}"):
-        return engine.segment(contract, given)
+        return engine.segment(contract, given, grid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

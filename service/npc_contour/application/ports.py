@@ -9,8 +9,9 @@ from typing import Protocol
 
 from npc_contour.application.records import AssociationRow
 from npc_contour.core.labels import RoiMask
+from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Destination, StoreReceipt
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
 from npc_contour.domain.series import InstanceHeader, Series
@@ -53,11 +54,12 @@ class Spool(Protocol):
 class SeriesReader(Protocol):
     """Reads stored series."""
 
-    def read(self, series: Series) -> Volume:
-        """Return the series as one volume in HU.
+    def read(self, series: Series, role: Role) -> Volume:
+        """Return the series as one volume: HU of CT, rescaled values of MR.
 
         Raises:
-            CaseRefused: the images cannot be contoured; the message names slices and millimetres.
+            CaseRefused: the images cannot be contoured, or do not show what the role asks; the message names slices
+                and millimetres.
         """
         ...
 
@@ -65,12 +67,13 @@ class SeriesReader(Protocol):
 class InferenceEngine(Protocol):
     """Runs networks."""
 
-    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
-        """Return the network's labels on the grid of the first volume.
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume], grid: Grid) -> LabelMap:
+        """Return the network's labels on the planning grid.
 
         Args:
             contract: which network; what is loaded must be just this one.
             volumes: one per channel, in the contract's order; grids may differ, the frame of reference is one.
+            grid: of the planning volume, which need not be among them; every volume is brought onto it.
 
         Raises:
             InferenceError: the server failed; worth another try.

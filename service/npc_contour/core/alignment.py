@@ -22,8 +22,8 @@ def resample_onto(volume: Volume, grid: Grid) -> Int16Array:
         grid: where its values are wanted.
 
     Returns:
-        (z, y, x) int16 of `grid.shape_zyx`; linear between voxels, -1024 HU outside the series. When the voxels
-        already coincide the array is the volume's own.
+        (z, y, x) int16 of `grid.shape_zyx`; linear between voxels; outside the series -1024 HU (CT) or 0 (MR).
+        When the voxels already coincide the array is the volume's own.
 
     Raises:
         CaseRefused: the two are not in one frame of reference, or do not overlap.

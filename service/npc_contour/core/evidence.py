@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from npc_contour.core.mr_sequences import sequence_of
 from npc_contour.domain.pipelines import Contrast
 from npc_contour.domain.series import Series
 
@@ -24,7 +25,7 @@ _ABSENT = re.compile(
 )
 _PRESENT = re.compile(
     r"contrast|enhanc|\bce(?:ct)?\b|(?<![a-z0-9])c\s?\+|\+\s?c\b|\bpost[\s.-]*(?:con|iv|km)\b|\barterial\b|\bvenous\b"
-    r"|\bportal\b|\bdelayed\b|\bm(?:it)?\s?km\b|增[强強]|[强強]化|[动動]脉期|[静靜]脉期|延[迟遲]期",
+    r"|\bportal\b|\bdelayed\b|\bm(?:it)?\s?km\b|增[强強]|[强強]化|\bgd\b|gado|magnevist|dotarem|omniscan|\bt1\s?(?:c|ce|gd)\b|[动動]脉期|[静靜]脉期|延[迟遲]期",
     re.IGNORECASE,
 )
 _NO_AGENT = {"", "NO", "NONE", "N", "NIL", "N/A", "NA", "-", "0", "NO CONTRAST", "WITHOUT", "W/O", "无", "無"}
@@ -103,6 +104,7 @@ def _is_pair(one: Series, other: Series) -> bool:
         one.series_instance_uid != other.series_instance_uid
         and one.first.modality == other.first.modality
         and one.first.frame_of_reference_uid == other.first.frame_of_reference_uid
+        and (one.first.modality != "MR" or sequence_of(one.first).weighting == sequence_of(other.first).weighting)
     )
 
 

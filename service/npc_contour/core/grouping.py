@@ -1,18 +1,21 @@
 """Which of the received images may be a stack to contour, and which are left aside, each with its reason.
 
 Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, derived and
-reformatted images, and the few images of another size or orientation that scanners put into a series. What remains may
-still be no regular stack: that is `core.stacking`'s to say.
+reformatted images, the few images of another size or orientation that scanners put into a series, and of an MR series
+with several images of each slice (Dixon parts, echoes) all but one kind. What remains may still be no regular stack:
+that is `core.stacking`'s to say.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from npc_contour.core.mr_sequences import Part, part_of
 from npc_contour.core.stacking import MIN_SLICES, slice_directions
 from npc_contour.domain.series import InstanceHeader, Series
 
@@ -49,6 +52,14 @@ _REFORMATTED = {
 }
 
 
+_SET_APART = ((_LOCALIZER, "a localizer"), (_PAGE, "a dose or protocol page"), (_REFORMATTED, "reformatted"))
+_MR_LOCALIZER = re.compile(
+    r"\b(?:loc|localizer|localiser|scout|survey|pilot|3[\s-]?pl(?:ane)?)\b|定位像", re.IGNORECASE
+)
+_PART_ORDER = (Part.WHOLE, Part.WATER, Part.IN_PHASE, Part.OPPOSED)
+"""Of a Dixon series that holds several parts, the first of these is taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aside:
     """Images left aside together."""
@@ -81,7 +92,9 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
             by_reason[instance.series_instance_uid, reason].append(instance)
     aside = [Aside(tuple(images), reason) for (_, reason), images in by_reason.items()]
     series = []
-    for images in by_series.values():
+    for all_images in by_series.values():
+        images, others = _one_acquisition(all_images)
+        aside.extend(others)
         main, strays = _part_strays(images)
         series.append(Series(tuple(main)))
         aside.extend(strays)
@@ -98,18 +111,32 @@ def aside_reason(header: InstanceHeader) -> str | None:
         )
     if header.number_of_frames > 1:
         return f"an image of {header.number_of_frames} frames"
-    for names, what in ((_LOCALIZER, "a localizer"), (_PAGE, "a dose or protocol page"), (_REFORMATTED, "reformatted")):
-        if kinds & names:
-            return f"{what} (Image Type {said})"
-    if header.image_type[:1] == ("DERIVED",):
+    what = next((what for names, what in _SET_APART if kinds & names), None)
+    if what is not None:
+        return f"{what} (Image Type {said})"
+    first, second = (*header.image_type, "", "")[:2]
+    is_mr = header.sop_class_uid == MR_IMAGE_STORAGE
+    if first == "DERIVED" and not (is_mr and second == "PRIMARY"):
         return f"derived from other images (Image Type {said})"
-    if header.image_type[1:2] == ("SECONDARY",):
+    if second == "SECONDARY":
         return f"a secondary image (Image Type {said})"
-    return _oblique_reason(header)
+    return _mr_reason(header) if is_mr else _oblique_reason(header)
+
+
+def _mr_reason(header: InstanceHeader) -> str | None:
+    """Why an MR image is none to contour; filtered, distortion-corrected and Dixon images are DERIVED and welcome."""
+    part = part_of(header)
+    if part is Part.PHASE:
+        return f"a phase image (Image Type {chr(92).join(header.image_type)})"
+    if part is Part.FAT:
+        return "the fat part of a Dixon acquisition"
+    if _MR_LOCALIZER.search(header.series_description.replace("_", " ")):
+        return f"a localizer (series description {header.series_description!r})"
+    return None
 
 
 def _oblique_reason(header: InstanceHeader) -> str | None:
-    if header.sop_class_uid != CT_IMAGE_STORAGE or header.orientation is None or not any(header.orientation):
+    if header.orientation is None or not any(header.orientation):
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
         normal = slice_directions(header)[0]
@@ -120,6 +147,38 @@ def _oblique_reason(header: InstanceHeader) -> str | None:
         return None
     plane = ("sagittal", "coronal", "oblique axial")[int(np.argmax(np.abs(normal)))]
     return f"{plane}: the slices lean {angle_deg:.0f}° from the axial plane, as reformatted images do"
+
+
+def _one_acquisition(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+    """Of an MR series that holds several images of each slice, one kind: a Dixon part, an echo.
+
+    Of several spin echoes the last is kept (T2), of several gradient echoes the first (least dephasing).
+    """
+    if images[0].modality != "MR":
+        return images, []
+    parts = defaultdict(list)
+    for image in images:
+        parts[part_of(image)].append(image)
+    best = min(parts, key=_PART_ORDER.index)
+    aside = [
+        Aside(tuple(alike), f"the {part} part of a Dixon acquisition: the {best} part is taken")
+        for part, alike in parts.items()
+        if part is not best
+    ]
+    echoes = defaultdict(list)
+    for image in parts[best]:
+        echoes[image.echo_time_ms].append(image)
+    sizes = {len(alike) for alike in echoes.values()}
+    if len(echoes) < 2 or len(sizes) != 1 or None in echoes:
+        return parts[best], aside
+    times = sorted(time for time in echoes if time is not None)
+    kept = times[0] if "GR" in images[0].scanning_sequence else times[-1]
+    aside += [
+        Aside(tuple(echoes[time]), f"the echo of {time:g} ms: that of {kept:g} ms is taken")
+        for time in times
+        if time != kept
+    ]
+    return echoes[kept], aside
 
 
 def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:

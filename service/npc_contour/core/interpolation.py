@@ -12,11 +12,9 @@ import SimpleITK
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
 
-OUTSIDE_HU = -1024.0
-
 
 def linear_onto(volume: Volume, grid: Grid) -> npt.NDArray[np.int16]:
-    """Return (z, y, x) int16 HU of `grid.shape_zyx`: linear between voxels, -1024 HU outside the volume."""
+    """Return (z, y, x) int16 HU of `grid.shape_zyx`: linear between voxels, empty outside the volume."""
     image = SimpleITK.GetImageFromArray(volume.hu)
     _place(image, volume.grid)
     lattice = SimpleITK.Image([1, 1, 1], SimpleITK.sitkInt16)
@@ -30,7 +28,7 @@ def linear_onto(volume: Volume, grid: Grid) -> npt.NDArray[np.int16]:
         lattice.GetOrigin(),
         lattice.GetSpacing(),
         lattice.GetDirection(),
-        OUTSIDE_HU,
+        float(volume.empty_value),
         SimpleITK.sitkFloat32,
     )
     values = SimpleITK.GetArrayViewFromImage(moved)

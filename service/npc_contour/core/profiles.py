@@ -19,6 +19,8 @@ from npc_contour.errors import CaseRefused
 MAX_LABEL_LENGTH = 16
 BODY_ABOVE_HU = -300
 """The body is what is denser, largest in one piece, with its cavities."""
+MR_BODY_SHARE = 0.12
+"""Of the 99th percentile: in MR the body is what gives at least this much signal."""
 
 _ANY = RoiSpec("Any", InterpretedType.ORGAN, "", frozenset({1}), (0, 0, 0))
 _NO_CHANGE = RoiOverride()
@@ -155,10 +157,11 @@ def body_mask(volume: Volume) -> BoolArray:
     Raises:
         CaseRefused: there is none.
     """
-    dense = ndimage.binary_opening(volume.hu > BODY_ABOVE_HU, structure=np.ones((1, 3, 3), dtype=np.bool_))
+    above = BODY_ABOVE_HU if volume.modality == "CT" else MR_BODY_SHARE * float(np.percentile(volume.hu, 99))
+    dense = ndimage.binary_opening(volume.hu > above, structure=np.ones((1, 3, 3), dtype=np.bool_))
     pieces, count = ndimage.label(dense)
     if count == 0:
-        raise CaseRefused(f"no body on the CT: nothing is above {BODY_ABOVE_HU} HU, so no ROI can be cut to it")
+        raise CaseRefused(f"no body is seen: nothing is above {above:g}, so no ROI can be cut to it")
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     body = pieces == int(np.argmax(sizes))

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from npc_contour.core.evidence import ContrastFinding, contrast_of, with_acquisition_order
+from npc_contour.core.mr_sequences import SequenceFinding, sequence_of
 from npc_contour.core.stacking import Stack, stack
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Verdict
 from npc_contour.domain.series import Case, Series
@@ -44,6 +45,7 @@ class _Facts:
     stack: Stack | None
     geometry_fault: str
     contrast: ContrastFinding
+    sequence: SequenceFinding | None = None
 
     @property
     def uid(self) -> str:
@@ -54,6 +56,12 @@ class _Facts:
         first = self.candidate.series.first
         number = "" if first.series_number is None else f" {first.series_number}"
         return f"series{number} {first.series_description!r} ({len(self.candidate.series.instances)} images)"
+
+    @property
+    def sentence(self) -> str:
+        """What it is, in words, with every source."""
+        sequence = "" if self.sequence is None else f"{self.sequence.sentence}, "
+        return sequence + self.contrast.sentence
 
 
 def route(study: Sequence[Candidate], pipelines: Iterable[Pipeline]) -> tuple[Route, ...]:
@@ -78,9 +86,11 @@ def _find_facts(study: Sequence[Candidate]) -> tuple[_Facts, ...]:
     facts = []
     for candidate, finding in zip(study, findings, strict=True):
         try:
-            facts.append(_Facts(candidate, stack(candidate.series), "", finding))
+            found, fault = stack(candidate.series), ""
         except SeriesGeometryError as error:
-            facts.append(_Facts(candidate, None, str(error), finding))
+            found, fault = None, str(error)
+        first = candidate.series.first
+        facts.append(_Facts(candidate, found, fault, finding, sequence_of(first) if first.modality == "MR" else None))
     return tuple(facts)
 
 
@@ -113,12 +123,13 @@ def _route_one(pipeline: Pipeline, facts: Sequence[_Facts]) -> Route:
         return Route(pipeline.name, None, partners, (*clashes, *refusals), tuple(verdicts))
     chosen, notes = _add_optional(pipeline, choices[0], fitting)
     case = Case(pipeline.name, {name: fact.candidate.series for name, fact in chosen.items()}, pipeline.planning_role)
-    told = [f"{name}: {fact.name}: {fact.contrast.sentence}" for name, fact in chosen.items()]
+    told = [f"{name}: {fact.name}: {fact.sentence}" for name, fact in chosen.items()]
     better = tuple(
         role.name
         for role in pipeline.roles
         if role.contrast is Contrast.ANY
-        and role.name in chosen
+        and role.name == pipeline.planning_role
+        and role.modality == "CT"
         and chosen[role.name].contrast.phase is not Contrast.ABSENT
     )
     return Route(pipeline.name, case, better, (*told, *notes), tuple(verdicts))
@@ -137,14 +148,26 @@ def _judge(role: Role, fact: _Facts) -> tuple[list[str], list[str]]:
         faults.append(f"body part is {first.body_part!r}, one of {', '.join(role.body_parts)} is asked")
     faults += _description_faults(role, first.series_description)
     by_rule = role.description_pattern is not None
+    if fact.sequence is not None and not by_rule:
+        faults += _sequence_faults(role, fact.sequence)
     if role.contrast is not Contrast.ANY and not by_rule and fact.contrast.phase is not role.contrast:
         asked = "a contrast-enhanced series" if role.contrast is Contrast.PRESENT else "a series without contrast"
         faults.append(f"{fact.contrast.sentence}, {asked} is asked")
     faults += _geometry_faults(role, fact)
-    merits = [fact.contrast.sentence]
+    merits = [fact.sentence]
     if by_rule:
         merits.append(f"the description matches the rule {role.description_pattern!r}")
     return faults, merits
+
+
+def _sequence_faults(role: Role, found: SequenceFinding) -> list[str]:
+    faults = []
+    if role.weighting is not None and found.weighting is not role.weighting:
+        faults.append(f"{found.sentence}, {role.weighting.upper()} is asked")
+    if role.fat_suppressed is not None and found.fat_suppressed is not role.fat_suppressed:
+        asked = "fat suppression is asked" if role.fat_suppressed else "one without fat suppression is asked"
+        faults.append(f"{found.sentence}, {asked}")
+    return faults
 
 
 def _description_faults(role: Role, description: str) -> list[str]:
@@ -257,7 +280,8 @@ def _refusal_reasons(facts: Sequence[_Facts], verdicts: Sequence[Verdict]) -> li
 
 def _description(role: Role) -> str:
     kind = {Contrast.PRESENT: "contrast-enhanced ", Contrast.ABSENT: "non-contrast ", Contrast.ANY: ""}[role.contrast]
-    return f"a {kind}{role.modality} series in the same study and frame of reference"
+    weighting = f"{role.weighting.upper()} " if role.weighting else ""
+    return f"a {kind}{weighting}{role.modality} series in the same study and frame of reference"
 
 
 def _frame(fact: _Facts) -> str:

@@ -11,6 +11,16 @@ from npc_contour.domain.series import Case
 from npc_contour.domain.structures import NetworkProvenance, RoiSpec
 
 
+class Weighting(StrEnum):
+    """What an MR sequence weights; OTHER is known to be none of the first four (diffusion, angiography, maps)."""
+
+    T1 = "t1"
+    T2 = "t2"
+    PD = "pd"
+    FLAIR = "flair"
+    OTHER = "other"
+
+
 class Contrast(StrEnum):
     """What a role asks of a series' contrast phase."""
 
@@ -136,6 +146,9 @@ class Role:
         exclude_pattern: likewise; a match takes the series out.
         called_ae_titles: the series came to one of these; empty asks nothing.
         body_parts: BodyPartExamined is one of these or empty; empty asks nothing.
+        weighting: of an MR sequence.
+        fat_suppressed: whether fat is dark in an MR sequence (saturated, inverted, or the water part of a Dixon).
+        anatomy: what a CT must be seen to show before it is contoured; "any" looks at nothing.
         required: False lets the pipeline run without this role.
     """
 
@@ -150,6 +163,9 @@ class Role:
     max_slices: int = 1000
     max_slice_spacing_mm: float = 5.0
     max_pixel_spacing_mm: float = 2.0
+    weighting: Weighting | None = None
+    fat_suppressed: bool | None = None
+    anatomy: Literal["head", "any"] = "head"
     required: bool = True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 
 from npc_contour.domain.geometry import Vec3
 
@@ -22,6 +22,9 @@ class InstanceHeader:
         position_lps_mm: Image Position (Patient), centre of the first voxel.
         orientation: Image Orientation (Patient): direction of a row (towards growing columns), then of a column.
         acquired_at: from AcquisitionDateTime, or AcquisitionDate/ContentDate and time; scanner's local time.
+        injected_at: Contrast/Bolus Start Time (0018,1042), of the same day, scanner's local time.
+        sequence_name: Sequence Name (0018,0024), the vendor's word for an MR sequence, as "*tse2d1_11".
+        scan_options: Scan Options (0018,0022); of MR "FS" says fat saturation.
     """
 
     key: str
@@ -53,6 +56,14 @@ class InstanceHeader:
     gantry_tilt_deg: float | None = None
     acquired_at: datetime | None = None
     manufacturer: str = ""
+    injected_at: time | None = None
+    echo_time_ms: float | None = None
+    repetition_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    sequence_name: str = ""
+    scanning_sequence: tuple[str, ...] = ()
+    sequence_variant: tuple[str, ...] = ()
+    scan_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,20 @@ class Volume:
         sop_instance_uids: SOP Instance UID of each slice, length z, in the order of `hu`.
         slice_positions_lps_mm: (z, 3) each slice's own Image Position (Patient), the centre of its
             first voxel. Contours are placed by these, never by index times spacing.
+        modality: "CT"; or "MR", whose values have no unit: rescaled, then stretched to the range of int16 where they
+            would not fit or would lose their steps.
     """
 
     hu: npt.NDArray[np.int16]
     grid: Grid
     sop_instance_uids: tuple[str, ...]
     slice_positions_lps_mm: FloatArray
+    modality: str = "CT"
+
+    @property
+    def empty_value(self) -> int:
+        """What a voxel holds where nothing was measured: air in CT, no signal in MR."""
+        return -1024 if self.modality == "CT" else 0
 
     def __post_init__(self) -> None:
         slices = self.hu.shape[0]

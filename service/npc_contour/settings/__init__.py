@@ -15,6 +15,7 @@ from npc_contour.errors import SettingsError
 from npc_contour.settings.base import Strict, is_loopback
 from npc_contour.settings.delivery import Delivery, DestinationSettings
 from npc_contour.settings.dicom import Completion, Dicom
+from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
@@ -26,6 +27,7 @@ __all__ = [
     "DestinationSettings",
     "Dicom",
     "Logs",
+    "Mr",
     "Routing",
     "Rtstruct",
     "RuleSettings",
@@ -47,6 +49,7 @@ class Settings(Strict):
     dicom: Dicom = Dicom()
     completion: Completion = Completion()
     routing: Routing = Routing()
+    mr: Mr = Mr()
     rtstruct: Rtstruct = Rtstruct()
     database: Database = Database()
     triton: Triton = Field(default_factory=Triton)

@@ -6,6 +6,7 @@ import re
 
 from pydantic import Field, field_validator
 
+from npc_contour.domain.pipelines import Weighting
 from npc_contour.settings.base import AeTitle, Seconds, Strict
 
 
@@ -32,10 +33,14 @@ class RuleSettings(Strict):
             raise ValueError(f"{value!r} is no regular expression: {error}") from error
         return value
 
+    weighting: Weighting | None = None
+    fat_suppressed: bool | None = None
+    planning: bool | None = None
+
     @property
     def changes(self) -> dict[str, object]:
-        """The keys that are set, but pipeline and role."""
-        return self.model_dump(exclude={"pipeline", "role"}, exclude_none=True)
+        """The keys that are set of those that a role has."""
+        return self.model_dump(exclude={"pipeline", "role", "planning"}, exclude_none=True)
 
 
 class Routing(Strict):

@@ -85,6 +85,16 @@ class Elements:
         raw = self._raw(keyword)
         return int(struct.unpack(self._order + ("h" if signed else "H"), raw)[0]) if len(raw) == 2 else None
 
+    def private_float(self, group: int, creator: str, element: int) -> float | None:
+        """A finite FL value of a private block (PS3.5 7.8.1), found by the name of its creator; None otherwise."""
+        for block in range(0x10, 0x100):
+            name = self._values.get(group << 16 | block, b"").decode("ascii", "replace").strip("\0 ")
+            if name == creator:
+                raw = self._values.get(group << 16 | block << 8 | element, b"")
+                value = float(struct.unpack(self._order + "f", raw)[0]) if len(raw) == 4 else math.nan
+                return value if math.isfinite(value) else None
+        return None
+
     def _raw(self, keyword: str) -> bytes:
         return self._values.get(tag_of(keyword), b"")
 

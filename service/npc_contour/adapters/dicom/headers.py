@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -136,6 +136,14 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         gantry_tilt_deg=e.number("GantryDetectorTilt"),
         acquired_at=_acquired_at(e),
         manufacturer=e.text("Manufacturer"),
+        injected_at=_time_of_day(e.text("ContrastBolusStartTime")),
+        echo_time_ms=e.number("EchoTime"),
+        repetition_time_ms=e.number("RepetitionTime"),
+        inversion_time_ms=e.number("InversionTime"),
+        sequence_name=e.text("SequenceName"),
+        scanning_sequence=e.texts("ScanningSequence"),
+        sequence_variant=e.texts("SequenceVariant"),
+        scan_options=e.texts("ScanOptions"),
     )
 
 
@@ -185,3 +193,12 @@ def _acquired_at(elements: Elements) -> datetime | None:
             continue
         return moment.replace(microsecond=int((match[2] or "0").ljust(6, "0")))
     return None
+
+
+def _time_of_day(text: str) -> time | None:
+    """A TM value (PS3.5 6.2), also in the old form with colons; None when it is none."""
+    match = re.fullmatch(r"(\d{2})(\d{2})?(\d{2})?(?:\.\d*)?", text.replace(":", ""))
+    try:
+        return time(int(match[1]), int(match[2] or 0), int(match[3] or 0)) if match else None
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""From files to a `Volume` in Hounsfield units.
+"""From files to a `Volume` in Hounsfield units, or in the values of an MR scanner.
 
 Choices, each tested: slices are placed by their own position; the rescale is applied slice by slice in floating
 point, rounded and saturated to int16; pixels that the header marks as padding become -1024 HU (air) in CT and 0 in
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from npc_contour.adapters.dicom import headers, pixels
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE, Elements
+from npc_contour.adapters.dicom.mr_scale import mr_scale
+from npc_contour.core.mr_values import to_int16
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.volumes import Volume
@@ -80,7 +82,7 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
         progress: told after each slice.
 
     Returns:
-        int16 HU (MR: rescaled values) on the series' grid.
+        int16 HU on the series' grid; of MR the rescaled values, see `core.mr_values.to_int16`.
 
     Raises:
         SeriesGeometryError: the slices are not one regular stack.
@@ -93,23 +95,26 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
             f"a volume of {len(ordered.instances)} slices of {rows} x {columns}: at most {pixels.MAX_EDGE} along"
             f" an edge and {MAX_VOXELS} voxels in all are taken"
         )
-    hu = np.empty(ordered.grid.shape_zyx, dtype=np.int16)
+    modality = series.first.modality
+    values = np.empty(ordered.grid.shape_zyx, dtype=np.float32 if modality == "MR" else np.int16)
+    read_values = _read_mr if modality == "MR" else _read_hu
 
     def read_slice(index: int) -> None:
         header = ordered.instances[index]
         try:
-            hu[index] = _read_hu(open_path(header.key), header)
+            values[index] = read_values(open_path(header.key), header)
         except (PixelDataError, InstanceRefused, OSError) as error:
             raise PixelDataError(
                 f"slice {index + 1} of {len(ordered.instances)} (SOP instance {header.sop_instance_uid}): {error}"
             ) from error
 
     with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
-        for done, _ in enumerate(pool.map(read_slice, range(len(hu))), start=1):
+        for done, _ in enumerate(pool.map(read_slice, range(len(values))), start=1):
             if progress is not None:
-                progress(done, len(hu))
+                progress(done, len(values))
     uids = tuple(header.sop_instance_uid for header in ordered.instances)
-    return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm)
+    hu = to_int16(values) if values.dtype == np.float32 else values
+    return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, modality)
 
 
 def _usable_header(path: Path) -> InstanceHeader:
@@ -128,29 +133,44 @@ def _usable_header(path: Path) -> InstanceHeader:
 
 def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:
     """One slice: (rows, columns) int16 HU."""
-    header, parsed = headers.read_file(path, key=expected.key)
-    if header != expected:
-        raise PixelDataError("the file is not the one whose header was read")
-    stored = pixels.decode(parsed)
-    layout = pixels.layout_of(parsed)
-    slope, intercept = _rescale(parsed.elements, header.modality)
+    stored, parsed, padded = _read_stored(path, expected)
+    slope, intercept = _rescale(parsed.elements)
     if slope == 1.0 and intercept == round(intercept):
         values = stored + np.int32(intercept)
     else:
         values = np.rint(stored * slope + intercept)
     limits = np.iinfo(np.int16)
     hu: npt.NDArray[np.int16] = np.clip(values, limits.min, limits.max).astype(np.int16)
-    padding = _padding_range(parsed.elements, signed=layout.signed)
-    if padding is not None:
-        hu[(stored >= padding[0]) & (stored <= padding[1])] = CT_PADDING_HU if header.modality == "CT" else 0
+    hu[padded] = CT_PADDING_HU
     return hu
 
 
-def _rescale(elements: Elements, modality: str) -> tuple[float, float]:
-    """Slope and intercept; an MR image without them is taken as it is, a CT has no Hounsfield units without them."""
+def _read_mr(path: Path, expected: InstanceHeader) -> npt.NDArray[np.float32]:
+    """One slice: (rows, columns) float32 in the scanner's own scale."""
+    stored, parsed, padded = _read_stored(path, expected)
+    slope, intercept = mr_scale(parsed.elements, path)
+    values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    values[padded] = 0.0
+    return values
+
+
+def _read_stored(
+    path: Path, expected: InstanceHeader
+) -> tuple[npt.NDArray[np.int32], headers.ParsedInstance, npt.NDArray[np.bool_]]:
+    """Stored values of one slice, its elements, and where its header says that there is no pixel."""
+    header, parsed = headers.read_file(path, key=expected.key)
+    if header != expected:
+        raise PixelDataError("the file is not the one whose header was read")
+    stored = pixels.decode(parsed)
+    padding = _padding_range(parsed.elements, signed=pixels.layout_of(parsed).signed)
+    if padding is None:
+        return stored, parsed, np.zeros_like(stored, dtype=np.bool_)
+    return stored, parsed, (stored >= padding[0]) & (stored <= padding[1])
+
+
+def _rescale(elements: Elements) -> tuple[float, float]:
+    """Slope and intercept of a CT, which has no Hounsfield units without them."""
     slope, intercept = elements.number("RescaleSlope"), elements.number("RescaleIntercept")
-    if slope is None and intercept is None and modality == "MR":
-        return 1.0, 0.0
     if slope is None or intercept is None:
         raise PixelDataError("Rescale Slope or Intercept is absent or not a number: no Hounsfield units")
     if not 0 < slope <= MAX_SLOPE or abs(intercept) > 1e6:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 
 from npc_contour.application.records import CaseInput, CaseRecord
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.series import InstanceHeader
 
-_TUPLES = ("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type")
+_TUPLES = (
+    *("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type"),
+    *("scanning_sequence", "sequence_variant", "scan_options"),
+)
 _NAMES = frozenset(field.name for field in fields(InstanceHeader))
 
 
@@ -21,6 +24,8 @@ def header_to_json(header: InstanceHeader) -> dict[str, Any]:
     kept = {name: value for name, value in values.items() if value != defaults[name]}
     if header.acquired_at is not None:
         kept["acquired_at"] = header.acquired_at.isoformat()
+    if header.injected_at is not None:
+        kept["injected_at"] = header.injected_at.isoformat()
     return kept
 
 
@@ -32,6 +37,8 @@ def header_from_json(data: dict[str, Any]) -> InstanceHeader:
             values[name] = tuple(values[name])
     if values.get("acquired_at") is not None:
         values["acquired_at"] = datetime.fromisoformat(values["acquired_at"])
+    if values.get("injected_at") is not None:
+        values["injected_at"] = time.fromisoformat(values["injected_at"])
     return InstanceHeader(**values)
 
 

@@ -22,6 +22,7 @@ from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
 from npc_contour.core.orientation import turn_of
+from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
@@ -84,15 +85,16 @@ class TritonEngine:
         """Close the connection."""
         self._client.close()
 
-    def segment(self, contract: NetworkContract, volumes: Sequence[Volume]) -> LabelMap:
+    def segment(self, contract: NetworkContract, volumes: Sequence[Volume], grid: Grid | None = None) -> LabelMap:
         """Run a network.
 
         Args:
             contract: of the network to run.
-            volumes: one per channel, the first one is the planning volume; the others are brought onto its grid.
+            volumes: one per channel.
+            grid: onto which they are brought; None is that of the first volume.
 
         Returns:
-            The label map on the first volume's grid.
+            The label map on that grid.
 
         Raises:
             CaseRefused: the volumes cannot be paired, or the network refuses them.
@@ -103,7 +105,7 @@ class TritonEngine:
                 f"{contract.name} takes {len(contract.channels)} series ({', '.join(contract.channels)}), "
                 f"got {len(volumes)}"
             )
-        grid = volumes[0].grid
+        grid = grid or volumes[0].grid
         turn = turn_of(grid)
         channels = [turn.apply(resample_onto(volume, grid)) for volume in volumes]
         with _translated(f"network {contract.name} at {self._url}"):
