@@ -12,7 +12,7 @@ from npc_contour.adapters.dicom.headers import split_file
 from npc_contour.adapters.dicom.scu import send_series
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.application.ports import Archive
-from npc_contour.domain.queries import ArchiveNode, Query, QueryLevel, QueryRoot, Retrieval, Wanted
+from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, QueryRoot, Retrieval, Wanted
 from npc_contour.errors import ArchiveError, InstanceRefused, SpoolFullError
 from npc_testkit.archives import OUR_AE, Archived, dcmqrscp, orthanc_archive
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets, write_series
@@ -151,6 +151,10 @@ def test_the_patient_root_model_fetches_too(dcmtk_node: Archived) -> None:
     assert len(files) == 10
 
 
+def uids(match: Match) -> tuple[str, str, str]:
+    return match.study_instance_uid, match.series_instance_uid, match.sop_instance_uid
+
+
 def test_qido_finds_what_c_find_finds(orthanc_node: tuple[Archived, int]) -> None:
     node, _ = orthanc_node
     dimse, web = DicomArchive(node.archive, OUR_AE, 10.0), WebArchive(web_node(node), 10.0)
@@ -162,12 +166,10 @@ def test_qido_finds_what_c_find_finds(orthanc_node: tuple[Archived, int]) -> Non
         Query(level=QueryLevel.SERIES, study_instance_uid=STUDY, modality="MR"),
         Query(level=QueryLevel.IMAGE, study_instance_uid=STUDY, series_instance_uid=SERIES),
     ):
-        by_wire, by_web = (
-            {(match.study_instance_uid, match.series_instance_uid, match.sop_instance_uid, match.description)
-             for match in archive.find(query)}
-            for archive in (dimse, web)
-        )  # fmt: skip
-        assert by_wire == by_web
+        wire, web_found = dimse.find(query), web.find(query)
+        assert {uids(match) for match in wire} == {uids(match) for match in web_found}
+        if query.level is not QueryLevel.IMAGE:
+            assert {match.description for match in wire} == {match.description for match in web_found}
 
 
 def test_a_web_archive_that_is_none_is_told(orthanc_node: tuple[Archived, int]) -> None:
