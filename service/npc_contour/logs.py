@@ -59,6 +59,10 @@ class Event(StrEnum):
     STEP_INTERRUPTED = "step.interrupted"
     JOBS_RECOVERED = "jobs.recovered"
     CHECK_BROKEN = "check.broken"
+    PULL_FOUND = "pull.found"
+    PULL_FETCHED = "pull.fetched"
+    PULL_INCOMPLETE = "pull.incomplete"
+    PULL_FAILED = "pull.failed"
 
 
 class JsonFormatter(logging.Formatter):

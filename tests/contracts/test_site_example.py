@@ -13,18 +13,23 @@ import pytest
 from pydantic import BaseModel
 
 from npc_contour.errors import SettingsError
-from npc_contour.settings import DestinationSettings, RuleSettings, Settings, read_settings
+from npc_contour.settings import DestinationSettings, PacsSettings, PullSettings, RuleSettings, Settings, read_settings
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "site.example.toml"
 LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
-TABLES: dict[str, type[BaseModel]] = {"destinations": DestinationSettings, "rules": RuleSettings}
+TABLES: dict[str, type[BaseModel]] = {
+    "destinations": DestinationSettings,
+    "rules": RuleSettings,
+    "pacs": PacsSettings,
+    "pull": PullSettings,
+}
 KEY = re.compile(r"^#?[a-z_]+ = ")
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if name in TABLES:
+        if name in TABLES and inner is not str:
             yield from keys_of(TABLES[name], f"{name}.")
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from keys_of(inner, f"{name}.")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
@@ -17,10 +18,11 @@ from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import GENERIC
+from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import InferenceError, SendError
+from npc_contour.errors import ArchiveError, InferenceError, InstanceRefused, SendError
 
 
 class FakeClock:
@@ -153,3 +155,67 @@ class FakeSender:
 def triton_down() -> InferenceError:
     """The error of a server that does not answer."""
     return InferenceError("Triton at 127.0.0.1:8001: connection refused")
+
+
+@dataclass
+class FakeArchive:
+    """A PACS that holds whole files; `down` answers nothing, `hides_counts` is one that does not count its images."""
+
+    files: list[bytes] = field(default_factory=list)
+    down: bool = False
+    breaks_after: int | None = None
+    hides_counts: bool = False
+    queries: list[Query] = field(default_factory=list)
+    retrievals: list[Wanted] = field(default_factory=list)
+
+    def find(self, query: Query) -> tuple[Match, ...]:
+        self._answer()
+        self.queries.append(query)
+        found: dict[str, Match] = {}
+        for header in map(_header_of_file, self.files):
+            series = "" if query.level is QueryLevel.STUDY else header.series_instance_uid
+            image = header.sop_instance_uid if query.level is QueryLevel.IMAGE else ""
+            key = image or series or header.study_instance_uid
+            before = found.get(key)
+            match = Match(
+                study_instance_uid=header.study_instance_uid,
+                series_instance_uid=series,
+                sop_instance_uid=image,
+                patient_id=header.patient_id,
+                modalities=(header.modality,),
+                description=header.series_description if series else "",
+                instances=None if self.hides_counts else 1 + ((before.instances or 0) if before else 0),
+            )
+            if query.accepts(match):
+                found[key] = match
+        return tuple(found.values())
+
+    def retrieve(
+        self, wanted: Wanted, keep: Callable[[bytes], None], progress: Callable[[int, int], None] | None = None
+    ) -> Retrieved:
+        self._answer()
+        self.retrievals.append(wanted)
+        kept = failed = 0
+        files = [
+            file for file in self.files if wanted.series_instance_uid in {"", _header_of_file(file).series_instance_uid}
+        ]
+        for number, file in enumerate(files):
+            if number == self.breaks_after:
+                raise ArchiveError("pacs closed the connection during C-GET")
+            try:
+                keep(file)
+                kept += 1
+            except InstanceRefused:
+                failed += 1
+            if progress is not None:
+                progress(number + 1, len(files))
+        return Retrieved(completed=kept, failed=failed)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ArchiveError("pacs (PACS at 127.0.0.1:104) cannot be reached: Connection refused")
+
+
+def _header_of_file(file: bytes) -> InstanceHeader:
+    meta, data_set = split_file(file)
+    return header_of(parse_data_set(data_set, meta.uid("TransferSyntaxUID")), key="")

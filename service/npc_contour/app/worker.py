@@ -7,6 +7,7 @@ from npc_contour.adapters.dicom.scu import DicomSender
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
+from npc_contour.app.archives import pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, profile_of, spool_of
@@ -14,6 +15,7 @@ from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
@@ -28,8 +30,11 @@ def run(runtime: Runtime) -> None:
     settings = runtime.settings
     at_once = settings.workers.segmentations_at_once
     # Each claim and each slot holds a connection while its step runs.
-    with PgStore(runtime.database_url, defer, pool_size=12 + 3 * at_once) as store:
-        steps = _steps(runtime, store)
+    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * at_once) as store:
+        pulling = pull_tools(runtime, store)
+        poll = PollArchive(pulling, settings.pull)
+        poll.start()
+        steps = _steps(runtime, store, poll, FetchSeries(pulling))
 
         def sweep() -> int:
             with store.transaction() as tx:
@@ -42,7 +47,7 @@ def run(runtime: Runtime) -> None:
         run_worker(runtime.database_url, duties, WorkerOptions(segmentations_at_once=at_once))
 
 
-def _steps(runtime: Runtime, store: PgStore) -> Steps:
+def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries) -> Steps:
     settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     cases = CaseSteps(
@@ -65,5 +70,7 @@ def _steps(runtime: Runtime, store: PgStore) -> Steps:
         JobKind.SEGMENT_CASE: cases.segment,
         JobKind.WRITE_STRUCTURE_SET: cases.write,
         JobKind.SEND: SendDelivery(store, spool, clock, sender, destinations, settings.delivery).run,
+        JobKind.POLL_ARCHIVE: poll.run,
+        JobKind.FETCH_SERIES: fetch.run,
     }
     return Steps(store, clock, handlers)

@@ -19,6 +19,8 @@ class JobKind(StrEnum):
     SEGMENT_CASE = "segment_case"
     WRITE_STRUCTURE_SET = "write_structure_set"
     SEND = "send"
+    POLL_ARCHIVE = "poll_archive"
+    FETCH_SERIES = "fetch_series"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,35 @@ class Ending(StrEnum):
     RELEASED = "released"
     ABORTED = "aborted"
     LOST = "lost"
+
+
+class PullState(StrEnum):
+    """Where a series of a PACS stands: incomplete means that some images could not be fetched or were refused."""
+
+    WANTED = "wanted"
+    FETCHED = "fetched"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledSeries:
+    """A series of a PACS that is or was to be fetched.
+
+    Attributes:
+        pacs: its name in the settings.
+        images: as the PACS counted; None where it does not count.
+    """
+
+    pull_id: int
+    pacs: str
+    study_instance_uid: str
+    series_instance_uid: str
+    patient_id: str
+    images: int | None
+    state: PullState
+    attempts: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

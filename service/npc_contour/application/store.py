@@ -16,10 +16,13 @@ from npc_contour.application.records import (
     Ending,
     Job,
     JobKind,
+    PulledSeries,
+    PullState,
     SeriesRecord,
     StoryLine,
 )
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.queries import Match
 from npc_contour.domain.series import InstanceHeader
 
 
@@ -146,6 +149,33 @@ class Transaction(Protocol):
 
     def clear_attempts(self, kind: JobKind, key: str) -> None:
         """Forget the attempts: the step succeeded."""
+        ...
+
+    def set_pull_rules(self, names: Sequence[str], at: datetime) -> None:
+        """Let just these rules look: new ones at once, others when they were due, none besides."""
+        ...
+
+    def due_pull_rules(self, at: datetime) -> tuple[str, ...]:
+        """Return the rules that should have looked by now."""
+        ...
+
+    def next_poll(self, name: str, at: datetime) -> None:
+        """Note when a rule looks next."""
+        ...
+
+    def want_series(self, pacs: str, match: Match, at: datetime, *, again: bool = False) -> int | None:
+        """Note that a series is to be fetched; return its id, or None when nothing is to be done about it.
+
+        A series is fetched once, and again when the PACS has more images of it, or `again` asks for it.
+        """
+        ...
+
+    def pulled_series(self, pull_id: int, *, lock: bool = False) -> PulledSeries | None:
+        """Return one series that is or was to be fetched."""
+        ...
+
+    def set_pulled(self, pull_id: int, state: PullState, attempts: int, message: str, at: datetime) -> None:
+        """Change the state of one."""
         ...
 
     def jobs_missing(self) -> tuple[Job, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from npc_contour.errors import SettingsError
+from npc_contour.settings.archives import PacsSettings, PullSettings
 from npc_contour.settings.base import Strict, is_loopback
 from npc_contour.settings.delivery import Delivery, DestinationSettings
 from npc_contour.settings.dicom import Completion, Dicom
@@ -28,6 +29,8 @@ __all__ = [
     "Dicom",
     "Logs",
     "Mr",
+    "PacsSettings",
+    "PullSettings",
     "Routing",
     "Rtstruct",
     "RuleSettings",
@@ -58,6 +61,8 @@ class Settings(Strict):
     workers: Workers = Workers()
     logs: Logs = Logs()
     destinations: tuple[DestinationSettings, ...] = ()
+    pacs: tuple[PacsSettings, ...] = ()
+    pull: tuple[PullSettings, ...] = ()
 
     @field_validator("destinations")
     @classmethod
@@ -66,6 +71,24 @@ class Settings(Strict):
         if len(set(names)) != len(names):
             raise ValueError(f"destination names must differ, got {names}")
         return value
+
+    @field_validator("pacs", "pull")
+    @classmethod
+    def _archive_names_differ(
+        cls, value: tuple[PacsSettings | PullSettings, ...]
+    ) -> tuple[PacsSettings | PullSettings, ...]:
+        names = [one.name for one in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must differ, got {names}")
+        return value
+
+    @model_validator(mode="after")
+    def _pulls_know_their_pacs(self) -> Settings:
+        known = {pacs.name for pacs in self.pacs}
+        for rule in self.pull:
+            if rule.pacs not in known:
+                raise ValueError(f"pull {rule.name}: there is no [[pacs]] named {rule.pacs!r}")
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Settings:

@@ -22,6 +22,8 @@ UNION SELECT 'route_study', study_instance_uid FROM contour_case WHERE state = '
 UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed'
 UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented'
 UNION SELECT 'send', id::text FROM delivery WHERE state = 'queued'
+UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
+UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
 """
 
 

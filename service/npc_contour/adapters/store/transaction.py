@@ -11,12 +11,13 @@ from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json, header_to_json
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.deliveries import Deliveries
+from npc_contour.adapters.store.pulls import Pulls
 from npc_contour.application.records import Added, AssociationRow, Ending, Job, SeriesRecord
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
 
-class PgTransaction(Cases, Deliveries):
+class PgTransaction(Cases, Deliveries, Pulls):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:

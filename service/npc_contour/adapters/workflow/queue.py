@@ -13,15 +13,18 @@ from procrastinate.schema import SchemaManager
 
 from npc_contour.application.records import Job, JobKind
 
-SEGMENT_QUEUE, WORK_QUEUE = "segment", "work"
+SEGMENT_QUEUE, WORK_QUEUE, FETCH_QUEUE = "segment", "work", "fetch"
 QUEUES = {
     JobKind.CLOSE_SERIES: WORK_QUEUE,
     JobKind.ROUTE_STUDY: WORK_QUEUE,
     JobKind.SEGMENT_CASE: SEGMENT_QUEUE,
     JobKind.WRITE_STRUCTURE_SET: SEGMENT_QUEUE,
     JobKind.SEND: WORK_QUEUE,
+    JobKind.POLL_ARCHIVE: FETCH_QUEUE,
+    JobKind.FETCH_SERIES: FETCH_QUEUE,
 }
-"""What holds a volume in memory waits in a queue of its own, so that sending and receiving never wait for it."""
+"""What holds a volume in memory waits in a queue of its own, so that sending and receiving never wait for it;
+so does what waits for a PACS."""
 PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10}
 """What is segmented is written before the next case is begun; higher goes first."""
 

@@ -18,7 +18,7 @@ import procrastinate
 import psycopg
 from procrastinate import jobs as procrastinate_jobs
 
-from npc_contour.adapters.workflow.queue import SEGMENT_QUEUE, WORK_QUEUE
+from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, WORK_QUEUE
 from npc_contour.application.records import JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
@@ -58,11 +58,13 @@ class WorkerOptions:
     Attributes:
         segmentations_at_once: in this process.
         light_at_once: short jobs in this process.
+        fetches_at_once: queries and retrievals from a PACS in this process.
         sweep_every_s: how often rows are compared with jobs.
     """
 
     segmentations_at_once: int = 1
     light_at_once: int = 4
+    fetches_at_once: int = 2
     sweep_every_s: float = 5.0
 
 
@@ -101,6 +103,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
         tasks = [
             asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once)),
             asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once)),
+            asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())

@@ -1,0 +1,73 @@
+"""The PACS of the settings, and what keeps the images that they give."""
+
+from __future__ import annotations
+
+from npc_contour.adapters.dicom.archive import DicomArchive
+from npc_contour.adapters.dicom.keeping import FileKeeper
+from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicomweb import WebArchive
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.app.runtime import Runtime
+from npc_contour.app.shared import SystemClock, spool_of
+from npc_contour.application.intake import Intake
+from npc_contour.application.ports import Archive
+from npc_contour.application.pulling import PullTools
+from npc_contour.domain.queries import ArchiveNode, Retrieval
+from npc_contour.errors import SettingsError
+from npc_contour.settings import PacsSettings, Settings
+
+
+def archive_of(pacs: PacsSettings, our_ae_title: str) -> Archive:
+    """Return a PACS as it is to be asked.
+
+    Raises:
+        SettingsError: its token cannot be read.
+    """
+    node = ArchiveNode(
+        name=pacs.name,
+        ae_title=pacs.ae_title,
+        host=pacs.host,
+        port=pacs.port,
+        root=pacs.root,
+        retrieval=pacs.retrieve,
+        web_url=pacs.web_url,
+        token=_token(pacs),
+        ca_file=str(pacs.web_ca_file) if pacs.web_ca_file else "",
+    )
+    if pacs.retrieve is Retrieval.WEB:
+        return WebArchive(node, pacs.timeout_s)
+    return DicomArchive(node, our_ae_title, pacs.timeout_s)
+
+
+def archives_of(settings: Settings) -> dict[str, Archive]:
+    """Return every PACS of the settings by name."""
+    return {pacs.name: archive_of(pacs, settings.dicom.ae_title) for pacs in settings.pacs}
+
+
+def keeper_of(spool: Spool, intake: Intake) -> FileKeeper:
+    """Return what keeps files as the front door keeps objects."""
+    return FileKeeper(spool, intake.keep, intake.conflict)
+
+
+def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
+    """Return what pulling works with."""
+    settings, clock = runtime.settings, SystemClock()
+    intake = Intake(store, clock, settings.completion)
+    return PullTools(
+        store=store,
+        clock=clock,
+        intake=intake,
+        keeper=keeper_of(spool_of(runtime), intake),
+        archives=archives_of(settings),
+        ae_titles={pacs.name: pacs.ae_title for pacs in settings.pacs},
+        our_ae_title=settings.dicom.ae_title,
+    )
+
+
+def _token(pacs: PacsSettings) -> str:
+    if pacs.web_token_file is None:
+        return ""
+    try:
+        return pacs.web_token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"pacs.web_token_file of {pacs.name}: {error}") from error

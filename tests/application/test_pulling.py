@@ -1,0 +1,211 @@
+"""What a PACS has is fetched once, whatever fails on the way, and again only when there is more of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from npc_contour.adapters.dicom.keeping import FileKeeper
+from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.intake import Intake
+from npc_contour.application.pulling import MAX_ATTEMPTS, FetchSeries, PollArchive, PullTools, want
+from npc_contour.application.records import JobKind, PullState
+from npc_contour.application.steps import Steps
+from npc_contour.domain.queries import Query, QueryLevel
+from npc_contour.errors import ArchiveError
+from npc_contour.settings import Completion, PullSettings
+from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
+from npc_testkit.fakes import FakeArchive, FakeClock
+
+NECK, SCOUT = CtPlan(seed="neck", slices=5), CtPlan(seed="scout", slices=3, description="SCOUT")
+RULE = PullSettings(name="planning-ct", pacs="pacs", exclude_pattern="scout", min_images=2, every_s=60)
+
+
+def files(plan: CtPlan) -> list[bytes]:
+    return [as_bytes(dataset) for dataset in ct_datasets(plan)]
+
+
+@dataclass
+class Desk:
+    """Pulling with a PACS in memory, over a real database and a real spool."""
+
+    store: PgStore
+    spool: Spool
+    clock: FakeClock
+    archive: FakeArchive
+    tools: PullTools
+    poll: PollArchive
+    fetch: FetchSeries
+
+    def jobs(self) -> list[tuple[str, str]]:
+        rows = self.store.query("SELECT task_name, args FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id")
+        return [(row["task_name"], row["args"]["key"]) for row in rows]
+
+    def series(self) -> list[tuple[str, int | None, int, str]]:
+        rows = self.store.query("SELECT state, images, attempts, message FROM pulled_series ORDER BY id")
+        return [(row["state"], row["images"], row["attempts"], row["message"]) for row in rows]
+
+    def images(self) -> int:
+        return int(self.store.query("SELECT count(*) AS n FROM instance")[0]["n"])
+
+
+@pytest.fixture
+def desk(store: PgStore, tmp_path: Path) -> Desk:
+    clock, archive = FakeClock(), FakeArchive(files(NECK) + files(SCOUT))
+    spool = Spool(tmp_path, min_free_mb=0)
+    intake = Intake(store, clock, Completion())
+    tools = PullTools(
+        store=store,
+        clock=clock,
+        intake=intake,
+        keeper=FileKeeper(spool, intake.keep, intake.conflict),
+        archives={"pacs": archive},
+        ae_titles={"pacs": "PACS"},
+        our_ae_title="NPC_CONTOUR",
+    )
+    return Desk(store, spool, clock, archive, tools, PollArchive(tools, [RULE]), FetchSeries(tools))
+
+
+def test_a_rule_finds_what_it_asks_for_and_looks_again(desk: Desk) -> None:
+    desk.poll.start()
+    assert desk.jobs() == [("poll_archive", "planning-ct")]
+
+    desk.poll.run("planning-ct")
+
+    assert [row[:2] for row in desk.series()] == [("wanted", 5)]
+    assert ("fetch_series", "1") in desk.jobs()
+    (study_query, series_query) = desk.archive.queries
+    assert (study_query.level, study_query.modality) == (QueryLevel.STUDY, "CT")
+    assert study_query.since == (desk.clock.now() - timedelta(days=1)).astimezone().date()
+    assert series_query.level is QueryLevel.SERIES
+    (row,) = desk.store.query("SELECT next_poll_at FROM pull_rule")
+    assert row["next_poll_at"] == desk.clock.now() + timedelta(seconds=60)
+
+
+def test_what_is_found_is_fetched_and_comes_in_like_any_other_series(desk: Desk) -> None:
+    desk.poll.run("planning-ct")
+    desk.fetch.run("1")
+
+    assert desk.series() == [("fetched", 5, 1, "5 images fetched")]
+    assert desk.images() == 5
+    (row,) = desk.store.query("SELECT * FROM association")
+    assert (row["calling_ae_title"], row["called_ae_title"], row["ending"]) == ("PACS", "NPC_CONTOUR", "released")
+    assert ("close_series", str(ct_datasets(NECK)[0].SeriesInstanceUID)) in desk.jobs()
+
+
+def test_a_series_is_fetched_once_and_again_when_it_has_grown(desk: Desk) -> None:
+    whole = desk.archive.files
+    desk.archive.files = whole[:4]
+    desk.poll.run("planning-ct")
+    desk.fetch.run("1")
+    desk.poll.run("planning-ct")
+    desk.fetch.run("1")
+    assert len(desk.archive.retrievals) == 1
+
+    desk.archive.files = whole
+    desk.poll.run("planning-ct")
+    desk.fetch.run("1")
+
+    assert len(desk.archive.retrievals) == 2
+    assert desk.images() == 5
+    assert desk.series() == [("fetched", 5, 1, "5 images fetched")]
+
+
+def test_a_pacs_that_does_not_count_is_fetched_from_once(desk: Desk) -> None:
+    desk.archive.hides_counts = True
+    for _ in range(2):
+        desk.poll.run("planning-ct")
+        desk.fetch.run("1")
+
+    assert len(desk.archive.retrievals) == 1
+
+
+def test_a_connection_that_breaks_is_tried_again_and_nothing_is_kept_twice(desk: Desk) -> None:
+    desk.poll.run("planning-ct")
+    desk.archive.breaks_after = 3
+    with pytest.raises(ArchiveError, match="closed the connection"):
+        desk.fetch.run("1")
+    assert desk.series() == [("wanted", 5, 1, "pacs closed the connection during C-GET")]
+    assert [row["ending"] for row in desk.store.query("SELECT ending FROM association")] == ["aborted"]
+
+    desk.archive.breaks_after = None
+    desk.fetch.run("1")
+
+    assert (desk.images(), desk.series()[0][0]) == (5, "fetched")
+
+
+def test_a_pacs_that_stays_down_is_given_up_and_said_so(desk: Desk) -> None:
+    desk.poll.run("planning-ct")
+    desk.archive.down = True
+    for _ in range(MAX_ATTEMPTS - 1):
+        with pytest.raises(ArchiveError):
+            desk.fetch.run("1")
+
+    desk.fetch.run("1")
+
+    ((state, _, attempts, message),) = desk.series()
+    assert (state, attempts) == ("failed", MAX_ATTEMPTS)
+    assert "cannot be reached" in message
+    (line,) = desk.store.query("SELECT name, detail FROM event")
+    assert (line["name"], "cannot be reached" in line["detail"]) == ("pull.failed", True)
+
+
+def test_a_poll_that_fails_is_a_step_that_is_tried_again(desk: Desk) -> None:
+    desk.archive.down = True
+    desk.poll.start()
+
+    Steps(desk.store, desk.clock, {JobKind.POLL_ARCHIVE: desk.poll.run}).run(JobKind.POLL_ARCHIVE, "planning-ct")
+
+    assert ("poll_archive", "planning-ct") in desk.jobs()
+    assert desk.series() == []
+
+
+def test_images_that_are_refused_make_a_pull_incomplete(desk: Desk) -> None:
+    broken = ct_datasets(NECK)[2]
+    broken.PixelData = broken.PixelData[:-2]
+    desk.archive.files[2] = as_bytes(broken)
+    desk.poll.run("planning-ct")
+    desk.fetch.run("1")
+
+    assert desk.series() == [("incomplete", 5, 1, "4 images fetched, 1 failed or refused")]
+    assert desk.images() == 4
+
+
+def test_a_worker_that_dies_between_finding_and_fetching_loses_nothing(desk: Desk) -> None:
+    desk.poll.run("planning-ct")
+    with desk.store.transaction() as tx:
+        tx._run("DELETE FROM procrastinate_jobs")
+
+    with desk.store.transaction() as tx:
+        missing = tx.jobs_missing()
+
+    assert ("fetch_series", "1") in [(job.kind, job.key) for job in missing]
+
+
+def test_rules_that_left_the_settings_are_forgotten(desk: Desk) -> None:
+    desk.poll.start()
+    PollArchive(desk.tools, []).start()
+
+    assert desk.store.query("SELECT name FROM pull_rule") == []
+    PollArchive(desk.tools, []).run("planning-ct")
+    assert desk.archive.queries == []
+
+
+def test_a_person_may_fetch_again_what_was_fetched(desk: Desk) -> None:
+    series = desk.archive.find(Query(level=QueryLevel.SERIES, study_instance_uid=_study()))
+    (first, second) = want(desk.store, "pacs", series, desk.clock.now())
+    desk.fetch.run(str(first))
+    assert want(desk.store, "pacs", series[:1], desk.clock.now()) == ()
+    assert want(desk.store, "pacs", series[:1], desk.clock.now(), again=True) == (first,)
+    with desk.store.transaction() as tx:
+        pulled = tx.pulled_series(second)
+    assert pulled is not None
+    assert pulled.state is PullState.WANTED
+
+
+def _study() -> str:
+    return str(ct_datasets(NECK)[0].StudyInstanceUID)
