@@ -51,6 +51,7 @@ class Event(StrEnum):
     CASE_SEGMENTED = "case.segmented"
     STRUCTURE_SET_WRITTEN = "structure_set.written"
     STRUCTURE_SET_BLOCKED = "structure_set.blocked"
+    MARGINS_BLOCKED = "structure_set.margins_blocked"
     DELIVERY_SENT = "delivery.sent"
     DELIVERY_RETRY = "delivery.retry"
     DELIVERY_BLOCKED = "delivery.blocked"

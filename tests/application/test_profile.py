@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from npc_contour.adapters.store.database import PgStore
-from npc_contour.domain.profiles import GENERIC, DerivedRoi, RoiOverride
+from npc_contour.application.artefacts import Artefacts
+from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, RoiOverride
 from npc_contour.domain.structures import InterpretedType, StructureSet
+from npc_contour.errors import GateError
 from npc_testkit.bench import Bench, contrast_ct, plain_ct
 
 
@@ -37,3 +43,33 @@ def test_the_profile_shapes_every_structure_set(store: PgStore) -> None:
     assert names(organs) == ["GTV_70", "Brainstem_PRV03", "Brainstem"]
     assert organs.rois[1].volume_cc > organs.rois[2].volume_cc
     assert len(nodes.rois) == 6
+
+
+@pytest.mark.parametrize(
+    ("source", "fault", "written", "reach_px"),
+    [
+        (ContourSource.MARGINS, None, "margins", 1 / 3),
+        (ContourSource.MASKS, None, "masks", 0.495),
+        (ContourSource.MARGINS, GateError("GTVp reads back with Dice 0.9"), "masks", 0.495),
+    ],
+)
+def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_site_objects(
+    store: PgStore, source: ContourSource, fault: GateError | None, written: str, reach_px: float
+) -> None:
+    bench = Bench(store)
+    bench.writer.profile = replace(GENERIC, contour_source=source)
+    bench.writer.failures = [fault] if fault else []
+
+    bench.receive(plain_ct())
+    bench.work_for(15)
+
+    case = bench.case("ln_ctv")
+    assert case.state is CaseState.SENT
+    assert Artefacts(bench.spool, case.case_id).report()["contour_source"] == written
+    (structure_set,) = bench.writer.written
+    (width_mm,) = {
+        round(float(np.ptp(contour.points_lps_mm[:, 0])), 2) for roi in structure_set.rois for contour in roi.contours
+    }
+    spacing_mm = plain_ct()[0].pixel_spacing_mm
+    assert spacing_mm is not None
+    assert width_mm == pytest.approx((4 + 2 * reach_px) * spacing_mm[1], rel=0.01)

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from npc_contour.core.contouring import ContourOptions, contour_roi, zero_crossings
+from npc_contour.core.contouring import ContourOptions, contour_roi, crossing_reach
 from npc_contour.core.labels import mask_of_array
 from npc_contour.core.tracing import Rings, trace
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.structures import Contour, Roi
 from npc_contour.domain.volumes import Volume
+from npc_testkit.crossings import crossings_of
 from npc_testkit.rtstructs import spec
 
 Coordinates = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -131,12 +132,10 @@ def test_margins_lie_several_times_nearer_the_true_outline(radius_mm: float, pix
     """A third of what contours through pixel centres (rt-utils) miss by, half of the best that a mask allows."""
     y, x = np.indices((81, 81))
     inside_mm = radius_mm - np.hypot(y - CENTRE_PX[0], x - CENTRE_PX[1]) * pixel_mm
-    margins = np.tanh(inside_mm / 2.0)[np.newaxis].astype(np.float32)
-    stack = (margins > 0).view(np.uint8)
-    rings = trace(stack, keyhole=True, corners_only=False)
+    margins = np.tanh(inside_mm / 2.0)[np.newaxis]
+    rings = trace((margins > 0).view(np.uint8), keyhole=True, corners_only=False)
 
-    bordered = np.pad(margins, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
-    reach = zero_crossings(rings, bordered, stack.shape)
+    reach = crossing_reach(rings, np.pad(crossings_of(margins), ((0, 0), (0, 0), (1, 0), (1, 0))))
     ours, mask_based, centres = (
         distances_mm(rings.points(value), rings, radius_mm, pixel_mm) for value in (reach, 0.495, 0.0)
     )

@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from npc_contour.core.contouring import ContourOptions, contour_roi
-from npc_contour.core.labels import RoiMask, mask_of_array
+from npc_contour.core.labels import mask_of_array
 from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
-from npc_contour.domain.profiles import Holes
-from npc_contour.domain.structures import Roi
+from npc_contour.domain.profiles import ContourSource, Holes
+from npc_contour.domain.structures import InterpretedType, Roi, RoiSpec
 from npc_contour.domain.volumes import Volume
+from npc_testkit.crossings import mask_with_crossings
 from npc_testkit.rtstructs import on_grid, spec
 
 Mask = npt.NDArray[np.bool_]
 masks = arrays(np.bool_, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)))
+
+TARGET = RoiSpec("Target", InterpretedType.GTV, "tiny", frozenset({1}), (255, 0, 0))
 
 OBLIQUE: tuple[Vec3, Vec3, Vec3] = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
 
@@ -193,12 +196,7 @@ def test_senseless_options_are_refused(wrong: dict[str, float]) -> None:
         ContourOptions(**wrong)  # type: ignore[arg-type]
 
 
-def margins_of(field: npt.NDArray[np.float64], roi_mask: RoiMask) -> npt.NDArray[np.float32]:
-    """A field's crop with the border that `contour_roi` wants; -1 beyond the grid."""
-    padded = np.pad(field, ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
-    z, y, x = roi_mask.offset_zyx
-    depth, rows, columns = roi_mask.mask.shape
-    return padded[z : z + depth, y : y + rows + 2, x : x + columns + 2].astype(np.float32)
+MARGINS = ContourOptions(source=ContourSource.MARGINS)
 
 
 @settings(deadline=None, max_examples=80)
@@ -209,30 +207,59 @@ def margins_of(field: npt.NDArray[np.float64], roi_mask: RoiMask) -> npt.NDArray
         elements=st.floats(-1, 1, width=32).filter(lambda value: value != 0),
     ),
     st.sampled_from([0.0, 0.2]),
+    st.sampled_from(list(Holes)),
 )
-def test_contours_from_margins_enclose_the_same_voxels(field: npt.NDArray[np.float64], thin_mm: float) -> None:
+def test_contours_from_margins_enclose_the_same_voxels(
+    field: npt.NDArray[np.float64], thin_mm: float, holes: Holes
+) -> None:
     volume = volume_of(field.shape)
-    roi_mask = mask_of_array(spec("Roi"), field > 0)
+    roi_mask = mask_with_crossings(TARGET, field, volume.grid)
 
-    roi = contour_roi(roi_mask, volume, ContourOptions(thin_mm=thin_mm), margins=margins_of(field, roi_mask))
+    roi = contour_roi(roi_mask, volume, replace(MARGINS, thin_mm=thin_mm, holes=holes))
 
     np.testing.assert_array_equal(read_back(roi, volume), field > 0)
 
 
-def test_margins_of_another_shape_are_refused() -> None:
-    mask = np.ones((1, 4, 5), dtype=np.bool_)
+def test_contours_from_margins_run_where_the_field_changes_sign() -> None:
+    field = np.full((1, 3, 3), -1.0)
+    field[0, 1, 1] = 0.25  # a fifth of the way to each neighbour
+    volume = volume_of(field.shape)
 
-    with pytest.raises(ValueError, match=r"margins \(1, 4, 5\), expected \(1, 6, 7\)"):
-        contour_roi(mask_of_array(spec("Roi"), mask), volume_of(mask.shape), margins=np.ones((1, 4, 5), np.float32))
+    (contour,) = contour_roi(mask_with_crossings(TARGET, field, volume.grid), volume, MARGINS).contours
+
+    reach = 0.2 * np.array([[0, -0.9], [0.7, 0], [0, 0.9], [-0.7, 0]])
+    centre = volume.grid.to_patient_mm((0, 1, 1))
+    np.testing.assert_allclose(contour.points_lps_mm[:, :2], centre[:2] + reach, atol=0.9 / 254)
 
 
-def test_where_margins_do_not_change_sign_the_middle_is_taken() -> None:
+def test_a_site_that_wants_masks_gets_them() -> None:
+    field = np.full((1, 3, 3), -1.0)
+    field[0, 1, 1] = 0.25
+    volume = volume_of(field.shape)
+    roi_mask = mask_with_crossings(TARGET, field, volume.grid)
+
+    from_masks = contour_roi(roi_mask, volume, ContourOptions())
+
+    expected = contoured(field > 0, volume)
+    np.testing.assert_array_equal(from_masks.contours[0].points_lps_mm, expected.contours[0].points_lps_mm)
+
+
+def test_where_the_network_says_nothing_the_middle_is_taken() -> None:
     mask = np.zeros((1, 5, 5), dtype=np.bool_)
     mask[0, 1:4, 1:4] = True
     volume = volume_of(mask.shape)
-    roi_mask = mask_of_array(spec("Roi"), mask)
+    silent = replace(mask_of_array(TARGET, mask), crossings=np.zeros((2, 1, 4, 4), dtype=np.uint8))
 
-    from_margins = contour_roi(roi_mask, volume, margins=np.ones((1, 5, 5), np.float32))
+    from_margins = contour_roi(silent, volume, MARGINS)
 
-    whole = {tuple(point) for point in from_margins.contours[0].points_lps_mm.round(6)}
-    assert whole >= {tuple(point) for point in contour_roi(roi_mask, volume).contours[0].points_lps_mm.round(6)}
+    expected = contoured(mask, volume).contours[0].points_lps_mm
+    np.testing.assert_allclose(
+        sorted(map(tuple, from_margins.contours[0].points_lps_mm)), sorted(map(tuple, expected)), atol=1e-9
+    )
+
+
+def test_crossings_of_another_shape_are_refused() -> None:
+    mask = mask_of_array(spec("Roi"), np.ones((1, 4, 5), dtype=np.bool_))
+
+    with pytest.raises(ValueError, match=r"crossings \(2, 1, 4, 5\), expected \(2, 1, 5, 6\)"):
+        replace(mask, crossings=np.zeros((2, 1, 4, 5), np.uint8))

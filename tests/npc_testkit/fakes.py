@@ -12,6 +12,7 @@ import numpy as np
 
 from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
 from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.core.crossings import STEPS
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
 from npc_contour.domain.geometry import Grid
@@ -99,7 +100,13 @@ class FakeEngine:
         if not self.empty:
             for label in range(1, len(contract.labels)):
                 labels[2:6, 2:8, 8 * label : 8 * label + 5] = label
-        return LabelMap(labels, grid, contract.name)
+        # A third of the way from each block to its neighbours, measured from the block's own side.
+        crossings = np.zeros((2, *labels.shape), dtype=np.uint8)
+        for along, axis in enumerate((1, 2)):
+            near, far = np.delete(labels, -1, axis), np.delete(labels, 0, axis)
+            code = np.where(near == far, 0, np.where(near > 0, 1 + STEPS // 3, 1 + STEPS - STEPS // 3)).astype(np.uint8)
+            crossings[along] = np.pad(code, [(0, int(axis == other)) for other in range(3)])
+        return LabelMap(labels, grid, contract.name, crossings)
 
 
 class FakeWriter:
@@ -107,6 +114,7 @@ class FakeWriter:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.failures: list[Exception] = []
         self.written: list[StructureSet] = []
         self.profile = GENERIC
 
@@ -120,6 +128,8 @@ class FakeWriter:
     ) -> EncodedStructureSet:
         if self.failure is not None:
             raise self.failure
+        if self.failures:
+            raise self.failures.pop(0)
         self.written.append(structure_set)
         uid = f"2.25.{int.from_bytes(structure_set.uid_seed.encode()[:12], 'big')}"
         content = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from npc_contour.domain.pipelines import NetworkContract
 
 CONTRACT_KEY = "contract_sha256"
-VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
+VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
 IMAGE, LOGITS = "image", "logits"
 
 
@@ -20,7 +20,8 @@ input [
   {{ name: "{SPACING}", data_type: TYPE_FP32, dims: [ 3 ] }}
 ]
 output [
-  {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }}
+  {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }},
+  {{ name: "{CROSSINGS}", data_type: TYPE_UINT8, dims: [ 2, -1, -1, -1 ] }}
 ]
 instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
 parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}

@@ -18,7 +18,7 @@ from npc_contour.catalog import read_contract
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError
 from npc_networks.serving.bls import BlsEngine, engine_model
-from npc_networks.serving.config import CONTRACT_KEY, LABELS, SPACING, VOLUME
+from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, LABELS, SPACING, VOLUME
 from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
@@ -74,7 +74,9 @@ class TritonPythonModel:
         try:
             volume_hu = np.asarray(np.from_dlpack(pb_utils.get_input_tensor_by_name(request, VOLUME)), dtype=np.int16)
             z, y, x = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, SPACING)).tolist()
-            labels = self._segmenter.segment(volume_hu, (z, y, x), report)
+            wanted = CROSSINGS in request.requested_output_names()
+            crossings = np.zeros((2, *volume_hu.shape[1:]), dtype=np.uint8) if wanted else None
+            labels = self._segmenter.segment(volume_hu, (z, y, x), report, crossings=crossings)
         except Cancelled:
             return _failed(f"{self._name}: the client no longer waits", pb_utils.TritonError.CANCELLED)
         except VolumeRefused as refusal:
@@ -82,7 +84,8 @@ class TritonPythonModel:
         except (ArithmeticError, MemoryError, RuntimeError) as failure:
             return _failed(f"{self._name}: {failure!r}", pb_utils.TritonError.INTERNAL)
         pb_utils.Logger.log_info(f"{self._name}: {volume_hu.shape} {self._segmenter.times.line()}")
-        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(LABELS, Lent(labels))])
+        answers = [(LABELS, labels)] if crossings is None else [(LABELS, labels), (CROSSINGS, crossings)]
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, Lent(array)) for name, array in answers])
 
 
 def _engine(contract: NetworkContract, folder: Path) -> Engine:

@@ -70,15 +70,26 @@ class VolumeSegmenter:
         volume = np.full((len(contract.channels), *contract.patch_zyx), 100, dtype=np.int16)
         # Half the patch's spacing: every axis is resampled.
         z, y, x = contract.spacing_zyx_mm
-        VolumeSegmenter(contract, _NoEngine(contract)).segment(volume, (z / 2, y / 2, x / 2))
+        crossings = np.zeros((2, *volume.shape[1:]), dtype=np.uint8)
+        VolumeSegmenter(contract, _NoEngine(contract)).segment(volume, (z / 2, y / 2, x / 2), crossings=crossings)
 
-    def segment(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3, progress: Progress = _no_progress) -> UInt8Array:
+    def segment(
+        self,
+        volume_hu: Int16Array,
+        spacing_zyx_mm: Vec3,
+        progress: Progress = _no_progress,
+        *,
+        crossings: UInt8Array | None = None,
+    ) -> UInt8Array:
         """Return the label of every voxel.
 
         Args:
             volume_hu: (channel, z, y, x) int16 HU, all channels on the planning grid.
             spacing_zyx_mm: of the planning grid.
             progress: called with (windows done, windows in all), first with zero.
+            crossings: (2, z, y, x) uint8 zeros; gets where labels change between a voxel and the next row, and the next
+                column, as `core.crossings` encodes it. Stays zero for a network whose first axis is not z, or whose
+                outputs are regions, not labels. None when nobody wants them.
 
         Returns:
             (z, y, x) uint8, an index of the contract's labels; 0 outside the body box.
@@ -99,7 +110,7 @@ class VolumeSegmenter:
         inside = volume_hu[(slice(None), *box)]
         image, layout = self._prepare(inside, spacing_zyx_mm)
         self.times.add("resample", started)
-        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress)
+        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress, self._views(crossings, box))
         self._finish(labels, spacing_zyx_mm)
         return labels
 
@@ -111,6 +122,14 @@ class VolumeSegmenter:
             labels[...] = np.array((0, *contract.regions.labels), dtype=np.uint8)[labels]
         keep_largest(labels, contract.keep_largest, spacing_zyx_mm)
         self.times.add("postprocess", started)
+
+    def _views(self, crossings: UInt8Array | None, box: Box) -> tuple[UInt8Array, UInt8Array] | None:
+        """Return the crossings along the network's second and third axis, in its order of axes, within the box."""
+        order = self._contract.transpose
+        if crossings is None or order[0] != 0 or self._contract.regions is not None:
+            return None
+        second, third = (crossings[axis - 1].transpose(order)[box] for axis in order[1:])
+        return second, third
 
     def _check(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> None:
         channels = self._contract.channels
@@ -179,7 +198,14 @@ class VolumeSegmenter:
             (tiles[0], tiles[1], tiles[2]), (offset[0], offset[1], offset[2]), (lookups[0], lookups[1], lookups[2])
         )
 
-    def _run(self, image: Float32Array, layout: Layout, labels: UInt8Array, progress: Progress) -> None:
+    def _run(
+        self,
+        image: Float32Array,
+        layout: Layout,
+        labels: UInt8Array,
+        progress: Progress,
+        crossings: tuple[UInt8Array, UInt8Array] | None,
+    ) -> None:
         """Run all windows, z ascending, and label each stretch of slices as soon as nothing more is added to it."""
         tiles_z, tiles_y, tiles_x = layout.tiles
         regions = self._contract.regions
@@ -201,7 +227,7 @@ class VolumeSegmenter:
                 done += 1
                 progress(done, total)
             last = row + 1 == len(tiles_z.starts)
-            slab.finish(tiles_z.size if last else tiles_z.starts[row + 1], labels)
+            slab.finish(tiles_z.size if last else tiles_z.starts[row + 1], labels, crossings)
             self.times.add("argmax", started)
 
     def _windows(self, image: Float32Array, layout: Layout) -> Iterator[Float32Array]:

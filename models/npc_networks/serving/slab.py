@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.argmax import LARGEST, AxisLookup, interpolated_argmax, largest_class
+from npc_contour.core.crossings import label_crossings
 from npc_contour.core.tiling import AxisTiles, blend_rows
 
 Float32Array = npt.NDArray[np.float32]
@@ -73,8 +74,13 @@ class Slab:
             lambda first, last: blend_rows(self._sums, logits, corner, weights, first, last), 0, logits.shape[0]
         )
 
-    def finish(self, until: int, labels: UInt8Array) -> None:
+    def finish(self, until: int, labels: UInt8Array, crossings: tuple[UInt8Array, UInt8Array] | None = None) -> None:
         """Label the slices that lie between planes below `until`, to which nothing more is added.
+
+        Args:
+            until: the first plane that is not finished.
+            labels: (z, y, x) uint8 of the box of the planning grid.
+            crossings: like `labels`: edges to the next row and to the next column; None when nobody wants them.
 
         Raises:
             ArithmeticError: the network answered with something that is not a number.
@@ -99,6 +105,13 @@ class Slab:
             self._labelled,
             ready,
         )
+        if crossings is not None:
+            wanted = crossings
+            self._spread(
+                lambda first, last: label_crossings(self._sums, offset, lookups, labels, wanted, first, last),
+                self._labelled,
+                ready,
+            )
         self._labelled = ready
 
     def _spread(self, work: Callable[[int, int], Result], first: int, last: int) -> list[Result]:

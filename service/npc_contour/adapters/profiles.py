@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import npc_contour
 from npc_contour.core.profiles import profile_faults, template_faults
 from npc_contour.domain.pipelines import Pipeline
-from npc_contour.domain.profiles import MAX_POINTS, DerivedRoi, EmptyRois, Holes, Profile, RoiOverride
+from npc_contour.domain.profiles import MAX_POINTS, ContourSource, DerivedRoi, EmptyRois, Holes, Profile, RoiOverride
 from npc_contour.domain.structures import InterpretedType
 from npc_contour.errors import SettingsError
 
@@ -47,6 +47,7 @@ class _ProfileFile(_Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
     max_name_length: int = Field(default=16, ge=1, le=64)
+    contour_source: ContourSource = ContourSource.MARGINS
     holes: Holes = Holes.KEYHOLE
     empty_rois: EmptyRois = EmptyRois.OMIT
     max_points: int = Field(default=MAX_POINTS, ge=16, le=MAX_POINTS)
@@ -121,6 +122,7 @@ def _profile(data: _ProfileFile) -> Profile:
         name=data.name,
         title=data.title,
         max_name_length=data.max_name_length,
+        contour_source=data.contour_source,
         holes=data.holes,
         empty_rois=data.empty_rois,
         max_points=data.max_points,

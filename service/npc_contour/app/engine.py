@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.shared import profile_of
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.profiles import ContourSource
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import InferenceError
 
@@ -61,5 +63,6 @@ class ServiceEngine:
                     runtime.triton_url,
                     metrics_url=runtime.triton_metrics_url or None,
                     timeout_s=runtime.settings.triton.timeout_s,
+                    crossings=profile_of(runtime.settings).contour_source is ContourSource.MARGINS,
                 )
             return self._engine

@@ -22,7 +22,7 @@ from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.routing import Candidate, route
 from npc_contour.domain.pipelines import NetworkContract, Route
-from npc_contour.domain.profiles import Profile
+from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import NoPipelineError
@@ -98,7 +98,7 @@ def segment_folder(
     refused = [FolderResult(a.pipeline, study, None, {}, a.reasons) for study, a in routes if a.case is None]
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
-        engine = _engine(settings, stack, timings_s, tell)
+        engine = _engine(settings, stack, timings_s, tell, crossings=profile.contour_source is ContourSource.MARGINS)
         run = _Run(catalog, engine, timings_s, tell, profile, settings.mr)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
@@ -167,9 +167,12 @@ class _Run:
         return report_of(done, pipeline, timings_s)
 
 
-def _engine(settings: Settings, stack: ExitStack, timings_s: Timings, tell: Progress) -> TritonEngine:
+def _engine(
+    settings: Settings, stack: ExitStack, timings_s: Timings, tell: Progress, *, crossings: bool
+) -> TritonEngine:
+    timeout_s = settings.triton.timeout_s
     if settings.triton.url != "embedded":
-        return stack.enter_context(TritonEngine(settings.triton.url, timeout_s=settings.triton.timeout_s))
+        return stack.enter_context(TritonEngine(settings.triton.url, timeout_s=timeout_s, crossings=crossings))
     work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npc-contour-")))
     tell("starting Triton", 0.0)
     with timed(timings_s, "start Triton"):
@@ -178,7 +181,9 @@ def _engine(settings: Settings, stack: ExitStack, timings_s: Timings, tell: Prog
         )
     tell("starting Triton", 1.0)
     urls = server.urls
-    return stack.enter_context(TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=settings.triton.timeout_s))
+    return stack.enter_context(
+        TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=timeout_s, crossings=crossings)
+    )
 
 
 def _by_study(series: Sequence[Series]) -> dict[str, list[Series]]:

@@ -1,6 +1,6 @@
 """What is made of a case, as files named by the case: a step that finds its artefact complete skips itself.
 
-labels-<network>-<contract>.npz   label map on the planning grid
+labels-<network>-<contract>.npz   label map on the planning grid, and where labels change between voxels
 rtstruct.dcm                      what is sent
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
@@ -21,7 +21,7 @@ from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import StoreError
 
 RTSTRUCT, REPORT = "rtstruct.dcm", "report.json"
-_LABELS = "labels.npy"
+LABELS, CROSSINGS = "labels", "crossings"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""
 
@@ -53,11 +53,13 @@ class Artefacts:
     def put_labels(self, contract: NetworkContract, label_map: LabelMap) -> None:
         """Keep a network's answer."""
         buffer = io.BytesIO()
-        with (
-            zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive,
-            archive.open(_LABELS, "w", force_zip64=True) as member,
-        ):
-            np.lib.format.write_array(member, np.ascontiguousarray(label_map.labels), allow_pickle=False)
+        arrays = {LABELS: label_map.labels}
+        if label_map.crossings is not None:
+            arrays[CROSSINGS] = label_map.crossings
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
         self.put(_labels_name(contract), buffer.getvalue())
 
     def labels(self, contract: NetworkContract, grid: Grid) -> LabelMap:
@@ -73,10 +75,11 @@ class Artefacts:
         data = self._spool.read(self.key(_labels_name(contract)))
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                labels = archive["labels"]
+                labels = archive[LABELS]
+                crossings = archive.get(CROSSINGS)
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
             raise StoreError(f"{_labels_name(contract)} of case {self._case_id} is damaged: {error}") from error
-        return LabelMap(labels, grid, contract.name)
+        return LabelMap(labels, grid, contract.name, crossings)
 
     def put_report(self, report: dict[str, Any]) -> None:
         """Keep the report."""

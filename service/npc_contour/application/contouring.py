@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
 from npc_contour.core.contouring import ContourOptions, contour_rois
-from npc_contour.core.labels import roi_masks
+from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.profiles import ContourSource
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import CaseRefused
+from npc_contour.errors import CaseRefused, GateError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
 
 Timings = dict[str, float]
 Progress = Callable[[str, float], None]
@@ -99,10 +104,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contoured:
-    """A checked RTSTRUCT and the structure set it encodes."""
+    """A checked RTSTRUCT, the structure set it encodes, and where its contours run."""
 
     structure_set: StructureSet
     encoded: EncodedStructureSet
+    source: ContourSource
 
 
 def contour(
@@ -127,7 +133,29 @@ def contour(
         if all(mask.empty for mask in found):
             raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(found)} ROIs in these images")
         masks = apply_profile(writer.profile, found, volume)
-        rois = contour_rois(masks, volume, ContourOptions.of(writer.profile))
+    options = ContourOptions.of(writer.profile)
+    if all(mask.crossings is None for mask in masks):
+        options = replace(options, source=ContourSource.MASKS)
+    try:
+        return _written(request, masks, volume, writer, options, timings_s)
+    except GateError as fault:
+        if options.source is ContourSource.MASKS:
+            raise
+        logger.warning(Event.MARGINS_BLOCKED, extra={"uid_seed": request.uid_seed, "reason": str(fault)})
+    return _written(request, masks, volume, writer, replace(options, source=ContourSource.MASKS), timings_s)
+
+
+def _written(
+    request: Request,
+    masks: Sequence[RoiMask],
+    volume: Volume,
+    writer: StructureSetWriter,
+    options: ContourOptions,
+    timings_s: Timings,
+) -> Contoured:
+    pipeline = request.pipeline
+    with timed(timings_s, "contour"):
+        rois = contour_rois(masks, volume, options)
     structure_set = StructureSet(
         label=pipeline.label,
         description=pipeline.title,
@@ -139,7 +167,7 @@ def contour(
     )
     with timed(timings_s, "write and check"):
         encoded = writer.write(structure_set, masks, volume, request.reference, request.made_at)
-    return Contoured(structure_set, encoded)
+    return Contoured(structure_set, encoded, options.source)
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:
@@ -150,6 +178,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
         "sop_instance_uid": contoured.encoded.sop_instance_uid,
         "label": content.label,
         "demo": content.demo,
+        "contour_source": contoured.source.value,
         "min_dice_read_back": contoured.encoded.min_dice,
         "notes": list(content.notes),
         "rois": [

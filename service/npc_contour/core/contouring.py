@@ -10,18 +10,19 @@ the contours of a slice fill separate inner contours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from npc_contour.core.crossings import fractions_of
 from npc_contour.core.labels import BoolArray, RoiMask
 from npc_contour.core.rasterise import fill_even_odd
 from npc_contour.core.simplify import thin_ring, thin_to
-from npc_contour.core.tracing import Rings, trace
+from npc_contour.core.tracing import LEFT, RIGHT, UP, Rings, trace
 from npc_contour.domain.geometry import FloatArray
-from npc_contour.domain.profiles import MAX_POINTS, Holes, Profile
+from npc_contour.domain.profiles import MAX_POINTS, ContourSource, Holes, Profile
 from npc_contour.domain.structures import Contour, Roi
 from npc_contour.domain.volumes import Volume
 
@@ -29,7 +30,10 @@ INSET_PX = 0.005
 """Vertices lie this far inside the mid-point between two pixel centres: marching squares at level 0.505."""
 
 MIN_REACH_PX = 0.05
-"""A contour from margins keeps this far from pixel centres."""
+"""A contour from a network's crossings keeps this far from pixel centres."""
+
+CROSSING_THIN_PX = 0.05
+"""Contours from crossings have a vertex on every edge: those that lie this near to a straight line say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +45,13 @@ class ContourOptions:
         thin_mm: no vertex left out lies further than this from the contour; 0 leaves out only collinear ones. Where a
             pixel centre would change sides, the slice is thinned less.
         max_points: contours with more vertices are thinned, as little as is needed.
+        source: where contours run.
     """
 
     holes: Holes = Holes.KEYHOLE
     thin_mm: float = 0.0
     max_points: int = MAX_POINTS
+    source: ContourSource = ContourSource.MASKS
 
     def __post_init__(self) -> None:
         if self.thin_mm < 0 or self.max_points < 16:
@@ -54,7 +60,9 @@ class ContourOptions:
     @classmethod
     def of(cls, profile: Profile) -> ContourOptions:
         """Return what a site's profile asks for."""
-        return cls(holes=profile.holes, thin_mm=profile.thin_mm, max_points=profile.max_points)
+        return cls(
+            holes=profile.holes, thin_mm=profile.thin_mm, max_points=profile.max_points, source=profile.contour_source
+        )
 
 
 DEFAULT_OPTIONS = ContourOptions()
@@ -67,39 +75,29 @@ def contour_rois(
     return tuple(contour_roi(mask, volume, options) for mask in masks)
 
 
-def contour_roi(
-    roi_mask: RoiMask,
-    volume: Volume,
-    options: ContourOptions = DEFAULT_OPTIONS,
-    *,
-    margins: npt.NDArray[np.float32] | None = None,
-) -> Roi:
+def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEFAULT_OPTIONS) -> Roi:
     """Contour one ROI.
 
     Args:
-        roi_mask: its voxels.
+        roi_mask: its voxels, and where the network says that its outline crosses the edges between them.
         volume: the planning volume.
-        options: holes and thinning.
-        margins: (z, y + 2, x + 2), the mask's crop with one pixel more on each side of a slice: by how much the network
-            prefers the ROI (positive inside, negative outside, any unit). Contours then run where it changes sign,
-            between the same voxel centres. None: all cross just inside the mid-point.
+        options: holes, thinning, and whether crossings are used where the mask has them. Either way contours enclose
+            the same voxel centres.
 
     Returns:
         The ROI with its contours in LPS mm, each on its own slice's position and orientation, slices ascending, on
         each slice outer rings clockwise as the image is displayed; `volume_cc` counts voxels.
-
-    Raises:
-        ValueError: the margins are not of the mask's shape with that border.
     """
     stack = roi_mask.mask.view(np.uint8)
     keyhole = options.holes is Holes.KEYHOLE
-    if margins is None:
+    spacing = np.asarray(volume.grid.spacing_zyx_mm)
+    if roi_mask.crossings is None or options.source is ContourSource.MASKS:
         rings = trace(stack, keyhole=keyhole)
         points = rings.points(0.5 - INSET_PX)
     else:
         rings = trace(stack, keyhole=keyhole, corners_only=False)
-        points = rings.points(zero_crossings(rings, margins, roi_mask.mask.shape), bridge_offset=MIN_REACH_PX * 0.4)
-    spacing = np.asarray(volume.grid.spacing_zyx_mm)
+        points = rings.points(crossing_reach(rings, roi_mask.crossings), bridge_offset=MIN_REACH_PX * 0.4)
+        options = replace(options, thin_mm=max(options.thin_mm, CROSSING_THIN_PX * float(spacing[1:].min())))
     keep = _thinned(rings, points, roi_mask.mask, spacing[1:], options)
     lengths = np.diff(rings.offsets)
     if keep is not None:
@@ -114,23 +112,24 @@ def contour_roi(
     return Roi(roi_mask.spec, contours, roi_mask.voxels * volume.grid.voxel_cc)
 
 
-def zero_crossings(rings: Rings, margins: npt.NDArray[np.float32], shape_zyx: tuple[int, ...]) -> FloatArray:
-    """Return how far from its inside pixel's centre the margins change sign at each vertex, in pixels.
+def crossing_reach(rings: Rings, crossings: npt.NDArray[np.uint8]) -> FloatArray:
+    """Return how far from its inside pixel's centre each vertex lies, in pixels.
 
-    Kept between `MIN_REACH_PX` and 1 - `MIN_REACH_PX`, so that no pixel centre changes sides; the middle where the
-    margins do not change sign, as where debris was dropped from the mask.
+    Kept between `MIN_REACH_PX` and 1 - `MIN_REACH_PX`, so that no pixel centre changes sides; just inside the middle
+    where the network says nothing, as at the image's border or where debris was dropped from the mask.
+
+    Args:
+        rings: of the mask.
+        crossings: (2, z, y + 1, x + 1) uint8, as in `RoiMask`.
     """
-    depth, rows, columns = shape_zyx
-    if margins.shape != (depth, rows + 2, columns + 2):
-        raise ValueError(f"margins {margins.shape}, expected {(depth, rows + 2, columns + 2)}")
     slices = np.repeat(rings.slices, np.diff(rings.offsets))
-    inside, outside = (
-        margins[slices, pixels[:, 0] + 1, pixels[:, 1] + 1].astype(np.float64)
-        for pixels in (rings.pixels, rings.outside_pixels())
-    )
-    changes = (inside > 0) & (outside < 0)
-    reach = np.divide(inside, inside - outside, out=np.full(len(inside), 0.5 - INSET_PX), where=changes)
-    clipped: FloatArray = np.clip(reach, MIN_REACH_PX, 1 - MIN_REACH_PX)
+    # An edge belongs to its upper or left pixel, inside or outside; the crop of crossings begins one pixel earlier.
+    backwards = (rings.directions == UP) | (rings.directions == LEFT)
+    owner = np.where(backwards[:, np.newaxis], rings.outside_pixels(), rings.pixels) + 1
+    along = ((rings.directions == LEFT) | (rings.directions == RIGHT)).astype(np.intp)
+    fraction = fractions_of(crossings[along, slices, owner[:, 0], owner[:, 1]])
+    reach = np.where(backwards, 1.0 - fraction, fraction)
+    clipped: FloatArray = np.clip(np.where(np.isnan(reach), 0.5 - INSET_PX, reach), MIN_REACH_PX, 1 - MIN_REACH_PX)
     return clipped
 
 

@@ -34,15 +34,22 @@ class RoiMask:
         mask: (z, y, x) bool, read-only, cropped to the ROI; shape (0, 0, 0) when the ROI is empty.
         offset_zyx: index of the crop's first voxel on the planning grid.
         debris_voxels: how many voxels the small-component rule took out.
+        crossings: (2, z, y + 1, x + 1) uint8, the label map's crossings with one row and one column before the crop:
+            where the outline crosses each edge, as the network says. None for masks that no network drew.
     """
 
     spec: RoiSpec
     mask: BoolArray
     offset_zyx: tuple[int, int, int]
     debris_voxels: int = 0
+    crossings: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         self.mask.setflags(write=False)
+        if self.crossings is not None:
+            slices, rows, columns = self.mask.shape
+            if self.crossings.shape != (2, slices, rows + 1, columns + 1):
+                raise ValueError(f"crossings {self.crossings.shape}, expected {(2, slices, rows + 1, columns + 1)}")
 
     @property
     def voxels(self) -> int:
@@ -95,8 +102,18 @@ def roi_masks(label_maps: Mapping[str, LabelMap], specs: Sequence[RoiSpec]) -> t
         debris = 0
         if spec.interpreted_type is InterpretedType.ORGAN:
             mask, debris = without_debris(mask)
-        masks.append(RoiMask(spec, mask, (int(low[0]), int(low[1]), int(low[2])), debris))
+        crossings = label_maps[spec.network].crossings
+        around = None if crossings is None else _with_a_row_before(crossings, crop)
+        masks.append(RoiMask(spec, mask, (int(low[0]), int(low[1]), int(low[2])), debris, around))
     return tuple(masks)
+
+
+def _with_a_row_before(crossings: npt.NDArray[np.uint8], crop: tuple[slice, ...]) -> npt.NDArray[np.uint8]:
+    """Crop crossings with one row and one column more at their beginning; zeros beyond the grid."""
+    z, y, x = crop
+    above, left = min(y.start, 1), min(x.start, 1)
+    view = crossings[:, z, y.start - above : y.stop, x.start - left : x.stop]
+    return view if above and left else np.pad(view, ((0, 0), (0, 0), (1 - above, 0), (1 - left, 0)))
 
 
 def mask_of_array(spec: RoiSpec, mask: npt.NDArray[np.generic]) -> RoiMask:

@@ -34,8 +34,9 @@ _NODES_PER_CRACK = 3
 # A bridge's own vertices lie below and left, or below and right, of a pixel's centre.
 _ROW_STEP = (-1, 0, 1, 0)
 _COLUMN_STEP = (0, 1, 0, -1)
-_LEFT = 3
-_RIGHT = 1
+UP = 0
+RIGHT = 1
+LEFT = 3
 _BRIDGE_LEFT = 4
 _BRIDGE_RIGHT = 5
 _STEPS = np.array([(-1, 0), (0, 1), (1, 0), (0, -1), (1, -1), (1, 1)], dtype=np.float64)
@@ -215,9 +216,9 @@ def _follow(
         visited[row, column] |= 1 << direction
         nodes[node].row, nodes[node].column, nodes[node].direction = row - 1, column - 1, direction
         nodes[node].next = node + 1
-        if direction == _LEFT:
+        if direction == LEFT:
             left_node[row, column] = node
-        elif direction == _RIGHT and column < leftmost_column:
+        elif direction == RIGHT and column < leftmost_column:
             leftmost, leftmost_column = node, column
         along = (direction + 1) & 3
         ahead_row, ahead_column = row + _ROW_STEP[along], column + _COLUMN_STEP[along]

@@ -19,6 +19,13 @@ class Holes(StrEnum):
     PARITY = "parity"
 
 
+class ContourSource(StrEnum):
+    """Where a contour runs between an inside and an outside voxel centre."""
+
+    MARGINS = "margins"
+    MASKS = "masks"
+
+
 class EmptyRois(StrEnum):
     """What becomes of an ROI that the network did not find."""
 
@@ -61,6 +68,9 @@ class Profile:
 
     Attributes:
         max_name_length: of ROI names, in characters.
+        contour_source: where the network itself changes its mind between two voxels (`margins`), nearer to the true
+            outline than any mask allows; or just inside the mid-point (`masks`), which every kind of reader turns back
+            into the same voxels.
         holes: keyhole reads alike in every reader; parity only in those that combine contours by exclusive or.
         empty_rois: an ROI without contours is left out or kept without any; the report lists it either way.
         max_points: contours with more vertices are thinned, as little as is needed.
@@ -76,6 +86,7 @@ class Profile:
     name: str
     title: str
     max_name_length: int = 16
+    contour_source: ContourSource = ContourSource.MARGINS
     holes: Holes = Holes.KEYHOLE
     empty_rois: EmptyRois = EmptyRois.OMIT
     max_points: int = MAX_POINTS

@@ -55,13 +55,20 @@ class LabelMap:
         labels: (z, y, x) uint8, read-only, on the planning grid.
         grid: where the voxels lie.
         network: name of the network whose label table applies.
+        crossings: (2, z, y, x) uint8, read-only: where between a voxel and the next row, and the next column, the
+            network changes its mind (`core.crossings`); None when it did not say.
     """
 
     labels: npt.NDArray[np.uint8]
     grid: Grid
     network: str
+    crossings: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.grid.shape_zyx:
             raise ValueError(f"labels {self.labels.shape}, grid {self.grid.shape_zyx}: must agree")
         self.labels.setflags(write=False)
+        if self.crossings is not None:
+            if self.crossings.shape != (2, *self.grid.shape_zyx):
+                raise ValueError(f"crossings {self.crossings.shape}, expected {(2, *self.grid.shape_zyx)}")
+            self.crossings.setflags(write=False)

@@ -47,6 +47,9 @@ def test_answer_is_the_closed_form_by_either_way(served: Served, volume: Volume,
         answer = client.segment(served.contracts["tiny"], [volume])
 
     np.testing.assert_array_equal(answer.labels, volume.hu > 100)
+    assert answer.crossings is not None
+    np.testing.assert_array_equal(answer.crossings[0, :, :-1] > 0, np.diff(answer.labels, axis=1) != 0)
+    np.testing.assert_array_equal(answer.crossings[1, :, :, :-1] > 0, np.diff(answer.labels, axis=2) != 0)
     assert answer.grid == volume.grid
     assert answer.network == "tiny"
     assert not our_regions()

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from npc_contour.core.crossings import STEPS, fractions_of
 from npc_contour.core.resampling import resample
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import LargestComponent, NetworkContract, Regions
 from npc_networks.serving.engines import OpenVinoEngine, WeightsError
 from npc_networks.serving.pipeline import VolumeSegmenter
 from npc_networks.serving.preparation import VolumeRefused
+from npc_testkit.crossings import crossings_of
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 
 Int16Array = npt.NDArray[np.int16]
@@ -57,6 +59,30 @@ def test_other_spacing_equals_resampling_and_argmax_by_the_book(tmp_path: Path, 
     clear = np.abs(logit - 100) > 3  # bfloat16 keeps three digits
     np.testing.assert_array_equal(labels[clear], (logit > 100)[clear])
     assert clear.mean() > 0.97
+
+
+@pytest.mark.parametrize("transpose", [(0, 1, 2), (0, 2, 1)])
+def test_crossings_lie_where_the_networks_field_is_zero(tmp_path: Path, transpose: tuple[int, int, int]) -> None:
+    """On the network's own grid nothing is interpolated: the field is the HU above the threshold."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(20, 40, 45)), 2.5)
+    volume = (smooth / smooth.std() * 300).astype(np.int16)
+    contract = write_tiny_network(tmp_path, TinyNetwork())
+    crossings = np.zeros((2, *volume.shape), dtype=np.uint8)
+
+    VolumeSegmenter(replace(contract, transpose=transpose), _Threshold100()).segment(
+        volume[np.newaxis], (3.0, 1.0, 1.0), crossings=crossings
+    )
+
+    expected = fractions_of(crossings_of(np.clip(volume, -1000, 1000) - 100.001))
+    np.testing.assert_allclose(fractions_of(crossings), expected, atol=1.01 / STEPS)
+
+
+class _Threshold100:
+    """Label 1 above 100 HU, in float32."""
+
+    def predict(self, windows: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        for window in windows:
+            yield np.stack([np.full_like(window[0], 1.00001), window[0]], axis=-1)
 
 
 def test_crop_changes_nothing_inside_the_body_and_leaves_background_outside(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import math
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
+from npc_contour.core.crossings import turned_back
 from npc_contour.core.orientation import turn_of
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
@@ -31,9 +32,11 @@ logger = logging.getLogger(__name__)
 
 UInt8Array = npt.NDArray[np.uint8]
 Int16Array = npt.NDArray[np.int16]
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of outputs, by name."""
 
 CONTRACT_KEY = "contract_sha256"
-VOLUME, SPACING, LABELS = "VOLUME", "SPACING_ZYX_MM", "LABELS"
+VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
 PROBE_TIMEOUT_S = 5.0
 RELEASE_TRIES = 40
@@ -55,6 +58,7 @@ class TritonEngine:
         metrics_url: str | None = None,
         timeout_s: float = 900.0,
         shared_memory: bool | None = None,
+        crossings: bool = True,
         new_region: Callable[[int], Region] = Region,
     ) -> None:
         """Describe the server; nothing is sent yet.
@@ -64,12 +68,14 @@ class TritonEngine:
             metrics_url: of its Prometheus endpoint, for progress; None shows no progress.
             timeout_s: for one volume, waiting in the server's queue included.
             shared_memory: None uses it when the server is on this host; gRPC bytes when that fails.
+            crossings: also ask where labels change between voxels, for contours from margins.
             new_region: makes shared memory of so many bytes.
         """
         self._url = url
         self._metrics_url = metrics_url
         self._timeout_s = timeout_s
         self._shared_memory = url.startswith(LOOPBACK) if shared_memory is None else shared_memory
+        self._crossings = crossings
         self._new_region = new_region
         self._client = triton.InferenceServerClient(url)
 
@@ -108,12 +114,13 @@ class TritonEngine:
         grid = grid or volumes[0].grid
         turn = turn_of(grid)
         channels = [turn.apply(resample_onto(volume, grid)) for volume in volumes]
+        shape = channels[0].shape
+        wanted = {LABELS: shape, CROSSINGS: (2, *shape)} if self._crossings else {LABELS: shape}
         with _translated(f"network {contract.name} at {self._url}"):
-            turned = self._infer(contract.name, channels, turn.spacing_zyx_mm(grid.spacing_zyx_mm))
-        labels = np.ascontiguousarray(turn.undo(turned))
-        if labels.shape != grid.shape_zyx:
-            raise InferenceError(f"{contract.name} answered with shape {labels.shape}, expected {grid.shape_zyx}")
-        return LabelMap(labels, grid, contract.name)
+            answers = self._infer(contract.name, channels, turn.spacing_zyx_mm(grid.spacing_zyx_mm), wanted)
+        labels = np.ascontiguousarray(turn.undo(answers[LABELS]))
+        crossings = turned_back(answers[CROSSINGS], turn) if CROSSINGS in answers else None
+        return LabelMap(labels, grid, contract.name, crossings)
 
     def check(self, contract: NetworkContract) -> None:
         """Return when the server runs exactly the network of the contract.
@@ -135,6 +142,12 @@ class TritonEngine:
             raise NetworkMismatchError(f"network {contract.name} is not loaded at {self._url}: {reason}")
         with _translated(f"Triton at {self._url}"):
             config = self._client.get_model_config(contract.name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        answers = {output["name"] for output in config["config"].get("output", [])}
+        if self._crossings and CROSSINGS not in answers:
+            raise NetworkMismatchError(
+                f"network {contract.name} at {self._url} does not answer with {CROSSINGS}: its config.pbtxt is of an "
+                "older version, export or import the network again"
+            )
         loaded = config["config"].get("parameters", {}).get(CONTRACT_KEY, {}).get("string_value", "none")
         if loaded != contract.contract_sha256:
             raise NetworkMismatchError(
@@ -159,39 +172,53 @@ class TritonEngine:
         done, total = values
         return None if done is None or total is None else (done, total)
 
-    def _infer(self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float]) -> UInt8Array:
+    def _infer(
+        self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float], wanted: Shapes
+    ) -> dict[str, UInt8Array]:
         spacing = triton.InferInput(SPACING, [3], "FP32")
         spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float32))
         if self._shared_memory:
             try:
-                return self._infer_through_memory(name, channels, spacing)
+                return self._infer_through_memory(name, channels, spacing, wanted)
             except _NoSharedMemory as reason:
                 # A server in another container answers on loopback too, but has a /dev/shm of its own.
                 logger.warning("triton.no_shared_memory", extra={"reason": str(reason)})
         volume = triton.InferInput(VOLUME, (len(channels), *channels[0].shape), "INT16")
         volume.set_data_from_numpy(np.stack(channels))
-        labels: UInt8Array = self._ask(name, [volume, spacing], triton.InferRequestedOutput(LABELS)).as_numpy(LABELS)
-        return labels
+        answer = self._ask(name, [volume, spacing], [triton.InferRequestedOutput(output) for output in wanted])
+        answers = {output: answer.as_numpy(output) for output in wanted}
+        _check_shapes(name, {output: array.shape for output, array in answers.items()}, wanted)
+        return answers
 
-    def _infer_through_memory(self, name: str, channels: list[Int16Array], spacing: triton.InferInput) -> UInt8Array:
+    def _infer_through_memory(
+        self, name: str, channels: list[Int16Array], spacing: triton.InferInput, wanted: Shapes
+    ) -> dict[str, UInt8Array]:
         self._forget_the_dead()
         shape = (len(channels), *channels[0].shape)
         volume = triton.InferInput(VOLUME, shape, "INT16")
-        wanted = triton.InferRequestedOutput(LABELS)
-        with self._registered(math.prod(shape) * 2) as given, self._registered(math.prod(shape[1:])) as taken:
+        with ExitStack() as stack:
+            given = stack.enter_context(self._registered(math.prod(shape) * 2))
+            taken = {
+                output: stack.enter_context(self._registered(math.prod(dimensions)))
+                for output, dimensions in wanted.items()
+            }
             target = np.ndarray(shape, np.int16, given.memory)
             for index, channel in enumerate(channels):
                 target[index] = channel
             del target
             volume.set_shared_memory(given.name, given.size)
-            wanted.set_shared_memory(taken.name, taken.size)
-            answered = tuple(self._ask(name, [volume, spacing], wanted).get_output(LABELS).shape)
-            if answered != shape[1:]:
-                raise InferenceError(f"{name} answered with shape {answered}, expected {shape[1:]}")
-            return np.frombuffer(taken.memory, np.uint8).reshape(shape[1:]).copy()
+            outputs = [triton.InferRequestedOutput(output) for output in wanted]
+            for output, region in zip(outputs, taken.values(), strict=True):
+                output.set_shared_memory(region.name, region.size)
+            answer = self._ask(name, [volume, spacing], outputs)
+            _check_shapes(name, {output: tuple(answer.get_output(output).shape) for output in wanted}, wanted)
+            return {
+                output: np.frombuffer(region.memory, np.uint8).reshape(wanted[output]).copy()
+                for output, region in taken.items()
+            }
 
-    def _ask(self, name: str, inputs: list[Any], wanted: triton.InferRequestedOutput) -> triton.InferResult:
-        return self._client.infer(name, inputs, outputs=[wanted], client_timeout=self._timeout_s)
+    def _ask(self, name: str, inputs: list[Any], outputs: list[triton.InferRequestedOutput]) -> triton.InferResult:
+        return self._client.infer(name, inputs, outputs=outputs, client_timeout=self._timeout_s)
 
     @contextmanager
     def _registered(self, size: int) -> Iterator[Region]:
@@ -244,6 +271,12 @@ class TritonEngine:
                     logger.warning("triton.region_kept", extra={"region": name, "reason": str(error)})
                 else:
                     regions.kept.discard(name)
+
+
+def _check_shapes(name: str, answered: Shapes, wanted: Shapes) -> None:
+    for output, expected in wanted.items():
+        if answered[output] != expected:
+            raise InferenceError(f"{name} answered {output} with shape {answered[output]}, expected {expected}")
 
 
 @contextmanager
