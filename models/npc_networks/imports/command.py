@@ -12,37 +12,76 @@ from npc_contour.domain.pipelines import Pipeline
 from npc_networks.imports.network import ImportedNetwork, Target, Written, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
+from npc_networks.imports.origin import Origin, write_origin
 from npc_networks.imports.safe_files import ImportRefused
+from npc_networks.imports.state_dict_network import ARCHITECTURES, read_state_dict
 
 TITLE = "bring a trained network of another framework into the model repository"
 NAME_PATTERN = "lower case letters, digits and _, a letter first"
+
+EXAMPLES = """examples:
+  npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name lnctv_nnunet
+  npc-networks import nnunet-v2 nnUNetTrainer__nnUNetPlans__3d_fullres --pipeline npc_oar_gtv --network npc_oar
+  npc-networks import state-dict swin.pth --architecture swinunetr --pipeline ln_ctv --plans plans.toml
+"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the frameworks and arguments of `import`."""
     frameworks = command.add_subparsers(required=True, metavar="FRAMEWORK", dest="framework")
-    v1 = frameworks.add_parser("nnunet-v1", help="plans.pkl and model_final_checkpoint.model")
-    _add_common(v1)
-    v2 = frameworks.add_parser("nnunet-v2", help="plans.json, dataset.json and fold_*/checkpoint_final.pth")
-    _add_common(v2)
+    v1 = _framework(frameworks, "nnunet-v1", "plans.pkl and model_final_checkpoint.model")
+    _add_folder(v1)
     v1.add_argument("--stage", type=int, metavar="S", help="of the plans (default: the last, full resolution)")
+    v1.add_argument(
+        "--regions",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="LABEL",
+        help="of a trainer for overlapping regions: the label that each output writes, in order",
+    )
+    v2 = _framework(frameworks, "nnunet-v2", "plans.json, dataset.json and fold_*/checkpoint_final.pth")
+    _add_folder(v2)
+    v2.add_argument("--postprocessing", type=Path, metavar="FILE", help="postprocessing.pkl, applied to every answer")
+    bare = _framework(frameworks, "state-dict", "one file of weights, whose architecture and plans are told here")
+    bare.add_argument("file", type=Path, metavar="FILE", help="checkpoint of PyTorch")
+    bare.add_argument("--architecture", choices=ARCHITECTURES, required=True, help="what the weights belong to")
+    bare.add_argument("--plans", type=Path, required=True, metavar="TOML", help="how it is fed, see docs/networks.md")
+    for framework in (v1, v2, bare):
+        _add_common(framework)
+
+
+def _framework(
+    frameworks: argparse._SubParsersAction[argparse.ArgumentParser], name: str, title: str
+) -> argparse.ArgumentParser:
+    return frameworks.add_parser(
+        name, help=title, description=title, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_folder(framework: argparse.ArgumentParser) -> None:
+    framework.add_argument("folder", type=Path, metavar="FOLDER", help="what the framework's training left")
+    framework.add_argument("--folds", nargs="+", default=[], metavar="FOLD", help="0 to 4 or all; several are averaged")
+    framework.add_argument("--trainer", metavar="NAME", help="accept this trainer as one that builds the plain network")
+    framework.add_argument(
+        "--mirroring",
+        action="store_true",
+        help="show every window mirrored too, nnU-Net's own default: eight times the time (default: no)",
+    )
 
 
 def _add_common(framework: argparse.ArgumentParser) -> None:
     pipelines = sorted(path.stem for path in PIPELINES_DIR.glob("*.toml"))
-    framework.add_argument("folder", type=Path, metavar="FOLDER", help="what the framework's training left")
     framework.add_argument("--pipeline", choices=pipelines, required=True, help="which asks for its labels")
     framework.add_argument("--network", metavar="NAME", help="the pipeline's network that it stands in for")
     framework.add_argument("--name", metavar="NAME", help="of the model folder (default: that network's name)")
     framework.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
-    framework.add_argument("--folds", nargs="+", default=[], metavar="FOLD", help="0 to 4 or all; several are averaged")
     framework.add_argument(
         "--precision",
         choices=["f32", "fastest"],
         default="f32",
         help="on a processor: f32 as in training (default), or fastest: bfloat16 where there is hardware for it",
     )
-    framework.add_argument("--trainer", metavar="NAME", help="accept this trainer as one that builds the plain network")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -51,9 +90,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         pipeline = read_pipeline(PIPELINES_DIR / f"{options.pipeline}.toml")
         network_name = _network_of(pipeline, options.network, options.name)
         target = target_of(pipeline, network_name, options.name or network_name, options.precision)
-        network = _read(options)
+        network, origin = _read(options)
         console.print(network.source, soft_wrap=True, markup=False, highlight=False)
         written = write_network(network, target, options.repo)
+        write_origin(written.folder, origin)
     except ImportRefused as refusal:
         console.print(f"refused: {refusal}", soft_wrap=True, markup=False, highlight=False)
         return 2
@@ -61,10 +101,30 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _read(options: argparse.Namespace) -> ImportedNetwork:
+def _read(options: argparse.Namespace) -> tuple[ImportedNetwork, Origin]:
+    if options.framework == "state-dict":
+        path: Path = options.file
+        return read_state_dict(path, options.architecture, options.plans), Origin(options.framework, path.resolve())
+    folder: Path = options.folder
+    origin = Origin(options.framework, folder.resolve(), tuple(options.folds), mirroring=options.mirroring)
     if options.framework == "nnunet-v1":
-        return read_nnunet_v1(options.folder, folds=options.folds, stage=options.stage, trainer=options.trainer)
-    return read_nnunet_v2(options.folder, folds=options.folds, trainer=options.trainer)
+        network = read_nnunet_v1(
+            folder,
+            folds=options.folds,
+            stage=options.stage,
+            trainer=options.trainer,
+            mirroring=options.mirroring,
+            regions=options.regions,
+        )
+        return network, origin
+    network = read_nnunet_v2(
+        folder,
+        folds=options.folds,
+        trainer=options.trainer,
+        mirroring=options.mirroring,
+        postprocessing=options.postprocessing,
+    )
+    return network, origin
 
 
 def target_of(pipeline: Pipeline, network: str, name: str, precision: str = "f32") -> Target:

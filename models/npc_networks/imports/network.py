@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from npc_contour.domain.geometry import Vec3
-from npc_contour.domain.pipelines import Normalisation
+from npc_contour.domain.pipelines import LargestComponent, Normalisation, Regions
 from npc_networks.export import (
     INPUT_NAME,
     OPSET,
@@ -47,12 +47,17 @@ class ImportedNetwork:
         module: (batch, channel, z, y, x) normalised windows to (batch, class, z, y, x), logits or probabilities,
             whichever its framework blends.
         modalities: what the framework calls its channels.
-        classes: background included.
+        classes: labels that it gives, background included.
         spacing_mm: of its grid, in its own order of axes, as `patch`.
         downsampling: each side of a window must be a multiple of it.
         transpose: axes (z, y, x) in the network's order.
         normalise_first: before resampling rather than after.
         source: one sentence: framework, file, folds.
+        mirror_axes: of its own order of axes; windows are shown mirrored along them too.
+        regions: how overlapping outputs become labels; None where the largest output wins.
+        keep_largest: rules for the finished label map.
+        separate_z: thick slices are treated apart.
+        crop_nonzero: only the box of voxels that are not zero is segmented.
     """
 
     module: nn.Module
@@ -65,6 +70,11 @@ class ImportedNetwork:
     transpose: Triple
     normalise_first: bool
     source: str
+    mirror_axes: tuple[int, ...] = ()
+    regions: Regions | None = None
+    keep_largest: tuple[LargestComponent, ...] = ()
+    separate_z: bool = True
+    crop_nonzero: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +112,10 @@ class Written:
 class FoldMean(nn.Module):
     """The mean answer of several folds before windows are blended: probabilities in nnU-Net v1, logits in v2."""
 
-    def __init__(self, folds: Sequence[nn.Module], *, probabilities: bool) -> None:
+    def __init__(self, folds: Sequence[nn.Module], blended: Literal["logits", "softmax", "sigmoid"]) -> None:
         super().__init__()
         self.folds = nn.ModuleList(folds)
-        self._probabilities = probabilities
+        self._blended = blended
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, class, z, y, x)."""
@@ -116,7 +126,9 @@ class FoldMean(nn.Module):
 
     def _answer(self, fold: nn.Module, x: Tensor) -> Tensor:
         logits: Tensor = fold(x)
-        return torch.softmax(logits, dim=1) if self._probabilities else logits
+        if self._blended == "logits":
+            return logits
+        return torch.sigmoid(logits) if self._blended == "sigmoid" else torch.softmax(logits, dim=1)
 
 
 def write_network(network: ImportedNetwork, target: Target, repository: Path) -> Written:
@@ -173,23 +185,41 @@ def contract(network: ImportedNetwork, target: Target, weights_sha256: str) -> d
         "spacing_zyx_mm": list(network.spacing_mm),
         "patch_zyx": list(network.patch),
         "normalisation": [_normalisation(how) for how in network.normalisation],
-        "crop": None,
+        "crop": {"nonzero": True} if network.crop_nonzero else None,
         "labels": list(target.labels),
         "step": WINDOW_STEP,
         "weights": {"file": WEIGHTS_FILE, "sha256": weights_sha256},
         "trained_on": network.source,
         "intended_use": INTENDED_USE,
         "normalise_first": network.normalise_first,
-        "separate_z": True,
+        "separate_z": network.separate_z,
         "transpose": list(network.transpose),
         "precision": target.precision,
-    }
+    } | _rest(network)
+
+
+def _rest(network: ImportedNetwork) -> dict[str, Any]:
+    """Return the keys that most networks do without."""
+    rest: dict[str, Any] = {}
+    if network.mirror_axes:
+        rest["mirror_axes"] = list(network.mirror_axes)
+    if network.regions is not None:
+        rest["regions"] = {"labels": list(network.regions.labels), "threshold": network.regions.threshold}
+    if network.keep_largest:
+        rest["keep_largest"] = [
+            {"labels": list(rule.labels), "corners": rule.corners, "spare_mm3": rule.spare_mm3}
+            for rule in network.keep_largest
+        ]
+    return rest
 
 
 def _normalisation(how: Normalisation) -> dict[str, Any]:
-    if how.scheme == "zscore":
-        return {"scheme": "zscore"}
-    return {"clip_hu": list(how.clip_hu), "mean_hu": how.mean_hu, "std_hu": how.std_hu}
+    masked = {"masked": True} if how.masked else {}
+    if how.scheme == "clipped_zscore":
+        return {"scheme": how.scheme, "clip_hu": list(how.clip_hu)} | masked
+    if how.scheme != "ct":
+        return {"scheme": how.scheme} | masked
+    return {"clip_hu": list(how.clip_hu), "mean_hu": how.mean_hu, "std_hu": how.std_hu} | masked
 
 
 def _onnx_bytes(network: ImportedNetwork) -> bytes:

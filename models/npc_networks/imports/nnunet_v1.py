@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from npc_contour.domain.pipelines import Regions
 from npc_networks.imports.network import FoldMean, ImportedNetwork
 from npc_networks.imports.plans_v1 import PlansV1, read_plans
+from npc_networks.imports.postprocessing import read_v1
 from npc_networks.imports.safe_files import ImportRefused, read_checkpoint, read_pickle
 from npc_networks.imports.state_dicts import load, tensors_of
 from npc_networks.unet import PlainConvUNet
 
-PLANS, CHECKPOINT = "plans.pkl", "model_final_checkpoint.model"
-TRAINERS = ("nnUNetTrainerV2", "nnUNetTrainerV2_noMirroring", "nnUNetTrainerV2_DP", "nnUNetTrainerV2_DDP")
+PLANS, CHECKPOINT, POSTPROCESSING = "plans.pkl", "model_final_checkpoint.model", "postprocessing.json"
+ALL_AXES = (0, 1, 2)
+PROBABILITY_THRESHOLD = 0.5
+NO_MIRRORING = "nnUNetTrainerV2_noMirroring"
+TRAINERS = ("nnUNetTrainerV2", NO_MIRRORING, "nnUNetTrainerV2_DP", "nnUNetTrainerV2_DDP")
 """Trainers that build the plain network with a softmax at its end."""
 
 _CONTEXT = re.compile(r"conv_blocks_context\.(\d+)\.(?:(\d+)\.)?blocks\.(\d+)\.(conv|instnorm)\.(weight|bias)")
@@ -31,7 +37,13 @@ _LAYERS = {"conv": "conv", "instnorm": "norm"}
 
 
 def read_nnunet_v1(
-    folder: Path, *, folds: Sequence[str] = (), stage: int | None = None, trainer: str | None = None
+    folder: Path,
+    *,
+    folds: Sequence[str] = (),
+    stage: int | None = None,
+    trainer: str | None = None,
+    mirroring: bool = False,
+    regions: Sequence[int] = (),
 ) -> ImportedNetwork:
     """Read a trained nnU-Net v1 configuration.
 
@@ -40,6 +52,9 @@ def read_nnunet_v1(
         folds: "0" to "4" or "all"; none takes `all`, else the checkpoint in the folder itself, else every fold.
         stage: of the plans; None takes the last.
         trainer: name of a trainer not known here that is known to build the plain network all the same.
+        mirroring: show windows mirrored too, as `nnUNet_predict` does unless told not to.
+        regions: label that each output writes, in order, of a trainer for overlapping regions, whose code holds them;
+            none where the largest output wins.
 
     Raises:
         ImportRefused: what was found is not what nnU-Net v1 writes, or asks for what is not supported.
@@ -47,13 +62,16 @@ def read_nnunet_v1(
     if not folder.is_dir():
         raise ImportRefused(f"{folder} is no folder")
     plans = read_plans(folder / PLANS, stage)
+    if regions:
+        plans = replace(plans, unet=replace(plans.unet, classes=len(regions)))
     checkpoints = find_checkpoints(folder, folds)
     networks = [_network(plans, path, trainer) for path in checkpoints]
+    trainers = {_trainer_of(path) for path in checkpoints}
     names = ", ".join(path.relative_to(folder).as_posix() for path in checkpoints)
     return ImportedNetwork(
-        module=FoldMean(networks, probabilities=True),
+        module=FoldMean(networks, "sigmoid" if regions else "softmax"),
         modalities=plans.modalities,
-        classes=plans.unet.classes,
+        classes=len(set(regions)) + 1 if regions else plans.unet.classes,
         spacing_mm=plans.spacing_mm,
         patch=plans.patch,
         downsampling=plans.unet.downsampling_zyx,
@@ -61,6 +79,9 @@ def read_nnunet_v1(
         transpose=plans.transpose,
         normalise_first=False,
         source=f"Imported from nnU-Net v1, {folder.resolve().name}, stage {plans.stage}: {names}.",
+        mirror_axes=ALL_AXES if mirroring and NO_MIRRORING not in trainers else (),
+        regions=Regions(tuple(regions), PROBABILITY_THRESHOLD) if regions else None,
+        keep_largest=read_v1(folder / POSTPROCESSING),
     )
 
 
@@ -128,7 +149,7 @@ def _plain_name(key: str, convs: int) -> str | None:
 
 
 def _network(plans: PlansV1, path: Path, trainer: str | None) -> PlainConvUNet:
-    _check_trainer(path.with_name(path.name + ".pkl"), trainer)
+    _check_trainer(path, trainer)
     content = read_checkpoint(path)
     if "state_dict" not in content:
         raise ImportRefused(f"{path} has no 'state_dict'; it has {', '.join(map(str, content))}")
@@ -138,15 +159,26 @@ def _network(plans: PlansV1, path: Path, trainer: str | None) -> PlainConvUNet:
     return network.eval()
 
 
+def _trainer_of(path: Path) -> object:
+    """Return the trainer that the file beside a checkpoint names; "" where there is no such file."""
+    description = path.with_name(path.name + ".pkl")
+    if not description.is_file():
+        return ""
+    content = read_pickle(description)
+    return content.get("name") if isinstance(content, Mapping) else None
+
+
 def _check_trainer(path: Path, trainer: str | None) -> None:
     """Refuse trainers that change the network; without the file beside the checkpoint, keys and shapes decide."""
-    if not path.is_file():
-        return
-    content = read_pickle(path)
-    name = content.get("name") if isinstance(content, Mapping) else None
-    if name not in (*TRAINERS, trainer):
+    name = _trainer_of(path)
+    if isinstance(name, str) and "Cascade" in name:
         raise ImportRefused(
-            f"{path} was written by trainer {name!r}; known to build the plain network with a softmax are"
+            f"{path} was written by trainer {name}, the second stage of a cascade, which are not supported:"
+            " import a configuration that stands alone"
+        )
+    if name != "" and name not in (*TRAINERS, trainer):
+        raise ImportRefused(
+            f"{path}.pkl was written by trainer {name!r}; known to build the plain network with a softmax are"
             f" {', '.join(TRAINERS)}. If {name} does too, say so with --trainer {name}"
         )
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from npc_networks.imports.network import FoldMean, ImportedNetwork
 from npc_networks.imports.plans_v2 import PlansV2, read_plans
+from npc_networks.imports.postprocessing import read_v2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused, read_checkpoint
 from npc_networks.imports.state_dicts import load, tensors_of
@@ -21,13 +22,23 @@ TRAINER = re.compile(r"nnUNetTrainer(_\d+epochs?|NoMirroring|_NoMirroring|DA5|No
 """Trainers that change the length of training or the augmentation, not the network or its last layer."""
 
 
-def read_nnunet_v2(folder: Path, *, folds: Sequence[str] = (), trainer: str | None = None) -> ImportedNetwork:
+def read_nnunet_v2(
+    folder: Path,
+    *,
+    folds: Sequence[str] = (),
+    trainer: str | None = None,
+    mirroring: bool = False,
+    postprocessing: Path | None = None,
+) -> ImportedNetwork:
     """Read a trained nnU-Net v2 configuration.
 
     Args:
         folder: with `plans.json`, `dataset.json` and folds.
         folds: "0" to "4" or "all"; none takes every fold there is.
         trainer: name of a trainer not known here that is known to build the plans' network all the same.
+        mirroring: show windows mirrored too, along the axes that training allowed, as `nnUNetv2_predict` does unless
+            told not to.
+        postprocessing: the `postprocessing.pkl` that `nnUNetv2_find_best_configuration` wrote; None applies nothing.
 
     Raises:
         ImportRefused: what was found is not what nnU-Net v2 writes, or asks for what is not supported.
@@ -43,9 +54,9 @@ def read_nnunet_v2(folder: Path, *, folds: Sequence[str] = (), trainer: str | No
     networks = [_network(plans, content, path) for content, path in zip(contents, paths, strict=True)]
     names = ", ".join(path.relative_to(folder).as_posix() for path in paths)
     return ImportedNetwork(
-        module=FoldMean(networks, probabilities=False),
+        module=FoldMean(networks, "logits"),
         modalities=plans.channels,
-        classes=plans.unet.classes,
+        classes=plans.labels,
         spacing_mm=plans.spacing_mm,
         patch=plans.patch,
         downsampling=plans.unet.downsampling_zyx,
@@ -53,6 +64,9 @@ def read_nnunet_v2(folder: Path, *, folds: Sequence[str] = (), trainer: str | No
         transpose=plans.transpose,
         normalise_first=True,
         source=f"Imported from nnU-Net v2, {folder.resolve().name}, configuration {plans.configuration}: {names}.",
+        mirror_axes=_mirror_axes(contents[0], paths[0]) if mirroring else (),
+        regions=plans.regions,
+        keep_largest=() if postprocessing is None else read_v2(postprocessing),
     )
 
 
@@ -85,6 +99,15 @@ def _configuration(content: Mapping[str, Any], path: Path, trainer: str | None) 
     if not isinstance(arguments, Mapping) or not isinstance(arguments.get("configuration"), str):
         raise ImportRefused(f"{path}: init_args name no configuration")
     return str(arguments["configuration"])
+
+
+def _mirror_axes(content: Mapping[str, Any], path: Path) -> tuple[int, ...]:
+    axes = content.get("inference_allowed_mirroring_axes")
+    if axes is None:
+        return ()
+    if not isinstance(axes, tuple | list) or not set(axes) <= {0, 1, 2}:
+        raise ImportRefused(f"{path}: inference_allowed_mirroring_axes is {axes!r}, expected axes of 0, 1, 2")
+    return tuple(int(axis) for axis in axes)
 
 
 def _network(plans: PlansV2, content: Mapping[str, Any], path: Path) -> nn.Module:

@@ -16,6 +16,8 @@ from npc_networks.unet import Triple, UNetPlan
 
 MAX_FEATURES = 320
 UNCLIPPED = (-np.inf, np.inf)
+INT16_HU = (-32768.0, 32767.0)
+EXPORT = {"force_separate_z": None, "interpolation_order": 1, "interpolation_order_z": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ def read_plans(path: Path, stage: int | None = None) -> PlansV1:
 def parse_plans(content: Any, path: Path, stage: int | None) -> PlansV1:  # noqa: ANN401
     """Check the content of `plans.pkl`; see `read_plans`."""
     plans = Keys(content, f"{path}")
+    _check_export(plans)
     stages = plans.numbered("plans_per_stage")
     chosen = max(stages) if stage is None else stage
     if chosen not in stages:
@@ -87,17 +90,11 @@ def _normalisation(plans: Keys, channel: int, scheme: Any, masked: Any) -> Norma
         raise ImportRefused(f"{plans.where}: normalization_schemes has no scheme for channel {channel}")
     if not isinstance(masked, bool | np.bool_):
         raise ImportRefused(f"{plans.where}: use_mask_for_norm of channel {channel} is {masked!r}, expected yes or no")
-    if masked:
-        raise ImportRefused(
-            f"{plans.where}: channel {channel} is normalised within the non-zero mask only (use_mask_for_norm),"
-            " which is not supported; CT is trained without"
-        )
-    if scheme in ("CT2", "noNorm"):
-        raise ImportRefused(
-            f"{plans.where}: channel {channel} is normalised by {scheme!r}; CT and z-score are supported"
-        )
-    if scheme != "CT":
-        return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore")
+    within = bool(masked)
+    if scheme == "noNorm":
+        return Normalisation(INT16_HU, 0.0, 1.0)
+    if scheme not in ("CT", "CT2"):
+        return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore", within)
     properties = Keys(plans.get("dataset_properties"), f"{plans.where}, dataset_properties").mapping(
         "intensityproperties"
     )
@@ -106,7 +103,19 @@ def _normalisation(plans: Keys, channel: int, scheme: Any, masked: Any) -> Norma
     low, high, mean, std = (found.number(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "sd"))
     if not low < high or not std > 0:
         raise ImportRefused(f"{where}: percentiles {low:g} and {high:g}, sd {std:g}; expected low < high and sd > 0")
-    return Normalisation((low, high), mean, std)
+    if scheme == "CT2":
+        return Normalisation((low, high), 0.0, 1.0, "clipped_zscore", within)
+    return Normalisation((low, high), mean, std, masked=within)
+
+
+def _check_export(plans: Keys) -> None:
+    """Refuse plans that resample probabilities in another way than nnU-Net does unless told."""
+    if "segmentation_export_params" not in plans:
+        return
+    asked = Keys(plans.get("segmentation_export_params"), f"{plans.where}, segmentation_export_params")
+    for key, expected in EXPORT.items():
+        if asked.get(key) != expected:
+            raise ImportRefused(f"{asked.where}: {key} is {asked.get(key)!r}, expected {expected!r}")
 
 
 def _unet(plans: Keys, of_stage: Keys, channels: int) -> UNetPlan:

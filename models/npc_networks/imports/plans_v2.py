@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from npc_contour.domain.geometry import Vec3
-from npc_contour.domain.pipelines import Normalisation
+from npc_contour.domain.pipelines import Normalisation, Regions
 from npc_networks.imports.keys import Keys, three, triple
-from npc_networks.imports.plans_v1 import UNCLIPPED
+from npc_networks.imports.plans_v1 import INT16_HU, UNCLIPPED
 from npc_networks.imports.residual import ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import Triple, UNetPlan
 
 PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
+LOGIT_THRESHOLD = 0.0
+"""A logit above it is a probability above one half, nnU-Net's threshold of regions."""
+
 RESAMPLING = "resample_data_or_seg_to_shape"
-INT16_HU = (-32768.0, 32767.0)
 EXPECTED_LAYERS = {
     "conv_op": "torch.nn.modules.conv.Conv3d",
     "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
@@ -35,6 +37,8 @@ class PlansV2:
         normalisation: one per channel.
         spacing_mm: in the network's order of axes, as `patch`.
         network: what to build.
+        labels: that it gives, background included.
+        regions: how overlapping outputs become labels; None where the largest output wins.
     """
 
     channels: tuple[str, ...]
@@ -44,6 +48,8 @@ class PlansV2:
     patch: Triple
     transpose: Triple
     network: UNetPlan | ResidualPlan
+    labels: int
+    regions: Regions | None
 
     @property
     def unet(self) -> UNetPlan:
@@ -63,7 +69,8 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
     _check_cascade(chosen)
     _check_resampling(chosen)
     names = dataset.mapping("channel_names" if "channel_names" in dataset else "modality")
-    channels = tuple(str(names[key]) for key in sorted(names, key=str))
+    channels = tuple(str(names[key]) for key in sorted(names, key=int))
+    labels, regions = _labels(dataset)
     first, second, third = (float(v) for v in three(chosen.numbers("spacing"), f"{chosen.where}: spacing"))
     return PlansV2(
         channels=channels,
@@ -72,7 +79,9 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
         spacing_mm=(first, second, third),
         patch=triple(chosen.numbers("patch_size"), f"{chosen.where}: patch_size"),
         transpose=triple(plans.numbers("transpose_forward"), f"{plans.where}: transpose_forward"),
-        network=_network(chosen, len(channels), _classes(dataset)),
+        network=_network(chosen, len(channels), labels if regions is None else len(regions.labels)),
+        labels=labels,
+        regions=regions,
     )
 
 
@@ -122,15 +131,26 @@ def _check_resampling(chosen: Keys) -> None:
             )
 
 
-def _classes(dataset: Keys) -> int:
+def _labels(dataset: Keys) -> tuple[int, Regions | None]:
+    """Return how many labels there are with background, and the regions if the network was trained on them."""
     labels = dataset.mapping("labels")
-    if "regions_class_order" in dataset and dataset.get("regions_class_order"):
-        raise ImportRefused(f"{dataset.where}: networks trained on regions (overlapping outputs) are not supported")
+    if any(isinstance(value, list) and len(value) > 1 for value in labels.values()):
+        return _regions(dataset, labels)
     values = {name: value for name, value in labels.items() if name != "ignore"}
     wanted = list(range(len(values)))
     if not all(isinstance(value, int) for value in values.values()) or sorted(values.values()) != wanted:
         raise ImportRefused(f"{dataset.where}: labels are {labels}, expected whole numbers 0, 1, 2, ...")
-    return len(values)
+    return len(values), None
+
+
+def _regions(dataset: Keys, labels: Mapping[Any, Any]) -> tuple[int, Regions]:
+    outputs = [value for name, value in labels.items() if name != "ignore" and value not in (0, [0])]
+    order = [int(label) for label in dataset.numbers("regions_class_order")]
+    if len(order) != len(outputs):
+        raise ImportRefused(f"{dataset.where}: {len(outputs)} regions, but regions_class_order is {order}")
+    if sorted(set(order)) != list(range(1, len(set(order)) + 1)):
+        raise ImportRefused(f"{dataset.where}: regions_class_order is {order}, expected the labels 1, 2, ...")
+    return len(set(order)) + 1, Regions(tuple(order), LOGIT_THRESHOLD)
 
 
 def _normalisations(plans: Keys, chosen: Keys, channels: int) -> tuple[Normalisation, ...]:
@@ -149,14 +169,18 @@ def _normalisation(plans: Keys, channel: int, scheme: str, masked: object) -> No
         found = Keys(properties, f"{where} of channel {channel}")
         low, high, mean, std = (found.number(key) for key in ("percentile_00_5", "percentile_99_5", "mean", "std"))
         return Normalisation((low, high), mean, max(std, 1e-8))
-    if scheme == "ZScoreNormalization" and not masked:
-        return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore")
+    # The others do not look at the mask in nnU-Net either.
+    if scheme == "ZScoreNormalization":
+        return Normalisation(UNCLIPPED, 0.0, 1.0, "zscore", masked=bool(masked))
     if scheme == "NoNormalization":
         return Normalisation(INT16_HU, 0.0, 1.0)
-    within = " within the non-zero mask (use_mask_for_norm)" if masked else ""
+    if scheme == "RescaleTo01Normalization":
+        return Normalisation(UNCLIPPED, 0.0, 1.0, "rescale01")
+    if scheme == "RGBTo01Normalization":
+        return Normalisation(UNCLIPPED, 0.0, 1.0, "rgb01")
     raise ImportRefused(
-        f"{plans.where}: channel {channel} is normalised by {scheme}{within}; supported are CTNormalization,"
-        " ZScoreNormalization without mask, NoNormalization"
+        f"{plans.where}: channel {channel} is normalised by {scheme}; supported are CTNormalization,"
+        " ZScoreNormalization, NoNormalization, RescaleTo01Normalization, RGBTo01Normalization"
     )
 
 

@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,34 @@ _ALLOWED: Mapping[tuple[str, str], Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A function of a framework as a pickle names it; the function itself is never loaded."""
+
+    module: str
+    name: str
+
+
 class _Restricted(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, allowed: tuple[Named, ...]) -> None:
+        super().__init__(file)
+        self._named = {(one.module, one.name): one for one in allowed}
+
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        if (module, name) in self._named:
+            return self._named[module, name]
         try:
             return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which data has no need of") from None
 
 
-def read_pickle(path: Path) -> Any:  # noqa: ANN401
+def read_pickle(path: Path, *, allowed: tuple[Named, ...] = ()) -> Any:  # noqa: ANN401
     """Return what a pickle holds: built-in types, ordered dictionaries and numpy arrays, nothing else.
+
+    Args:
+        path: the pickle.
+        allowed: functions that it may name; they come back as `Named`, which cannot be called.
 
     Raises:
         ImportRefused: the file is absent, too large, damaged, or asks for anything else, which is named.
@@ -80,7 +99,7 @@ def read_pickle(path: Path) -> Any:  # noqa: ANN401
         size = path.stat().st_size
         if size > LARGEST_PICKLE:
             raise ImportRefused(f"{path} has {size} bytes, at most {LARGEST_PICKLE} are read")
-        return _Restricted(io.BytesIO(path.read_bytes())).load()
+        return _Restricted(io.BytesIO(path.read_bytes()), allowed).load()
     except OSError as error:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error
     except _READ_ERRORS as error:

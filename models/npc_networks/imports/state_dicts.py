@@ -40,7 +40,10 @@ def load(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         ImportRefused: keys are missing or left over, shapes differ, or a weight is not a number.
     """
-    wanted = module.state_dict()
+    state = module.state_dict()
+    # What is not trained (indices, counters of steps) keeps the network's own value where the file has none.
+    trained = {*dict(module.named_parameters()), *(key for key, value in state.items() if value.is_floating_point())}
+    wanted = {key: value for key, value in state.items() if key in trained or key in weights}
     if missing := [key for key in wanted if key not in weights]:
         raise ImportRefused(f"{path} lacks {len(missing)} of {len(wanted)} weights: {_some(missing)}")
     if unknown := [key for key in weights if key not in wanted]:
@@ -52,7 +55,7 @@ def load(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
             )
         if not torch.isfinite(weights[key]).all():
             raise ImportRefused(f"{path}: {key} holds values that are not numbers")
-    module.load_state_dict({key: weights[key].float() for key in wanted})
+    module.load_state_dict({**state, **{key: weights[key].to(place.dtype) for key, place in wanted.items()}})
 
 
 def _some(keys: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from npc_contour.catalog import read_contract
+from npc_contour.domain.pipelines import LargestComponent, Regions
 from npc_networks.cli import main
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.plans_v1 import read_plans
@@ -20,6 +22,8 @@ from npc_networks.imports.safe_files import ImportRefused, read_checkpoint, read
 from npc_networks.serving.engines import OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
 from npc_testkit.nnunet_v1 import GenericUNet, ct_plans, plans, random_network, write_checkpoint, write_folder
+
+EXPORT = {"force_separate_z": None, "interpolation_order": 1, "interpolation_order_z": 0}
 
 
 class _Runs:
@@ -68,6 +72,14 @@ def test_normalisation_is_the_plans(tmp_path: Path) -> None:
     (ct,) = read_plans(tmp_path / "ct" / "plans.pkl").normalisation
     zscores = read_plans(tmp_path / "zscore" / "plans.pkl").normalisation
 
+    masked = {"normalization_schemes": {0: "CT2"}, "use_mask_for_norm": {0: True}}
+    write_folder(tmp_path / "ct2", ct_plans(**masked), folds=())
+    write_folder(tmp_path / "none", plans(normalization_schemes={0: "noNorm", 1: "nonCT"}), folds=())
+    (ct2,) = read_plans(tmp_path / "ct2" / "plans.pkl").normalisation
+    unchanged, _ = read_plans(tmp_path / "none" / "plans.pkl").normalisation
+
+    assert (ct2.scheme, ct2.clip_hu, ct2.masked) == ("clipped_zscore", (-120.0, 260.0), True)
+    assert (unchanged.scheme, unchanged.mean_hu, unchanged.std_hu) == ("ct", 0.0, 1.0)
     assert (ct.scheme, ct.clip_hu, ct.mean_hu, ct.std_hu) == ("ct", (-120.0, 260.0), 35.0, 80.0)
     assert [how.scheme for how in zscores] == ["zscore", "zscore"]
 
@@ -75,8 +87,9 @@ def test_normalisation_is_the_plans(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_mask_for_norm": {0: True, 1: False}}, "channel 0 is normalised within the non-zero mask"),
-        ({"normalization_schemes": {0: "CT2", 1: "CT2"}}, "'CT2'"),
+        ({"use_mask_for_norm": {0: "some", 1: False}}, "use_mask_for_norm of channel 0 is 'some', expected yes or no"),
+        ({"normalization_schemes": {0: "CT2", 1: "CT2"}}, "intensityproperties is a NoneType"),
+        ({"segmentation_export_params": EXPORT | {"interpolation_order": 3}}, "interpolation_order is 3, expected 1"),
         (
             {"normalization_schemes": {0: "CT"}, "num_modalities": 1, "modalities": {0: "CT"}},
             "intensityproperties is a NoneType",
@@ -159,6 +172,52 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, change: Any, mes
     write_checkpoint(tmp_path / "fold_0", change(dict(random_network(plans()).state_dict())))
 
     with pytest.raises(ImportRefused, match=message):
+        read_nnunet_v1(tmp_path)
+
+
+def test_mirroring_is_taken_when_asked_for_and_trained_with(tmp_path: Path) -> None:
+    write_folder(tmp_path, plans())
+    assert read_nnunet_v1(tmp_path).mirror_axes == ()
+    assert read_nnunet_v1(tmp_path, mirroring=True).mirror_axes == (0, 1, 2)
+
+    write_checkpoint(tmp_path / "fold_0", random_network(plans()).state_dict(), "nnUNetTrainerV2_noMirroring")
+    assert read_nnunet_v1(tmp_path, mirroring=True).mirror_axes == ()
+
+
+def test_regions_are_sigmoids_written_in_order(tmp_path: Path) -> None:
+    (theirs,) = write_folder(tmp_path, plans())
+    image = torch.randn(1, 2, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+
+    ours = read_nnunet_v1(tmp_path, regions=[2, 1, 3])
+
+    with torch.inference_mode():
+        np.testing.assert_allclose(ours.module(image), torch.sigmoid(theirs(image)), atol=1e-6)
+    assert ours.regions == Regions((2, 1, 3), 0.5)
+    assert ours.classes == 4
+
+
+def test_postprocessing_of_the_folder_is_taken(tmp_path: Path) -> None:
+    write_folder(tmp_path, plans())
+    assert read_nnunet_v1(tmp_path).keep_largest == ()
+
+    rules = {"for_which_classes": [1, [1, 2]], "min_valid_object_sizes": "{1: 20.5, (1, 2): 7}"}
+    (tmp_path / "postprocessing.json").write_text(json.dumps(rules))
+    assert read_nnunet_v1(tmp_path).keep_largest == (
+        LargestComponent((1,), corners=False, spare_mm3=20.5),
+        LargestComponent((1, 2), corners=False, spare_mm3=7.0),
+    )
+
+    for content in ("{", '{"classes": [1]}', '{"for_which_classes": [0]}', '{"for_which_classes": ["a"]}'):
+        (tmp_path / "postprocessing.json").write_text(content)
+        with pytest.raises(ImportRefused, match=r"postprocessing\.json"):
+            read_nnunet_v1(tmp_path)
+
+
+def test_a_cascade_is_refused_as_one(tmp_path: Path) -> None:
+    write_folder(tmp_path, plans())
+    write_checkpoint(tmp_path / "fold_0", random_network(plans()).state_dict(), "nnUNetTrainerV2CascadeFullRes")
+
+    with pytest.raises(ImportRefused, match="the second stage of a cascade, which are not supported"):
         read_nnunet_v1(tmp_path)
 
 

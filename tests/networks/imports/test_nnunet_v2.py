@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ import torch
 from torch import nn
 
 from npc_contour.catalog import read_contract
+from npc_contour.domain.pipelines import LargestComponent, Regions
 from npc_networks.cli import main
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
+from npc_networks.imports.postprocessing import LARGEST_V2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import PlainConvUNet, UNetPlan
 
+REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "inner": 3}
 LIBRARY = "dynamic_network_architectures.architectures.unet"
 KERNELS = ((1, 3, 3), (3, 3, 3), (3, 3, 3))
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2))
@@ -197,9 +202,11 @@ def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
         ({"trainer": "nnUNetTrainerUMambaBot"}, "written by trainer nnUNetTrainerUMambaBot"),
         ({"plans": _plans("UMambaBot")}, "is UMambaBot, supported are PlainConvUNet"),
         ({"plans": _plans(patch_size=[64, 64])}, "two-dimensional"),
-        ({"plans": _plans(normalization_schemes=["RescaleTo01Normalization"])}, "normalised by RescaleTo01"),
+        ({"plans": _plans(normalization_schemes=["OwnNormalization"])}, "normalised by OwnNormalization; supported"),
         ({"plans": _plans(resampling_fn_data="resample_torch_simple")}, "resamples data by resample_torch_simple"),
-        ({"dataset": _dataset(regions_class_order=[1, 2])}, "trained on regions"),
+        ({"dataset": _dataset(labels=REGIONS)}, "has no 'regions_class_order'"),
+        ({"dataset": _dataset(labels=REGIONS, regions_class_order=[1, 2])}, "3 regions, but regions_class_order is"),
+        ({"dataset": _dataset(labels=REGIONS, regions_class_order=[2, 9, 1])}, "expected the labels 1, 2, ..."),
         ({"dataset": _dataset(labels={"background": 0, "a": 2})}, "expected whole numbers 0, 1, 2"),
         ({"dataset": _dataset(channel_names={"0": "CT", "1": "CT"})}, "for 2 channels"),
         ({"dataset": _dataset(labels={"background": 0, "a": 1})}, r"shape \(7, 8, 1, 1, 1\), expected \(2, 8,"),
@@ -210,6 +217,71 @@ def test_what_is_not_supported_is_refused(tmp_path: Path, change: dict[str, Any]
 
     with pytest.raises(ImportRefused, match=message):
         read_nnunet_v2(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "masked", "expected"),
+    [
+        ("ZScoreNormalization", True, ("zscore", True)),
+        ("CTNormalization", True, ("ct", False)),
+        ("NoNormalization", False, ("ct", False)),
+        ("RescaleTo01Normalization", False, ("rescale01", False)),
+        ("RGBTo01Normalization", False, ("rgb01", False)),
+    ],
+)
+def test_every_normalisation_scheme_is_read(
+    tmp_path: Path,
+    scheme: str,
+    masked: bool,  # noqa: FBT001
+    expected: tuple[str, bool],
+) -> None:
+    plans = _plans(normalization_schemes=[scheme], use_mask_for_norm=[masked])
+
+    (how,) = read_nnunet_v2(_write(tmp_path, PlainConvUNet(UNET).state_dict(), plans=plans)).normalisation
+
+    assert (how.scheme, how.masked) == expected
+
+
+def test_regions_have_an_output_each_and_write_their_labels_in_order(tmp_path: Path) -> None:
+    network = _drawn(PlainConvUNet(replace(UNET, classes=3)))
+    dataset = _dataset(labels=REGIONS, regions_class_order=[1, 2, 3])
+
+    ours = read_nnunet_v2(_write(tmp_path, network.state_dict(), dataset=dataset))
+
+    assert (ours.classes, ours.regions) == (4, Regions((1, 2, 3), 0.0))
+    assert ours.module(_image()).shape[1] == 3
+
+
+def test_mirroring_is_what_training_allowed(tmp_path: Path) -> None:
+    _write(tmp_path, PlainConvUNet(UNET).state_dict())
+
+    assert read_nnunet_v2(tmp_path).mirror_axes == ()
+    assert read_nnunet_v2(tmp_path, mirroring=True).mirror_axes == (0, 1, 2)
+
+
+def _largest(**kwargs: object) -> bytes:
+    """Return a pickle as nnU-Net writes it: a function by its name, and its arguments."""
+    module, name = LARGEST_V2.module, LARGEST_V2.name
+    # The opcode for a global, by hand: nnU-Net's module is not at home here.
+    function = b"c" + module.encode() + b"\n" + name.encode() + b"\n"
+    arguments = pickle.dumps([kwargs, kwargs], protocol=0)[:-1]
+    return b"((l" + function + b"a" + function + b"a" + arguments + b"t."
+
+
+def test_postprocessing_of_version_2_is_read_without_its_function(tmp_path: Path) -> None:
+    _write(tmp_path, PlainConvUNet(UNET).state_dict())
+    file = tmp_path / "postprocessing.pkl"
+    file.write_bytes(_largest(labels_or_regions=[1, (2, 3)], background_label=0))
+
+    rule = LargestComponent((1, 2, 3), corners=True)
+    assert read_nnunet_v2(tmp_path, postprocessing=file).keep_largest == (rule, rule)
+
+    file.write_bytes(_largest(labels_or_regions=[0]))
+    with pytest.raises(ImportRefused, match="0 is no label of a structure"):
+        read_nnunet_v2(tmp_path, postprocessing=file)
+    file.write_bytes(_largest(labels_or_regions=[1]).replace(LARGEST_V2.name.encode(), b"other"))
+    with pytest.raises(ImportRefused, match=r"asks for nnunetv2\..*\.other"):
+        read_nnunet_v2(tmp_path, postprocessing=file)
 
 
 def test_missing_files_and_weights_are_named(tmp_path: Path) -> None:
