@@ -17,7 +17,6 @@ from npc_contour.adapters.checks import (
     doctor_checks,
     folder_writable,
     free_space,
-    own_address_allowed,
     own_receiver,
     port_usable,
     rest_answers,
@@ -201,14 +200,6 @@ def test_rest_of_this_service_is_known_from_another_program() -> None:
 
     with pytest.raises(SettingsError, match="refused"):
         rest_answers(Web(port=other.port))
-
-
-def test_receiver_that_shuts_out_its_own_machine_is_named(tmp_path: Path) -> None:
-    there = {"host": "10.1.2.3", "allowed_networks": ["10.9.0.0/16"]}
-
-    assert own_address_allowed(site(tmp_path, dicom={"allowed_networks": ["10.9.0.0/16"]}))
-    with pytest.raises(SettingsError, match=r"dicom\.allowed_networks allows 10\.9\.0\.0/16, not 10\.1\.2\.3"):
-        own_address_allowed(site(tmp_path, dicom=there))
 
 
 def test_demo_results_leave_this_machine_only_by_permission() -> None:

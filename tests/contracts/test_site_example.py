@@ -13,7 +13,15 @@ import pytest
 from pydantic import BaseModel
 
 from npc_contour.errors import SettingsError
-from npc_contour.settings import DestinationSettings, PacsSettings, PullSettings, RuleSettings, Settings, read_settings
+from npc_contour.settings import (
+    AccessRuleSettings,
+    DestinationSettings,
+    PacsSettings,
+    PullSettings,
+    RuleSettings,
+    Settings,
+    read_settings,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "site.example.toml"
 LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
@@ -22,6 +30,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "rules": RuleSettings,
     "pacs": PacsSettings,
     "pull": PullSettings,
+    "access": AccessRuleSettings,
 }
 KEY = re.compile(r"^#?[a-z_]+ = ")
 
@@ -90,7 +99,8 @@ def test_keys_off_by_default_say_what_the_default_is() -> None:
         ("[dicom]\nprot = 104\n", r"dicom\.prot: Extra inputs are not permitted"),
         ("[dicomm]\nport = 104\n", r"dicomm: Extra inputs are not permitted"),
         ('[dicom]\nae_title = "SEVENTEEN_LETTERS"\n', r"dicom\.ae_title: .*16 characters"),
-        ('[dicom]\nallowed_networks = ["10.0.0"]\n', r"dicom\.allowed_networks\.0"),
+        ('[[dicom.access]]\nnetworks = ["10.0.0"]\n', r"dicom\.access\.0\.networks\.0"),
+        ("[dicom.tls]\nport = 2762\n", r"dicom\.tls: .*needs certificate, key and trusted"),
         ("[delivery]\ngive_up_after_h = 0\n", r"delivery\.give_up_after_h: .*greater than 0"),
         ('[logs]\nlevel = "LOUD"\n', r"logs\.level: .*'DEBUG'"),
         ("[dicom]\nport = 8080\n", r"dicom\.port and web\.port are both 8080"),

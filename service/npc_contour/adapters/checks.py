@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -95,7 +94,7 @@ def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receive
         Check(
             "receiver",
             partial(probes.echo, receiver),
-            "see the log for the DICOM receiver; rejected: put this machine's own address into dicom.allowed_networks",
+            "see the log for the DICOM receiver",
         )
     )
     return (*checks, *_destination_checks(settings, probes))
@@ -115,11 +114,6 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
             "dicom port",
             partial(port_usable, settings.dicom.host, settings.dicom.port, ask_receiver),
             "end the program that holds the port, or change dicom.port",
-        ),
-        Check(
-            "dicom access",
-            partial(own_address_allowed, settings),
-            "add this machine's own address to dicom.allowed_networks: the service asks its receiver by C-ECHO",
         ),
         Check(
             "web port",
@@ -237,23 +231,6 @@ def rest_answers(web: Web) -> str:
     if answer.status_code != 200 or '"alive"' not in answer.text:
         raise SettingsError(f"{url} answers {answer.status_code}, it is another program")
     return "REST answers"
-
-
-def own_address_allowed(settings: Settings) -> str:
-    """Return that the receiver lets this machine's own C-ECHO in: from loopback it always does.
-
-    Raises:
-        SettingsError: we listen on another address, and `dicom.allowed_networks` has no network with it.
-    """
-    host = own_receiver(settings).host
-    try:
-        address = ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError as error:
-        raise SettingsError(f"dicom.host {host!r} is no address: give one of this machine") from error
-    if not address.is_loopback and not any(address in network for network in settings.dicom.allowed_networks):
-        networks = ", ".join(map(str, settings.dicom.allowed_networks)) or "nothing"
-        raise SettingsError(f"dicom.allowed_networks allows {networks}, not {address}")
-    return f"{address} may call the receiver"
 
 
 def embedded_database_installed() -> str:

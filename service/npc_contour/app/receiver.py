@@ -6,15 +6,18 @@ import signal
 import threading
 from contextlib import ExitStack
 
+from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
 from npc_contour.adapters.dicom.scp import (
-    LOOPBACK,
     AssociationEnd,
     AssociationEvent,
     AssociationInfo,
+    Deadlines,
     Receiver,
     ReceiverSettings,
+    TlsPort,
 )
 from npc_contour.adapters.dicom.spool import Kept
+from npc_contour.adapters.dicom.tls import TlsFiles
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import Runtime
@@ -27,19 +30,29 @@ from npc_contour.errors import SettingsError
 
 RECEIVER_NAME = "receiver"
 RECEIVER_POOL = 16
+MAX_PROCESSES = 16
+"""Of `dicom.processes`."""
 
 
-def run(runtime: Runtime) -> None:
-    """Take images until SIGTERM."""
+def run(runtime: Runtime, number: int = 0) -> None:
+    """Take images until SIGTERM.
+
+    Args:
+        runtime: of the service it belongs to.
+        number: of this receiver among `dicom.processes`, all of which listen on the same ports.
+    """
     stop = _stop_signal()
-    spool = spool_of(runtime)
+    name = receiver_name(number)
+    spool = spool_of(runtime, lane=name)
+    spool.remove_partial_files()
     catalog = catalog_of(runtime.settings)
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
         intake = Intake(store, SystemClock(), runtime.settings.completion)
-        intake.receiver_started(RECEIVER_NAME)
+        for gone in _names_to_end(number, runtime.settings.dicom.processes):
+            intake.receiver_started(gone)
 
         def keep(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
-            intake.keep(header, key, _association_row(association))
+            intake.keep(header, key, _association_row(association, name))
 
         def tell(event: AssociationEvent) -> None:
             if event.kind is not AssociationEnd.OPENED:
@@ -61,26 +74,58 @@ def run(runtime: Runtime) -> None:
             stop.wait()
 
 
+def receiver_name(number: int) -> str:
+    """What a receiver is called in the database and in the names of its files under way."""
+    return f"{RECEIVER_NAME}-{number}"
+
+
+def _names_to_end(number: int, processes: int) -> list[str]:
+    """This receiver's own name; for the first one also those of receivers that there are no more."""
+    return [receiver_name(other) for other in (number, *(range(processes, MAX_PROCESSES) if number == 0 else ()))]
+
+
 def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
-    """Our own C-ECHO, by which readiness is judged, comes from this machine and must always be let in."""
+    """Without rules this machine alone is let in; each of several processes takes its share of associations."""
     dicom = runtime.settings.dicom
     roles = [role for pipeline in catalog.pipelines.values() for role in pipeline.roles]
-    allowed = dicom.allowed_calling_ae_titles
+    limits = dicom.peer_limits
     return ReceiverSettings(
         ae_title=dicom.ae_title,
         host=dicom.host,
         port=runtime.dicom_port,
-        max_associations=dicom.max_associations,
+        shared_port=dicom.processes > 1,
+        tls=_tls_port(runtime),
+        max_associations=-(-dicom.max_associations // dicom.processes),
         called_ae_titles=tuple(sorted({title for role in roles for title in role.called_ae_titles})),
-        allowed_calling_ae_titles=(*allowed, dicom.ae_title) if allowed else (),
-        allowed_networks=tuple(dict.fromkeys((*dicom.allowed_networks, *LOOPBACK))),
+        access=tuple(
+            AccessRule(
+                networks=rule.networks,
+                calling_ae_titles=rule.calling_ae_titles,
+                called_ae_titles=rule.called_ae_titles,
+                tls_subjects=rule.tls_subjects,
+            )
+            for rule in dicom.access
+        )
+        or (AccessRule(networks=LOOPBACK),),
+        limits=PeerLimits(
+            associations=limits.associations,
+            associations_per_minute=limits.associations_per_minute,
+            mb_per_s=limits.mb_per_s,
+        ),
+        deadlines=Deadlines(associate_s=dicom.associate_s, silence_s=dicom.silence_s),
     )
 
 
-def _association_row(info: AssociationInfo) -> AssociationRow:
-    return AssociationRow(
-        info.association_id, RECEIVER_NAME, info.calling_ae_title, info.called_ae_title, info.peer_address
-    )
+def _tls_port(runtime: Runtime) -> TlsPort | None:
+    tls = runtime.settings.dicom.tls
+    if tls.port is None or tls.certificate is None or tls.key is None or tls.trusted is None:
+        return None
+    files = TlsFiles(certificate=tls.certificate, key=tls.key, trusted=tls.trusted)
+    return TlsPort(port=runtime.dicom_tls_port, files=files, client_certificates=tls.client_certificates)
+
+
+def _association_row(info: AssociationInfo, receiver: str) -> AssociationRow:
+    return AssociationRow(info.association_id, receiver, info.calling_ae_title, info.called_ae_title, info.peer_address)
 
 
 def _stop_signal() -> threading.Event:

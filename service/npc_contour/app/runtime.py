@@ -24,6 +24,7 @@ class Runtime:
 
     Attributes:
         database_url: how to connect to PostgreSQL.
+        dicom_tls_port: 0 when no TLS port is opened.
         triton_url: host:port of Triton's gRPC endpoint; "" until an embedded one is up.
         triton_metrics_url: of Triton's metrics; "" when there is none.
         pid: of the supervisor.
@@ -33,6 +34,7 @@ class Runtime:
     database_url: str
     dicom_port: int
     web_port: int
+    dicom_tls_port: int = 0
     triton_url: str = ""
     triton_metrics_url: str = ""
     pid: int = 0
@@ -58,6 +60,7 @@ class Runtime:
             database_url=url,
             dicom_port=settings.dicom.port or free_port(settings.dicom.host),
             web_port=settings.web.port or free_port(settings.web.host),
+            dicom_tls_port=_tls_port(settings),
             triton_url=triton,
             triton_metrics_url=settings.triton.metrics_url or "",
             pid=os.getpid(),
@@ -80,6 +83,7 @@ class Runtime:
         data = {
             "dicom_port": self.dicom_port,
             "web_port": self.web_port,
+            "dicom_tls_port": self.dicom_tls_port,
             "database_url": self.database_url,
             "triton_url": self.triton_url,
             "triton_metrics_url": self.triton_metrics_url,
@@ -96,6 +100,11 @@ class Runtime:
     def with_triton(self, url: str, metrics_url: str) -> Runtime:
         """The same with the addresses of an embedded Triton."""
         return replace(self, triton_url=url, triton_metrics_url=metrics_url)
+
+
+def _tls_port(settings: Settings) -> int:
+    port = settings.dicom.tls.port
+    return 0 if port is None else port or free_port(settings.dicom.host)
 
 
 def free_port(host: str) -> int:

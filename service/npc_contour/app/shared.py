@@ -28,10 +28,10 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def spool_of(runtime: Runtime) -> Spool:
-    """Return the spool of the settings."""
+def spool_of(runtime: Runtime, *, lane: str = "") -> Spool:
+    """Return the spool of the settings; `lane` begins the names of this process's files under way."""
     storage = runtime.settings.storage
-    return Spool(storage.spool, min_free_mb=storage.min_free_mb)
+    return Spool(storage.spool, min_free_mb=storage.min_free_mb, lane=lane)
 
 
 def profile_of(settings: Settings) -> Profile:

@@ -90,17 +90,21 @@ def _children(settings: Settings, runtime_file: Path) -> list[Child]:
 
     workers = [Child(f"worker-{number}", command("worker"), 15.0) for number in range(settings.workers.processes)]
     warmup = Child("warmup", command("warmup"), once=True)
-    return [Child("receiver", command("receiver"), 15.0), Child("web", command("web")), *workers, warmup]
+    receivers = [
+        Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
+    ]
+    return [*receivers, Child("web", command("web")), *workers, warmup]
 
 
 def _end(children: list[Child]) -> None:
-    """Let the receiver end first, so that nothing more is taken; then all others together."""
-    receiver, *others = children
-    receiver.terminate()
-    for child in others:
+    """Let the receivers end first, so that nothing more is taken; then all others together."""
+    receivers = [child for child in children if child.name.startswith("receiver")]
+    others = [child for child in children if child not in receivers]
+    for child in (*receivers, *others):
         if child.name != "web":
             child.terminate()
-    receiver.wait()
+    for child in receivers:
+        child.wait()
     for child in others:
         child.terminate()
     for child in others:
@@ -162,6 +166,7 @@ def _refuse_taken_ports(settings: Settings, stop: threading.Event, wait_s: float
     deadline_s = time.monotonic() + wait_s
     for key, host, port in (
         ("dicom", settings.dicom.host, settings.dicom.port),
+        ("dicom.tls", settings.dicom.host, settings.dicom.tls.port or 0),
         ("web", settings.web.host, settings.web.port),
     ):
         while True:

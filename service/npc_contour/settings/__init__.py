@@ -15,13 +15,14 @@ from npc_contour.errors import SettingsError
 from npc_contour.settings.archives import PacsSettings, PullSettings
 from npc_contour.settings.base import Strict, is_loopback
 from npc_contour.settings.delivery import Delivery, DestinationSettings
-from npc_contour.settings.dicom import Completion, Dicom
+from npc_contour.settings.dicom import AccessRuleSettings, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
 
 __all__ = [
+    "AccessRuleSettings",
     "Completion",
     "Database",
     "Delivery",
@@ -36,6 +37,7 @@ __all__ = [
     "RuleSettings",
     "Settings",
     "Storage",
+    "Tls",
     "Triton",
     "Web",
     "Workers",
@@ -92,8 +94,12 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Settings:
-        if self.dicom.port and self.dicom.port == self.web.port:
-            raise ValueError(f"dicom.port and web.port are both {self.web.port}")
+        ports = {"dicom.port": self.dicom.port, "dicom.tls.port": self.dicom.tls.port, "web.port": self.web.port}
+        taken: dict[int, str] = {}
+        for name, port in ports.items():
+            if port and port in taken:
+                raise ValueError(f"{taken[port]} and {name} are both {port}")
+            taken[port or 0] = name
         return self
 
 
@@ -101,8 +107,8 @@ def read_settings(path: Path | None) -> Settings:
     """Read the site's settings.
 
     Args:
-        path: a TOML file; None gives the defaults. A relative `storage.root`, or file of `rtstruct.profile`, is
-            relative to its folder.
+        path: a TOML file; None gives the defaults. A relative `storage.root`, file of `rtstruct.profile` or of
+            `dicom.tls` is relative to its folder.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
@@ -122,4 +128,10 @@ def read_settings(path: Path | None) -> Settings:
     rtstruct = settings.rtstruct
     if rtstruct.profile.endswith(".toml"):
         rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})
-    return settings.model_copy(update={"storage": storage, "rtstruct": rtstruct})
+    dicom = settings.dicom.model_copy(update={"tls": _files_from(home, settings.dicom.tls)})
+    return settings.model_copy(update={"storage": storage, "rtstruct": rtstruct, "dicom": dicom})
+
+
+def _files_from(home: Path, tls: Tls) -> Tls:
+    given = {name: getattr(tls, name) for name in ("certificate", "key", "trusted")}
+    return tls.model_copy(update={name: home / path for name, path in given.items() if path is not None})

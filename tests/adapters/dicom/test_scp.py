@@ -30,9 +30,16 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from npc_contour.adapters.dicom.bounded_server import Deadlines
+from npc_contour.adapters.dicom.access import AccessRule
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
-from npc_contour.adapters.dicom.scp import AssociationEnd, AssociationEvent, AssociationInfo, Receiver, ReceiverSettings
+from npc_contour.adapters.dicom.scp import (
+    AssociationEnd,
+    AssociationEvent,
+    AssociationInfo,
+    Deadlines,
+    Receiver,
+    ReceiverSettings,
+)
 from npc_contour.adapters.dicom.spool import Kept, Spool
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.errors import StoreError
@@ -155,9 +162,11 @@ def test_echo(tmp_path: Path) -> None:
     ("changes", "calling", "called"),
     [
         ({}, "ANY", "SOMEONE_ELSE"),
-        ({"allowed_calling_ae_titles": ("CT1", "CT2")}, "CT3", AET),
-        ({"allowed_networks": (IPv4Network("10.0.0.0/8"),)}, "CT1", AET),
-        ({"allowed_networks": ()}, "CT1", AET),
+        ({"access": (AccessRule(calling_ae_titles=("CT1", "CT2")),)}, "CT3", AET),
+        ({"access": (AccessRule(networks=(IPv4Network("10.0.0.0/8"),)),)}, "CT1", AET),
+        ({"access": (AccessRule(tls_subjects=("*",)),)}, "CT1", AET),
+        ({"access": (AccessRule(called_ae_titles=("NPC_CTV",)),), "called_ae_titles": ("NPC_CTV",)}, "CT1", AET),
+        ({"access": ()}, "CT1", AET),
     ],
 )
 def test_strangers_are_rejected(changes: dict[str, Any], calling: str, called: str, tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_strangers_are_rejected(changes: dict[str, Any], calling: str, called: s
 
 
 def test_those_who_are_named_come_in(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"allowed_calling_ae_titles": ("CT1",), "called_ae_titles": ("NPC_CTV",)}
+    changes: dict[str, Any] = {"access": (AccessRule(calling_ae_titles=("CT1",)),), "called_ae_titles": ("NPC_CTV",)}
     with desk(tmp_path, **changes) as running:
         assert echo(running, "-aet", "CT1", "-aec", AET) == 0
         assert echo(running, "-aet", "CT1", "-aec", "NPC_CTV") == 0

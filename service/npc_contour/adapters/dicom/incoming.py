@@ -5,11 +5,8 @@ from __future__ import annotations
 import struct
 import uuid
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.uid import CTImageStorage, MRImageStorage
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event
 
 from npc_contour.adapters.dicom import headers, pixels
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE
@@ -29,6 +26,7 @@ class Incoming:
     """What one C-STORE request says and brings.
 
     Attributes:
+        sop_class_uid: as the command says, like the instance.
         data_set: the encoded data set as received; None when the request brings none.
     """
 
@@ -36,22 +34,7 @@ class Incoming:
     sop_instance_uid: str
     context_class_uid: str
     transfer_syntax_uid: str
-    data_set: BytesIO | None
-
-    @classmethod
-    def of(cls, event: Event) -> Incoming:
-        """Take it from pynetdicom's event."""
-        request = event.request
-        if not isinstance(request, C_STORE):
-            raise TypeError(f"expected a C-STORE request, got {type(request).__name__}")
-        context = event.context
-        return cls(
-            str(request.AffectedSOPClassUID or ""),
-            str(request.AffectedSOPInstanceUID or ""),
-            str(context.abstract_syntax),
-            str(context.transfer_syntax),
-            request.DataSet if isinstance(request.DataSet, BytesIO) else None,
-        )
+    data_set: bytes | memoryview | None
 
     @property
     def is_class_taken(self) -> bool:
@@ -66,7 +49,7 @@ class Incoming:
         """
         if self.data_set is None:
             raise InstanceRefused("the C-STORE brings no data set", status=CANNOT_UNDERSTAND)
-        parsed = headers.parse_data_set(self.data_set.getbuffer(), self.transfer_syntax_uid)
+        parsed = headers.parse_data_set(self.data_set, self.transfer_syntax_uid)
         header = headers.header_of(parsed, key="")
         if (self.sop_instance_uid, self.sop_class_uid) != (header.sop_instance_uid, header.sop_class_uid):
             raise InstanceRefused(
@@ -93,7 +76,7 @@ class Incoming:
     def file_parts(self) -> list[bytes | memoryview]:
         """The DICOM file to keep: our file meta information, then the data set as received."""
         meta = file_meta(self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid)
-        return [meta] if self.data_set is None else [meta, self.data_set.getbuffer()]
+        return [meta] if self.data_set is None else [meta, self.data_set]
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:

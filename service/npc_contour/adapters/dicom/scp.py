@@ -1,4 +1,4 @@
-"""The DICOM front door: C-ECHO, and C-STORE of CT and MR images.
+"""The DICOM front door: C-STORE of CT and MR images, C-ECHO, and whatever other services are handed to it.
 
 An instance is answered 0x0000 only when its bytes, as received, are on disk under their final name and the intake
 callback has committed its row. Everything that is not what it says it is gets a failure status and a line in the log;
@@ -12,46 +12,81 @@ the patient's name is never read.
 | 0xC001 | the bytes are not a data set in the negotiated transfer syntax, or the pixels are not whole |
 | 0xC002 | a UID is not a UID |
 | 0xC003 | other bytes are kept under this UID; the first stay, these are quarantined |
+
+Newcomers are handled in one thread (`lobby`), each established association in one of its own (`conversation`).
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Self
 
-from pynetdicom import AE, _config, evt
-from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-
 from npc_contour.adapters.dicom import pixels
-from npc_contour.adapters.dicom.bounded_server import MAX_PDU, BoundedServer, Deadlines
+from npc_contour.adapters.dicom.access import (
+    APPLICATION_CONTEXT_UNKNOWN,
+    LOOPBACK,
+    AccessRule,
+    Caller,
+    Gatekeeper,
+    PeerLimits,
+    Refusal,
+    refusal,
+)
+from npc_contour.adapters.dicom.conversation import AssociationEnd, Conversation
 from npc_contour.adapters.dicom.incoming import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     STORAGE_CLASSES,
-    Incoming,
 )
-from npc_contour.adapters.dicom.spool import Kept, Outcome, Spool
-from npc_contour.domain.series import InstanceHeader
-from npc_contour.errors import InstanceRefused, SpoolFullError
+from npc_contour.adapters.dicom.lobby import BACKLOG, Arrival, Door, Lobby
+from npc_contour.adapters.dicom.negotiation import APPLICATION_CONTEXT, AssociationRequest, agree, read_request
+from npc_contour.adapters.dicom.services import AssociationInfo, Service, Services, verification
+from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.storing import Intake, OnConflict, Session, Storing
+from npc_contour.adapters.dicom.tls import Reloading, TlsFiles, certificate_names, server_context
+from npc_contour.adapters.dicom.wire import PeerGoneError, Wire, WireError, reject_pdu
 from npc_contour.logs import Event
 
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700
-CONFLICT = 0xC003
-Network = IPv4Network | IPv6Network
-LOOPBACK: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+__all__ = ["AssociationEnd", "AssociationEvent", "AssociationInfo", "Deadlines", "Receiver", "ReceiverSettings"]
 
-_PERMANENT, _SERVICE_USER = 0x01, 0x01
-_NO_REASON, _CALLING_UNKNOWN, _CALLED_UNKNOWN = 0x01, 0x03, 0x07
+LONGEST_PAUSE_S = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a peer may take.
+
+    Attributes:
+        associate_s: from the connection to a whole A-ASSOCIATE-RQ, the TLS handshake included.
+        silence_s: without a whole PDU; also within one.
+        message_s: for one message, however steadily it drips.
+    """
+
+    associate_s: float = 10.0
+    silence_s: float = 60.0
+    message_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPort:
+    """The port for TLS.
+
+    Attributes:
+        port: 0 takes a free one; `Receiver.tls_port` then says which.
+        client_certificates: whether a peer must prove to hold a certificate of a trusted authority.
+    """
+
+    port: int
+    files: TlsFiles
+    client_certificates: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,38 +95,22 @@ class ReceiverSettings:
 
     Attributes:
         port: 0 takes a free one; `Receiver.port` then says which.
+        shared_port: other processes may listen on the same ports; the kernel spreads connections over them.
         called_ae_titles: further titles that peers may call, as routing rules tell apart by them.
-        allowed_calling_ae_titles: empty lets every title in.
-        allowed_networks: peers from elsewhere are rejected.
+        access: who may come in; our own title from this machine always may, for readiness asks by C-ECHO.
     """
 
     ae_title: str = "NPC_CONTOUR"
     host: str = "127.0.0.1"
     port: int = 11112
+    shared_port: bool = False
+    tls: TlsPort | None = None
     max_associations: int = 32
     called_ae_titles: tuple[str, ...] = ()
-    allowed_calling_ae_titles: tuple[str, ...] = ()
-    allowed_networks: tuple[Network, ...] = LOOPBACK
+    access: tuple[AccessRule, ...] = (AccessRule(),)
+    limits: PeerLimits = field(default_factory=PeerLimits)
     deadlines: Deadlines = field(default_factory=Deadlines)
     stop_grace_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class AssociationInfo:
-    """Who brought an instance."""
-
-    association_id: str
-    calling_ae_title: str
-    called_ae_title: str
-    peer_address: str
-
-
-class AssociationEnd(StrEnum):
-    """Where an association stands."""
-
-    OPENED = "opened"
-    RELEASED = "released"
-    ABORTED = "aborted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +130,6 @@ class AssociationEvent:
     refused: int
 
 
-Intake = Callable[[InstanceHeader, str, AssociationInfo], None]
-"""Commit the row of an instance that is on disk: (header, key, association). It raises when it could not."""
-
-
-@dataclass(slots=True)
-class _Session:
-    info: AssociationInfo
-    series: set[str] = field(default_factory=set)
-    stored: int = 0
-    refused: int = 0
-
-
 class Receiver:
     """Listens from `start` to `stop`; also a context manager.
 
@@ -132,6 +139,7 @@ class Receiver:
         intake: commits an instance's row before it is answered; called from several threads.
         on_association: told of each association opened, released, aborted or lost; its errors are logged, no more.
         on_conflict: told of other bytes under a kept UID, once they are in quarantine.
+        services: what is served besides C-ECHO and C-STORE of images.
     """
 
     def __init__(
@@ -141,77 +149,80 @@ class Receiver:
         intake: Intake,
         *,
         on_association: Callable[[AssociationEvent], None] | None = None,
-        on_conflict: Callable[[InstanceHeader, Kept, AssociationInfo], None] | None = None,
+        on_conflict: OnConflict | None = None,
+        services: Iterable[Service] = (),
     ) -> None:
         self._settings = settings
-        self._spool = spool
-        self._intake = intake
+        self._storing = Storing(spool, intake, on_conflict)
         self._on_association = on_association
-        self._on_conflict = on_conflict
-        self._sessions: dict[int, _Session] = {}
+        self._services = Services([verification(), *storage_services(), *services])
+        own = AccessRule(networks=LOOPBACK, calling_ae_titles=(settings.ae_title.strip(),))
+        self._rules = (*settings.access, own)
+        self._titles = frozenset({settings.ae_title.strip(), *settings.called_ae_titles})
+        self._gate = Gatekeeper(settings.max_associations, settings.limits)
+        self._lobby: Lobby | None = None
+        self._wires: dict[threading.Thread, Wire] = {}
         self._lock = threading.Lock()
-        self._server: BoundedServer | None = None
+        self._stopping = threading.Event()
+        self._ports: list[int] = []
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        if self._server is None:
-            return self._settings.port
-        return int(self._server.server_address[1])
+        """The plain port it listens on."""
+        return self._ports[0] if self._ports else self._settings.port
+
+    @property
+    def tls_port(self) -> int:
+        """The TLS port it listens on; 0 without one."""
+        return self._ports[1] if len(self._ports) > 1 else 0
 
     @property
     def open_associations(self) -> int:
         """Associations under way."""
         with self._lock:
-            return len(self._sessions)
+            return len(self._wires)
 
     def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: the port is taken or not ours to take.
+            OSError: a port is taken or not ours to take.
+            SettingsError: a certificate cannot be used.
         """
-        # pynetdicom's own narration of every PDU costs a fifth of the time and may print data sets.
-        _config.LOG_HANDLER_LEVEL = "none"
+        # pynetdicom's decoder tells the log of every byte that it stumbles over: a peer could fill the disk with it.
+        logging.getLogger("pynetdicom.utils").setLevel(logging.CRITICAL)
         settings = self._settings
-        entity = AE(ae_title=settings.ae_title)
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        entity.maximum_pdu_size = MAX_PDU
-        entity.maximum_associations = settings.max_associations
-        entity.acse_timeout = settings.deadlines.associate_s
-        entity.dimse_timeout = settings.deadlines.silence_s
-        entity.network_timeout = settings.deadlines.silence_s
-        entity.add_supported_context(Verification)
-        for sop_class in STORAGE_CLASSES:
-            entity.add_supported_context(sop_class, [*pixels.NATIVE_SYNTAXES, *pixels.COMPRESSED_SYNTAXES])
-        server = entity.make_server(
-            (settings.host, settings.port),
-            server_class=BoundedServer,
-            deadlines=settings.deadlines,
-            max_connections=settings.max_associations + 16,
-            on_lost=lambda association: self._ended(association, AssociationEnd.ABORTED),
-        )
-        if not isinstance(server, BoundedServer):
-            raise TypeError(f"pynetdicom made a {type(server).__name__}, asked for a BoundedServer")
-        for event, handler in (
-            (evt.EVT_CONN_OPEN, lambda event: server.opened(event.assoc)),
-            (evt.EVT_CONN_CLOSE, lambda event: server.closed(event.assoc)),
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_ESTABLISHED, self._on_established),
-            (evt.EVT_RELEASED, lambda event: self._ended(event.assoc, AssociationEnd.RELEASED)),
-            (evt.EVT_ABORTED, lambda event: self._ended(event.assoc, AssociationEnd.ABORTED)),
-            (evt.EVT_C_STORE, self._on_c_store),
-        ):
-            server.bind(event, handler)
-        self._server = server
-        server.start()
+        self._stopping.clear()
+        doors = [Door(_listener(settings.host, settings.port, shared=settings.shared_port))]
+        try:
+            if (tls := settings.tls) is not None:
+                context = Reloading(
+                    tls.files, lambda files: server_context(files, client_certificates=tls.client_certificates)
+                )
+                doors.append(Door(_listener(settings.host, tls.port, shared=settings.shared_port), context))
+        except BaseException:
+            doors[0].listener.close()
+            raise
+        self._ports = [int(door.listener.getsockname()[1]) for door in doors]
+        self._lobby = Lobby(doors, settings.deadlines.associate_s, self._admit)
+        self._lobby.start()
 
     def stop(self) -> None:
         """Take no more associations, let running ones end within the grace, abort the rest."""
-        if self._server is not None:
-            self._server.stop(grace_s=self._settings.stop_grace_s)
-            self._server = None
+        if self._lobby is None:
+            return
+        self._lobby.stop()
+        self._lobby = None
+        deadline = time.monotonic() + self._settings.stop_grace_s
+        while self.open_associations and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._stopping.set()
+        with self._lock:
+            running = list(self._wires.items())
+        for _, wire in running:
+            wire.shut()
+        for thread, _ in running:
+            thread.join(timeout=5.0)
 
     def __enter__(self) -> Self:
         self.start()
@@ -220,122 +231,133 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _on_requested(self, event: evt.Event) -> None:
-        """Let a peer in or reject it; only here, for an error raised later rejects nothing."""
-        association: Association = event.assoc
-        request = association.requestor.primitive
-        calling = (request.calling_ae_title or "").strip() if request else ""
-        called = (request.called_ae_title or "").strip() if request else ""
-        address = str(association.requestor.address)
-        refusal = self._refusal(calling, called, address)
-        if refusal is None:
-            info = AssociationInfo(uuid.uuid4().hex, calling, called, address)
-            with self._lock:
-                self._sessions[id(association)] = _Session(info)
+    def _admit(self, arrival: Arrival) -> None:
+        """Give an arrival a thread of its own, or say why not; called in the lobby's thread, so it never waits."""
+        refused = self._gate.enter(arrival.address)
+        wire = Wire(arrival.connection, self._settings.deadlines.silence_s)
+        if refused is not None:
+            # One short send into an empty buffer: it cannot wait.
+            self._reject(wire, arrival, None, refused)
+            wire.close()
             return
-        reason, words = refusal
+        thread = threading.Thread(target=self._attend, args=(arrival, wire), name="dicom-association", daemon=True)
+        with self._lock:
+            self._wires[thread] = wire
+        try:
+            thread.start()
+        except RuntimeError:
+            # No more threads on this machine: this peer may try again, all others go on.
+            logger.exception(Event.ASSOCIATION_REJECTED, extra={"peer": arrival.address})
+            self._gone(thread, arrival, wire)
+
+    def _attend(self, arrival: Arrival, wire: Wire) -> None:
+        """The life of one association."""
+        try:
+            self._converse(arrival, wire)
+        except WireError as error:
+            logger.warning(Event.ASSOCIATION_REJECTED, extra={"peer": arrival.address, "reason": str(error)})
+            wire.abort(error.reason)
+        except PeerGoneError as error:
+            logger.info(Event.ASSOCIATION_REJECTED, extra={"peer": arrival.address, "reason": str(error)})
+        except Exception:
+            # The edge of the wire: one association's trouble is nobody else's.
+            logger.exception(Event.ASSOCIATION_ENDED, extra={"peer": arrival.address})
+        finally:
+            self._gone(threading.current_thread(), arrival, wire)
+
+    def _gone(self, thread: threading.Thread, arrival: Arrival, wire: Wire) -> None:
+        wire.close()
+        self._gate.leave(arrival.address)
+        with self._lock:
+            self._wires.pop(thread, None)
+
+    def _converse(self, arrival: Arrival, wire: Wire) -> None:
+        request = read_request(arrival.request)
+        names = certificate_names(arrival.connection)
+        caller = Caller(arrival.address, request.calling_ae_title, request.called_ae_title, names)
+        refused = (
+            APPLICATION_CONTEXT_UNKNOWN
+            if request.application_context != APPLICATION_CONTEXT
+            else refusal(caller, self._rules, self._titles)
+        )
+        if refused is not None:
+            self._reject(wire, arrival, request, refused)
+            wire.linger(1.0)
+            return
+        info = AssociationInfo(
+            uuid.uuid4().hex,
+            caller.calling_ae_title,
+            caller.called_ae_title,
+            arrival.address,
+            names[0] if names else "",
+        )
+        agreement = agree(request, self._services.contexts, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME)
+        wire.send(agreement.pdu)
+        session = Session(info)
+        logger.info(
+            Event.ASSOCIATION_ACCEPTED,
+            extra={
+                **session.fields(),
+                "implementation": request.implementation,
+                "contexts": sorted({context.sop_class for context in agreement.contexts.values()}),
+                "refused_contexts": sorted(set(agreement.refused)),
+            },
+        )
+        self._tell(AssociationEnd.OPENED, session)
+        how = AssociationEnd.ABORTED
+        why = "the receiver failed"
+        try:
+            how, why = Conversation(
+                wire,
+                agreement,
+                info,
+                self._services,
+                lambda command, context: self._storing.begin(command, context, session),
+                lambda size: self._pace(arrival.address, size),
+                message_s=self._settings.deadlines.message_s,
+            ).run()
+        finally:
+            counts = {"stored": session.stored, "refused": session.refused, "how": how.value, "reason": why}
+            logger.info(Event.ASSOCIATION_ENDED, extra={**session.fields(), **counts})
+            self._tell(how, session)
+
+    def _reject(self, wire: Wire, arrival: Arrival, request: AssociationRequest | None, refused: Refusal) -> None:
         logger.warning(
             Event.ASSOCIATION_REJECTED,
-            extra={"calling_ae_title": calling, "called_ae_title": called, "peer": address, "reason": words},
+            extra={
+                "calling_ae_title": request.calling_ae_title if request else "",
+                "called_ae_title": request.called_ae_title if request else "",
+                "peer": arrival.address,
+                "reason": refused.words,
+            },
         )
-        association.acse.send_reject(_PERMANENT, _SERVICE_USER, reason)
-        association.kill()
-
-    def _refusal(self, calling: str, called: str, address: str) -> tuple[int, str] | None:
-        settings = self._settings
-        peer: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-        if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
-        if not any(peer in network for network in settings.allowed_networks):
-            return _NO_REASON, "the peer's address is in none of the allowed networks"
-        if settings.allowed_calling_ae_titles and calling not in settings.allowed_calling_ae_titles:
-            return _CALLING_UNKNOWN, "the calling AE title is not allowed"
-        if called not in {settings.ae_title.strip(), *settings.called_ae_titles}:
-            return _CALLED_UNKNOWN, "the called AE title is not ours"
-        return None
-
-    def _on_established(self, event: evt.Event) -> None:
-        session = self._session(event.assoc)
-        logger.info(Event.ASSOCIATION_ACCEPTED, extra=_fields(session.info))
-        self._tell(AssociationEnd.OPENED, session)
-
-    def _ended(self, association: Association, how: AssociationEnd) -> None:
-        with self._lock:
-            session = self._sessions.pop(id(association), None)
-        if session is None:
+        try:
+            wire.send(reject_pdu(refused.result, refused.source, refused.reason))
+        except PeerGoneError:
             return
-        counts = {"stored": session.stored, "refused": session.refused, "how": how.value}
-        logger.info(Event.ASSOCIATION_ENDED, extra={**_fields(session.info), **counts})
-        self._tell(how, session)
 
-    def _tell(self, kind: AssociationEnd, session: _Session) -> None:
+    def _pace(self, address: str, size: int) -> None:
+        pause_s = self._gate.wait_s(address, size)
+        while pause_s > 0 and not self._stopping.wait(min(pause_s, LONGEST_PAUSE_S)):
+            pause_s -= LONGEST_PAUSE_S
+
+    def _tell(self, kind: AssociationEnd, session: Session) -> None:
         if self._on_association is not None:
             series = tuple(sorted(session.series))
             event = AssociationEvent(kind, session.info, series, session.stored, session.refused)
             try:
                 self._on_association(event)
             except Exception:
-                # Who is told must not break the wire or the watchdog: completion finds open associations by time.
-                logger.exception(Event.ASSOCIATION_ENDED, extra=_fields(session.info))
-
-    def _session(self, association: Association) -> _Session:
-        with self._lock:
-            return self._sessions[id(association)]
-
-    def _on_c_store(self, event: evt.Event) -> int:
-        """Keep one instance, then say so; returns the status to answer."""
-        session = self._session(event.assoc)
-        incoming = Incoming.of(event)
-        uid = incoming.sop_instance_uid[:64]
-        try:
-            header = self._store(incoming, session)
-        except InstanceRefused as error:
-            return self._refuse(session, uid, error.status, str(error))
-        except SpoolFullError as error:
-            return self._refuse(session, uid, OUT_OF_RESOURCES, str(error))
-        except Exception as error:
-            # The edge of the wire: whatever went wrong here, the sender must keep its copy.
-            logger.exception(Event.INSTANCE_REFUSED, extra={"sop_instance_uid": uid, **_fields(session.info)})
-            return self._refuse(session, uid, OUT_OF_RESOURCES, type(error).__name__)
-        session.stored += 1
-        logger.info(
-            Event.INSTANCE_STORED,
-            extra={
-                "sop_instance_uid": header.sop_instance_uid,
-                "series_instance_uid": header.series_instance_uid,
-                **_fields(session.info),
-            },
-        )
-        return SUCCESS
-
-    def _store(self, incoming: Incoming, session: _Session) -> InstanceHeader:
-        header = incoming.checked_header()
-        session.series.add(header.series_instance_uid)
-        kept = self._spool.keep(header, incoming.file_parts())
-        if kept.outcome is Outcome.CONFLICT:
-            logger.error(
-                Event.INSTANCE_CONFLICT,
-                extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
-            )
-            if self._on_conflict is not None:
-                self._on_conflict(header, kept, session.info)
-            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
-        self._intake(header, kept.key, session.info)
-        return header
-
-    def _refuse(self, session: _Session, uid: str, status: int, reason: str) -> int:
-        session.refused += 1
-        logger.warning(
-            Event.INSTANCE_REFUSED,
-            extra={"sop_instance_uid": uid, "status": f"0x{status:04X}", "reason": reason, **_fields(session.info)},
-        )
-        return status
+                # Who is told must not break the wire: completion finds open associations by time.
+                logger.exception(Event.ASSOCIATION_ENDED, extra=session.fields())
 
 
-def _fields(info: AssociationInfo) -> dict[str, str]:
-    return {
-        "association_id": info.association_id,
-        "calling_ae_title": info.calling_ae_title,
-        "called_ae_title": info.called_ae_title,
-        "peer": info.peer_address,
-    }
+def storage_services() -> list[Service]:
+    """C-STORE of the image classes that are taken."""
+    syntaxes = tuple(map(str, (*pixels.NATIVE_SYNTAXES, *pixels.COMPRESSED_SYNTAXES)))
+    return [Service(sop_class=name, transfer_syntaxes=syntaxes, stores=True) for name in STORAGE_CLASSES]
+
+
+def _listener(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)

@@ -12,24 +12,28 @@ name (which never overwrites) and its folder is flushed too. The database says w
 from __future__ import annotations
 
 import errno
+import filecmp
 import hashlib
+import mmap
 import os
 import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from npc_contour.adapters.dicom.headers import is_uid
+from npc_contour.application.group_commit import GroupCommit
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError
 
 INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Buffer = bytes | bytearray | memoryview
@@ -71,6 +75,45 @@ class SpoolSpace:
     refusal: str | None
 
 
+class Draft:
+    """A file under way in the spool: bytes are appended as they arrive, nothing of them stays in memory."""
+
+    def __init__(self, path: Path, descriptor: int, reserve: Callable[[int], None]) -> None:
+        self.path = path
+        self.size = 0
+        self._descriptor = descriptor
+        self._reserve = reserve
+
+    def write(self, data: Buffer) -> None:
+        """Append.
+
+        Raises:
+            SpoolFullError: no room.
+        """
+        view = memoryview(data)
+        self._reserve(view.nbytes)
+        self.size += view.nbytes
+        with _room_errors(f"{self.size} bytes"):
+            _write_all(self._descriptor, view)
+
+    def view(self) -> memoryview:
+        """What is written so far, read from the file as it is asked for; empty before anything is written."""
+        return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)) if self.size else memoryview(b"")
+
+    def sync(self) -> None:
+        """On return the bytes survive a power cut; their name may not yet."""
+        with _room_errors(f"{self.size} bytes"):
+            os.fsync(self._descriptor)
+
+    def discard(self) -> None:
+        """Forget the file under way; one that was kept stays under its name. Twice is once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self.path.unlink(missing_ok=True)
+            self._reserve(-self.size)
+
+
 class Spool:
     """Durable files under one folder; safe for several threads and processes.
 
@@ -78,10 +121,13 @@ class Spool:
         root: created when absent; everything lies below it, on one local file system.
         min_free_mb: mebibytes that stay free on the disk.
         quota_mb: mebibytes that the spool may hold; None is unlimited. Counted at start and by this process since.
+        lane: begins the names of this process's files under way, so that it can tell what it left when it died.
     """
 
-    def __init__(self, root: Path, *, min_free_mb: int = 2048, quota_mb: int | None = None) -> None:
+    def __init__(self, root: Path, *, min_free_mb: int = 2048, quota_mb: int | None = None, lane: str = "") -> None:
         self._root = root.resolve()
+        self._lane = f"{lane}-" if lane else ""
+        self._folders: GroupCommit[Path, None] = GroupCommit(_sync_folders)
         self._min_free = min_free_mb * _MEBIBYTE
         self._quota = None if quota_mb is None else quota_mb * _MEBIBYTE
         self._lock = threading.Lock()
@@ -91,8 +137,11 @@ class Spool:
         self._used = self._count() if self._quota is not None else None
 
     def remove_partial_files(self) -> int:
-        """Delete what unfinished transfers left; call once at start, before anything writes. Returns how many."""
-        parts = list((self._root / "incoming").glob("*.part"))
+        """Delete what unfinished transfers of this lane left (without a lane: of all); returns how many.
+
+        Call once at start, before anything writes.
+        """
+        parts = list((self._root / "incoming").glob(f"{self._lane}*.part"))
         for part in parts:
             part.unlink(missing_ok=True)
         return len(parts)
@@ -110,7 +159,34 @@ class Spool:
         return f"instances/{uids[0]}/{uids[1]}/{uids[2]}.dcm"
 
     def keep(self, header: InstanceHeader, chunks: Sequence[Buffer]) -> Kept:
-        """Keep the bytes of one instance; on return they survive a power cut.
+        """Keep the bytes of one instance; see `keep_draft`."""
+        self.key_of(header)
+        with self.draft() as draft:
+            for chunk in chunks:
+                draft.write(chunk)
+            return self.keep_draft(header, draft)
+
+    @contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """A file under way; it is gone at the end of the block, unless it was kept."""
+        draft = self.new_draft()
+        try:
+            yield draft
+        finally:
+            draft.discard()
+
+    def new_draft(self) -> Draft:
+        """A file under way; whoever asks for it calls its `discard` in the end, kept or not.
+
+        Raises:
+            SpoolFullError: no room.
+        """
+        path = self._root / "incoming" / f"{self._lane}{uuid.uuid4().hex}.part"
+        with _room_errors("a file"):
+            return Draft(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), self._reserve)
+
+    def keep_draft(self, header: InstanceHeader, draft: Draft) -> Kept:
+        """Give a draft its name; on return its bytes survive a power cut.
 
         The same bytes again change nothing. Other bytes under the same UID are quarantined: the first stay.
 
@@ -119,15 +195,14 @@ class Spool:
             SpoolFullError: no room; nothing is left behind.
         """
         key = self.key_of(header)
-        with self._part_file(chunks) as part:
-            if self._publish(part, self._root / key):
-                return Kept(key, Outcome.KEPT)
-            if _same_bytes(part, self._root / key):
-                return Kept(key, Outcome.SAME)
-            digest = hashlib.sha256(part.read_bytes()).hexdigest()[:16]
-            quarantine_key = f"quarantine/{header.sop_instance_uid}-{digest}.dcm"
-            self._publish(part, self._root / quarantine_key)
-            return Kept(key, Outcome.CONFLICT, quarantine_key)
+        draft.sync()
+        if self._publish(draft.path, self._root / key):
+            return Kept(key, Outcome.KEPT)
+        if _same_bytes(draft.path, self._root / key):
+            return Kept(key, Outcome.SAME)
+        quarantine_key = f"quarantine/{header.sop_instance_uid}-{_digest(draft.path)}.dcm"
+        self._publish(draft.path, self._root / quarantine_key)
+        return Kept(key, Outcome.CONFLICT, quarantine_key)
 
     def put_artefact(self, case_id: str, name: str, data: Buffer) -> str:
         """Keep something made of a case, replacing an earlier one of that name; returns its key.
@@ -138,9 +213,11 @@ class Spool:
         """
         key = self.artefact_key(case_id, name)
         target = self._root / key
-        with self._part_file([data]) as part:
+        with self.draft() as draft, _room_errors(name):
+            draft.write(data)
+            draft.sync()
             _make_folder(target.parent, self._root)
-            part.replace(target)
+            draft.path.replace(target)
             _sync_folder(target.parent)
         return key
 
@@ -198,52 +275,33 @@ class Spool:
             return f"spool holds {self._used // _MEBIBYTE} MiB of its quota of {self._quota // _MEBIBYTE} MiB"
         return None
 
-    @contextmanager
-    def _reservation(self, size: int) -> Iterator[None]:
+    def _reserve(self, size: int) -> None:
+        """Take `size` bytes of what is free until they are on disk; a negative size gives them back.
+
+        Raises:
+            SpoolFullError: that much is not free.
+        """
         with self._lock:
-            refusal = self._refusal(shutil.disk_usage(self._root).free, size=size)
-            if refusal is not None:
+            if size > 0 and (refusal := self._refusal(shutil.disk_usage(self._root).free, size=size)) is not None:
                 raise SpoolFullError(f"no room for {size} bytes: {refusal}")
             self._reserved += size
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reserved -= size
-
-    @contextmanager
-    def _part_file(self, chunks: Sequence[Buffer]) -> Iterator[Path]:
-        """Write chunks to a temporary file on disk; it is gone afterwards unless it was published."""
-        part = self._root / "incoming" / f"{uuid.uuid4().hex}.part"
-        size = sum(memoryview(chunk).nbytes for chunk in chunks)
-        with self._reservation(size):
-            try:
-                with part.open("xb", buffering=0) as file:
-                    for chunk in chunks:
-                        _write_all(file.fileno(), memoryview(chunk))
-                    os.fsync(file.fileno())
-                yield part
-            except OSError as error:
-                if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                    raise SpoolFullError(f"the disk took not all of {size} bytes: {error.strerror}") from error
-                raise
-            finally:
-                part.unlink(missing_ok=True)
 
     def _publish(self, part: Path, target: Path) -> bool:
         """Give the part its final name; False when something has that name already, which stays."""
-        _make_folder(target.parent, self._root)
         try:
+            _make_folder(target.parent, self._root)
             os.link(part, target)
         except FileExistsError:
             return False
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise SpoolFullError(f"no room for {target.name}: {error.strerror}") from error
             if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EOPNOTSUPP}:
                 raise
             if target.exists():  # a file system without links: only then two processes could race here
                 return False
             part.rename(target)
-        _sync_folder(target.parent)
+        self._folders.run(target.parent)
         self._add_used(target.stat().st_size)
         return True
 
@@ -256,13 +314,29 @@ class Spool:
         return sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
 
 
+@contextmanager
+def _room_errors(what: str) -> Iterator[None]:
+    """Say of a full disk that it is one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise SpoolFullError(f"the disk took not all of {what}: {error.strerror}") from error
+        raise
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data.nbytes:
         data = data[os.write(descriptor, data) :]
 
 
 def _same_bytes(one: Path, other: Path) -> bool:
-    return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    return one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
 
 
 def _make_folder(folder: Path, root: Path) -> None:
@@ -273,6 +347,13 @@ def _make_folder(folder: Path, root: Path) -> None:
         _make_folder(folder.parent, root)
     folder.mkdir(exist_ok=True)
     _sync_folder(folder.parent)
+
+
+def _sync_folders(folders: Sequence[Path]) -> list[None]:
+    """Flush each folder once, however many files were linked into it meanwhile."""
+    for folder in set(folders):
+        _sync_folder(folder)
+    return [None] * len(folders)
 
 
 def _sync_folder(folder: Path) -> None:

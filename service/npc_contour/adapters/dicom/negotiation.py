@@ -1,0 +1,145 @@
+"""Association requests: read, and answered by the rules of the Standard as pynetdicom implements them.
+
+Reads the A-ASSOCIATE-RQ by pynetdicom's PDU classes, chooses contexts and roles by its `negotiate_as_acceptor`
+(PS3.8 annex B, PS3.7 D.3.3.4), and encodes the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.uid import UID
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+)
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+
+from npc_contour.adapters.dicom.services import Context
+from npc_contour.adapters.dicom.wire import MAX_PDU, AbortReason, WireError
+
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+MAX_CONTEXTS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRequest:
+    """What a peer asks for.
+
+    Attributes:
+        max_pdu: longest P-DATA-TF that it takes; 0 is any.
+        implementation: what it calls itself; "" when it does not say.
+    """
+
+    calling_ae_title: str
+    called_ae_title: str
+    application_context: str
+    max_pdu: int
+    implementation: str
+    primitive: A_ASSOCIATE
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What was agreed.
+
+    Attributes:
+        pdu: the A-ASSOCIATE-AC to send.
+        contexts: accepted ones by id.
+        max_pdu: longest P-DATA-TF that the peer takes; 0 is any.
+        refused: SOP classes that found no context.
+    """
+
+    pdu: bytes
+    contexts: dict[int, Context]
+    max_pdu: int
+    refused: tuple[str, ...]
+
+
+def read_request(pdu: bytes) -> AssociationRequest:
+    """Read a whole A-ASSOCIATE-RQ PDU.
+
+    Raises:
+        WireError: it is none; what a peer sent never raises anything else.
+    """
+    try:
+        decoded = A_ASSOCIATE_RQ()
+        decoded.decode(pdu)
+        primitive = decoded.to_primitive()
+        contexts = primitive.presentation_context_definition_list
+        identifiers = [context.context_id for context in contexts]
+        usable = all(context.abstract_syntax and context.transfer_syntax for context in contexts)
+        request = AssociationRequest(
+            calling_ae_title=(primitive.calling_ae_title or "").strip(),
+            called_ae_title=(primitive.called_ae_title or "").strip(),
+            application_context=str(primitive.application_context_name or ""),
+            max_pdu=int(primitive.maximum_length_received or 0),
+            implementation=_implementation(primitive),
+            primitive=primitive,
+        )
+    except Exception as error:
+        # pynetdicom's decoders raise whatever broken bytes make them stumble over: each means no A-ASSOCIATE-RQ.
+        raise WireError(f"no A-ASSOCIATE-RQ: {error}", AbortReason.INVALID_PARAMETER) from error
+    if not contexts or len(contexts) > MAX_CONTEXTS or len(set(identifiers)) < len(identifiers) or not usable:
+        raise WireError(
+            f"{len(contexts)} presentation contexts, or ids twice, or one without a syntax",
+            AbortReason.INVALID_PARAMETER,
+        )
+    return request
+
+
+def agree(
+    request: AssociationRequest,
+    supported: Sequence[PresentationContext],
+    implementation_class_uid: str,
+    implementation_version_name: str,
+) -> Agreement:
+    """Accept a request, with those of its contexts that we support."""
+    primitive = request.primitive
+    roles: dict[UID, tuple[bool | None, bool | None]] = {
+        UID(str(item.sop_class_uid)): (bool(item.scu_role), bool(item.scp_role))
+        for item in primitive.user_information
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
+    }
+    results, role_items = negotiate_as_acceptor(
+        list(primitive.presentation_context_definition_list), list(supported), roles or None
+    )
+    answer = A_ASSOCIATE()
+    answer.application_context_name = UID(APPLICATION_CONTEXT)
+    answer.calling_ae_title = primitive.calling_ae_title
+    answer.called_ae_title = primitive.called_ae_title
+    answer.result, answer.result_source = 0x00, 0x01
+    answer.presentation_context_definition_results_list = results
+    length, name, version = (
+        MaximumLengthNotification(),
+        ImplementationClassUIDNotification(),
+        ImplementationVersionNameNotification(),
+    )
+    length.maximum_length_received = MAX_PDU
+    name.implementation_class_uid = UID(implementation_class_uid)
+    version.implementation_version_name = implementation_version_name
+    answer.user_information = [length, name, version, *role_items]
+    accepted = [context for context in results if context.result == 0x00]
+    return Agreement(
+        A_ASSOCIATE_AC(answer).encode(),
+        {
+            int(context.context_id or 0): Context(
+                int(context.context_id or 0), str(context.abstract_syntax), str(context.transfer_syntax[0])
+            )
+            for context in accepted
+        },
+        request.max_pdu,
+        tuple(str(context.abstract_syntax) for context in results if context.result != 0x00),
+    )
+
+
+def _implementation(primitive: A_ASSOCIATE) -> str:
+    for item in primitive.user_information:
+        if isinstance(item, ImplementationVersionNameNotification):
+            return str(item.implementation_version_name or "")
+    return ""
