@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from io import BytesIO
 
 from npc_contour.adapters.dicom import headers
 from npc_contour.adapters.dicom.incoming import Incoming
@@ -55,7 +54,7 @@ class FileKeeper:
         """
         meta, data_set = headers.split_file(file)
         sop_class, syntax = meta.uid("MediaStorageSOPClassUID"), meta.uid("TransferSyntaxUID")
-        incoming = Incoming(sop_class, meta.uid("MediaStorageSOPInstanceUID"), sop_class, syntax, BytesIO(data_set))
+        incoming = Incoming(sop_class, meta.uid("MediaStorageSOPInstanceUID"), sop_class, syntax, data_set)
         if syntax not in _SYNTAXES or not incoming.is_class_taken:
             raise InstanceRefused(
                 f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED
