@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode
 from npc_testkit.orthanc import orthanc
@@ -89,3 +92,39 @@ AETable END
     finally:
         process.terminate()
         process.communicate(timeout=10)
+
+
+@contextmanager
+def worklist(folder: Path, entries: Sequence[Dataset], *, ae_title: str = "RIS") -> Iterator[int]:
+    """Run DCMTK's worklist server with these entries; yields its port."""
+    files = folder / ae_title
+    files.mkdir(parents=True)
+    (files / "lockfile").touch()
+    for number, entry in enumerate(entries):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        FileDataset("", entry, preamble=bytes(128), file_meta=meta).save_as(files / f"{number}.wl")
+    port = free_port()
+    process = start_tool("wlmscpfs", "-q", "-dfp", folder, str(port))
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def scheduled(accession_number: str, day: str, *, modality: str = "CT") -> Dataset:
+    """One entry of a worklist (PS3.4 table K.6-1, with the keys that a worklist server must have)."""
+    step = Dataset()
+    step.ScheduledStationAETitle, step.Modality = "CT1", modality
+    step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime = day, "100000"
+    step.ScheduledPerformingPhysicianName, step.ScheduledProcedureStepDescription = "", "Planning CT"
+    step.ScheduledProcedureStepID, step.ScheduledStationName = "S1", ""
+    entry = Dataset()
+    entry.SpecificCharacterSet = "ISO_IR 100"
+    entry.AccessionNumber, entry.StudyInstanceUID = accession_number, "2.25.9"
+    entry.PatientName, entry.PatientID, entry.PatientBirthDate, entry.PatientSex = "Testkit^Nobody", "TK0001", "", "O"
+    entry.ReferringPhysicianName, entry.RequestedProcedureDescription, entry.RequestedProcedureID = "", "CT", "R1"
+    entry.ScheduledProcedureStepSequence = [step]
+    return entry

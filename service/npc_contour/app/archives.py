@@ -23,7 +23,19 @@ def archive_of(pacs: PacsSettings, our_ae_title: str) -> Archive:
     Raises:
         SettingsError: its token cannot be read.
     """
-    node = ArchiveNode(
+    node = node_of(pacs)
+    if pacs.retrieve is Retrieval.WEB:
+        return WebArchive(node, pacs.timeout_s)
+    return DicomArchive(node, our_ae_title, pacs.timeout_s)
+
+
+def node_of(pacs: PacsSettings) -> ArchiveNode:
+    """Return the address of a PACS, with its secrets.
+
+    Raises:
+        SettingsError: its token cannot be read.
+    """
+    return ArchiveNode(
         name=pacs.name,
         ae_title=pacs.ae_title,
         host=pacs.host,
@@ -34,9 +46,6 @@ def archive_of(pacs: PacsSettings, our_ae_title: str) -> Archive:
         token=_token(pacs),
         ca_file=str(pacs.web_ca_file) if pacs.web_ca_file else "",
     )
-    if pacs.retrieve is Retrieval.WEB:
-        return WebArchive(node, pacs.timeout_s)
-    return DicomArchive(node, our_ae_title, pacs.timeout_s)
 
 
 def archives_of(settings: Settings) -> dict[str, Archive]:

@@ -30,7 +30,8 @@ examples:
   npc-contour check --config site.toml         is this machine ready? what is missing?
   npc-contour self-test                        do the networks contour a phantom as they should?
   npc-contour serve --config site.toml         run the service until stopped
-  npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?"""
+  npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?
+  npc-contour pull --config site.toml --today  fetch today's CTs from the PACS"""
 
 
 MODULES = {
@@ -45,6 +46,7 @@ MODULES = {
     "echo": "network",
     "send-test": "network",
     "inbox": "network",
+    "pull": "pull",
     "demo": "demo",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""

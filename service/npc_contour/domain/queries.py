@@ -106,6 +106,15 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """One entry of a modality worklist: what an examination will be found under, as far as the worklist says."""
+
+    accession_number: str
+    study_instance_uid: str
+    patient_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What to fetch: a study, a series of it, or images of that series."""
 

@@ -178,21 +178,21 @@ def date_range(since: date | None, until: date | None) -> str:
 
 def match_of(answer: Dataset) -> Match | None:
     """Read one answer; None for one without a Study Instance UID, which cannot be used."""
-    study = _text(answer, "StudyInstanceUID")
+    study = text_of(answer, "StudyInstanceUID")
     if not study:
         return None
-    series = _text(answer, "SeriesInstanceUID")
+    series = text_of(answer, "SeriesInstanceUID")
     return Match(
         study_instance_uid=study,
         series_instance_uid=series,
-        sop_instance_uid=_text(answer, "SOPInstanceUID"),
-        sop_class_uid=_text(answer, "SOPClassUID"),
-        patient_id=_text(answer, "PatientID"),
-        accession_number=_text(answer, "AccessionNumber"),
+        sop_instance_uid=text_of(answer, "SOPInstanceUID"),
+        sop_class_uid=text_of(answer, "SOPClassUID"),
+        patient_id=text_of(answer, "PatientID"),
+        accession_number=text_of(answer, "AccessionNumber"),
         modalities=_texts(answer, "Modality") or _texts(answer, "ModalitiesInStudy"),
-        study_date=_text(answer, "StudyDate"),
-        description=_text(answer, "SeriesDescription" if series else "StudyDescription"),
-        body_part=_text(answer, "BodyPartExamined"),
+        study_date=text_of(answer, "StudyDate"),
+        description=text_of(answer, "SeriesDescription" if series else "StudyDescription"),
+        body_part=text_of(answer, "BodyPartExamined"),
         series_number=_number(answer, "SeriesNumber"),
         instance_number=_number(answer, "InstanceNumber"),
         instances=_number(answer, "NumberOfSeriesRelatedInstances" if series else "NumberOfStudyRelatedInstances"),
@@ -211,10 +211,11 @@ def _texts(answer: Dataset, keyword: str) -> tuple[str, ...]:
     return tuple(text for text in (str(one).strip(" \0") for one in values) if text)
 
 
-def _text(answer: Dataset, keyword: str) -> str:
+def text_of(answer: Dataset, keyword: str) -> str:
+    """The first value of an element of an answer; "" for one that is absent, empty or cannot be decoded."""
     return next(iter(_texts(answer, keyword)), "")
 
 
 def _number(answer: Dataset, keyword: str) -> int | None:
-    text = _text(answer, keyword)
+    text = text_of(answer, keyword)
     return int(text) if text.isdecimal() else None
