@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb
+APT    := dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: demo test check lint format setup setup-dev system-packages clean

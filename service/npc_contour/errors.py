@@ -3,6 +3,7 @@
 AutocontourError
 ├── SettingsError            the site's TOML is wrong: refuse to start
 ├── CatalogError             a pipeline definition or network contract is wrong: refuse to start
+├── AccountError             an account, password or token will not do: say why
 ├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
 ├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
 ├── CaseRefused              these images cannot be contoured: tell the clinic, do not retry
@@ -34,6 +35,10 @@ class SettingsError(AutocontourError):
 
 class CatalogError(AutocontourError):
     """A pipeline definition or a network contract is wrong."""
+
+
+class AccountError(AutocontourError):
+    """An account, a password or a token will not do."""
 
 
 class InstanceRefused(AutocontourError):

@@ -1,33 +1,78 @@
-"""The process that answers REST."""
+"""The process that answers browsers and REST."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+
+from fastapi import FastAPI
 
 from npc_contour import __version__
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.checks import free_bytes, own_receiver, service_checks
+from npc_contour.adapters.dicom.headers import read_bytes
+from npc_contour.adapters.dicom.planning_header import read_patient_name
+from npc_contour.adapters.dicom.reader import read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.worklist import PgWorkList
+from npc_contour.adapters.web.pages import add_pages
+from npc_contour.adapters.web.site import Readers, Site
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.checks import Checkup
+from npc_contour.application.review import Eyes, Review
+from npc_contour.domain.series import InstanceHeader
 
 
 def run(runtime: Runtime) -> None:
-    """Answer REST until SIGTERM."""
+    """Answer until SIGTERM."""
+    with application(runtime) as app:
+        run_server(app, runtime.settings.web.host, runtime.web_port)
+
+
+@contextmanager
+def application(runtime: Runtime) -> Iterator[FastAPI]:
+    """Give everything that is served over HTTP, with its connections; they are closed with the block."""
     settings = runtime.settings
-    catalog = catalog_of(runtime.settings)
+    catalog = catalog_of(settings)
     spool = spool_of(runtime)
     with PgStore(runtime.database_url, defer, timeout_s=3.0) as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
         receiver = own_receiver(settings, runtime.dicom_port)
-        with Checkup(service_checks(settings, catalog, probes, receiver)) as checkup:
+        eyes = Eyes(
+            plane=partial(read_plane, open_path=spool.open_path),
+            volume=partial(read_volume, open_path=spool.open_path),
+            structure_set=read_rtstruct,
+        )
+        readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
+        with (
+            Checkup(service_checks(settings, catalog, probes, receiver)) as checkup,
+            Review(store, spool, eyes) as review,
+        ):
             space = partial(free_bytes, settings.storage.root)
             app = create_app(board, checkup.run, catalog, __version__, space)
-            run_server(app, settings.web.host, runtime.web_port)
+            add_pages(
+                app,
+                Site(
+                    settings=settings,
+                    catalog=catalog,
+                    version=__version__,
+                    worklist=PgWorkList(store, board),
+                    review=review,
+                    checks=checkup.run,
+                    readers=readers,
+                ),
+            )
+            yield app
+
+
+def _header(head: bytes) -> InstanceHeader:
+    return read_bytes(head, key="")[0]

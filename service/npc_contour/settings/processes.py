@@ -30,10 +30,11 @@ class Triton(Strict):
 
 
 class Web(Strict):
-    """REST for hospital IT."""
+    """The page and REST."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    show_patient: bool = False
 
 
 class Workers(Strict):

@@ -245,7 +245,7 @@ def test_metrics_without_a_database_leave_its_numbers_out() -> None:
 def test_openapi_describes_every_path_and_the_page_loads_nothing_from_elsewhere(board: FakeBoard) -> None:
     with rest(make_app(board)) as client:
         described = client.get("/openapi.json").json()
-        page = client.get("/").text
+        page = client.get("/docs").text
 
     assert set(described["paths"]) == {"/health/live", "/health/ready", "/version", "/metrics", "/jobs",
                                        "/jobs/{case_id}", "/series"}  # fmt: skip

@@ -61,9 +61,18 @@ def read_file(path: Path, *, key: str | None = None) -> tuple[InstanceHeader, Pa
         InstanceRefused: it is not a DICOM file, or its data set cannot be parsed.
         OSError: it cannot be read.
     """
-    meta, data_set = split_file(path.read_bytes())
+    return read_bytes(path.read_bytes(), key=str(path) if key is None else key)
+
+
+def read_bytes(content: bytes | memoryview, *, key: str) -> tuple[InstanceHeader, ParsedInstance]:
+    """Read the bytes of a DICOM file up to its pixels; they may end anywhere after the header.
+
+    Raises:
+        InstanceRefused: it is not a DICOM file, or its data set cannot be parsed.
+    """
+    meta, data_set = split_file(content)
     parsed = parse_data_set(data_set, meta.uid("TransferSyntaxUID"))
-    return header_of(parsed, key=str(path) if key is None else key), parsed
+    return header_of(parsed, key=key), parsed
 
 
 def split_file(content: bytes | memoryview) -> tuple[Elements, memoryview]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
@@ -93,3 +94,19 @@ def _value_bytes(image: Dataset, keyword: str) -> bytes:
     buffer.is_little_endian = buffer.is_implicit_VR = True
     write_data_element(buffer, element, convert_encodings(image.get("SpecificCharacterSet", None)))
     return buffer.getvalue()[8:]
+
+
+def read_patient_name(path: Path) -> str:
+    """Return the patient's name of an image as people write it, for a page whose site allows it; "" when absent.
+
+    Raises:
+        InstanceRefused: it is not DICOM.
+    """
+    try:
+        image = dcmread(path, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", "PatientName"])
+    except InvalidDicomError as error:
+        raise InstanceRefused(f"not a DICOM file: {error}", status=_CANNOT_UNDERSTAND) from error
+    parts = str(image.get("PatientName", "")).split("=")
+    # An ideographic form, where there is one, is how the name is written; the first is its transcription.
+    chosen = next((part for part in (*parts[1:2], *parts) if part.strip("^ ")), "")
+    return " ".join(word for word in chosen.split("^") if word)

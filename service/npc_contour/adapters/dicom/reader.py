@@ -117,6 +117,18 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
     return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, modality)
 
 
+def read_plane(header: InstanceHeader, open_path: Callable[[str], Path] = Path) -> npt.NDArray[np.int16]:
+    """Read one image of a series: (rows, columns) int16 HU, just as `read_volume` places it in its volume.
+
+    Raises:
+        PixelDataError: its pixels cannot be decoded or are not what its header says.
+    """
+    try:
+        return _read_hu(open_path(header.key), header)
+    except (InstanceRefused, OSError) as error:
+        raise PixelDataError(f"SOP instance {header.sop_instance_uid}: {error}") from error
+
+
 def _usable_header(path: Path) -> InstanceHeader:
     header, _ = headers.read_file(path)
     if header.sop_class_uid == MEDIA_STORAGE_DIRECTORY or path.name.upper() == "DICOMDIR":

@@ -1,0 +1,141 @@
+// What every page does: theme, rows as links, tabs, confirmation, messages, and the drop zone of the rule tester.
+"use strict";
+
+const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+
+document.addEventListener("htmx:configRequest", (event) => {
+  if (csrf) event.detail.headers["X-CSRF-Token"] = csrf;
+});
+
+function toast(text, tone = "quiet") {
+  const line = document.createElement("div");
+  line.className = `toast ${tone}`;
+  line.textContent = text;
+  document.getElementById("toasts").append(line);
+  setTimeout(() => line.remove(), 7000);
+}
+
+// Confirmation in our own dialog: it says what will happen, and Enter does not do it by accident.
+document.addEventListener("htmx:confirm", (event) => {
+  const question = event.detail.question;
+  if (!question) return;
+  event.preventDefault();
+  const dialog = document.getElementById("ask");
+  const [title, ...rest] = question.split("|");
+  document.getElementById("ask-title").textContent = title;
+  document.getElementById("ask-text").textContent = rest.join("|");
+  document.getElementById("ask-yes").textContent = event.target.dataset.verb ?? "Do it";
+  dialog.returnValue = "no";
+  dialog.addEventListener("close", () => dialog.returnValue === "yes" && event.detail.issueRequest(true), { once: true });
+  dialog.showModal();
+});
+
+document.addEventListener("htmx:responseError", (event) => {
+  const request = event.detail.xhr;
+  if (request.status === 401) {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    return;
+  }
+  let text = `${request.status} ${request.statusText}`;
+  try {
+    text = JSON.parse(request.responseText).detail ?? text;
+  } catch {
+    // Not JSON: the status is all there is to say.
+  }
+  toast(String(text), "bad");
+});
+document.addEventListener("htmx:sendError", () => toast("The service does not answer.", "bad"));
+document.addEventListener("htmx:afterRequest", (event) => {
+  const done = event.detail.elt.dataset?.done;
+  if (done && event.detail.successful) {
+    toast(done, "good");
+    document.body.dispatchEvent(new Event("changed"));
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const toggle = event.target.closest("[data-theme-toggle]");
+  if (toggle) {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+    document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+    localStorage.setItem("theme", document.documentElement.dataset.theme);
+    return;
+  }
+  const tab = event.target.closest(".tab[data-group]");
+  if (tab) {
+    document.getElementById("group").value = tab.dataset.group;
+    document.getElementById("filters").requestSubmit();
+    return;
+  }
+  const row = event.target.closest("tr[data-href]");
+  if (row && !event.target.closest("a,button") && !getSelection().toString()) location.assign(row.dataset.href);
+});
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input,select,textarea");
+  if (event.key === "/" && !typing) {
+    const search = document.querySelector('input[type="search"]');
+    if (search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
+  }
+  const rows = [...document.querySelectorAll("tr[data-href] a.strong")];
+  if (!typing && rows.length && (event.key === "j" || event.key === "k")) {
+    const at = rows.indexOf(document.activeElement);
+    rows[Math.max(0, Math.min(rows.length - 1, at + (event.key === "j" ? 1 : -1)))].focus();
+  }
+});
+
+// Rule tester: the first part of each file, which holds its header; pixels never leave the browser.
+const drop = document.getElementById("drop");
+if (drop) {
+  const HEAD = 96 * 1024;
+  const progress = document.getElementById("drop-progress");
+
+  async function filesOf(entry) {
+    if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {
+      const some = await new Promise((done, fail) => reader.readEntries(done, fail));
+      if (!some.length) break;
+      found.push(...some);
+    }
+    return (await Promise.all(found.map(filesOf))).flat();
+  }
+
+  async function ask(files) {
+    if (!files.length) return;
+    const form = new FormData();
+    form.append("called", document.getElementById("called").value);
+    for (const file of files.slice(0, 3000)) form.append("files", file.slice(0, HEAD), file.name);
+    progress.hidden = false;
+    progress.removeAttribute("value");
+    const answer = await fetch("/rules", { method: "POST", body: form, headers: csrf ? { "X-CSRF-Token": csrf } : {} });
+    progress.hidden = true;
+    const place = document.getElementById("answer");
+    if (answer.ok) {
+      place.innerHTML = await answer.text();
+      place.scrollIntoView({ behavior: "smooth", block: "start" });
+    } else {
+      toast(`The rules could not be asked: ${answer.status}`, "bad");
+    }
+  }
+
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", name === "dragover");
+    });
+  }
+  drop.addEventListener("drop", async (event) => {
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    await ask((await Promise.all(entries.map(filesOf))).flat());
+  });
+  for (const id of ["drop-files", "drop-folder"]) {
+    document.getElementById(id).addEventListener("change", (event) => ask([...event.target.files]));
+  }
+}

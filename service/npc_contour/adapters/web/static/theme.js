@@ -1,0 +1,4 @@
+// Before anything is drawn: the theme that was chosen here, else the system's.
+"use strict";
+const chosen = localStorage.getItem("theme");
+if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;

@@ -1,0 +1,101 @@
+"""The page's words: states, events and times as people say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+STATES: dict[str, tuple[str, str, str]] = {
+    "waiting": ("Waiting", "wait", "clock"),
+    "routed": ("In the networks", "work", "loader-circle"),
+    "segmented": ("Contouring", "work", "loader-circle"),
+    "contoured": ("Delivering", "work", "send"),
+    "sent": ("Sent", "good", "circle-check"),
+    "verified": ("Verified", "good", "shield-check"),
+    "refused": ("Refused", "bad", "ban"),
+    "failed": ("Failed", "bad", "circle-x"),
+    "superseded": ("Superseded", "quiet", "history"),
+    "queued": ("Queued", "work", "clock"),
+    "blocked": ("Blocked", "warn", "ban"),
+    "held": ("Held", "wait", "pause"),
+    "cancelled": ("Cancelled", "quiet", "x"),
+    "unclear": ("Needs a person", "warn", "circle-help"),
+    "receiving": ("Receiving", "work", "loader-circle"),
+    "ready": ("Complete", "good", "circle-check"),
+    "aside": ("Left aside", "quiet", "x"),
+}
+"""State → label, tone (a class of the style sheet), icon."""
+
+EVENTS: dict[str, tuple[str, str]] = {
+    "series.ready": ("Series complete", "good"),
+    "series.held": ("Series held", "wait"),
+    "series.aside": ("Series left aside", "quiet"),
+    "case.created": ("Case made", "work"),
+    "case.waiting": ("Waiting", "wait"),
+    "case.refused": ("Refused", "bad"),
+    "case.failed": ("Failed", "bad"),
+    "case.superseded": ("Superseded by a newer case", "quiet"),
+    "case.segmented": ("Networks done", "work"),
+    "structure_set.written": ("Structure set written and checked", "work"),
+    "structure_set.blocked": ("Structure set failed its own check", "bad"),
+    "delivery.sent": ("Sent", "good"),
+    "delivery.verified": ("Verified at the destination", "good"),
+    "delivery.retry": ("Not taken, will be tried again", "wait"),
+    "delivery.blocked": ("Delivery blocked", "warn"),
+    "delivery.failed": ("Delivery given up", "bad"),
+    "instance.conflict": ("Other bytes under a known UID", "warn"),
+}
+"""Event → what a person reads, tone."""
+
+GROUPS = {
+    "all": "All",
+    "attention": "Needs attention",
+    "working": "In work",
+    "waiting": "Waiting",
+    "done": "Done",
+}
+
+
+def state(value: str) -> tuple[str, str, str]:
+    """Return label, tone and icon of a state."""
+    return STATES.get(value, (value.replace("_", " ").capitalize(), "quiet", "circle-dot"))
+
+
+def event(name: str) -> tuple[str, str]:
+    """Return what a person reads for an event, and its tone."""
+    return EVENTS.get(name, (name.replace(".", " ").replace("_", " ").capitalize(), "quiet"))
+
+
+def when(at: datetime) -> str:
+    """Return a time of this machine's zone, with the day where it is not today."""
+    local = at.astimezone()
+    today = datetime.now().astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+
+
+def ago(at: datetime) -> str:
+    """Return how long ago something was."""
+    passed_s = max(0.0, (datetime.now(UTC) - at).total_seconds())
+    if passed_s < 60:
+        return "just now"
+    if passed_s < 3600:
+        return f"{passed_s / 60:.0f} min ago"
+    if passed_s < 86400:
+        return f"{passed_s / 3600:.0f} h ago"
+    return f"{passed_s / 86400:.0f} d ago"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration; "" for a moment."""
+    if value is None:
+        return ""
+    return f"{value:.1f} s" if value < 90 else f"{value / 60:.1f} min"
+
+
+def short_uid(uid: str) -> str:
+    """Return the end of a UID, by which people tell two apart."""
+    return uid if len(uid) <= 12 else f"…{uid[-10:]}"
+
+
+def volume(value_cc: float) -> str:
+    """Return a volume with as many digits as it deserves."""
+    return f"{value_cc:.2f}" if value_cc < 10 else f"{value_cc:.1f}"

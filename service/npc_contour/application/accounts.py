@@ -1,0 +1,326 @@
+"""Who may do what over the web: local accounts with roles, sessions of browsers, tokens of programs.
+
+Passwords are kept as scrypt hashes; sessions and tokens as SHA-256 of random secrets that only their owner has: a copy
+of the database opens nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Protocol
+
+from npc_contour.application.ports import Clock
+from npc_contour.errors import AccountError
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 256
+_N, _R, _P = 2**15, 8, 1
+"""scrypt's cost (RFC 7914): 32 MiB and some 0.1 s a try."""
+_SCRYPT_MEMORY = 64 * 2**20
+TOKEN_PREFIX = "npc_"  # noqa: S105 - how tokens begin, so that leak scanners know them
+LOCAL_NAME = "local"
+
+
+class AccessRole(StrEnum):
+    """What a person or program may do; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def may(self, needed: AccessRole) -> bool:
+        """Whether this role is at least the one needed."""
+        order = list(AccessRole)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks.
+
+    Attributes:
+        csrf: what a page of this session must repeat when it changes something; "" where no cookie is involved.
+        token: whether it is a program with a token.
+    """
+
+    name: str
+    role: AccessRole
+    csrf: str = ""
+    token: bool = False
+
+
+LOCAL = Person(LOCAL_NAME, AccessRole.ADMIN)
+"""Whoever sits at this machine while accounts are off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A local account, or one that an identity provider vouches for (no password then)."""
+
+    name: str
+    role: AccessRole
+    password_hash: str
+    disabled: bool
+    created_at: datetime
+    last_login_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A browser that has logged in."""
+
+    account: str
+    csrf: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A program's key: its SHA-256 is kept, the key itself is shown once."""
+
+    token_id: int
+    label: str
+    account: str
+    role: AccessRole
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLine:
+    """Who did what to what, from where, and whether it was let."""
+
+    at: datetime
+    who: str
+    action: str
+    what: str
+    peer: str
+    outcome: str
+
+
+class AccountStore(Protocol):
+    """Where accounts live; every method may raise StoreError."""
+
+    def account(self, name: str) -> Account | None:
+        """Return an account; names are compared without case."""
+        ...
+
+    def accounts(self) -> Sequence[Account]:
+        """Return all accounts by name."""
+        ...
+
+    def put_account(self, account: Account) -> None:
+        """Add an account or replace role, password and state of the one of that name."""
+        ...
+
+    def note_login(self, name: str, at: datetime) -> None:
+        """Note when an account last logged in."""
+        ...
+
+    def add_session(self, digest: str, session: Session) -> None:
+        """Keep a session by the SHA-256 of its secret; those that have expired are removed."""
+        ...
+
+    def session(self, digest: str) -> Session | None:
+        """Return a session."""
+        ...
+
+    def end_sessions(self, *, digest: str = "", account: str = "") -> None:
+        """End one session, or all of an account."""
+        ...
+
+    def add_token(self, digest: str, token: Token) -> int:
+        """Keep a token by the SHA-256 of its secret; return its number."""
+        ...
+
+    def token(self, digest: str) -> Token | None:
+        """Return a token and note that it was used."""
+        ...
+
+    def tokens(self) -> Sequence[Token]:
+        """Return all tokens, newest first."""
+        ...
+
+    def remove_token(self, token_id: int) -> bool:
+        """Remove a token; return whether there was one."""
+        ...
+
+    def add_audit(self, line: AuditLine) -> None:
+        """Add a line to the audit trail; lines are never changed."""
+        ...
+
+    def audit(self, limit: int) -> Sequence[AuditLine]:
+        """Return the newest lines of the audit trail."""
+        ...
+
+
+class Accounts:
+    """Logging in, and everything that is checked on the way."""
+
+    def __init__(self, store: AccountStore, clock: Clock, *, session_h: float) -> None:
+        """Keep accounts in this store; a session ends after `session_h` hours."""
+        self._store = store
+        self._clock = clock
+        self._session = timedelta(hours=session_h)
+
+    @property
+    def store(self) -> AccountStore:
+        """Where accounts live."""
+        return self._store
+
+    def add(self, name: str, role: AccessRole, password: str) -> None:
+        """Add an account, or give the one of that name a new role and password; its sessions end.
+
+        Raises:
+            AccountError: the name or the password will not do.
+        """
+        if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise AccountError(f"account name {name!r}: letters, digits, '.', '-' and '_' are taken")
+        if len(name) > 64 or name.lower() == LOCAL_NAME:
+            raise AccountError(f"account name {name!r}: at most 64 characters, and not {LOCAL_NAME!r}")
+        _check_password(password, name)
+        self._store.put_account(
+            Account(
+                name=name,
+                role=role,
+                password_hash=hash_password(password),
+                disabled=False,
+                created_at=self._clock.now(),
+            )
+        )
+        self._store.end_sessions(account=name)
+
+    def login(self, name: str, password: str) -> str | None:
+        """Return the secret of a new session; None when name and password do not fit, which takes as long."""
+        account = self._store.account(name)
+        known = account is not None and not account.disabled and account.password_hash
+        fits = check_password(password[:MAX_PASSWORD], account.password_hash if account and known else _nobody())
+        if account is None or not known or not fits:
+            return None
+        return self.open_session(account.name)
+
+    def open_session(self, name: str) -> str:
+        """Return the secret of a new session of an account that has proved itself."""
+        secret, now = secrets.token_urlsafe(32), self._clock.now()
+        session = Session(account=name, csrf=secrets.token_urlsafe(24), expires_at=now + self._session)
+        self._store.add_session(digest(secret), session)
+        self._store.note_login(name, now)
+        return secret
+
+    def vouched(self, name: str, role: AccessRole) -> str | None:
+        """Return the secret of a new session of somebody an identity provider vouches for; None when disabled here."""
+        known = self._store.account(name)
+        if known is not None and known.disabled:
+            return None
+        self._store.put_account(
+            Account(
+                name=name,
+                role=role,
+                password_hash=known.password_hash if known else "",
+                disabled=False,
+                created_at=known.created_at if known else self._clock.now(),
+            )
+        )
+        return self.open_session(name)
+
+    def by_session(self, secret: str) -> Person | None:
+        """Return whose session it is; None when it has ended, or its account is disabled."""
+        session = self._store.session(digest(secret))
+        if session is None or session.expires_at <= self._clock.now():
+            return None
+        account = self._store.account(session.account)
+        if account is None or account.disabled:
+            return None
+        return Person(account.name, account.role, csrf=session.csrf)
+
+    def logout(self, secret: str) -> None:
+        """End a session."""
+        self._store.end_sessions(digest=digest(secret))
+
+    def make_token(self, label: str, owner: Person, role: AccessRole, days: int | None) -> str:
+        """Return a new token, which is shown this once.
+
+        Raises:
+            AccountError: the role is above the owner's.
+        """
+        if not owner.role.may(role):
+            raise AccountError(f"{owner.name} is {owner.role} and cannot make a token for {role}")
+        secret, now = TOKEN_PREFIX + secrets.token_urlsafe(32), self._clock.now()
+        token = Token(
+            token_id=0,
+            label=label[:64] or "unnamed",
+            account=owner.name,
+            role=role,
+            created_at=now,
+            expires_at=None if days is None else now + timedelta(days=days),
+            last_used_at=None,
+        )
+        self._store.add_token(digest(secret), token)
+        return secret
+
+    def by_token(self, secret: str) -> Person | None:
+        """Return whose token it is; None when it is unknown or over, or its account is disabled."""
+        if not secret.startswith(TOKEN_PREFIX):
+            return None
+        token = self._store.token(digest(secret))
+        if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now()):
+            return None
+        account = self._store.account(token.account)
+        if token.account != LOCAL_NAME and (account is None or account.disabled):
+            return None
+        role = token.role if account is None or account.role.may(token.role) else account.role
+        return Person(f"{token.account}:{token.label}", role, token=True)
+
+    def audit(self, who: str, action: str, what: str, peer: str, outcome: str) -> AuditLine:
+        """Add a line to the audit trail and return it."""
+        line = AuditLine(at=self._clock.now(), who=who, action=action, what=what, peer=peer, outcome=outcome)
+        self._store.add_audit(line)
+        return line
+
+
+def digest(secret: str) -> str:
+    """Return what is kept of a random secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def hash_password(password: str) -> str:
+    """Return what is kept of a password: scheme, cost, salt and hash."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt${_N}${_R}${_P}${_text(salt)}${_text(_scrypt(password, salt, _N, _R, _P))}"
+
+
+def check_password(password: str, kept: str) -> bool:
+    """Whether a password is the one of which `kept` was kept."""
+    _, n, r, p, salt, expected = kept.split("$")
+    found = _scrypt(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(found, base64.b64decode(expected))
+
+
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY, dklen=32)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _check_password(password: str, name: str) -> None:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise AccountError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters, this one has {len(password)}")
+    if len(set(password)) < 5 or name.lower() in password.lower():
+        raise AccountError("the password is too easy to guess: it repeats itself or holds the account's name")
+
+
+@cache
+def _nobody() -> str:
+    """What is compared with where there is no such account, so that an answer takes as long either way."""
+    return hash_password(secrets.token_urlsafe(16))

@@ -1,0 +1,161 @@
+"""What people see and do on the page works in a real browser, in both themes, with the keyboard alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from npc_contour.domain.jobs import CaseState
+from npc_contour.logs import Event
+from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+from npc_testkit.page import ABSENT, CYLINDER, World, a_page, showing_patients
+
+NAMELESS = """() => [...document.querySelectorAll('a,button,input,select,summary,[role=listbox]')]
+  .filter(e => e.checkVisibility() && !(e.innerText || '').trim() && !e.getAttribute('aria-label')
+          && !e.title && !(e.labels && e.labels.length)).map(e => e.outerHTML)"""
+PIXEL = """(axis) => { const c = document.querySelector(`.view[data-axis=${axis}] canvas.image`);
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;
+  for (let i = 0; i < d.length; i += 4) n += d[i] > 0; return n; }"""
+INK = """(axis) => { const c = document.querySelector(`.view[data-axis=${axis}] canvas.ink`);
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;
+  for (let i = 0; i < d.length; i += 4) n += Math.abs(d[i] - 200) < 6 && Math.abs(d[i + 1] - 80) < 6; return n; }"""
+
+
+def open_review(page: Page, url: str, case_id: str) -> None:
+    page.goto(f"{url}/cases/{case_id}/review")
+    expect(page.locator("#set-info")).to_have_text("unapproved · 1 of 2 found")
+
+
+def test_work_list_is_filtered_and_leads_to_the_case(world: World, browser: Browser) -> None:
+    sent = world.add_case(seed="one", description="HEAD NECK PLAIN")
+    world.add_case(seed="two", state=CaseState.REFUSED, reason="gap of 6 mm", description="头颈 CT")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(url)
+        expect(page.locator("tbody tr")).to_have_count(2)
+        page.get_by_role("button", name="Needs attention").click()
+        expect(page.locator("tbody tr")).to_have_count(1)
+        expect(page.locator("tbody tr")).to_contain_text("gap of 6 mm")
+        page.get_by_role("button", name="All").click()
+        page.keyboard.press("/")
+        page.keyboard.type("neck pl")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.keyboard.press("Escape")
+        page.get_by_role("link", name="HEAD NECK PLAIN").click()
+        expect(page).to_have_url(f"{url}/cases/{sent}")
+
+
+def test_work_list_moves_by_itself(world: World, browser: Browser) -> None:
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/work")
+        expect(page.get_by_text("No study yet")).to_be_visible()
+        page.wait_for_timeout(1500)  # until the stream has told where it begins
+        case_id = world.add_case(state=CaseState.ROUTED)
+        expect(page.locator(f"#row-{case_id}")).to_contain_text("In the networks")
+
+
+def test_case_tells_its_story_and_hears_of_news(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser, dark=True) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        for text in ("planning_ct: the only CT", "CT_SCANNER", "demo-1", "generic", f"not found: {ABSENT}"):
+            expect(page.locator("#case")).to_contain_text(text)
+        page.wait_for_timeout(1500)
+        world.tell(case_id, Event.DELIVERY_RETRY, "the peer answered 0xA700")
+        expect(page.locator(".timeline")).to_contain_text("0xA700")
+
+
+def test_review_draws_the_files_own_points_in_all_planes(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        open_review(page, url, case_id)
+        page.get_by_role("button", name="Lung").click()
+        page.wait_for_function(f"() => ({PIXEL})('sagittal') > 0")
+        for axis in ("axial", "coronal", "sagittal"):
+            assert page.evaluate(PIXEL, axis) > 1000
+            assert page.evaluate(INK, axis) > 100
+        page.keyboard.press("Home")
+        expect(page.locator(".view.main .place")).to_contain_text("1 / 12")
+        assert page.evaluate(INK, "axial") == 0, "the cylinder begins on slice 4"
+
+
+def test_review_by_keyboard_alone(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+    place = ".view.main .place"
+
+    with world.served() as url, a_page(browser) as page:
+        open_review(page, url, case_id)
+        expect(page.locator(place)).to_contain_text("7 / 12")
+        page.keyboard.press("ArrowUp")
+        expect(page.locator(place)).to_contain_text("8 / 12")
+        page.keyboard.press("n")
+        expect(page.locator("[aria-selected=true]")).to_contain_text(CYLINDER)
+        page.keyboard.press("w")
+        expect(page.locator("#window-now")).to_have_text("L 40  W 100")
+        page.keyboard.press("2")
+        expect(page.locator(".view.main figcaption")).to_contain_text("Coronal")
+        page.keyboard.down("h")
+        assert page.evaluate(INK, "coronal") == 0
+        page.keyboard.up("h")
+        assert page.evaluate(INK, "coronal") > 100
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        page.keyboard.press("b")
+        expect(page).to_have_url(f"{url}/cases/{case_id}")
+
+
+def test_review_lists_volumes_and_what_was_not_found(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        open_review(page, url, case_id)
+        rows = page.get_by_role("option")
+        expect(rows.filter(has_text=CYLINDER)).to_contain_text("cc")
+        expect(rows.filter(has_text=ABSENT)).to_contain_text("not found")
+        rows.filter(has_text=CYLINDER).get_by_role("button").click()
+        assert page.evaluate(INK, "axial") == 0
+
+
+def test_rules_say_which_series_they_take_and_why(world: World, browser: Browser, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "dropped", ct_datasets(CtPlan(slices=45, description="HEAD NECK lung kernel")))
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/rules")
+        page.locator("#drop-files").set_input_files([*map(str, paths), __file__])
+        answer = page.locator("#answer")
+        expect(answer).to_contain_text("refused")
+        expect(answer).to_contain_text("contains 'lung', which is excluded")
+        expect(answer).to_contain_text("1 files were not read")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_control_has_a_name(world: World, browser: Browser, *, dark: bool) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser, dark=dark) as page:
+        for path in ("work", f"cases/{case_id}", f"cases/{case_id}/review", "settings", "rules"):
+            page.goto(f"{url}/{path}")
+            page.wait_for_load_state("load")
+            assert page.evaluate(NAMELESS) == [], path
+            assert page.locator("h1").count() == 1, path
+
+
+def test_name_is_shown_only_where_the_site_allows_it(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        for path in ("work", f"cases/{case_id}", f"cases/{case_id}/review"):
+            page.goto(f"{url}/{path}")
+            assert "Nobody" not in page.content()
+            assert "TK0001" not in page.content()
+    world.settings = showing_patients()
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        expect(page.locator("h1")).to_contain_text("Testkit Nobody")
+        page.goto(f"{url}/work?text=TK0001")
+        expect(page.locator("tbody tr")).to_have_count(1)

@@ -1,0 +1,175 @@
+"""A case with real images and a real RTSTRUCT behind a real page, and a real browser before it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from npc_contour.adapters.api.server import BackgroundServer
+from npc_contour.adapters.api.web import create_app
+from npc_contour.adapters.dicom.headers import read_bytes
+from npc_contour.adapters.dicom.planning_header import read_patient_name
+from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.store.board import PgBoard
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.worklist import PgWorkList
+from npc_contour.adapters.web.pages import add_pages
+from npc_contour.adapters.web.site import Readers, Site
+from npc_contour.application.artefacts import RTSTRUCT
+from npc_contour.application.records import AssociationRow, CaseInput, CaseRecord, StoryLine
+from npc_contour.application.review import Eyes, Review
+from npc_contour.application.status import CheckResult
+from npc_contour.catalog import Catalog
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.logs import Event
+from npc_contour.settings import Settings, Web
+from npc_testkit.bench import catalog
+from npc_testkit.ct_series import CtPlan
+from npc_testkit.fakes import FakeSpool
+from npc_testkit.peers import require_tool
+from npc_testkit.rtstructs import Mask, encoded, planning_series
+
+PLAN = CtPlan(slices=12, rows=40, columns=48, pixel_spacing_mm=(1.0, 1.0))
+CYLINDER = "Brainstem"
+ABSENT = "Lens_L"
+FINE = CheckResult("database", ok=True, detail="PostgreSQL answers")
+NO_TPS = CheckResult("destination:tps", ok=False, detail="refused", remedy="check the host", required=False)
+
+
+@dataclass
+class World:
+    """What the page shows: a store, and the files of its cases."""
+
+    store: PgStore
+    folder: Path
+    spool: FakeSpool = field(default_factory=FakeSpool)
+    settings: Settings = field(default_factory=Settings)
+    checks: tuple[CheckResult, ...] = (FINE, NO_TPS)
+    catalog: Catalog = field(default_factory=catalog)
+
+    def add_case(self, *, seed: str = "one", state: CaseState = CaseState.SENT, reason: str = "", **plan: Any) -> str:
+        """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id."""
+        changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, **plan)
+        planning = planning_series(self.folder / seed, changed)
+        images = read_headers(self.folder / seed).headers
+        case_id, now = uuid.uuid4().hex, datetime.now(UTC)
+        series = images[0].series_instance_uid
+        with self.store.transaction() as tx:
+            tx.open_association(AssociationRow(case_id, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1"), now)
+            for image in images:
+                tx.add_instance(image, case_id, "NPC_CONTOUR", now)
+            tx.set_series(series, SeriesState.READY, (), now)
+            tx.add_case(
+                CaseRecord(
+                    case_id=case_id, study_instance_uid=images[0].study_instance_uid, pipeline="ln_ctv", generation=1,
+                    state=CaseState.ROUTED, planning_role="planning_ct",
+                    inputs={"planning_ct": CaseInput(series, tuple(sorted(i.sop_instance_uid for i in images)))},
+                    frame_of_reference_uid=images[0].frame_of_reference_uid, waiting_for=(), wait_until=None,
+                    reasons=("planning_ct: the only CT",), demo=True, predecessor=None, created_at=now,
+                )
+            )  # fmt: skip
+            tx.tell(StoryLine(event=Event.CASE_CREATED, at=now, case=case_id, detail="planning_ct: the only CT"))
+            if state is CaseState.SENT:
+                z, y, x = np.indices(planning.volume.hu.shape)
+                inside: Mask = np.asarray(((y - 20) ** 2 + (x - 24) ** 2 <= 64) & (z >= 3) & (z < 9))
+                data = encoded(planning, {CYLINDER: inside, ABSENT: np.zeros_like(inside)})
+                key = self.spool.put_artefact(case_id, RTSTRUCT, data)
+                uid = read_rtstruct(data).sop_instance_uid
+                tx.add_structure_set(case_id, uid, key, _report(), now)
+                delivery = tx.add_delivery(case_id, "tps", DeliveryState.QUEUED, "", now)
+                assert delivery is not None
+                tx.set_delivery(delivery, DeliveryState.SENT, now, attempts=1, next_try_at=None, status=0, message="")
+            tx.set_case(case_id, state, now, reasons=(reason,) if reason else None)
+        return case_id
+
+    def tell(self, case_id: str, event: Event, detail: str) -> None:
+        """Add a line to a case's story."""
+        with self.store.transaction() as tx:
+            tx.tell(StoryLine(event=event, at=datetime.now(UTC) + timedelta(seconds=1), case=case_id, detail=detail))
+
+    @contextmanager
+    def app(self) -> Iterator[FastAPI]:
+        """The application with the page."""
+        board = PgBoard(self.store, str)
+        eyes = Eyes(read_plane, read_volume, read_rtstruct)
+        readers = Readers(
+            header=lambda head: read_bytes(head, key="")[0], patient_name=lambda key: read_patient_name(Path(key))
+        )
+        with Review(self.store, self.spool, eyes) as review:
+            app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1))
+            site = Site(
+                settings=self.settings,
+                catalog=self.catalog,
+                version="9.9.9",
+                worklist=PgWorkList(self.store, board),
+                review=review,
+                checks=lambda: self.checks,
+                readers=readers,
+            )
+            add_pages(app, site)
+            yield app
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """The page over the wire; its address."""
+        with self.app() as app, BackgroundServer(app, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.port}"
+
+
+def showing_patients() -> Settings:
+    """Settings of a site that shows who a patient is."""
+    return Settings(web=Web(show_patient=True))
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's browser without a window."""
+    path = require_tool("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def a_page(browser: Browser, *, dark: bool = False) -> Iterator[Page]:
+    """A page in a browser of its own; errors of its scripts fail the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.set_default_timeout(30_000)
+    yield page
+    context.close()
+    if errors:
+        pytest.fail(f"the page's scripts complain: {errors}")
+
+
+def _report() -> dict[str, Any]:
+    return {
+        "label": "Test set",
+        "profile": "generic",
+        "min_dice_read_back": 1.0,
+        "notes": [f"not found: {ABSENT}"],
+        "not_found": [ABSENT],
+        "rois": [
+            {"name": CYLINDER, "type": "ORGAN", "volume_cc": 2.95, "found": True, "network": "ln_ctv"},
+            {"name": ABSENT, "type": "ORGAN", "volume_cc": 0.0, "found": False, "network": "ln_ctv"},
+        ],
+        "networks": [{"name": "ln_ctv", "version": "demo-1", "weights_sha256": "a" * 64, "demo": True}],
+    }
