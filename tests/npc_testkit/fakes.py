@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
 from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.crossings import STEPS
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
-from npc_contour.domain.profiles import GENERIC
+from npc_contour.domain.profiles import GENERIC, ContourSource
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.domain.series import InstanceHeader, Series
-from npc_contour.domain.structures import StructureSet
+from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import ArchiveError, InferenceError, InstanceRefused, SendError
 
@@ -117,6 +118,9 @@ class FakeWriter:
         self.failures: list[Exception] = []
         self.written: list[StructureSet] = []
         self.profile = GENERIC
+
+    def rois(self, masks: Sequence[RoiMask], volume: Volume, source: ContourSource) -> tuple[Roi, ...]:
+        return contour_rois(masks, volume, replace(ContourOptions.of(self.profile), source=source))
 
     def write(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import npc_contour
 from npc_contour.core.profiles import profile_faults, template_faults
 from npc_contour.domain.pipelines import Pipeline
-from npc_contour.domain.profiles import MAX_POINTS, ContourSource, DerivedRoi, EmptyRois, Holes, Profile, RoiOverride
+from npc_contour.domain.profiles import (
+    MAX_POINTS,
+    ContourSource,
+    DerivedRoi,
+    EmptyRois,
+    Holes,
+    Profile,
+    RoiOverride,
+    Writer,
+)
 from npc_contour.domain.structures import InterpretedType
 from npc_contour.errors import SettingsError
 
@@ -47,6 +57,7 @@ class _ProfileFile(_Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
     max_name_length: int = Field(default=16, ge=1, le=64)
+    writer: Writer = Writer.NPC_CONTOUR
     contour_source: ContourSource = ContourSource.MARGINS
     holes: Holes = Holes.KEYHOLE
     empty_rois: EmptyRois = EmptyRois.OMIT
@@ -95,13 +106,24 @@ def read_profile(path: Path, pipelines: Iterable[Pipeline] = ()) -> Profile:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: {error}") from error
     profile = _profile(data)
-    faults = template_faults(profile)
+    faults = [*template_faults(profile), *_writer_faults(profile)]
     tables = [pipeline.rois for pipeline in pipelines]
     if tables:
         faults += profile_faults(profile, tables)
     if faults:
         raise SettingsError(f"{path}: {'; '.join(faults)}")
     return profile
+
+
+def _writer_faults(profile: Profile) -> list[str]:
+    if profile.writer is not Writer.RT_UTILS:
+        return []
+    faults = []
+    if profile.holes is Holes.KEYHOLE:
+        faults.append('writer "rt-utils" cannot join holes to the ring around them: it needs holes = "parity"')
+    if find_spec("rt_utils") is None:
+        faults.append("writer \"rt-utils\": it is not installed; pip install 'npc-autocontour[rtutils]'")
+    return faults
 
 
 def _profile(data: _ProfileFile) -> Profile:
@@ -122,6 +144,7 @@ def _profile(data: _ProfileFile) -> Profile:
         name=data.name,
         title=data.title,
         max_name_length=data.max_name_length,
+        writer=data.writer,
         contour_source=data.contour_source,
         holes=data.holes,
         empty_rois=data.empty_rois,

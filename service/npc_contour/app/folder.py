@@ -22,7 +22,7 @@ from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.routing import Candidate, route
 from npc_contour.domain.pipelines import NetworkContract, Route
-from npc_contour.domain.profiles import ContourSource, Profile
+from npc_contour.domain.profiles import ContourSource
 from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import NoPipelineError
@@ -79,7 +79,7 @@ def segment_folder(
     tell = progress or (lambda _step, _done: None)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
     catalog = catalog_of(settings, enabled)
-    profile = profile_of(settings)
+    writer = RtstructWriter(Path, profile_of(settings), second_reader=settings.rtstruct.second_reader == "rt-utils")
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
         content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
@@ -98,8 +98,9 @@ def segment_folder(
     refused = [FolderResult(a.pipeline, study, None, {}, a.reasons) for study, a in routes if a.case is None]
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
-        engine = _engine(settings, stack, timings_s, tell, crossings=profile.contour_source is ContourSource.MARGINS)
-        run = _Run(catalog, engine, timings_s, tell, profile, settings.mr)
+        crossings = writer.profile.contour_source is ContourSource.MARGINS
+        engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
+        run = _Run(catalog, engine, timings_s, tell, writer, settings.mr)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
@@ -113,7 +114,7 @@ class _Run:
     engine: TritonEngine
     common_timings_s: Timings
     tell: Progress
-    profile: Profile
+    writer: RtstructWriter
     mr: Mr
 
     @contextmanager
@@ -158,7 +159,7 @@ class _Run:
             notes=("series not confirmed complete by the PACS", *reasons),
         )
         volume = volumes.of(case.planning)
-        done = contour(request, label_maps, volume, RtstructWriter(Path, self.profile), timings_s)
+        done = contour(request, label_maps, volume, self.writer, timings_s)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         part.write_bytes(done.encoded.data)

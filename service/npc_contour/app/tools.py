@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.planning_header import read_planning_header
 from npc_contour.adapters.dicom.reader import read_volume
+from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.anatomy import find_head
+from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.mr_values import without_bias
 from npc_contour.domain.pipelines import Role
-from npc_contour.domain.profiles import Profile
+from npc_contour.domain.profiles import ContourSource, Profile, Writer
 from npc_contour.domain.series import InstanceHeader, Series
-from npc_contour.domain.structures import StructureSet
+from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused
 from npc_contour.settings import Mr
+
+
+def contours_of(masks: Sequence[RoiMask], volume: Volume, profile: Profile, source: ContourSource) -> tuple[Roi, ...]:
+    """Contour masks by whoever the profile names.
+
+    Raises:
+        SettingsError: the profile asks for rt-utils, which is not installed.
+    """
+    if profile.writer is Writer.RT_UTILS:
+        return rt_utils_rois(masks, volume, profile.max_points)
+    return contour_rois(masks, volume, replace(ContourOptions.of(profile), source=source))
 
 
 class FileReader:
@@ -45,15 +59,26 @@ class FileReader:
 class RtstructWriter:
     """Encodes RTSTRUCTs and lets none pass that does not say what it must."""
 
-    def __init__(self, open_path: Callable[[str], Path], profile: Profile) -> None:
-        """Find the files of planning images with `open_path`, and write as `profile` says."""
+    def __init__(self, open_path: Callable[[str], Path], profile: Profile, *, second_reader: bool = False) -> None:
+        """Find the files of planning images with `open_path`, and write as `profile` says.
+
+        Args:
+            open_path: the file of a key.
+            profile: how the site wants its RTSTRUCTs.
+            second_reader: whether rt-utils reads them back too.
+        """
         self._open_path = open_path
         self._profile = profile
+        self._second_reader = second_reader
 
     @property
     def profile(self) -> Profile:
         """How this site wants its RTSTRUCTs."""
         return self._profile
+
+    def rois(self, masks: Sequence[RoiMask], volume: Volume, source: ContourSource) -> tuple[Roi, ...]:
+        """Contour masks, by our own code or by rt-utils."""
+        return contours_of(masks, volume, self._profile, source)
 
     def write(
         self,
@@ -69,5 +94,5 @@ class RtstructWriter:
         except InstanceRefused as error:
             raise CaseRefused(str(error)) from error
         data = encode_rtstruct(structure_set, volume, header, made_at=made_at, profile=self._profile)
-        report = check_rtstruct(data, masks, volume, header)
+        report = check_rtstruct(data, masks, volume, header, second_reader=self._second_reader)
         return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice)

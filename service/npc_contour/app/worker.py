@@ -58,7 +58,9 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             catalog=catalog,
             reader=FileReader(spool.open_path, settings.mr),
             engine=ServiceEngine(runtime),
-            writer=RtstructWriter(spool.open_path, profile_of(settings)),
+            writer=RtstructWriter(
+                spool.open_path, profile_of(settings), second_reader=settings.rtstruct.second_reader == "rt-utils"
+            ),
             destinations=destinations,
             segmentations_at_once=settings.workers.segmentations_at_once,
         )

@@ -6,16 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
-from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
-from npc_contour.domain.profiles import ContourSource
+from npc_contour.domain.profiles import ContourSource, Writer
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -133,16 +132,15 @@ def contour(
         if all(mask.empty for mask in found):
             raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(found)} ROIs in these images")
         masks = apply_profile(writer.profile, found, volume)
-    options = ContourOptions.of(writer.profile)
-    if all(mask.crossings is None for mask in masks):
-        options = replace(options, source=ContourSource.MASKS)
-    try:
-        return _written(request, masks, volume, writer, options, timings_s)
-    except GateError as fault:
-        if options.source is ContourSource.MASKS:
-            raise
-        logger.warning(Event.MARGINS_BLOCKED, extra={"uid_seed": request.uid_seed, "reason": str(fault)})
-    return _written(request, masks, volume, writer, replace(options, source=ContourSource.MASKS), timings_s)
+    source = writer.profile.contour_source
+    if writer.profile.writer is Writer.RT_UTILS or all(mask.crossings is None for mask in masks):
+        source = ContourSource.MASKS
+    if source is ContourSource.MARGINS:
+        try:
+            return _written(request, masks, volume, writer, source, timings_s)
+        except GateError as fault:
+            logger.warning(Event.MARGINS_BLOCKED, extra={"uid_seed": request.uid_seed, "reason": str(fault)})
+    return _written(request, masks, volume, writer, ContourSource.MASKS, timings_s)
 
 
 def _written(
@@ -150,12 +148,12 @@ def _written(
     masks: Sequence[RoiMask],
     volume: Volume,
     writer: StructureSetWriter,
-    options: ContourOptions,
+    source: ContourSource,
     timings_s: Timings,
 ) -> Contoured:
     pipeline = request.pipeline
     with timed(timings_s, "contour"):
-        rois = contour_rois(masks, volume, options)
+        rois = writer.rois(masks, volume, source)
     structure_set = StructureSet(
         label=pipeline.label,
         description=pipeline.title,
@@ -167,7 +165,7 @@ def _written(
     )
     with timed(timings_s, "write and check"):
         encoded = writer.write(structure_set, masks, volume, request.reference, request.made_at)
-    return Contoured(structure_set, encoded, options.source)
+    return Contoured(structure_set, encoded, source)
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:

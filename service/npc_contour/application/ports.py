@@ -12,10 +12,10 @@ from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Destination, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
-from npc_contour.domain.profiles import Profile
+from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
 from npc_contour.domain.series import InstanceHeader, Series
-from npc_contour.domain.structures import StructureSet
+from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
 
 
@@ -103,6 +103,16 @@ class StructureSetWriter(Protocol):
     @property
     def profile(self) -> Profile:
         """How this site wants its RTSTRUCTs."""
+        ...
+
+    def rois(self, masks: Sequence[RoiMask], volume: Volume, source: ContourSource) -> tuple[Roi, ...]:
+        """Contour masks on the slices of the planning volume, as the profile asks.
+
+        Args:
+            masks: an empty one gives an ROI without contours.
+            volume: the planning series.
+            source: where contours run.
+        """
         ...
 
     def write(

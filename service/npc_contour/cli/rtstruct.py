@@ -18,14 +18,14 @@ from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_nifti
 from npc_contour.adapters.profiles import profile_path, read_profile
+from npc_contour.app.tools import contours_of
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar
-from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.profiles import apply_profile, profile_faults, written_names
 from npc_contour.core.rasterise import BoolArray, rasterise_roi
-from npc_contour.domain.profiles import Profile
+from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.series import Series
 from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
@@ -175,7 +175,7 @@ def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, pr
         label=label,
         description="Made of masks.",
         uid_seed=f"{label}/{profile}/{seed.hexdigest()}",
-        rois=contour_rois(masks, planning.volume, ContourOptions.of(profile)),
+        rois=contours_of(masks, planning.volume, profile, ContourSource.MASKS),
         networks={},
     )
     made_at = datetime.now().astimezone()

@@ -103,12 +103,31 @@ def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEF
     if keep is not None:
         lengths = np.add.reduceat(keep, rings.offsets[:-1], dtype=np.int64)
         points = points[keep]
-    slices = rings.slices + roi_mask.offset_zyx[0]
+    return placed(roi_mask, volume, points, lengths, rings.slices)
+
+
+def placed(
+    roi_mask: RoiMask,
+    volume: Volume,
+    points: FloatArray,
+    lengths: npt.NDArray[np.int64],
+    slices: npt.NDArray[np.integer],
+) -> Roi:
+    """Put rings of a mask's crop into the patient.
+
+    Args:
+        roi_mask: whose rings they are.
+        volume: the planning volume; each contour lies by its own slice's position.
+        points: (n, 2) row and column in pixels of the crop, ring after ring.
+        lengths: how many points each ring has.
+        slices: of the crop, each ring's.
+    """
+    on_grid = np.asarray(slices, dtype=np.int64) + roi_mask.offset_zyx[0]
     directions = np.asarray(volume.grid.direction_lps)
-    in_plane_mm = (points + roi_mask.offset_zyx[1:]) * spacing[1:]
-    placed = in_plane_mm @ directions[1:] + volume.slice_positions_lps_mm[np.repeat(slices, lengths)]
-    pieces = np.split(placed, np.cumsum(lengths)[:-1]) if len(lengths) else []
-    contours = tuple(Contour(int(index), piece) for index, piece in zip(slices, pieces, strict=True))
+    in_plane_mm = (points + roi_mask.offset_zyx[1:]) * np.asarray(volume.grid.spacing_zyx_mm)[1:]
+    in_patient = in_plane_mm @ directions[1:] + volume.slice_positions_lps_mm[np.repeat(on_grid, lengths)]
+    pieces = np.split(in_patient, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    contours = tuple(Contour(int(index), piece) for index, piece in zip(on_grid, pieces, strict=True))
     return Roi(roi_mask.spec, contours, roi_mask.voxels * volume.grid.voxel_cc)
 
 

@@ -26,6 +26,13 @@ class ContourSource(StrEnum):
     MASKS = "masks"
 
 
+class Writer(StrEnum):
+    """Whose code draws the contours; everything around them is ours."""
+
+    NPC_CONTOUR = "npc-contour"
+    RT_UTILS = "rt-utils"
+
+
 class EmptyRois(StrEnum):
     """What becomes of an ROI that the network did not find."""
 
@@ -68,6 +75,7 @@ class Profile:
 
     Attributes:
         max_name_length: of ROI names, in characters.
+        writer: whose code draws the contours.
         contour_source: where the network itself changes its mind between two voxels (`margins`), nearer to the true
             outline than any mask allows; or just inside the mid-point (`masks`), which every kind of reader turns back
             into the same voxels.
@@ -86,6 +94,7 @@ class Profile:
     name: str
     title: str
     max_name_length: int = 16
+    writer: Writer = Writer.NPC_CONTOUR
     contour_source: ContourSource = ContourSource.MARGINS
     holes: Holes = Holes.KEYHOLE
     empty_rois: EmptyRois = EmptyRois.OMIT

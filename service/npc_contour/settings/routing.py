@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -52,6 +54,14 @@ class Routing(Strict):
 
 
 class Rtstruct(Strict):
-    """How RTSTRUCTs are written: a profile that comes with the product, by name, or a TOML file."""
+    """How RTSTRUCTs are written and checked: a profile that comes with the product, by name, or a TOML file."""
 
     profile: str = "generic"
+    second_reader: Literal["none", "rt-utils"] = "none"
+
+    @field_validator("second_reader")
+    @classmethod
+    def _installed(cls, value: str) -> str:
+        if value == "rt-utils" and find_spec("rt_utils") is None:
+            raise ValueError("rt-utils is not installed: pip install 'npc-autocontour[rtutils]'")
+        return value

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from npc_contour.adapters.dicom.iod_check import iod_faults
 from npc_contour.adapters.dicom.planning_header import PlanningHeader
+from npc_contour.adapters.dicom.rt_utils_bridge import read_back
 from npc_contour.adapters.dicom.rtstruct_reader import parse_dicom, structure_set_of
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.rasterise import RasterisedRoi, rasterise_roi
@@ -26,6 +28,7 @@ FREE_VOXELS = 2
 """ROIs so small that one voxel costs more Dice than allowed may differ by this many."""
 
 MAX_OFF_PLANE_MM = 0.01
+_NEIGHBOURS = np.ones((1, 3, 3), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,13 @@ class GateReport:
 
 
 def check_rtstruct(
-    rtstruct: bytes, masks: Sequence[RoiMask], volume: Volume, header: PlanningHeader, *, min_dice: float = MIN_DICE
+    rtstruct: bytes,
+    masks: Sequence[RoiMask],
+    volume: Volume,
+    header: PlanningHeader,
+    *,
+    min_dice: float = MIN_DICE,
+    second_reader: bool = False,
 ) -> GateReport:
     """Read an encoded RTSTRUCT back and compare it with what it must say.
 
@@ -63,9 +72,12 @@ def check_rtstruct(
         volume: the planning volume.
         header: identity of the planning series.
         min_dice: lowest Dice allowed for an ROI, unless it differs by no more than `FREE_VOXELS`.
+        second_reader: whether rt-utils reads it too, where the images are square; as it rounds points to pixels, voxels
+            at an ROI's edge may differ there, others not.
 
     Raises:
         GateError: with every reason.
+        SettingsError: rt-utils is wanted and not installed.
     """
     dataset = parse_dicom(rtstruct)
     content = structure_set_of(dataset)
@@ -89,6 +101,8 @@ def check_rtstruct(
                 f"{roi.name} reads back with Dice {check.dice:.4f}, {min_dice} is asked: "
                 f"{check.differing_voxels} of {check.voxels} voxels differ"
             )
+    if second_reader and not reasons:
+        reasons += second_reader_faults(content, masks, volume)
     if reasons:
         raise GateError(f"the RTSTRUCT failed its check: {'; '.join(reasons)}")
     return GateReport(tuple(checks))
@@ -152,6 +166,33 @@ def _contour_faults(roi: ReadRoi, back: RasterisedRoi, volume: Volume) -> list[s
     )
     if wrong:
         faults.append(f"{roi.name} has {wrong} contours that reference another image than the one they lie on")
+    return faults
+
+
+def second_reader_faults(content: ReadStructureSet, masks: Sequence[RoiMask], volume: Volume) -> list[str]:
+    """Return which ROIs rt-utils reads otherwise at voxels that are not next to the ROI's edge.
+
+    Raises:
+        SettingsError: rt-utils is not installed.
+    """
+    read = read_back(content.rois, volume)
+    if read is None:
+        return []
+    faults = []
+    for mask in masks:
+        whole = mask.on_grid(volume.grid.shape_zyx)
+        back = read.get(mask.spec.name)
+        if back is None:
+            continue
+        box = tuple(
+            slice(max(low - 1, 0), low + size + 1) for low, size in zip(mask.offset_zyx, mask.mask.shape, strict=True)
+        )
+        beyond = int(np.count_nonzero(back)) - int(np.count_nonzero(back[box]))
+        ours, theirs = whole[box], back[box]
+        edge = binary_dilation(ours, _NEIGHBOURS) & ~binary_erosion(ours, _NEIGHBOURS, border_value=1)
+        beyond += int(np.count_nonzero((ours != theirs) & ~edge))
+        if beyond:
+            faults.append(f"{mask.spec.name}: rt-utils reads {beyond} voxels otherwise that are not at its edge")
     return faults
 
 
