@@ -15,8 +15,11 @@ AutocontourError
 ├── InferenceError           Triton failed: retry
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
 ├── StoreError               the database failed: retry
+├── NoSuchRowError           what was asked for by id does not exist
+├── OperationRefused         what a person asks for cannot be done in this state
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
 ├── SendError                the destination did not take the RTSTRUCT: retry
+│   └── NotOfferedError      it accepts none of what was proposed
 └── ArchiveError             a PACS did not answer a query, or not in full, or did not give the images: retry
 """
 
@@ -99,6 +102,14 @@ class StoreError(AutocontourError):
     retryable = True
 
 
+class NoSuchRowError(AutocontourError):
+    """What was asked for by id does not exist."""
+
+
+class OperationRefused(AutocontourError):
+    """What a person asks for cannot be done in this state."""
+
+
 class EmbeddedServerError(AutocontourError):
     """An embedded PostgreSQL or Triton cannot start."""
 
@@ -109,6 +120,10 @@ class SendError(AutocontourError):
     """The destination did not take the RTSTRUCT."""
 
     retryable = True
+
+
+class NotOfferedError(SendError):
+    """A peer accepts none of the presentation contexts that were proposed."""
 
 
 class ArchiveError(AutocontourError):

@@ -26,7 +26,7 @@ from npc_contour.adapters.checks import (
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.application.status import CheckResult
 from npc_contour.catalog import Catalog
-from npc_contour.domain.jobs import Destination
+from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.errors import (
     CatalogError,
@@ -68,7 +68,7 @@ def site(root: Path, **changes: object) -> Settings:
 
 
 def probes() -> Probes:
-    return Probes(echo=fine, database=fine, triton=fine, network=fine, triton_files=fine)
+    return Probes(reach=fine, database=fine, triton=fine, network=fine, triton_files=fine)
 
 
 def install_weights(root: Path, content: bytes = WEIGHTS) -> None:
@@ -91,13 +91,13 @@ def test_service_is_ready_when_everything_answers(tmp_path: Path) -> None:
 
 
 def test_silent_destination_degrades_but_does_not_stop(tmp_path: Path) -> None:
-    def echo(destination: Destination) -> str:
+    def echo(destination: AnyDestination) -> str:
         if destination.name == "tps":
             raise SendError("tps cannot be reached")
         return "fine"
 
     settings = site(tmp_path)
-    with Checkup(service_checks(settings, CATALOG, replace(probes(), echo=echo), own_receiver(settings))) as checkup:
+    with Checkup(service_checks(settings, CATALOG, replace(probes(), reach=echo), own_receiver(settings))) as checkup:
         results = checkup.run()
 
     assert is_ready(results)

@@ -8,7 +8,7 @@ import pytest
 
 from npc_contour.app.runtime import Runtime
 from npc_contour.errors import EmbeddedServerError
-from npc_contour.settings import Database, DestinationSettings, Dicom, Settings, Storage, Triton, Web
+from npc_contour.settings import Database, Dicom, DicomDestination, Settings, Storage, Triton, Web
 
 URL = "postgresql://npc:secret@db/npc"
 
@@ -18,7 +18,7 @@ def settings(root: Path, **changes: object) -> Settings:
         storage=Storage(root=root),
         dicom=Dicom(port=0),
         web=Web(port=0),
-        destinations=(DestinationSettings(name="tps", ae_title="TPS", host="10.0.0.7", port=104),),
+        destinations=(DicomDestination(name="tps", ae_title="TPS", host="10.0.0.7", port=104),),
     )
     return base.model_copy(update=changes)
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from npc_contour.errors import SettingsError
 from npc_contour.settings import (
+    DESTINATION_KINDS,
     AccessRuleSettings,
-    DestinationSettings,
     PacsSettings,
     PullSettings,
     RuleSettings,
@@ -25,12 +25,12 @@ from npc_contour.settings import (
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "site.example.toml"
 LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
-TABLES: dict[str, type[BaseModel]] = {
-    "destinations": DestinationSettings,
-    "rules": RuleSettings,
-    "pacs": PacsSettings,
-    "pull": PullSettings,
-    "access": AccessRuleSettings,
+TABLES: dict[str, tuple[type[BaseModel], ...]] = {
+    "destinations": tuple(DESTINATION_KINDS.values()),
+    "rules": (RuleSettings,),
+    "pacs": (PacsSettings,),
+    "pull": (PullSettings,),
+    "access": (AccessRuleSettings,),
 }
 KEY = re.compile(r"^#?[a-z_]+ = ")
 
@@ -39,7 +39,8 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = field.annotation
         if name in TABLES and inner is not str:
-            yield from keys_of(TABLES[name], f"{name}.")
+            for table in TABLES[name]:
+                yield from keys_of(table, f"{name}.")
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from keys_of(inner, f"{name}.")
         else:
@@ -74,8 +75,13 @@ def test_every_key_is_there_and_none_besides() -> None:
 def test_examples_of_optional_keys_are_valid() -> None:
     settings = Settings.model_validate(tomllib.loads(with_examples()))
 
-    assert settings.destinations[0].name == "tps"
-    assert settings.destinations[0].allow_demo is DestinationSettings.model_fields["allow_demo"].default
+    assert [(one.kind, one.name) for one in settings.destinations] == [
+        ("dicom", "tps"),
+        ("dicomweb", "archive"),
+        ("folder", "import"),
+    ]
+    for one in settings.destinations:
+        assert (one.allow_demo, one.verify) == (False, "try")
 
 
 def test_every_key_has_its_comment_above() -> None:

@@ -15,13 +15,14 @@ from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow, CaseRecord, Ending, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
+from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
-from npc_contour.domain.jobs import Destination
+from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.settings import Completion, Delivery
 from npc_testkit.ct_headers import ct_headers
-from npc_testkit.fakes import FakeClock, FakeEngine, FakeReader, FakeSender, FakeSpool, FakeWriter
+from npc_testkit.fakes import FakeClock, FakeEngine, FakeReader, FakeSender, FakeSpool, FakeVerifier, FakeWriter
 
 STUDY = "1.2"
 LOOPBACK = Destination("tps", "TPS", "127.0.0.1", 11113)
@@ -75,7 +76,7 @@ class Bench:
     """Everything between the wires."""
 
     store: PgStore
-    destinations: Sequence[Destination] = (LOOPBACK,)
+    destinations: Sequence[AnyDestination] = (LOOPBACK,)
     catalog: Catalog = field(default_factory=catalog)
     completion: Completion = field(default_factory=Completion)
     delivery: Delivery = field(default_factory=Delivery)
@@ -87,6 +88,7 @@ class Bench:
         self.engine = FakeEngine()
         self.writer = FakeWriter()
         self.sender = FakeSender(self.clock)
+        self.verifier = FakeVerifier()
         self.board = PgBoard(self.store, lambda key: f"/spool/{key}")
         self.intake = Intake(self.store, self.clock, self.completion)
         self.steps = self.new_steps()
@@ -107,20 +109,31 @@ class Bench:
             )
         )
         send = SendDelivery(self.store, self.spool, self.clock, self.sender, self.destinations, self.delivery)
+        self.verification = VerifyDelivery(
+            self.store, self.spool, self.clock, self.verifier, self.destinations, self.delivery
+        )
         close = CloseSeries(self.store, self.clock, self.completion)
-        route = RouteStudy(self.store, self.clock, self.catalog, partner_wait_s=WAIT_S)
+        route = RouteStudy(
+            self.store, self.clock, self.catalog, partner_wait_s=WAIT_S, urgent_called_ae_titles=["NPC_URGENT"]
+        )
         handlers = {
             JobKind.CLOSE_SERIES: close.run,
             JobKind.ROUTE_STUDY: route.run,
             JobKind.SEGMENT_CASE: cases.segment,
             JobKind.WRITE_STRUCTURE_SET: cases.write,
             JobKind.SEND: send.run,
+            JobKind.VERIFY: self.verification.run,
         }
         return Steps(self.store, self.clock, handlers)
 
-    def receive(self, headers: Sequence[InstanceHeader], ending: Ending | None = Ending.RELEASED) -> str:
+    def receive(
+        self,
+        headers: Sequence[InstanceHeader],
+        ending: Ending | None = Ending.RELEASED,
+        called_ae_title: str = "NPC_CONTOUR",
+    ) -> str:
         """Let an association bring these images and end; None leaves it open. Returns its id."""
-        row = AssociationRow(uuid.uuid4().hex, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1")
+        row = AssociationRow(uuid.uuid4().hex, "receiver-0", "CT_SCANNER", called_ae_title, "127.0.0.1")
         for header in headers:
             self.intake.keep(header, f"instances/{header.sop_instance_uid}", row)
         if ending is not None:

@@ -17,7 +17,7 @@ from npc_contour.core.crossings import STEPS
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
 from npc_contour.domain.geometry import Grid
-from npc_contour.domain.jobs import Destination, StoreReceipt
+from npc_contour.domain.jobs import AnyDestination, Evidence, Proof, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import GENERIC, ContourSource
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
@@ -157,13 +157,30 @@ class FakeSender:
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     tries: int = 0
 
-    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+    def send(self, instance: bytes, destination: AnyDestination) -> StoreReceipt:
         self.tries += 1
         if self.down:
-            raise SendError(f"{destination.name} at {destination.host}:{destination.port}: connection refused")
+            raise SendError(f"{destination.name} at {destination.host}: connection refused")
         if self.status == 0:
             self.sent.append((destination.name, instance))
         return StoreReceipt(destination.name, json.loads(instance)["uid"], self.status, self.clock.now())
+
+
+@dataclass
+class FakeVerifier:
+    """A destination that cannot be asked, until told what to answer."""
+
+    answer: Evidence = field(default_factory=lambda: Evidence(Proof.NOT_OFFERED, "", "it cannot be asked"))
+    down: bool = False
+    asked: list[str] = field(default_factory=list)
+    about: list[bytes] = field(default_factory=list)
+
+    def ask(self, instance: bytes, destination: AnyDestination, transaction_uid: str) -> Evidence:
+        self.asked.append(transaction_uid)
+        self.about.append(instance)
+        if self.down:
+            raise SendError(f"{destination.name}: connection refused")
+        return self.answer
 
 
 def triton_down() -> InferenceError:

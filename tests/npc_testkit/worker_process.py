@@ -23,10 +23,11 @@ from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
-from npc_contour.domain.jobs import Destination, StoreReceipt
+from npc_contour.application.verification import VerifyDelivery
+from npc_contour.domain.jobs import AnyDestination, StoreReceipt
 from npc_contour.settings import Completion, Delivery
 from npc_testkit.bench import LOOPBACK, catalog
-from npc_testkit.fakes import FakeEngine, FakeReader, FakeWriter
+from npc_testkit.fakes import FakeEngine, FakeReader, FakeVerifier, FakeWriter
 
 QUIET = Completion(quiet_released_s=0.3)
 
@@ -45,7 +46,7 @@ class FolderSender:
         self._folder = folder
         folder.mkdir(exist_ok=True)
 
-    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+    def send(self, instance: bytes, destination: AnyDestination) -> StoreReceipt:
         (self._folder / uuid.uuid4().hex).write_bytes(instance)
         return StoreReceipt(destination.name, "1.2", 0, datetime.now(UTC))
 
@@ -81,6 +82,7 @@ def main(url: str, folder: Path, segment_s: float) -> None:
             JobKind.SEGMENT_CASE: cases.segment,
             JobKind.WRITE_STRUCTURE_SET: cases.write,
             JobKind.SEND: SendDelivery(store, spool, clock, sender, (LOOPBACK,), Delivery()).run,
+            JobKind.VERIFY: VerifyDelivery(store, spool, clock, FakeVerifier(), (LOOPBACK,), Delivery()).run,
         }
 
         def sweep() -> int:

@@ -17,7 +17,7 @@ import httpx
 
 from npc_contour.application.checks import Check
 from npc_contour.catalog import Catalog
-from npc_contour.domain.jobs import Destination
+from npc_contour.domain.jobs import AnyDestination, Destination, FolderDestination, Verify, WebDestination
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import (
     AutocontourError,
@@ -27,7 +27,7 @@ from npc_contour.errors import (
     SettingsError,
     SpoolFullError,
 )
-from npc_contour.settings import Settings, Web, is_loopback
+from npc_contour.settings import DestinationSettings, DicomDestination, DicomwebDestination, Settings, Web, is_loopback
 
 MEBIBYTE = 2**20
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
@@ -38,23 +38,34 @@ class Probes:
     """How to ask the other programs; each returns what it found in words and raises AutocontourError or OSError.
 
     Attributes:
-        echo: C-ECHO of a DICOM node under our AE title.
+        reach: whether a destination answers: C-ECHO of a DICOM node under our AE title, a query of a DICOMweb server,
+            a file in a folder.
         database: a round trip to PostgreSQL.
         triton: whether the server is ready.
         network: whether Triton has loaded exactly the network of this contract.
         triton_files: whether an embedded Triton could be started here.
     """
 
-    echo: Callable[[Destination], str]
+    reach: Callable[[AnyDestination], str]
     database: Callable[[], str]
     triton: Callable[[], str]
     network: Callable[[NetworkContract], str]
     triton_files: Callable[[], str]
 
 
-def destinations_of(settings: Settings) -> tuple[Destination, ...]:
+def destinations_of(settings: Settings) -> tuple[AnyDestination, ...]:
     """Return the site's destinations as domain objects."""
-    return tuple(Destination(d.name, d.ae_title, d.host, d.port, d.allow_demo) for d in settings.destinations)
+    return tuple(_destination(given) for given in settings.destinations)
+
+
+def _destination(given: DestinationSettings) -> AnyDestination:
+    verify = Verify(given.verify)
+    if isinstance(given, DicomDestination):
+        return Destination(given.name, given.ae_title, given.host, given.port, given.allow_demo, verify)
+    if isinstance(given, DicomwebDestination):
+        token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))
+        return WebDestination(given.name, given.url.rstrip("/"), token_file, ca_file, given.allow_demo, verify)
+    return FolderDestination(given.name, str(given.path), given.allow_demo, verify)
 
 
 def own_receiver(settings: Settings, port: int | None = None) -> Destination:
@@ -93,7 +104,7 @@ def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receive
     checks.append(
         Check(
             "receiver",
-            partial(probes.echo, receiver),
+            partial(probes.reach, receiver),
             "see the log for the DICOM receiver",
         )
     )
@@ -102,7 +113,7 @@ def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receive
 
 def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple[Check, ...]:
     """Return what `npc-contour check` looks at, with or without a running service."""
-    ask_receiver = partial(probes.echo, own_receiver(settings))
+    ask_receiver = partial(probes.reach, own_receiver(settings))
     checks = [
         Check(
             "storage",
@@ -264,15 +275,15 @@ def _destination_checks(settings: Settings, probes: Probes) -> tuple[Check, ...]
     return tuple(
         Check(
             f"destination:{destination.name}",
-            partial(probes.echo, destination),
-            "check host, port and AE titles on both sides; structure sets wait and are sent again",
+            partial(probes.reach, destination),
+            "check address and AE titles on both sides, or the folder; structure sets wait and are sent again",
             required=False,
         )
         for destination in destinations_of(settings)
     )
 
 
-def _demo_check(destination: Destination, catalog: Catalog) -> Check:
+def _demo_check(destination: AnyDestination, catalog: Catalog) -> Check:
     return Check(
         f"demo rule:{destination.name}",
         partial(demo_allowed, destination, catalog),
@@ -281,7 +292,7 @@ def _demo_check(destination: Destination, catalog: Catalog) -> Check:
     )
 
 
-def demo_allowed(destination: Destination, catalog: Catalog) -> str:
+def demo_allowed(destination: AnyDestination, catalog: Catalog) -> str:
     """Return whether results of the networks in use may go to a destination.
 
     Raises:

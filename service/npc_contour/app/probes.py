@@ -9,11 +9,10 @@ from pathlib import Path
 import psycopg
 
 from npc_contour.adapters.checks import Probes
-from npc_contour.adapters.dicom.scu import DicomSender
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.wheel import prepare_server
+from npc_contour.app.senders import Senders
 from npc_contour.catalog import Catalog
-from npc_contour.domain.jobs import Destination
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import InferenceError, NetworkMismatchError, StoreError
 from npc_contour.settings import Settings
@@ -38,10 +37,6 @@ def probes_of(
     """
     client = engine or (lambda: TritonEngine(settings.triton.url, timeout_s=PROBE_S))
 
-    def echo(destination: Destination) -> str:
-        result = DicomSender(settings.dicom.ae_title, PROBE_S).echo(destination)
-        return f"{destination.ae_title} at {destination.host}:{destination.port}: {result.seconds * 1000:.0f} ms"
-
     def triton() -> str:
         contract = next(iter(catalog.contracts.values()), None)
         if contract is None:
@@ -58,7 +53,7 @@ def probes_of(
         return f"{kind} {contract.name} {contract.version}, contract {contract.contract_sha256[:12]}"
 
     return Probes(
-        echo=echo,
+        reach=Senders(settings, PROBE_S).reach,
         database=database or (lambda: ask_database(settings.database.url)),
         triton=triton,
         network=network,

@@ -6,7 +6,9 @@ import signal
 import threading
 from contextlib import ExitStack
 
+from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
+from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
     AssociationEvent,
@@ -21,9 +23,11 @@ from npc_contour.adapters.dicom.tls import TlsFiles
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow, Ending
+from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import SettingsError
@@ -45,10 +49,11 @@ def run(runtime: Runtime, number: int = 0) -> None:
     name = receiver_name(number)
     spool = spool_of(runtime, lane=name)
     spool.remove_partial_files()
-    catalog = catalog_of(runtime.settings)
+    settings = runtime.settings
+    catalog = catalog_of(settings)
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
-        intake = Intake(store, SystemClock(), runtime.settings.completion)
-        for gone in _names_to_end(number, runtime.settings.dicom.processes):
+        intake = Intake(store, SystemClock(), settings.completion)
+        for gone in _names_to_end(number, settings.dicom.processes):
             intake.receiver_started(gone)
 
         def keep(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
@@ -58,11 +63,25 @@ def run(runtime: Runtime, number: int = 0) -> None:
             if event.kind is not AssociationEnd.OPENED:
                 intake.association_ended(event.association.association_id, Ending(event.kind.value))
 
+        verification = VerifyDelivery(
+            store, spool, SystemClock(), Senders(settings), destinations_of(settings), settings.delivery
+        )
+
+        def commitment(report: CommitmentReport) -> bool:
+            held = [verification.reported(report.transaction_uid, uid, held=True) for uid in report.held]
+            failed = [verification.reported(report.transaction_uid, uid, held=False) for uid in report.failed]
+            return any((*held, *failed))
+
         def conflict(header: InstanceHeader, kept: Kept, _: AssociationInfo) -> None:
             intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
 
         receiver = Receiver(
-            _receiver_settings(runtime, catalog), spool, keep, on_association=tell, on_conflict=conflict
+            _receiver_settings(runtime, catalog),
+            spool,
+            keep,
+            on_association=tell,
+            on_conflict=conflict,
+            services=[commitment_reports(commitment)],
         )
         with ExitStack() as listening:
             try:
@@ -88,6 +107,7 @@ def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
     """Without rules this machine alone is let in; each of several processes takes its share of associations."""
     dicom = runtime.settings.dicom
     roles = [role for pipeline in catalog.pipelines.values() for role in pipeline.roles]
+    urgent = set(runtime.settings.routing.urgent_called_ae_titles)
     limits = dicom.peer_limits
     return ReceiverSettings(
         ae_title=dicom.ae_title,
@@ -96,7 +116,7 @@ def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
         shared_port=dicom.processes > 1,
         tls=_tls_port(runtime),
         max_associations=-(-dicom.max_associations // dicom.processes),
-        called_ae_titles=tuple(sorted({title for role in roles for title in role.called_ae_titles})),
+        called_ae_titles=tuple(sorted({title for role in roles for title in role.called_ae_titles} | urgent)),
         access=tuple(
             AccessRule(
                 networks=rule.networks,

@@ -107,6 +107,23 @@ def _tls_port(settings: Settings) -> int:
     return 0 if port is None else port or free_port(settings.dicom.host)
 
 
+def running_database_url(settings: Settings) -> str:
+    """Return the URL of the database of a service that runs on this machine.
+
+    Raises:
+        EmbeddedServerError: the settings ask for an embedded database, and no service runs it.
+    """
+    if settings.database.url != "embedded":
+        return settings.database.url
+    try:
+        return Runtime.read(settings.storage.root / FILE).database_url
+    except FileNotFoundError as error:
+        raise EmbeddedServerError(
+            f"no service runs with {settings.storage.root}: its embedded database is not up"
+            " (give --config, or start `npc-contour serve`)"
+        ) from error
+
+
 def free_port(host: str) -> int:
     """Return a port that is free now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

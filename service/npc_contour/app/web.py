@@ -9,15 +9,17 @@ from functools import partial
 from fastapi import FastAPI
 
 from npc_contour import __version__
+from npc_contour.adapters.api.operations import operation_routes, this_machine
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.web import create_app
-from npc_contour.adapters.checks import free_bytes, own_receiver, service_checks
+from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
 from npc_contour.adapters.dicom.reader import read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site
@@ -25,8 +27,9 @@ from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
-from npc_contour.app.shared import catalog_of, spool_of
+from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.application.checks import Checkup
+from npc_contour.application.operations import Operations
 from npc_contour.application.review import Eyes, Review
 from npc_contour.domain.series import InstanceHeader
 
@@ -58,7 +61,14 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             Review(store, spool, eyes) as review,
         ):
             space = partial(free_bytes, settings.storage.root)
-            app = create_app(board, checkup.run, catalog, __version__, space)
+            destinations = destinations_of(settings)
+            routes = operation_routes(
+                Operations(store, SystemClock(), destinations),
+                PgWorkBoard(store),
+                tuple(destination.name for destination in destinations),
+                this_machine,
+            )
+            app = create_app(board, checkup.run, catalog, __version__, space, routes)
             add_pages(
                 app,
                 Site(

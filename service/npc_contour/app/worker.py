@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.dicom.scu import DicomSender
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
 from npc_contour.app.archives import pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, profile_of, spool_of
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.cases import CaseSteps, Tools
@@ -19,6 +19,7 @@ from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
+from npc_contour.application.verification import VerifyDelivery
 
 
 def run(runtime: Runtime) -> None:
@@ -65,13 +66,20 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             segmentations_at_once=settings.workers.segmentations_at_once,
         )
     )
-    sender = DicomSender(settings.dicom.ae_title, settings.delivery.timeout_s)
+    senders = Senders(settings)
     handlers = {
         JobKind.CLOSE_SERIES: CloseSeries(store, clock, settings.completion).run,
-        JobKind.ROUTE_STUDY: RouteStudy(store, clock, catalog, partner_wait_s=settings.routing.partner_wait_s).run,
+        JobKind.ROUTE_STUDY: RouteStudy(
+            store,
+            clock,
+            catalog,
+            partner_wait_s=settings.routing.partner_wait_s,
+            urgent_called_ae_titles=settings.routing.urgent_called_ae_titles,
+        ).run,
         JobKind.SEGMENT_CASE: cases.segment,
         JobKind.WRITE_STRUCTURE_SET: cases.write,
-        JobKind.SEND: SendDelivery(store, spool, clock, sender, destinations, settings.delivery).run,
+        JobKind.SEND: SendDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
+        JobKind.VERIFY: VerifyDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
         JobKind.POLL_ARCHIVE: poll.run,
         JobKind.FETCH_SERIES: fetch.run,
     }

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from npc_contour.application.artefacts import REPORT, RTSTRUCT, Artefacts
 from npc_contour.application.contouring import (
@@ -22,13 +23,16 @@ from npc_contour.application.ports import Clock, InferenceEngine, SeriesReader, 
 from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
-from npc_contour.domain.jobs import CaseState, Destination
+from npc_contour.domain.jobs import AnyDestination, CaseState
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
+
+PLACE_S = 0.3
+"""How long a case waits before it looks again for a free place in Triton."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ class Tools:
     reader: SeriesReader
     engine: InferenceEngine
     writer: StructureSetWriter
-    destinations: Sequence[Destination]
+    destinations: Sequence[AnyDestination]
     segmentations_at_once: int
 
 
@@ -70,7 +74,10 @@ class CaseSteps:
         artefacts = Artefacts(tools.spool, case_id)
         timings_s: Timings = {}
         volumes = Volumes(tools.reader, pipeline, series, timings_s)
-        with tools.store.slot(tools.segmentations_at_once):
+        with tools.store.slot(tools.segmentations_at_once) as free:
+            if not free:
+                self._wait_for_place(case_id)
+                return
             for contract in contracts:
                 if not artefacts.has_labels(contract):
                     label_map = segment(tools.engine, pipeline, contract, volumes, timings_s)
@@ -85,6 +92,11 @@ class CaseSteps:
             tx.set_case(case_id, CaseState.SEGMENTED, now)
             tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
             self._tell(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
+
+    def _wait_for_place(self, case_id: str) -> None:
+        """Go back into the queue, where an urgent case goes first, rather than keep a place in this process."""
+        with self._tools.store.transaction() as tx:
+            tx.defer(Job(JobKind.SEGMENT_CASE, case_id, self._tools.clock.now() + timedelta(seconds=PLACE_S)))
 
     def write(self, case_id: str) -> None:
         """Contour a segmented case, encode and check its RTSTRUCT, and queue it for every destination.
@@ -147,7 +159,7 @@ class CaseSteps:
         """Return a case and its images, as they were when it was made; None when it is not in this state."""
         with self._tools.store.transaction() as tx:
             case = tx.case(case_id)
-            if case is None or case.state is not state:
+            if case is None or case.state is not state or case.held_reason:
                 return None, {}
             series = {}
             for role, given in case.inputs.items():

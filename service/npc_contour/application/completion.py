@@ -54,6 +54,12 @@ class CloseSeries:
         held_at = series.last_instance_at + timedelta(seconds=self._rules.held_after_s)
         if verdict.look_again_at == held_at and series.reasons != verdict.reasons:
             tx.set_series(uid, SeriesState.RECEIVING, verdict.reasons, now)
+            detail = f"{series.images} images, waiting for more: {'; '.join(verdict.reasons)}"
+            tx.tell(
+                StoryLine(
+                    event=Event.SERIES_WAITING, at=now, study=series.study_instance_uid, series=uid, detail=detail
+                )
+            )
             tx.defer(Job(JobKind.ROUTE_STUDY, series.study_instance_uid))
 
     def _close(self, tx: Transaction, series: SeriesRecord, verdict: CompletionVerdict, now: datetime) -> None:
@@ -61,7 +67,7 @@ class CloseSeries:
         event = EVENTS[verdict.state]
         tx.set_series(uid, verdict.state, verdict.reasons, now)
         seconds = (series.last_instance_at - series.first_instance_at).total_seconds()
-        detail = "; ".join(verdict.reasons)
+        detail = "; ".join((f"{series.images} images received", *verdict.reasons))
         tx.tell(StoryLine(event=event, at=now, study=study, series=uid, detail=detail))
         tx.tell(StoryLine(event=event, at=now, study=study, series=uid, step="receive", seconds=seconds))
         tx.defer(Job(JobKind.ROUTE_STUDY, study))

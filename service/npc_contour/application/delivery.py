@@ -1,6 +1,8 @@
 """Sending structure sets, each destination with a state of its own.
 
-A result of a demo network never goes to another machine unless the site's settings say so for that destination.
+A result of a demo network never goes to another machine unless the site's settings say so for that destination. A
+destination that is down is tried by one delivery at a time, with growing pauses; once it answers, all that waits for it
+goes at once. What a destination has taken is verified next (`application.verification`).
 """
 
 from __future__ import annotations
@@ -14,15 +16,19 @@ from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.dimse import status_words
-from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, StoreReceipt
+from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState, StoreReceipt, Verify
 from npc_contour.errors import DemoNotAllowedError, SendError
 from npc_contour.logs import Event
 from npc_contour.settings import Delivery, is_loopback
 
 logger = logging.getLogger(__name__)
 
+LEASE_FACTOR = 3.0
+"""One try of a destination that is down may take this many times `timeout_s`: connect, negotiate, answer."""
+_OUT_OF_RESOURCES = 0xA700
 
-def check_demo(destination: Destination, *, demo: bool) -> None:
+
+def check_demo(destination: AnyDestination, *, demo: bool) -> None:
     """Return when a result may go to a destination.
 
     Raises:
@@ -35,7 +41,7 @@ def check_demo(destination: Destination, *, demo: bool) -> None:
         )
 
 
-def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[Destination], now: datetime) -> None:
+def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[AnyDestination], now: datetime) -> None:
     """Queue the structure set of a case for every destination."""
     for destination in destinations:
         message, state = "", DeliveryState.QUEUED
@@ -52,15 +58,34 @@ def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[Des
             tx.defer(Job(JobKind.SEND, str(delivery_id)))
 
 
+def finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
+    """A case is sent when nothing is queued and one destination has it, verified when all that may have it prove it."""
+    states = {delivery.state for delivery in tx.deliveries(case.case_id)} - {DeliveryState.BLOCKED}
+    state = case.state
+    if case.state is CaseState.CONTOURED and states & {DeliveryState.SENT, DeliveryState.VERIFIED}:
+        state = case.state if DeliveryState.QUEUED in states else CaseState.SENT
+    if state is CaseState.SENT and states == {DeliveryState.VERIFIED}:
+        state = CaseState.VERIFIED
+        line = StoryLine(event=Event.CASE_VERIFIED, at=now, study=case.study_instance_uid, case=case.case_id)
+        tx.tell(line)
+    if state is not case.state:
+        tx.set_case(case.case_id, state, now)
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What one try came to."""
+    """What one try came to.
+
+    Attributes:
+        down: the destination was of no use to anybody, not only to this object.
+    """
 
     state: DeliveryState
     event: Event
     message: str
     status: int | None = None
     next_try_at: datetime | None = None
+    down: bool = False
 
 
 class SendDelivery:
@@ -72,7 +97,7 @@ class SendDelivery:
         spool: Spool,
         clock: Clock,
         sender: Sender,
-        destinations: Sequence[Destination],
+        destinations: Sequence[AnyDestination],
         rules: Delivery,
     ) -> None:
         """Send what is in this spool by these rules."""
@@ -80,7 +105,7 @@ class SendDelivery:
         self._spool = spool
         self._clock = clock
         self._sender = sender
-        self._destinations: Mapping[str, Destination] = {d.name: d for d in destinations}
+        self._destinations: Mapping[str, AnyDestination] = {d.name: d for d in destinations}
         self._rules = rules
 
     def run(self, delivery_id: str) -> None:
@@ -88,13 +113,18 @@ class SendDelivery:
         now = self._clock.now()
         with self._store.transaction() as tx:
             delivery = tx.delivery(int(delivery_id))
-            if delivery is None or delivery.state is not DeliveryState.QUEUED:
+            if delivery is None or delivery.state is not DeliveryState.QUEUED or delivery.held:
                 return
             if delivery.next_try_at is not None and now < delivery.next_try_at:
                 tx.defer(Job(JobKind.SEND, delivery_id, delivery.next_try_at))
                 return
+            gate = tx.pass_gate(delivery.destination, now, LEASE_FACTOR * self._rules.timeout_s)
+            if gate.wait_until is not None:
+                tx.defer(Job(JobKind.SEND, delivery_id, gate.wait_until))
+            if not gate.is_open:
+                return
         outcome = self._try(delivery)
-        self._note(delivery, outcome, (self._clock.now() - now).total_seconds())
+        self._note(delivery, outcome, now)
 
     def _try(self, delivery: DeliveryRecord) -> _Outcome:
         destination = self._destinations.get(delivery.destination)
@@ -107,29 +137,33 @@ class SendDelivery:
         except DemoNotAllowedError as error:
             return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
         except SendError as error:
-            return self._again(delivery, str(error), None)
+            return self._again(delivery, str(error), None, down=True)
         if receipt.is_stored:
             return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, "", receipt.status)
-        return self._again(delivery, _refusal(receipt), receipt.status)
+        full = receipt.status & 0xFF00 == _OUT_OF_RESOURCES
+        return self._again(delivery, _refusal(receipt), receipt.status, down=full)
 
-    def _again(self, delivery: DeliveryRecord, message: str, status: int | None) -> _Outcome:
+    def _again(self, delivery: DeliveryRecord, message: str, status: int | None, *, down: bool) -> _Outcome:
         now = self._clock.now()
         wait_s = min(self._rules.first_retry_s * 2.0 ** min(delivery.attempts, 60), self._rules.max_retry_s)
         next_try_at = now + timedelta(seconds=wait_s)
         if next_try_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
             words = f"given up after {self._rules.give_up_after_h:g} h and {delivery.attempts + 1} tries: {message}"
-            return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status)
-        return _Outcome(DeliveryState.QUEUED, Event.DELIVERY_RETRY, message, status, next_try_at)
+            return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status, down=down)
+        return _Outcome(DeliveryState.QUEUED, Event.DELIVERY_RETRY, message, status, next_try_at, down)
 
-    def _note(self, delivery: DeliveryRecord, outcome: _Outcome, seconds: float) -> None:
+    def _note(self, delivery: DeliveryRecord, outcome: _Outcome, began: datetime) -> None:
         now = self._clock.now()
+        study, case_id = delivery.study_instance_uid, delivery.case_id
+        # Apart: whoever holds a delivery never asks for a destination, for whose holder asks for deliveries.
+        with self._store.transaction() as tx:
+            outcome = self._tell_gate(tx, delivery, outcome, began, now)
         with self._store.transaction() as tx:
             case = tx.case(delivery.case_id, lock=True)
             current = tx.delivery(delivery.delivery_id, lock=True)
             if current is None or case is None or (current.state is not DeliveryState.QUEUED and not outcome.status):
                 return
-            superseded = case.state is CaseState.SUPERSEDED
-            if superseded and outcome.state is DeliveryState.QUEUED:
+            if case.state in {CaseState.SUPERSEDED, CaseState.CANCELLED} and outcome.state is DeliveryState.QUEUED:
                 return
             tx.set_delivery(
                 delivery.delivery_id,
@@ -143,12 +177,14 @@ class SendDelivery:
             if outcome.next_try_at is not None:
                 tx.defer(Job(JobKind.SEND, str(delivery.delivery_id), outcome.next_try_at))
             detail = f"{delivery.destination}: {outcome.message}" if outcome.message else delivery.destination
-            study, case_id = delivery.study_instance_uid, delivery.case_id
+            if outcome.state is DeliveryState.SENT and outcome.status:
+                detail = f"{delivery.destination}: {status_words(outcome.status)}"
             line = StoryLine(event=outcome.event, at=now, study=study, case=case_id, detail=detail)
             tx.tell(line)
             if outcome.state is DeliveryState.SENT:
-                tx.tell(replace(line, detail="", step="send", seconds=seconds))
-            _finish_case(tx, case, now)
+                tx.tell(replace(line, detail="", step="send", seconds=(now - began).total_seconds()))
+                self._plan_question(tx, delivery, now)
+            finish_case(tx, case, now)
         level = logging.INFO if outcome.state is DeliveryState.SENT else logging.WARNING
         logger.log(
             level,
@@ -156,12 +192,23 @@ class SendDelivery:
             extra={"case_id": case_id, "destination": delivery.destination, "message_text": outcome.message},
         )
 
+    def _tell_gate(
+        self, tx: Transaction, delivery: DeliveryRecord, outcome: _Outcome, began: datetime, now: datetime
+    ) -> _Outcome:
+        """Open or close the destination for all; what waits for a destination that is down goes when that is tried."""
+        if outcome.down:
+            pauses_s = (self._rules.first_retry_s, self._rules.max_retry_s)
+            try_at = tx.destination_failed(delivery.destination, began, now, pauses_s=pauses_s, message=outcome.message)
+            return replace(outcome, next_try_at=try_at) if outcome.next_try_at is not None else outcome
+        if outcome.status is not None and tx.destination_answered(delivery.destination, now):
+            logger.info(Event.DESTINATION_BACK, extra={"destination": delivery.destination})
+        return outcome
 
-def _finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
-    """A case is sent when nothing is queued any more and at least one destination has it."""
-    states = {delivery.state for delivery in tx.deliveries(case.case_id)}
-    if case.state is CaseState.CONTOURED and DeliveryState.QUEUED not in states and DeliveryState.SENT in states:
-        tx.set_case(case.case_id, CaseState.SENT, now)
+    def _plan_question(self, tx: Transaction, delivery: DeliveryRecord, now: datetime) -> None:
+        destination = self._destinations[delivery.destination]
+        if destination.verify is not Verify.OFF:
+            ask_at = now + timedelta(seconds=self._rules.first_ask_s)
+            tx.ask_later(delivery.delivery_id, ask_at, now, message="")
 
 
 def _refusal(receipt: StoreReceipt) -> str:

@@ -50,12 +50,24 @@ class Intake:
             if added is Added.OPENED:
                 due = now + timedelta(seconds=self._completion.quiet_released_s)
                 tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid, due))
+                self._tell_opened(tx, header, association, now)
         if added is Added.TAKEN:
             self.conflict(header, "another series has an image of this SOP Instance UID")
             raise InstanceRefused(
                 f"SOP Instance UID {header.sop_instance_uid} is kept for another series", status=UID_CONFLICT
             )
         return added is not Added.KNOWN
+
+    def _tell_opened(self, tx: Transaction, header: InstanceHeader, row: AssociationRow, now: datetime) -> None:
+        tx.tell(
+            StoryLine(
+                event=Event.SERIES_OPENED,
+                at=now,
+                study=header.study_instance_uid,
+                series=header.series_instance_uid,
+                detail=f"{header.modality} images come from {row.calling_ae_title} to {row.called_ae_title}",
+            )
+        )
 
     def conflict(self, header: InstanceHeader, detail: str) -> None:
         """Tell the story that other bytes came under a UID that is kept: a person should know."""

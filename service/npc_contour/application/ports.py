@@ -10,7 +10,7 @@ from typing import Protocol
 from npc_contour.application.records import AssociationRow
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import Grid
-from npc_contour.domain.jobs import Destination, StoreReceipt
+from npc_contour.domain.jobs import AnyDestination, Evidence, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
@@ -139,9 +139,9 @@ class StructureSetWriter(Protocol):
 
 
 class Sender(Protocol):
-    """Sends to DICOM nodes."""
+    """Sends to destinations."""
 
-    def send(self, instance: bytes, destination: Destination) -> StoreReceipt:
+    def send(self, instance: bytes, destination: AnyDestination) -> StoreReceipt:
         """Send one object and return the peer's answer, whatever it says.
 
         Raises:
@@ -189,5 +189,22 @@ class Archive(Protocol):
 
         Raises:
             ArchiveError: no answer, or a failure of the whole.
+        """
+        ...
+
+
+class Verifier(Protocol):
+    """Asks destinations what they hold."""
+
+    def ask(self, instance: bytes, destination: AnyDestination, transaction_uid: str) -> Evidence:
+        """Ask whether the destination holds an object that was sent to it.
+
+        Args:
+            instance: the object, a whole DICOM file.
+            destination: whom.
+            transaction_uid: of a storage commitment request, should one be made.
+
+        Raises:
+            SendError: there was no answer.
         """
         ...

@@ -21,6 +21,9 @@ class JobKind(StrEnum):
     SEND = "send"
     POLL_ARCHIVE = "poll_archive"
     FETCH_SERIES = "fetch_series"
+    VERIFY = "verify"
+    RESCAN = "rescan"
+    RETENTION = "retention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,13 @@ class Job:
     Attributes:
         key: of the row: Series or Study Instance UID, case id, delivery id.
         run_at: not before; None is at once.
+        urgent: before others of its kind.
     """
 
     kind: JobKind
     key: str
     run_at: datetime | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,8 @@ class CaseRecord:
         inputs: role → images; empty while no series fill the roles.
         wait_until: when waiting for a partner ends; None when it does not wait.
         predecessor: the case whose place it took.
+        urgent: goes before others.
+        held_reason: why a person keeps it from going on; "" when nobody does.
     """
 
     case_id: str
@@ -154,6 +161,8 @@ class CaseRecord:
     demo: bool
     predecessor: str | None
     created_at: datetime
+    urgent: bool = False
+    held_reason: str = ""
 
     @property
     def planning_series_uid(self) -> str | None:
@@ -169,7 +178,13 @@ class CaseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
-    """One structure set at one destination."""
+    """One structure set at one destination.
+
+    Attributes:
+        status: the last C-STORE or STOW-RS status; None while there was no answer.
+        ask_at: when it is asked next whether it holds the object; None when it is not asked.
+        asks: how often it was asked since it was sent.
+    """
 
     delivery_id: int
     case_id: str
@@ -183,6 +198,29 @@ class DeliveryRecord:
     next_try_at: datetime | None
     created_at: datetime
     demo: bool
+    status: int | None = None
+    sent_at: datetime | None = None
+    ask_at: datetime | None = None
+    asks: int = 0
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a destination may be called now.
+
+    Attributes:
+        paused: a person keeps everything from being sent to it.
+        wait_until: it was down a moment ago and is tried again then; None when it may be called.
+    """
+
+    paused: bool = False
+    wait_until: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be called."""
+        return not self.paused and self.wait_until is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,8 +43,25 @@ class _Answer:
 class RouteStudy:
     """Asks the router about every enabled pipeline and keeps its answers as cases."""
 
-    def __init__(self, store: Store, clock: Clock, catalog: Catalog, *, partner_wait_s: float) -> None:
-        """Route studies of this store to the pipelines of the catalogue."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        catalog: Catalog,
+        *,
+        partner_wait_s: float,
+        urgent_called_ae_titles: Sequence[str] = (),
+    ) -> None:
+        """Route studies of this store to the pipelines of the catalogue.
+
+        Args:
+            store: where studies are.
+            clock: the time.
+            catalog: pipelines and networks in use.
+            partner_wait_s: how long a case waits for the second series of its pair.
+            urgent_called_ae_titles: a case goes first when a series of it came under one of these titles of ours.
+        """
+        self._urgent = frozenset(urgent_called_ae_titles)
         self._store = store
         self._clock = clock
         self._catalog = catalog
@@ -143,13 +160,15 @@ class RouteStudy:
             wait_until=None,
             reasons=answer.route.reasons,
             predecessor=latest.case_id if latest else None,
+            urgent=bool(self._urgent & tx.called_ae_titles([one.series_instance_uid for one in inputs.values()])),
         )
         for old in olds:
             tx.supersede(old.case_id, made.case_id, now)
             _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {_difference(old, made)}", now)
         self._save(tx, made, answer.live, now)
         tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
-        _tell(tx, Event.CASE_CREATED, made, "; ".join(answer.route.reasons), now)
+        first = ("urgent",) if made.urgent else ()
+        _tell(tx, Event.CASE_CREATED, made, "; ".join((*first, *answer.route.reasons)), now)
 
     def _new_case(self, study: str, pipeline: Pipeline, now: datetime) -> CaseRecord:
         return CaseRecord(

@@ -40,6 +40,8 @@ class JobRow:
         generation: 1, and one more each time that late images made the case anew.
         demo: whether a demo network takes part; None before the networks ran.
         reason: why it waits, was refused or failed; "" otherwise.
+        urgent: goes before others.
+        held: why a person keeps it from going on; "" when nobody does.
     """
 
     case_id: str
@@ -51,6 +53,8 @@ class JobRow:
     generation: int = 1
     demo: bool | None = None
     reason: str = ""
+    urgent: bool = False
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,10 @@ class DeliveryRow:
 
     Attributes:
         attempts: tries so far.
-        next_attempt_at: None when none is planned.
+        next_attempt_at: of the next try to send, or to ask whether it is there; None when none is planned.
         last_error: "" when the last try worked.
+        status: the DICOM status of the last answer, in words; "" when there was none.
+        verified_by: what proved that the destination holds it; "" before that.
     """
 
     destination: str
@@ -80,6 +86,8 @@ class DeliveryRow:
     last_error: str
     sop_instance_uid: str
     updated_at: datetime
+    status: str = ""
+    verified_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +180,59 @@ class StatusBoard(Protocol):
 
     def counts(self) -> Counts:
         """Return the numbers for monitoring."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRow:
+    """Where a destination stands.
+
+    Attributes:
+        paused: who paused it and why; "" when it is in use.
+        down: why it was of no use when it was last tried; "" when it was.
+        next_try_at: when a destination that is down is tried again.
+        deliveries: how many are in each state.
+    """
+
+    name: str
+    paused: str = ""
+    down: str = ""
+    next_try_at: datetime | None = None
+    deliveries: Mapping[DeliveryState, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEvent:
+    """Something that happened to a study; `subject` is the series or case that it happened to."""
+
+    at: datetime
+    event: str
+    subject: str
+    detail: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStory:
+    """All that happened to one study, oldest first."""
+
+    study_instance_uid: str
+    series: Sequence[SeriesRow]
+    cases: Sequence[JobRow]
+    timeline: Sequence[StudyEvent]
+
+
+class WorkBoard(Protocol):
+    """What whoever operates the service reads; every method may raise StoreError."""
+
+    def study(self, study_instance_uid: str) -> StudyStory | None:
+        """Return the story of one study; None when there is none of that UID."""
+        ...
+
+    def destinations(self, names: Sequence[str]) -> Sequence[DestinationRow]:
+        """Return where destinations stand: these, and those that only old deliveries name."""
+        ...
+
+    def cases_like(self, beginning: str) -> Sequence[str]:
+        """Return the ids of cases that begin so, at most ten."""
         ...

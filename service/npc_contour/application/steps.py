@@ -26,7 +26,14 @@ MAX_DEATHS = 5
 FIRST_PAUSE_S = 5.0
 MAX_PAUSE_S = 300.0
 CASE_KINDS = {JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET}
-EXCLUSIVE_KINDS = CASE_KINDS | {JobKind.SEND, JobKind.POLL_ARCHIVE, JobKind.FETCH_SERIES}
+EXCLUSIVE_KINDS = CASE_KINDS | {
+    JobKind.SEND,
+    JobKind.VERIFY,
+    JobKind.POLL_ARCHIVE,
+    JobKind.FETCH_SERIES,
+    JobKind.RESCAN,
+    JobKind.RETENTION,
+}
 """Long steps are claimed; the short ones are one transaction each, which row locks keep apart."""
 LIVE = {CaseState.ROUTED, CaseState.SEGMENTED}
 

@@ -14,6 +14,7 @@ from npc_contour.application.records import (
     CaseRecord,
     DeliveryRecord,
     Ending,
+    Gate,
     Job,
     JobKind,
     PulledSeries,
@@ -135,6 +136,74 @@ class Transaction(Protocol):
         """Change a delivery."""
         ...
 
+    def deliver_again(
+        self, delivery_id: int, due_at: datetime, at: datetime, *, message: str, fresh: bool = False
+    ) -> None:
+        """Queue a delivery anew; `fresh` also begins the time anew after which it is given up."""
+        ...
+
+    def block_deliveries(self, case_id: str, message: str, at: datetime) -> None:
+        """Send nothing more of a case that is still queued."""
+        ...
+
+    def ask_later(self, delivery_id: int, ask_at: datetime | None, at: datetime, *, message: str) -> None:
+        """Note when a destination is asked (again) whether it holds the object; None asks no more."""
+        ...
+
+    def begin_ask(self, delivery_id: int, transaction_uid: str, ask_at: datetime) -> None:
+        """Note a question before it is put, so that an answer on another association finds it; `ask_at` is a lease."""
+        ...
+
+    def delivery_of_transaction(self, transaction_uid: str) -> DeliveryRecord | None:
+        """Return the delivery that a storage commitment transaction asked about."""
+        ...
+
+    def set_verified(self, delivery_id: int, by: str, at: datetime) -> None:
+        """Note that a destination has proved that it holds the object."""
+        ...
+
+    def pass_gate(self, destination: str, at: datetime, lease_s: float) -> Gate:
+        """Return whether a destination may be called; while it is down, one caller at a time passes."""
+        ...
+
+    def destination_failed(
+        self, destination: str, asked_at: datetime, at: datetime, *, pauses_s: tuple[float, float], message: str
+    ) -> datetime:
+        """Note that a destination was of no use; return when it is tried again.
+
+        Args:
+            destination: its name.
+            asked_at: when the try began: of several at once only one counts.
+            at: now.
+            pauses_s: the first pause, doubled after each further failure, and the longest.
+            message: why.
+        """
+        ...
+
+    def destination_answered(self, destination: str, at: datetime) -> bool:
+        """Note that a destination is of use; return whether it was down. What waits for it is due at once then."""
+        ...
+
+    def pause_destination(self, destination: str, reason: str, at: datetime) -> bool:
+        """Send nothing to a destination; return False when that is so already."""
+        ...
+
+    def resume_destination(self, destination: str, at: datetime) -> bool:
+        """Send to a destination again, at once; return False when it was not paused."""
+        ...
+
+    def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
+        """Keep a case from going on; "" lets it."""
+        ...
+
+    def route_again(self, case_id: str, at: datetime) -> None:
+        """Let a case without images be routed anew, without waiting for more."""
+        ...
+
+    def called_ae_titles(self, series_instance_uids: Sequence[str]) -> frozenset[str]:
+        """Return the AE titles of ours under which series came."""
+        ...
+
     def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
         """Count one more attempt of a step; return how many there are with it."""
         ...
@@ -194,6 +263,6 @@ class Store(Protocol):
         """Take sole charge of one row for a step; gives False when another process that lives has it."""
         ...
 
-    def slot(self, at_once: int) -> AbstractContextManager[None]:
-        """Hold one of `at_once` places of the whole installation; waits until one is free."""
+    def slot(self, at_once: int) -> AbstractContextManager[bool]:
+        """Hold one of `at_once` places of the whole installation; gives False when none is free."""
         ...

@@ -30,6 +30,7 @@ examples:
   npc-contour check --config site.toml         is this machine ready? what is missing?
   npc-contour self-test                        do the networks contour a phantom as they should?
   npc-contour serve --config site.toml         run the service until stopped
+  npc-contour jobs --config site.toml          what is being done; show, retry, cancel, hold, resend, pause
   npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?
   npc-contour pull --config site.toml --today  fetch today's CTs from the PACS"""
 
@@ -48,6 +49,9 @@ MODULES = {
     "inbox": "network",
     "pull": "pull",
     "demo": "demo",
+    **dict.fromkeys(
+        ("jobs", "show", "retry", "cancel", "hold", "release", "resend", "supersede", "pause", "resume"), "operations"
+    ),
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""
 

@@ -89,7 +89,7 @@ def show(
         picture.write_bytes(render_preview(item.content, item.volume, caption="synthetic patient (phantom)"))
         console.print(f"RTSTRUCT  {item.path}", soft_wrap=True, highlight=False)
         console.print(f"picture   {picture}", soft_wrap=True, highlight=False)
-    failed = [story for story in stories if story["job"]["state"] != "sent"]
+    failed = [story for story in stories if story["job"]["state"] not in {"sent", "verified"}]
     for story in failed:
         console.print(f"[red]{story['job']['pipeline']} {story['job']['state']}[/]: {story['job']['reason']}")
     return 0 if not failed and len(arrived) == len(stories) else 1

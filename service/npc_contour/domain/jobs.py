@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 
 class SeriesState(StrEnum):
@@ -17,15 +18,17 @@ class SeriesState(StrEnum):
 
 
 class CaseState(StrEnum):
-    """Where a case stands; every state but the last four is picked up again after a restart."""
+    """Where a case stands; every state but the last six is picked up again after a restart."""
 
     WAITING = "waiting"
     ROUTED = "routed"
     SEGMENTED = "segmented"
     CONTOURED = "contoured"
     SENT = "sent"
+    VERIFIED = "verified"
     REFUSED = "refused"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
 
 
@@ -39,6 +42,14 @@ class DeliveryState(StrEnum):
     BLOCKED = "blocked"
 
 
+class Verify(StrEnum):
+    """How hard the site insists that a destination proves what it holds."""
+
+    REQUIRE = "require"
+    TRY = "try"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A DICOM node that takes RTSTRUCT."""
@@ -48,6 +59,48 @@ class Destination:
     host: str
     port: int
     allow_demo: bool = False
+    verify: Verify = Verify.TRY
+
+
+@dataclass(frozen=True, slots=True)
+class WebDestination:
+    """A DICOMweb server that takes RTSTRUCT by STOW-RS.
+
+    Attributes:
+        url: root of its DICOMweb services.
+        token_file: file with the bearer token; "" sends none.
+        ca_file: file with the certificates that it is judged by; "" takes the system's.
+    """
+
+    name: str
+    url: str
+    token_file: str = ""
+    ca_file: str = ""
+    allow_demo: bool = False
+    verify: Verify = Verify.TRY
+
+    @property
+    def host(self) -> str:
+        """The host that the URL names."""
+        return urlsplit(self.url).hostname or ""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDestination:
+    """A folder that another program watches. It may lie on another machine, so it counts as one."""
+
+    name: str
+    path: str
+    allow_demo: bool = False
+    verify: Verify = Verify.TRY
+
+    @property
+    def host(self) -> str:
+        """Where it is, in words."""
+        return f"folder {self.path}"
+
+
+AnyDestination = Destination | WebDestination | FolderDestination
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +116,29 @@ class StoreReceipt:
     def is_stored(self) -> bool:
         """Whether the peer says that it holds the object."""
         return self.status == 0x0000 or self.status & 0xF000 == 0xB000
+
+
+class Proof(StrEnum):
+    """What a destination says to the question whether it holds an object.
+
+    `pending` has promised an answer (storage commitment), `not_offered` cannot be asked.
+    """
+
+    HELD = "held"
+    MISSING = "missing"
+    PENDING = "pending"
+    NOT_OFFERED = "not_offered"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A destination's answer.
+
+    Attributes:
+        by: how it was asked: storage commitment, C-FIND, QIDO-RS, read back.
+        detail: in words, where there is more to say.
+    """
+
+    proof: Proof
+    by: str
+    detail: str = ""

@@ -14,7 +14,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from npc_contour.errors import SettingsError
 from npc_contour.settings.archives import PacsSettings, PullSettings
 from npc_contour.settings.base import Strict, is_loopback
-from npc_contour.settings.delivery import Delivery, DestinationSettings
+from npc_contour.settings.delivery import (
+    DESTINATION_KINDS,
+    Delivery,
+    DestinationSettings,
+    DicomDestination,
+    DicomwebDestination,
+    FolderDestination,
+)
 from npc_contour.settings.dicom import AccessRuleSettings, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
@@ -22,12 +29,16 @@ from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
 
 __all__ = [
+    "DESTINATION_KINDS",
     "AccessRuleSettings",
     "Completion",
     "Database",
     "Delivery",
     "DestinationSettings",
     "Dicom",
+    "DicomDestination",
+    "DicomwebDestination",
+    "FolderDestination",
     "Logs",
     "Mr",
     "PacsSettings",
@@ -108,7 +119,7 @@ def read_settings(path: Path | None) -> Settings:
 
     Args:
         path: a TOML file; None gives the defaults. A relative `storage.root`, file of `rtstruct.profile` or of
-            `dicom.tls` is relative to its folder.
+            `dicom.tls` is relative to its folder, and so are the paths of destinations.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
@@ -119,7 +130,7 @@ def read_settings(path: Path | None) -> Settings:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = Settings.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
+        lines = [f"  {_where(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
@@ -129,9 +140,27 @@ def read_settings(path: Path | None) -> Settings:
     if rtstruct.profile.endswith(".toml"):
         rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})
     dicom = settings.dicom.model_copy(update={"tls": _files_from(home, settings.dicom.tls)})
-    return settings.model_copy(update={"storage": storage, "rtstruct": rtstruct, "dicom": dicom})
+    destinations = tuple(_placed(destination, home) for destination in settings.destinations)
+    return settings.model_copy(
+        update={"storage": storage, "rtstruct": rtstruct, "dicom": dicom, "destinations": destinations}
+    )
 
 
 def _files_from(home: Path, tls: Tls) -> Tls:
     given = {name: getattr(tls, name) for name in ("certificate", "key", "trusted")}
     return tls.model_copy(update={name: home / path for name, path in given.items() if path is not None})
+
+
+def _placed(destination: DestinationSettings, home: Path) -> DestinationSettings:
+    """Return a destination whose relative paths start at the folder of the file."""
+    keys = ("path", "token_file", "ca_file")
+    paths = {key: home / path for key in keys if (path := getattr(destination, key, None)) is not None}
+    return destination.model_copy(update=paths)
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """Return the key as it stands in the file: pydantic also names the kind of a destination."""
+    parts = [str(part) for part in place]
+    if parts[:1] == ["destinations"] and len(parts) > 3 and parts[2] in DESTINATION_KINDS:
+        del parts[2]
+    return ".".join(parts) or "(file)"

@@ -50,6 +50,7 @@ class Routing(Strict):
 
     pipelines: tuple[str, ...] = ("npc_oar_gtv", "ln_ctv")
     partner_wait_s: Seconds = 900.0
+    urgent_called_ae_titles: tuple[AeTitle, ...] = ()
     rules: tuple[RuleSettings, ...] = ()
 
 

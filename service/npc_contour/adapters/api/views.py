@@ -121,6 +121,8 @@ class JobView(_View):
     generation: int = Field(description="1, and one more each time that late images made the case anew")
     demo: bool | None = Field(description="Whether a demo network takes part; null before the networks ran")
     reason: Reason
+    urgent: bool = Field(description="Goes before others")
+    held: str = Field(description="Who keeps it from going on and why; empty when nobody does")
 
     @classmethod
     def of(cls, row: JobRow) -> Self:
@@ -155,6 +157,8 @@ class DeliveryView(_View):
     attempts: int
     next_attempt_at: datetime | None = Field(description="null: no further try is planned")
     last_error: str = Field(description="Why the last try failed; empty otherwise")
+    status: str = Field(description="DICOM status of the last answer, in words; empty when there was none")
+    verified_by: str = Field(description="What proved that it is there; empty before that", examples=["C-FIND"])
     sop_instance_uid: Uid
     updated_at: datetime
 

@@ -1,16 +1,17 @@
-"""The REST application: read only, no patient's name, made for the hospital's monitoring."""
+"""The REST application: no patient's name, made for the hospital's monitoring; `operations` changes work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from npc_contour.adapters.api.docs_page import docs_page
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
+from npc_contour.adapters.api.operations import PROBLEMS, operation_problem
 from npc_contour.adapters.api.views import JobView, Live, Problem, Ready, SeriesView, StoryView, Version
 from npc_contour.application.status import CheckResult, StatusBoard
 from npc_contour.catalog import Catalog
@@ -27,6 +28,7 @@ def create_app(
     catalog: Catalog,
     version: str,
     spool_free_bytes: Callable[[], int],
+    operations: APIRouter | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -36,11 +38,12 @@ def create_app(
         catalog: the pipelines and networks in use.
         version: the service's version.
         spool_free_bytes: free bytes where images are stored.
+        operations: routes that change work; None leaves REST read only.
     """
     app = FastAPI(
         title="NPC auto-contouring",
         version=version,
-        description="CT series in over DICOM, RTSTRUCT out. Read only. Not a medical device: every structure set is"
+        description="CT series in over DICOM, RTSTRUCT out. Not a medical device: every structure set is"
         " UNAPPROVED and needs review by a radiation oncologist.",
         docs_url=None,
         redoc_url=None,
@@ -55,6 +58,10 @@ def create_app(
         return Response(render(registry), media_type=CONTENT_TYPE_LATEST)
 
     _add_jobs(app, board)
+    if operations is not None:
+        app.include_router(operations)
+        for problem in PROBLEMS:
+            app.add_exception_handler(problem, operation_problem)
     _add_docs(app)
     app.add_exception_handler(AutocontourError, _unavailable)
     return app

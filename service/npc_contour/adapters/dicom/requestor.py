@@ -23,7 +23,7 @@ from pynetdicom.presentation import PresentationContext, build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from npc_contour.domain.jobs import Destination
-from npc_contour.errors import SendError
+from npc_contour.errors import NotOfferedError, SendError
 
 MAX_PDU = 131072
 """Measured as the largest that peers use; longer PDUs gain nothing."""
@@ -162,6 +162,20 @@ class Link:
     peer: str
     timeout_s: float
     witness: _Witness
+    gate: _Gate
+
+    def listen(self, heard: threading.Event, seconds: float) -> bool:
+        """Let the peer ask something of us until `heard` is set; afterwards nothing may be asked over this link.
+
+        Args:
+            heard: set by a handler.
+            seconds: how long to wait for it.
+
+        Returns:
+            Whether it was set.
+        """
+        self.gate.let_go()
+        return heard.wait(seconds)
 
     def lost(self, doing: str, waited_s: float) -> SendError:
         """Return the error for an answer that never came.
@@ -235,7 +249,7 @@ def associate(
     if not association.is_established:
         raise _not_established(destination, association, witness, timeout_s, time.monotonic() - started)
     try:
-        yield Link(association, peer, timeout_s, witness)
+        yield Link(association, peer, timeout_s, witness, gate)
     except BaseException:
         if association.is_established:
             association.abort()
@@ -272,7 +286,7 @@ def _not_established(
     if association.rejected_contexts:
         refused = ", ".join(str(context.abstract_syntax.name) for context in association.rejected_contexts
                             if context.abstract_syntax is not None)  # fmt: skip
-        return SendError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
+        return NotOfferedError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
     if witness.abort is not None:
         return SendError(f"{peer} aborted the association request: {_abort_words(witness.abort)}")
     if waited_s >= timeout_s * 0.95:

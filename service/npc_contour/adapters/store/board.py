@@ -17,6 +17,7 @@ from npc_contour.application.status import (
     StepTotal,
     TimelineEvent,
 )
+from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 
 _JOBS = """
@@ -52,7 +53,7 @@ class PgBoard:
     def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
         """Return cases, newest first; None asks for all states or pipelines."""
         rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, "limit": limit})
-        return tuple(_job(row) for row in rows)
+        return tuple(job_row(row) for row in rows)
 
     def story(self, case_id: str) -> CaseStory | None:
         """Return all of one case; None when there is none of that id."""
@@ -70,7 +71,7 @@ class PgBoard:
         written = self._store.query("SELECT * FROM structure_set WHERE case_id = %(case)s", {"case": case_id})
         report: Mapping[str, Any] = written[0]["report"] if written else {}
         return CaseStory(
-            job=_job(case),
+            job=job_row(case),
             roles=roles,
             reasons=tuple(case["reasons"]),
             timeline=tuple(_event(row) for row in timeline),
@@ -86,19 +87,7 @@ class PgBoard:
     def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
         """Return received series, newest first; None asks for all states."""
         rows = self._store.query(_SERIES, {"state": state, "limit": limit})
-        return tuple(
-            SeriesRow(
-                series_instance_uid=row["series_instance_uid"],
-                study_instance_uid=row["study_instance_uid"],
-                state=SeriesState(row["state"]),
-                modality=row["modality"],
-                images=row["images"],
-                updated_at=row["updated_at"],
-                description=row["description"],
-                reasons=tuple(row["reasons"]),
-            )
-            for row in rows
-        )
+        return tuple(series_row(row) for row in rows)
 
     def counts(self) -> Counts:
         """Return the numbers for monitoring."""
@@ -122,12 +111,27 @@ class PgBoard:
         )
 
 
-def _job(row: Row) -> JobRow:
+def series_row(row: Row) -> SeriesRow:
+    """Return what is shown of a row of `series`."""
+    return SeriesRow(
+        series_instance_uid=row["series_instance_uid"],
+        study_instance_uid=row["study_instance_uid"],
+        state=SeriesState(row["state"]),
+        modality=row["modality"],
+        images=row["images"],
+        updated_at=row["updated_at"],
+        description=row["description"],
+        reasons=tuple(row["reasons"]),
+    )
+
+
+def job_row(row: Row) -> JobRow:
+    """Return what is shown of a row of `contour_case`."""
     state = CaseState(row["state"])
     reason = "; ".join(row["reasons"])
     if state is CaseState.SUPERSEDED:
         reason = f"superseded by {row['superseded_by']}"
-    elif state not in {CaseState.WAITING, CaseState.REFUSED, CaseState.FAILED}:
+    elif state not in {CaseState.WAITING, CaseState.REFUSED, CaseState.FAILED, CaseState.CANCELLED}:
         reason = ""
     return JobRow(
         case_id=row["id"],
@@ -139,6 +143,8 @@ def _job(row: Row) -> JobRow:
         generation=row["generation"],
         demo=row["demo"],
         reason=reason,
+        urgent=row["urgent"],
+        held=row["held_reason"],
     )
 
 
@@ -151,8 +157,10 @@ def _delivery(row: Row) -> DeliveryRow:
         destination=row["destination"],
         state=DeliveryState(row["state"]),
         attempts=row["attempts"],
-        next_attempt_at=row["next_try_at"],
+        next_attempt_at=row["next_try_at"] or row["ask_at"],
         last_error=row["message"],
         sop_instance_uid=row["sop_instance_uid"],
         updated_at=row["updated_at"],
+        status="" if row["status"] is None else status_words(row["status"]),
+        verified_by=row["verified_by"],
     )

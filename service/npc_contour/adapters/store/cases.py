@@ -42,8 +42,8 @@ class Cases(Statements):
         self._run(
             "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
             " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
-            " created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " urgent, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 case.case_id,
                 case.study_instance_uid,
@@ -59,6 +59,7 @@ class Cases(Statements):
                 list(case.reasons),
                 case.demo,
                 case.predecessor,
+                case.urgent,
                 case.created_at,
                 case.created_at,
             ),
@@ -68,7 +69,8 @@ class Cases(Statements):
         """Replace state, inputs, waiting and reasons of a case that has no images yet."""
         self._run(
             "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
-            " waiting_for = %s, wait_until = %s, reasons = %s, updated_at = %s WHERE id = %s AND state = 'waiting'",
+            " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, updated_at = %s"
+            " WHERE id = %s AND state = 'waiting'",
             (
                 case.state,
                 case.planning_series_uid,
@@ -77,6 +79,7 @@ class Cases(Statements):
                 list(case.waiting_for),
                 case.wait_until,
                 list(case.reasons),
+                case.urgent,
                 at,
                 case.case_id,
             ),
@@ -88,11 +91,35 @@ class Cases(Statements):
             "UPDATE contour_case SET state = 'superseded', superseded_by = %s, updated_at = %s WHERE id = %s",
             (successor, at, case_id),
         )
+        self.block_deliveries(case_id, f"superseded by case {successor}", at)
+
+    def block_deliveries(self, case_id: str, message: str, at: datetime) -> None:
+        """Send nothing more of a case that is still queued."""
         self._run(
-            "UPDATE delivery SET state = 'blocked', next_try_at = NULL, updated_at = %s,"
-            " message = 'superseded by case ' || %s WHERE case_id = %s AND state = 'queued'",
-            (at, successor, case_id),
+            "UPDATE delivery SET state = 'blocked', next_try_at = NULL, updated_at = %s, message = %s"
+            " WHERE case_id = %s AND state = 'queued'",
+            (at, message, case_id),
         )
+
+    def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
+        """Keep a case from going on; "" lets it."""
+        self._run("UPDATE contour_case SET held_reason = %s, updated_at = %s WHERE id = %s", (reason, at, case_id))
+
+    def route_again(self, case_id: str, at: datetime) -> None:
+        """Let a case without images be routed anew, without waiting for more."""
+        self._run(
+            "UPDATE contour_case SET state = 'waiting', wait_until = %s, updated_at = %s WHERE id = %s"
+            " AND planning_series_uid IS NULL",
+            (at, at, case_id),
+        )
+
+    def called_ae_titles(self, series_instance_uids: Sequence[str]) -> frozenset[str]:
+        """Return the AE titles of ours under which series came."""
+        rows = self._all(
+            "SELECT DISTINCT called_ae_title FROM series WHERE series_instance_uid = ANY(%s)",
+            (list(series_instance_uids),),
+        )
+        return frozenset(row["called_ae_title"] for row in rows)
 
     def set_case(self, case_id: str, state: CaseState, at: datetime, *, reasons: Sequence[str] | None = None) -> None:
         """Change the state of a case, and its reasons unless None."""

@@ -67,4 +67,6 @@ def case_from_row(row: dict[str, Any]) -> CaseRecord:
         demo=row["demo"],
         predecessor=row["predecessor"],
         created_at=row["created_at"],
+        urgent=row["urgent"],
+        held_reason=row["held_reason"],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -21,8 +20,6 @@ from npc_contour.errors import StoreError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
-
-SLOT_POLL_S = 0.25
 
 Defer = Callable[[Connection, Job], None]
 Schema = Callable[[Connection], None]
@@ -94,16 +91,17 @@ class PgStore:
                     connection.autocommit = False
 
     @contextmanager
-    def slot(self, at_once: int) -> Iterator[None]:
-        """Hold one of `at_once` places; waits until one is free."""
+    def slot(self, at_once: int) -> Iterator[bool]:
+        """Hold one of `at_once` places; gives False when none is free."""
         with _translated(), self._pool.connection() as connection:
             connection.autocommit = True
             try:
                 place = _take_place(connection, at_once)
                 try:
-                    yield
+                    yield place is not None
                 finally:
-                    _unlock(connection, "SELECT pg_advisory_unlock(%s, %s)", (SLOT_CLASS, place))
+                    if place is not None:
+                        _unlock(connection, "SELECT pg_advisory_unlock(%s, %s)", (SLOT_CLASS, place))
             finally:
                 if not connection.closed:
                     connection.autocommit = False
@@ -151,13 +149,12 @@ def _unlock(connection: Connection, statement: str, lock: tuple[int, object]) ->
         connection.execute(statement.encode(), lock)
 
 
-def _take_place(connection: Connection, at_once: int) -> int:
-    while True:
-        for place in range(at_once):
-            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s) AS held", (SLOT_CLASS, place)).fetchone()
-            if row and row["held"]:
-                return place
-        time.sleep(SLOT_POLL_S)
+def _take_place(connection: Connection, at_once: int) -> int | None:
+    for place in range(at_once):
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s) AS held", (SLOT_CLASS, place)).fetchone()
+        if row and row["held"]:
+            return place
+    return None
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from npc_contour.adapters.store.statements import Statements
 from npc_contour.application.records import DeliveryRecord, Job, JobKind
 from npc_contour.domain.jobs import DeliveryState
 
-_DELIVERY = (
+DELIVERY = (
     "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, structure_set.key,"
-    " structure_set.sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
+    " structure_set.sop_instance_uid, held_reason <> '' AS held FROM delivery JOIN structure_set USING (case_id)"
     " JOIN contour_case ON contour_case.id = case_id"
 )
 
@@ -19,9 +19,13 @@ _UNFINISHED = """
 SELECT 'close_series' AS kind, series_instance_uid AS key FROM series WHERE state = 'receiving'
 UNION SELECT 'route_study', study_instance_uid FROM study WHERE routing_due
 UNION SELECT 'route_study', study_instance_uid FROM contour_case WHERE state = 'waiting'
-UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed'
-UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented'
-UNION SELECT 'send', id::text FROM delivery WHERE state = 'queued'
+UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed' AND held_reason = ''
+UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented' AND held_reason = ''
+UNION SELECT 'send', delivery.id::text FROM delivery JOIN contour_case ON contour_case.id = case_id
+    LEFT JOIN destination ON destination.name = delivery.destination
+    WHERE delivery.state = 'queued' AND held_reason = '' AND paused_at IS NULL
+UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON destination.name = delivery.destination
+    WHERE ask_at IS NOT NULL AND paused_at IS NULL
 UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
 UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
 """
@@ -44,13 +48,13 @@ class Deliveries(Statements):
     def delivery(self, delivery_id: int, *, lock: bool = False) -> DeliveryRecord | None:
         """Return one delivery."""
         suffix = " FOR UPDATE OF delivery" if lock else ""
-        row = self._one(f"{_DELIVERY} WHERE delivery.id = %s{suffix}", (delivery_id,))
-        return None if row is None else _delivery_record(row)
+        row = self._one(f"{DELIVERY} WHERE delivery.id = %s{suffix}", (delivery_id,))
+        return None if row is None else delivery_record(row)
 
     def deliveries(self, case_id: str) -> tuple[DeliveryRecord, ...]:
         """Return all deliveries of a case."""
-        rows = self._all(f"{_DELIVERY} WHERE case_id = %s ORDER BY delivery.id", (case_id,))
-        return tuple(_delivery_record(row) for row in rows)
+        rows = self._all(f"{DELIVERY} WHERE case_id = %s ORDER BY delivery.id", (case_id,))
+        return tuple(delivery_record(row) for row in rows)
 
     def set_delivery(
         self,
@@ -66,8 +70,9 @@ class Deliveries(Statements):
         """Change a delivery."""
         self._run(
             "UPDATE delivery SET state = %s, attempts = %s, next_try_at = %s, status = %s, message = %s,"
-            " updated_at = %s WHERE id = %s",
-            (state, attempts, next_try_at, status, message, at, delivery_id),
+            " updated_at = %s, ask_at = NULL, asks = 0, verified_by = '',"
+            " sent_at = CASE WHEN %s = 'sent' THEN %s ELSE sent_at END WHERE id = %s",
+            (state, attempts, next_try_at, status, message, at, state, at, delivery_id),
         )
 
     def jobs_missing(self) -> tuple[Job, ...]:
@@ -84,7 +89,8 @@ class Deliveries(Statements):
         return tuple(Job(JobKind(row["kind"]), row["key"]) for row in rows)
 
 
-def _delivery_record(row: Row) -> DeliveryRecord:
+def delivery_record(row: Row) -> DeliveryRecord:
+    """Return the delivery of a row of `DELIVERY`."""
     return DeliveryRecord(
         delivery_id=row["id"],
         case_id=row["case_id"],
@@ -98,4 +104,9 @@ def _delivery_record(row: Row) -> DeliveryRecord:
         next_try_at=row["next_try_at"],
         created_at=row["created_at"],
         demo=row["demo"],
+        status=row["status"],
+        sent_at=row["sent_at"],
+        ask_at=row["ask_at"],
+        asks=row["asks"],
+        held=row["held"],
     )

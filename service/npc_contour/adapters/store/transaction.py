@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -10,14 +11,25 @@ from psycopg.types.json import Jsonb
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json, header_to_json
 from npc_contour.adapters.store.connection import Connection, Row
-from npc_contour.adapters.store.deliveries import Deliveries
+from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.pulls import Pulls
-from npc_contour.application.records import Added, AssociationRow, Ending, Job, SeriesRecord
+from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind, SeriesRecord
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
+_OF_DELIVERY = (
+    "SELECT FROM delivery JOIN contour_case ON contour_case.id = case_id WHERE delivery.id::text = %s AND urgent"
+)
+URGENCY = {
+    JobKind.SEGMENT_CASE: "SELECT FROM contour_case WHERE id = %s AND urgent",
+    JobKind.WRITE_STRUCTURE_SET: "SELECT FROM contour_case WHERE id = %s AND urgent",
+    JobKind.SEND: _OF_DELIVERY,
+    JobKind.VERIFY: _OF_DELIVERY,
+}
+"""By kind of job: finds a row when the case is urgent."""
 
-class PgTransaction(Cases, Deliveries, Pulls):
+
+class PgTransaction(Cases, Destinations, Pulls):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
@@ -27,7 +39,8 @@ class PgTransaction(Cases, Deliveries, Pulls):
 
     def defer(self, job: Job) -> None:
         """Do a job once this is committed."""
-        self._defer(self._connection, job)
+        urgent = job.urgent or (job.kind in URGENCY and self._one(URGENCY[job.kind], (job.key,)) is not None)
+        self._defer(self._connection, replace(job, urgent=urgent))
 
     def open_association(self, row: AssociationRow, at: datetime) -> None:
         """Note an association; twice is once."""

@@ -13,20 +13,23 @@ from procrastinate.schema import SchemaManager
 
 from npc_contour.application.records import Job, JobKind
 
-SEGMENT_QUEUE, WORK_QUEUE, FETCH_QUEUE = "segment", "work", "fetch"
+SEGMENT_QUEUE, WORK_QUEUE, SEND_QUEUE, FETCH_QUEUE = "segment", "work", "send", "fetch"
 QUEUES = {
     JobKind.CLOSE_SERIES: WORK_QUEUE,
     JobKind.ROUTE_STUDY: WORK_QUEUE,
     JobKind.SEGMENT_CASE: SEGMENT_QUEUE,
     JobKind.WRITE_STRUCTURE_SET: SEGMENT_QUEUE,
-    JobKind.SEND: WORK_QUEUE,
+    JobKind.SEND: SEND_QUEUE,
+    JobKind.VERIFY: SEND_QUEUE,
     JobKind.POLL_ARCHIVE: FETCH_QUEUE,
     JobKind.FETCH_SERIES: FETCH_QUEUE,
+    JobKind.RESCAN: WORK_QUEUE,
+    JobKind.RETENTION: WORK_QUEUE,
 }
-"""What holds a volume in memory waits in a queue of its own, so that sending and receiving never wait for it;
-so does what waits for a PACS."""
-PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10}
+"""What holds a volume in memory, and what waits for other machines, have queues of their own: nothing else waits."""
+PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10, JobKind.RESCAN: -10, JobKind.RETENTION: -10}
 """What is segmented is written before the next case is begun; higher goes first."""
+URGENT = 100
 
 
 def defer(connection: psycopg.Connection[Any], job: Job) -> None:
@@ -55,11 +58,15 @@ def defer(connection: psycopg.Connection[Any], job: Job) -> None:
                     "SELECT procrastinate_defer_jobs_v1(ARRAY["
                     "ROW(%s, %s, %s, NULL, %s, jsonb_build_object('key', %s::text), %s)"
                     "::procrastinate_job_to_defer_v1])",
-                    (QUEUES[job.kind], job.kind, PRIORITIES.get(job.kind, 0), lock, job.key, job.run_at),
+                    (QUEUES[job.kind], job.kind, _priority(job), lock, job.key, job.run_at),
                 )
         except psycopg.errors.UniqueViolation:
             continue  # another transaction deferred it between our look and our insert
         return
+
+
+def _priority(job: Job) -> int:
+    return PRIORITIES.get(job.kind, 0) + (URGENT if job.urgent else 0)
 
 
 def apply_queue_schema(connection: psycopg.Connection[Any]) -> None:

@@ -18,7 +18,7 @@ import procrastinate
 import psycopg
 from procrastinate import jobs as procrastinate_jobs
 
-from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, WORK_QUEUE
+from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, SEND_QUEUE, WORK_QUEUE
 from npc_contour.application.records import JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
@@ -59,12 +59,14 @@ class WorkerOptions:
         segmentations_at_once: in this process.
         light_at_once: short jobs in this process.
         fetches_at_once: queries and retrievals from a PACS in this process.
+        sends_at_once: jobs that wait for destinations in this process.
         sweep_every_s: how often rows are compared with jobs.
     """
 
     segmentations_at_once: int = 1
     light_at_once: int = 4
     fetches_at_once: int = 2
+    sends_at_once: int = 4
     sweep_every_s: float = 5.0
 
 
@@ -92,7 +94,7 @@ def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
 
 async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
     running: Running = set()
-    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=6))
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=8))
     for kind in JobKind:
         app.task(name=kind.value, pass_context=False)(_task(kind, duties.run, running))
     stop = asyncio.Event()
@@ -104,6 +106,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once)),
             asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once)),
             asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once)),
+            asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())

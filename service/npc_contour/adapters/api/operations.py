@@ -1,0 +1,193 @@
+"""Operating the service over REST: what a person may do to cases and destinations, and the story of a study.
+
+The routes know nothing of accounts: `guard` decides who may change something and says who that is. The one here lets
+in requests from this machine only, and only with a JSON body, which no foreign web page can make a browser send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from npc_contour.adapters.api.views import JobView, Problem, SeriesView
+from npc_contour.application.operations import Operations
+from npc_contour.application.status import WorkBoard
+from npc_contour.domain.jobs import DeliveryState
+from npc_contour.errors import NoSuchRowError, OperationRefused
+
+Guard = Callable[[Request], str]
+"""Returns who asks; raises HTTPException (401, 403) when they may not."""
+CaseId = Annotated[str, Path(description="Our id of the case", max_length=128)]
+Name = Annotated[str, Path(description="Of a destination of the settings", max_length=32)]
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    403: {"model": Problem, "description": "Not from here"},
+    404: {"model": Problem, "description": "No such case or destination"},
+    409: {"model": Problem, "description": "Not in this state; the answer says which"},
+    503: {"model": Problem, "description": "The database does not answer"},
+}
+
+
+class Order(BaseModel):
+    """Why something is done, for the story."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=200, description="Never a patient's name")
+
+
+class ResendOrder(Order):
+    """Where to send again."""
+
+    to: tuple[str, ...] = Field(default=(), description="Names of destinations; empty: all")
+
+
+class Done(BaseModel):
+    """What was done."""
+
+    done: str = Field(examples=["case 3f2a: begun again, it was failed"])
+
+
+class DestinationView(BaseModel):
+    """Where a destination stands."""
+
+    model_config = ConfigDict(from_attributes=True)
+    name: str
+    paused: str = Field(description="Who paused it and why; empty when it is in use")
+    down: str = Field(description="Why it was of no use when last tried; empty when it was")
+    next_try_at: datetime | None
+    deliveries: dict[DeliveryState, int]
+
+
+class StudyEventView(BaseModel):
+    """Something that happened to a study."""
+
+    model_config = ConfigDict(from_attributes=True)
+    at: datetime
+    event: str = Field(examples=["delivery.verified"])
+    subject: str = Field(description="The series or case")
+    detail: str
+    seconds: float | None
+
+
+class StudyView(BaseModel):
+    """All that happened to one study, oldest first."""
+
+    model_config = ConfigDict(from_attributes=True)
+    study_instance_uid: str
+    series: tuple[SeriesView, ...]
+    cases: tuple[JobView, ...]
+    timeline: tuple[StudyEventView, ...]
+
+
+def this_machine(request: Request) -> str:
+    """Let requests from this machine change something.
+
+    Raises:
+        HTTPException: 403, the request comes from elsewhere, or through another name of this machine.
+    """
+    client = request.client.host if request.client else ""
+    try:
+        local = ip_address(client).is_loopback
+    except ValueError:
+        local = False
+    # A foreign page whose name was bound to 127.0.0.1 carries that name.
+    if not local or (request.url.hostname or "") not in {"127.0.0.1", "::1", "localhost"}:
+        raise HTTPException(403, "work is changed from this machine only: use `npc-contour retry|cancel|...` there")
+    return "REST"
+
+
+def operation_routes(operations: Operations, board: WorkBoard, names: tuple[str, ...], guard: Guard) -> APIRouter:
+    """Return the routes.
+
+    Args:
+        operations: what can be done.
+        board: what can be read.
+        names: of the destinations of the settings.
+        guard: who may change something.
+    """
+    router = APIRouter(tags=["operations"], responses=ANSWERS)
+    _add_reading(router, board, names)
+    _add_cases(router, operations, guard)
+    _add_destinations(router, operations, guard)
+    return router
+
+
+async def operation_problem(_: Request, error: Exception) -> JSONResponse:
+    """Answer 404 for what does not exist and 409 for what cannot be done now."""
+    return JSONResponse({"detail": str(error)}, status_code=404 if isinstance(error, NoSuchRowError) else 409)
+
+
+PROBLEMS = (NoSuchRowError, OperationRefused)
+"""Errors that `operation_problem` answers."""
+
+
+def _add_reading(router: APIRouter, board: WorkBoard, names: tuple[str, ...]) -> None:
+    @router.get("/studies/{study_instance_uid}")
+    def study(study_instance_uid: Annotated[str, Path(max_length=64)]) -> StudyView:
+        """Return series, cases and the timeline of a study: received, waiting, routed, refused, sent, verified."""
+        story = board.study(study_instance_uid)
+        if story is None:
+            raise HTTPException(404, f"no study {study_instance_uid}")
+        return StudyView.model_validate(story)
+
+    @router.get("/destinations")
+    def destinations() -> list[DestinationView]:
+        """Return where destinations stand: paused, down, and how many deliveries are in each state."""
+        return [DestinationView.model_validate(row) for row in board.destinations(names)]
+
+
+def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
+    Who = Annotated[str, Depends(guard)]  # noqa: N806 - a type
+
+    @router.post("/jobs/{case_id}/retry")
+    def retry(case_id: CaseId, order: Order, who: Who) -> Done:
+        """Begin again what failed: the case, or deliveries that were given up."""
+        return Done(done=operations.retry(case_id, by=_signed(who, order)))
+
+    @router.post("/jobs/{case_id}/cancel")
+    def cancel(case_id: CaseId, order: Order, who: Who) -> Done:
+        """End a case that is not finished."""
+        return Done(done=operations.cancel(case_id, by=who, reason=order.reason))
+
+    @router.post("/jobs/{case_id}/hold")
+    def hold(case_id: CaseId, order: Order, who: Who) -> Done:
+        """Keep a case where it is until it is released."""
+        return Done(done=operations.hold(case_id, by=who, reason=order.reason))
+
+    @router.post("/jobs/{case_id}/release")
+    def release(case_id: CaseId, order: Order, who: Who) -> Done:
+        """Let a held case go on."""
+        return Done(done=operations.release(case_id, by=_signed(who, order)))
+
+    @router.post("/jobs/{case_id}/supersede")
+    def supersede(case_id: CaseId, order: Order, who: Who) -> Done:
+        """Contour the same images anew; the new structure set names its predecessor."""
+        return Done(done=operations.supersede(case_id, by=who, reason=order.reason))
+
+    @router.post("/jobs/{case_id}/resend")
+    def resend(case_id: CaseId, order: ResendOrder, who: Who) -> Done:
+        """Send the structure set again: the same object with the same UID."""
+        return Done(done=operations.resend(case_id, by=_signed(who, order), to=order.to))
+
+
+def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -> None:
+    Who = Annotated[str, Depends(guard)]  # noqa: N806 - a type
+
+    @router.post("/destinations/{name}/pause")
+    def pause(name: Name, order: Order, who: Who) -> Done:
+        """Send nothing to a destination until it is resumed."""
+        return Done(done=operations.pause(name, by=who, reason=order.reason))
+
+    @router.post("/destinations/{name}/resume")
+    def resume(name: Name, order: Order, who: Who) -> Done:
+        """Send to a paused destination again, at once."""
+        return Done(done=operations.resume(name, by=_signed(who, order)))
+
+
+def _signed(who: str, order: Order) -> str:
+    return f"{who} ({order.reason})" if order.reason else who

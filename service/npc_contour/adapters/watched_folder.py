@@ -1,0 +1,78 @@
+"""A folder that another program watches: files appear in it whole, and are read back before they count as sent."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import dcmread
+
+from npc_contour.domain.jobs import Evidence, FolderDestination, Proof, StoreReceipt
+from npc_contour.errors import SendError
+
+READ_BACK = "read back"
+
+
+class FolderSender:
+    """Writes `RS.<SOP Instance UID>.dcm`; while it is written the file has another name that begins with a dot."""
+
+    def send(self, instance: bytes, destination: FolderDestination) -> StoreReceipt:
+        """Write one object; on return it is on disk and has been read back.
+
+        Raises:
+            SendError: the folder takes no files, or gives others back.
+        """
+        folder, uid = Path(destination.path), _uid(instance)
+        path = folder / f"RS.{uid}.dcm"
+        part = folder / f".RS.{uid}.part"
+        try:
+            with part.open("wb") as file:
+                file.write(instance)
+                file.flush()
+                os.fsync(file.fileno())
+            same = part.read_bytes() == instance
+            if same:
+                part.replace(path)
+        except OSError as error:
+            raise SendError(f"{destination.name} ({destination.host}): {error.strerror or error}") from error
+        if not same:
+            raise SendError(f"{destination.name} ({destination.host}): gives back other bytes than were written")
+        return StoreReceipt(destination.name, uid, 0x0000, datetime.now(UTC))
+
+    def ask(self, instance: bytes, destination: FolderDestination) -> Evidence:
+        """Look whether the file is there, or was taken by whoever watches the folder.
+
+        Raises:
+            SendError: the folder cannot be read.
+        """
+        folder = Path(destination.path)
+        path = folder / f"RS.{_uid(instance)}.dcm"
+        try:
+            if not path.exists():
+                if not folder.is_dir():
+                    raise SendError(f"{destination.name} ({destination.host}): is not there")
+                return Evidence(Proof.HELD, f"{READ_BACK}, taken since")
+            same = path.read_bytes() == instance
+        except OSError as error:
+            raise SendError(f"{destination.name} ({destination.host}): {error.strerror or error}") from error
+        return Evidence(Proof.HELD if same else Proof.MISSING, READ_BACK)
+
+    def reach(self, destination: FolderDestination) -> str:
+        """Return that the folder takes files.
+
+        Raises:
+            SendError: it does not.
+        """
+        probe = Path(destination.path) / ".npc-contour-probe"
+        try:
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise SendError(f"{destination.name} ({destination.host}): {error.strerror or error}") from error
+        return f"{destination.path} can be written"
+
+
+def _uid(instance: bytes) -> str:
+    return str(dcmread(BytesIO(instance), specific_tags=[]).file_meta.MediaStorageSOPInstanceUID)

@@ -1,0 +1,245 @@
+"""What a person does to work: retry, cancel, hold, release, resend, supersede; pause and resume a destination.
+
+Each is one transaction, may be repeated without harm, and leaves a line in the story that says who and why. Where it
+cannot be done in the present state, the refusal says what state that is.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from npc_contour.application.delivery import add_deliveries, check_demo
+from npc_contour.application.ports import Clock
+from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
+from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState
+from npc_contour.errors import DemoNotAllowedError, NoSuchRowError, OperationRefused
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+ENDED_BADLY = {CaseState.FAILED, CaseState.REFUSED, CaseState.CANCELLED}
+UNFINISHED = {CaseState.WAITING, CaseState.ROUTED, CaseState.SEGMENTED, CaseState.CONTOURED}
+WRITTEN = {CaseState.CONTOURED, CaseState.SENT, CaseState.VERIFIED}
+NEXT_JOB = {CaseState.ROUTED: JobKind.SEGMENT_CASE, CaseState.SEGMENTED: JobKind.WRITE_STRUCTURE_SET}
+
+
+class Operations:
+    """Does what a person asks for; every method returns what was done in one sentence.
+
+    Args:
+        store: of the service.
+        clock: of the service.
+        destinations: that the settings name.
+    """
+
+    def __init__(self, store: Store, clock: Clock, destinations: Sequence[AnyDestination]) -> None:
+        self._store = store
+        self._clock = clock
+        self._destinations = {destination.name: destination for destination in destinations}
+
+    def retry(self, case_id: str, *, by: str) -> str:
+        """Begin again what failed: the case, or its deliveries that were given up.
+
+        Raises:
+            NoSuchRowError: there is no such case.
+            OperationRefused: nothing of it has failed.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            case = _case(tx, case_id)
+            if case.state in ENDED_BADLY:
+                for kind in NEXT_JOB.values():
+                    tx.clear_attempts(kind, case_id)
+                if not case.inputs:
+                    tx.route_again(case_id, now)
+                    tx.defer(Job(JobKind.ROUTE_STUDY, case.study_instance_uid))
+                    return self._done(tx, Event.CASE_RETRIED, case, by, "routed again with the series that are there")
+                tx.set_case(case_id, CaseState.ROUTED, now, reasons=())
+                tx.defer(Job(JobKind.SEGMENT_CASE, case_id))
+                return self._done(tx, Event.CASE_RETRIED, case, by, f"begun again, it was {case.state}")
+            failed = [one for one in tx.deliveries(case_id) if one.state is DeliveryState.FAILED]
+            if case.state not in WRITTEN or not failed:
+                raise OperationRefused(f"case {case_id} is {case.state} and nothing of it has failed: see resend")
+            names = self._queue(tx, case, failed)
+            return self._done(tx, Event.DELIVERY_RESENT, case, by, f"sent again to {names}")
+
+    def cancel(self, case_id: str, *, by: str, reason: str = "") -> str:
+        """End a case that is not finished; what is queued of it is not sent. New images make a new case.
+
+        Raises:
+            NoSuchRowError: there is no such case.
+            OperationRefused: it has ended already.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            case = _case(tx, case_id)
+            if case.state is CaseState.CANCELLED:
+                return f"case {case_id} is cancelled already"
+            if case.state not in UNFINISHED | {CaseState.FAILED, CaseState.REFUSED}:
+                raise OperationRefused(f"case {case_id} is {case.state}: what has left the house cannot be cancelled")
+            words = f"cancelled by {by}{f': {reason}' if reason else ''}"
+            tx.set_case(case_id, CaseState.CANCELLED, now, reasons=(words, *case.reasons))
+            tx.hold_case(case_id, "", now)
+            tx.block_deliveries(case_id, words, now)
+            return self._done(tx, Event.CASE_CANCELLED, case, by, reason or "no reason given")
+
+    def hold(self, case_id: str, *, by: str, reason: str = "") -> str:
+        """Keep a case where it is until it is released; a step that runs ends first.
+
+        Raises:
+            NoSuchRowError: there is no such case.
+            OperationRefused: it has ended already.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            case = _case(tx, case_id)
+            if case.state not in UNFINISHED:
+                raise OperationRefused(f"case {case_id} is {case.state}: there is nothing to hold")
+            tx.hold_case(case_id, f"held by {by}{f': {reason}' if reason else ''}", now)
+            return self._done(tx, Event.CASE_HELD, case, by, reason or "no reason given")
+
+    def release(self, case_id: str, *, by: str) -> str:
+        """Let a held case go on.
+
+        Raises:
+            NoSuchRowError: there is no such case.
+            OperationRefused: nobody holds it.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            case = _case(tx, case_id)
+            if not case.held_reason:
+                raise OperationRefused(f"case {case_id} is not held")
+            tx.hold_case(case_id, "", now)
+            if case.state in NEXT_JOB:
+                tx.defer(Job(NEXT_JOB[case.state], case_id))
+            for delivery in tx.deliveries(case_id):
+                if delivery.state is DeliveryState.QUEUED:
+                    tx.defer(Job(JobKind.SEND, str(delivery.delivery_id)))
+            return self._done(tx, Event.CASE_RELEASED, case, by, "goes on")
+
+    def resend(self, case_id: str, *, by: str, to: Sequence[str] = ()) -> str:
+        """Send a structure set again: the same object with the same UID.
+
+        Args:
+            case_id: of the case.
+            by: who asks for it.
+            to: names of destinations; empty sends to every one of the settings.
+
+        Raises:
+            NoSuchRowError: there is no such case or destination.
+            OperationRefused: there is nothing to send, or it may not go there.
+        """
+        now = self._clock.now()
+        wanted = [self._destination(name) for name in to or self._destinations]
+        with self._store.transaction() as tx:
+            case = _case(tx, case_id)
+            if case.state not in WRITTEN:
+                raise OperationRefused(f"case {case_id} is {case.state}: only a case with a structure set is sent")
+            allowed = [destination for destination in wanted if _may_go(destination, case)]
+            if not allowed:
+                raise OperationRefused("a demo network's result may go to none of these destinations: see allow_demo")
+            add_deliveries(tx, case, allowed, now)
+            names = {destination.name for destination in allowed}
+            listed = self._queue(tx, case, [one for one in tx.deliveries(case_id) if one.destination in names])
+            return self._done(tx, Event.DELIVERY_RESENT, case, by, f"sent again to {listed}")
+
+    def supersede(self, case_id: str, *, by: str, reason: str = "") -> str:
+        """Contour the same images anew, for example with newer networks; the new RTSTRUCT names its predecessor.
+
+        Raises:
+            NoSuchRowError: there is no such case.
+            OperationRefused: it has no images, or has been superseded.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            known = tx.case(case_id)
+            if known is not None:
+                # Routing takes study and case in this order, too; it looks again, for this lock counts as routed.
+                tx.lock_study(known.study_instance_uid)
+                tx.defer(Job(JobKind.ROUTE_STUDY, known.study_instance_uid))
+            case = _case(tx, case_id)
+            if case.state is CaseState.SUPERSEDED or not case.inputs:
+                raise OperationRefused(f"case {case_id} is {case.state}: only a live case with images is made anew")
+            made = replace(
+                case,
+                case_id=uuid.uuid4().hex,
+                generation=case.generation + 1,
+                state=CaseState.ROUTED,
+                predecessor=case_id,
+                created_at=now,
+                held_reason="",
+                reasons=(),
+            )
+            tx.supersede(case_id, made.case_id, now)
+            tx.add_case(made)
+            tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
+            self._done(tx, Event.CASE_SUPERSEDED, case, by, f"by case {made.case_id}: {reason or 'asked for'}")
+            return self._done(tx, Event.CASE_CREATED, made, by, f"generation {made.generation}, the same images")
+
+    def pause(self, destination: str, *, by: str, reason: str = "") -> str:
+        """Send nothing to a destination until it is resumed; structure sets wait.
+
+        Raises:
+            NoSuchRowError: the settings name no such destination.
+        """
+        self._destination(destination)
+        words = f"paused by {by}{f': {reason}' if reason else ''}"
+        with self._store.transaction() as tx:
+            changed = tx.pause_destination(destination, words, self._clock.now())
+        if changed:
+            logger.warning(Event.DESTINATION_PAUSED, extra={"destination": destination, "by": by, "reason": reason})
+        return f"destination {destination} is paused{'' if changed else ' already'}"
+
+    def resume(self, destination: str, *, by: str) -> str:
+        """Send to a paused destination again, at once.
+
+        Raises:
+            NoSuchRowError: the settings name no such destination.
+        """
+        self._destination(destination)
+        with self._store.transaction() as tx:
+            changed = tx.resume_destination(destination, self._clock.now())
+        if changed:
+            logger.info(Event.DESTINATION_RESUMED, extra={"destination": destination, "by": by})
+        return f"destination {destination} is in use" if changed else f"destination {destination} was not paused"
+
+    def _queue(self, tx: Transaction, case: CaseRecord, deliveries: Sequence[DeliveryRecord]) -> str:
+        now = self._clock.now()
+        for delivery in deliveries:
+            tx.deliver_again(delivery.delivery_id, now, now, message="", fresh=True)
+        if case.state is not CaseState.CONTOURED:
+            tx.set_case(case.case_id, CaseState.CONTOURED, now)
+        return ", ".join(delivery.destination for delivery in deliveries)
+
+    def _destination(self, name: str) -> AnyDestination:
+        if name not in self._destinations:
+            known = ", ".join(sorted(self._destinations)) or "none"
+            raise NoSuchRowError(f"the settings name no destination {name!r}; there are: {known}")
+        return self._destinations[name]
+
+    def _done(self, tx: Transaction, event: Event, case: CaseRecord, by: str, detail: str) -> str:
+        words = f"by {by}: {detail}"
+        now = self._clock.now()
+        tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
+        logger.info(event, extra={"case_id": case.case_id, "by": by, "detail": detail})
+        return f"case {case.case_id}: {detail}"
+
+
+def _case(tx: Transaction, case_id: str) -> CaseRecord:
+    case = tx.case(case_id, lock=True)
+    if case is None:
+        raise NoSuchRowError(f"there is no case {case_id}")
+    return case
+
+
+def _may_go(destination: AnyDestination, case: CaseRecord) -> bool:
+    try:
+        check_demo(destination, demo=case.demo)
+    except DemoNotAllowedError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""A destination has taken a structure set; now it is asked to prove that it holds it. Only that is `verified`.
+
+* It proves it: the delivery is verified.
+* It says that it does not hold the object, three times over: the object is sent again.
+* It promised an answer (storage commitment): the answer comes over an association of its own, or it is asked again.
+* It cannot be asked: with `verify = "require"` the delivery fails, so that a person looks; with `"try"` it stays sent,
+  and says why it is no more than that.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from npc_contour.application.delivery import LEASE_FACTOR, finish_case
+from npc_contour.application.ports import Clock, Spool, Verifier
+from npc_contour.application.records import DeliveryRecord, Job, JobKind, StoryLine
+from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.dimse import status_words
+from npc_contour.domain.jobs import AnyDestination, DeliveryState, Evidence, Proof, Verify
+from npc_contour.errors import SendError
+from npc_contour.logs import Event
+from npc_contour.settings import Delivery
+
+logger = logging.getLogger(__name__)
+
+MISSING_LIMIT = 3
+"""A PACS may show an object only seconds after it took it."""
+PROMISE_S = 30.0
+"""How long a promised answer is waited for before the question is put again, doubled each time."""
+
+
+class VerifyDelivery:
+    """Asks one destination about one structure set."""
+
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        clock: Clock,
+        verifier: Verifier,
+        destinations: Sequence[AnyDestination],
+        rules: Delivery,
+    ) -> None:
+        """Ask about what is in this spool by these rules."""
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._verifier = verifier
+        self._destinations: Mapping[str, AnyDestination] = {d.name: d for d in destinations}
+        self._rules = rules
+
+    def run(self, delivery_id: str) -> None:
+        """Do it once, when it is due."""
+        now = self._clock.now()
+        transaction_uid = f"2.25.{uuid.uuid4().int}"
+        with self._store.transaction() as tx:
+            delivery = tx.delivery(int(delivery_id))
+            if delivery is None or delivery.state is not DeliveryState.SENT or delivery.ask_at is None:
+                return
+            destination = self._destinations.get(delivery.destination)
+            if destination is None or destination.verify is Verify.OFF:
+                tx.ask_later(delivery.delivery_id, None, now, message="")
+                return
+            gate = tx.pass_gate(delivery.destination, now, LEASE_FACTOR * self._rules.timeout_s)
+            wait_until = max((at for at in (gate.wait_until, delivery.ask_at) if at is not None), default=now)
+            if now < wait_until:
+                tx.defer(Job(JobKind.VERIFY, delivery_id, wait_until))
+            if not gate.is_open or now < wait_until:
+                return
+            lease = now + timedelta(seconds=LEASE_FACTOR * self._rules.timeout_s)
+            tx.begin_ask(delivery.delivery_id, transaction_uid, lease)
+        try:
+            evidence = self._verifier.ask(self._spool.read(delivery.key), destination, transaction_uid)
+        except SendError as error:
+            self._no_answer(delivery, destination, str(error), now)
+        else:
+            self._answered(delivery, destination, evidence)
+
+    def reported(self, transaction_uid: str, sop_instance_uid: str, *, held: bool) -> bool:
+        """Note the report of a storage commitment that came over an association of the destination's own.
+
+        Args:
+            transaction_uid: that our request had.
+            sop_instance_uid: of the object that the report is about.
+            held: whether the destination has committed itself to keep it.
+
+        Returns:
+            Whether there was such a request.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            asked = tx.delivery_of_transaction(transaction_uid)
+            if asked is None or asked.sop_instance_uid != sop_instance_uid:
+                return False
+            case = tx.case(asked.case_id, lock=True)
+            found = tx.delivery(asked.delivery_id, lock=True) or asked
+            if found.state is DeliveryState.SENT and case is not None:
+                if held:
+                    self._verified(tx, found, "storage commitment", now)
+                    finish_case(tx, case, now)
+                else:
+                    self._send_again(tx, found, "storage commitment", now)
+        return True
+
+    def _answered(self, delivery: DeliveryRecord, destination: AnyDestination, evidence: Evidence) -> None:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            tx.destination_answered(delivery.destination, now)
+        with self._store.transaction() as tx:
+            case = tx.case(delivery.case_id, lock=True)
+            current = tx.delivery(delivery.delivery_id, lock=True)
+            if case is None or current is None or current.state is not DeliveryState.SENT:
+                return  # a report came meanwhile, or a person sent it again
+            if evidence.proof is Proof.HELD:
+                self._verified(tx, current, evidence.by, now)
+            elif evidence.proof is Proof.NOT_OFFERED:
+                self._give_up(tx, current, destination, evidence.detail or "it offers no way to ask", now)
+            elif evidence.proof is Proof.MISSING and current.asks >= MISSING_LIMIT:
+                self._send_again(tx, current, evidence.by, now)
+            else:
+                missing = evidence.proof is Proof.MISSING
+                words = f"{evidence.by}: {'not there yet' if missing else evidence.detail}"
+                first_s = self._rules.first_retry_s if missing else PROMISE_S
+                self._later(tx, current, destination, words, now, first_s=first_s)
+            finish_case(tx, case, now)
+
+    def _no_answer(self, delivery: DeliveryRecord, destination: AnyDestination, message: str, began: datetime) -> None:
+        now = self._clock.now()
+        pauses_s = (self._rules.first_retry_s, self._rules.max_retry_s)
+        with self._store.transaction() as tx:
+            tx.destination_failed(delivery.destination, began, now, pauses_s=pauses_s, message=message)
+        with self._store.transaction() as tx:
+            case = tx.case(delivery.case_id, lock=True)
+            current = tx.delivery(delivery.delivery_id, lock=True)
+            if case is not None and current is not None and current.state is DeliveryState.SENT:
+                self._later(tx, current, destination, message, now, first_s=self._rules.first_retry_s)
+                finish_case(tx, case, now)
+
+    def _later(
+        self,
+        tx: Transaction,
+        delivery: DeliveryRecord,
+        destination: AnyDestination,
+        message: str,
+        now: datetime,
+        *,
+        first_s: float,
+    ) -> None:
+        """Plan the next question, or give up when the time for it is over."""
+        pause_s = min(first_s * 2.0 ** min(max(delivery.asks - 1, 0), 30), self._rules.max_retry_s)
+        ask_at = now + timedelta(seconds=pause_s)
+        sent_at = delivery.sent_at or delivery.created_at
+        if ask_at - sent_at > timedelta(hours=self._rules.verify_within_h):
+            self._give_up(tx, delivery, destination, f"not within {self._rules.verify_within_h:g} h: {message}", now)
+        else:
+            tx.ask_later(delivery.delivery_id, ask_at, now, message=f"not verified yet: {message}")
+
+    def _verified(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
+        tx.set_verified(delivery.delivery_id, by, now)
+        _tell(tx, Event.DELIVERY_VERIFIED, delivery, f"by {by}", now, logging.INFO)
+
+    def _send_again(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
+        words = f"{by}: the destination does not hold what it took with {status_words(delivery.status or 0)}"
+        pause_s = min(self._rules.first_retry_s * 2.0 ** min(delivery.attempts, 30), self._rules.max_retry_s)
+        due_at = now + timedelta(seconds=pause_s)
+        if due_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
+            self._set_failed(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
+        else:
+            tx.deliver_again(delivery.delivery_id, due_at, now, message=words)
+        _tell(tx, Event.DELIVERY_MISSING, delivery, words, now, logging.ERROR)
+
+    def _give_up(
+        self, tx: Transaction, delivery: DeliveryRecord, destination: AnyDestination, why: str, now: datetime
+    ) -> None:
+        words = f"taken with {status_words(delivery.status or 0)}, but not verified: {why}"
+        if destination.verify is Verify.REQUIRE:
+            self._set_failed(tx, delivery, words, now)
+        else:
+            tx.ask_later(delivery.delivery_id, None, now, message=words)
+        _tell(tx, Event.DELIVERY_UNVERIFIED, delivery, words, now, logging.WARNING)
+
+    def _set_failed(self, tx: Transaction, delivery: DeliveryRecord, words: str, now: datetime) -> None:
+        tx.set_delivery(
+            delivery.delivery_id,
+            DeliveryState.FAILED,
+            now,
+            attempts=delivery.attempts,
+            next_try_at=None,
+            status=delivery.status,
+            message=words,
+        )
+
+
+def _tell(tx: Transaction, event: Event, delivery: DeliveryRecord, detail: str, now: datetime, level: int) -> None:
+    line = f"{delivery.destination}: {detail}"
+    tx.tell(StoryLine(event=event, at=now, study=delivery.study_instance_uid, case=delivery.case_id, detail=line))
+    logger.log(level, event, extra={"case_id": delivery.case_id, "destination": delivery.destination, "detail": detail})

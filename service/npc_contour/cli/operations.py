@@ -1,0 +1,259 @@
+"""`npc-contour jobs, show, retry, cancel, hold, release, resend, supersede, pause, resume`: operate a service.
+
+They work on the service's database, on the machine that runs it, whether or not REST is up. A case is named by its id
+or by the beginning of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from npc_contour.adapters.checks import destinations_of
+from npc_contour.adapters.store.board import PgBoard
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.work_board import PgWorkBoard
+from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.runtime import running_database_url
+from npc_contour.app.shared import SystemClock
+from npc_contour.application.operations import Operations
+from npc_contour.application.status import CaseStory, StudyStory
+from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.domain.jobs import CaseState, DeliveryState
+from npc_contour.errors import NoSuchRowError
+from npc_contour.settings import read_settings
+
+EXAMPLES = """\
+examples:
+  npc-contour jobs --config site.toml                      the newest cases
+  npc-contour jobs --state failed                          only those that failed
+  npc-contour jobs --destinations                          what waits for whom, and why
+  npc-contour show 3f2a                                    the story of the case whose id begins so
+  npc-contour show 1.2.840.113...                          the story of a study, from the first image to the proof
+  npc-contour retry 3f2a                                   begin again what failed
+  npc-contour cancel 3f2a --reason "wrong patient"         nothing more is done or sent
+  npc-contour hold 3f2a --reason "the right study?"        keep it where it is ...
+  npc-contour release 3f2a                                 ... and let it go on
+  npc-contour resend 3f2a --to tps                         the same object once more
+  npc-contour supersede 3f2a --reason "new networks"       the same images contoured anew
+  npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
+  npc-contour resume tps                                   ... and go now"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What the verbs work with."""
+
+    operations: Operations
+    board: PgBoard
+    work: PgWorkBoard
+    destinations: tuple[str, ...]
+
+    def case(self, beginning: str) -> str:
+        """Return the one case whose id begins so."""
+        found = self.work.cases_like(beginning)
+        if len(found) != 1:
+            words = f"{len(found)} cases begin so: {', '.join(found)}" if found else "there is no such case"
+            raise NoSuchRowError(f"{beginning!r}: {words}")
+        return found[0]
+
+
+Act = Callable[[_Desk, argparse.Namespace], str]
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verbs."""
+    jobs = _verb(verbs, "jobs", "list cases, newest first, or what waits for which destination")
+    jobs.add_argument("--state", choices=[state.value for state in CaseState], help="only cases in this state")
+    jobs.add_argument("--pipeline", metavar="NAME", help="only cases of this pipeline")
+    jobs.add_argument("--limit", type=number_in(1, 1000), default=20, metavar="N", help="at most N (default: 20)")
+    jobs.add_argument("--destinations", action="store_true", help="list destinations instead of cases")
+    jobs.set_defaults(run=_jobs)
+    show = _verb(verbs, "show", "the whole story of a case or of a study")
+    show.add_argument("what", metavar="CASE|STUDY", help="a case's id or its beginning, or a Study Instance UID")
+    show.set_defaults(run=_show)
+    _order(verbs, "retry", "begin again what failed: a case, or deliveries that were given up", _retry)
+    _order(verbs, "cancel", "end a case that is not finished; nothing more of it is sent", _cancel)
+    _order(verbs, "hold", "keep a case where it is", _hold)
+    _order(verbs, "release", "let a held case go on", _release)
+    _order(verbs, "supersede", "contour the same images anew, for example with newer networks", _supersede)
+    resend = _order(verbs, "resend", "send a structure set again: the same object with the same UID", _resend)
+    resend.add_argument(
+        "--to", action="append", default=[], metavar="NAME", help="only to this destination; repeatable"
+    )
+    for name, words, act in (
+        ("pause", "send nothing to a destination; structure sets wait", _pause),
+        ("resume", "send to a paused destination again, at once", _resume),
+    ):
+        parser = _verb(verbs, name, words)
+        parser.add_argument("destination", metavar="NAME", help="a destination of the settings")
+        parser.add_argument("--reason", default="", help="why, for the story")
+        parser.set_defaults(run=_run(act))
+
+
+def _verb(verbs: Verbs, name: str, words: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=words, epilog=EXAMPLES, formatter_class=RAW)
+    add_config(parser)
+    return parser
+
+
+def _order(verbs: Verbs, name: str, words: str, act: Act) -> argparse.ArgumentParser:
+    parser = _verb(verbs, name, words)
+    parser.add_argument("case", metavar="CASE", help="its id or the beginning of it, see `npc-contour jobs`")
+    parser.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+    parser.set_defaults(run=_run(act))
+    return parser
+
+
+def _run(act: Act) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        with _desk(args) as desk:
+            print(act(desk, args))
+        return 0
+
+    return run
+
+
+@contextmanager
+def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
+    settings = read_settings(args.config)
+    destinations = destinations_of(settings)
+    with PgStore(running_database_url(settings), defer, pool_size=2, timeout_s=10.0) as store:
+        names = tuple(destination.name for destination in destinations)
+        operations = Operations(store, SystemClock(), destinations)
+        yield _Desk(
+            operations, PgBoard(store, lambda key: str(settings.storage.spool / key)), PgWorkBoard(store), names
+        )
+
+
+def _who(args: argparse.Namespace) -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # an account without a name
+        user = "somebody"
+    return f"{user} ({args.reason})" if args.reason else user
+
+
+def _retry(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.retry(desk.case(args.case), by=_who(args))
+
+
+def _cancel(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.cancel(desk.case(args.case), by=_who(args))
+
+
+def _hold(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.hold(desk.case(args.case), by=_who(args))
+
+
+def _release(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.release(desk.case(args.case), by=_who(args))
+
+
+def _supersede(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.supersede(desk.case(args.case), by=_who(args))
+
+
+def _resend(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.resend(desk.case(args.case), by=_who(args), to=args.to)
+
+
+def _pause(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.pause(args.destination, by=_who(args))
+
+
+def _resume(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.operations.resume(args.destination, by=_who(args))
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    with _desk(args) as desk:
+        if args.destinations:
+            _print_destinations(desk)
+            return 0
+        state = CaseState(args.state) if args.state else None
+        table = _table("case", "made", "pipeline", "state", "study", "why")
+        for row in desk.board.jobs(state=state, pipeline=args.pipeline, limit=int(args.limit)):
+            marks = "".join((" urgent" if row.urgent else "", " held" if row.held else ""))
+            made = f"{row.created_at.astimezone():%m-%d %H:%M}"
+            words = row.held or row.reason
+            table.add_row(row.case_id[:8], made, row.pipeline, f"{row.state}{marks}", row.study_instance_uid, words)
+        Console().print(table)
+    return 0
+
+
+def _print_destinations(desk: _Desk) -> None:
+    table = _table("destination", *DeliveryState, "why")
+    for row in desk.work.destinations(desk.destinations):
+        numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
+        table.add_row(row.name, *numbers, row.paused or row.down)
+    Console().print(table)
+
+
+def _show(args: argparse.Namespace) -> int:
+    with _desk(args) as desk:
+        study = desk.work.study(args.what)
+        if study is not None:
+            _print_study(study)
+            return 0
+        story = desk.board.story(desk.case(args.what))
+        if story is None:
+            raise NoSuchRowError(f"there is no case {args.what}")
+        _print_case(story)
+        whole = desk.work.study(story.job.study_instance_uid)
+        if whole is not None:
+            _print_timeline(whole)
+    return 0
+
+
+def _print_case(story: CaseStory) -> None:
+    console = Console(soft_wrap=True)
+    job = story.job
+    console.print(f"case {job.case_id}, {job.pipeline}, generation {job.generation}: [bold]{job.state}[/] {job.held}")
+    console.print(f"study {job.study_instance_uid}", highlight=False)
+    for role, series in story.roles.items():
+        console.print(f"{role} {series}", highlight=False)
+    for reason in story.reasons:
+        console.print(f"  {reason}", highlight=False, markup=False)
+    if story.deliveries:
+        table = _table("destination", "state", "tries", "status", "verified by", "next", "why")
+        for row in story.deliveries:
+            at = f"{row.next_attempt_at.astimezone():%m-%d %H:%M:%S}" if row.next_attempt_at else ""
+            table.add_row(
+                row.destination, row.state, str(row.attempts), row.status, row.verified_by, at, row.last_error
+            )
+        console.print(table)
+
+
+def _print_study(study: StudyStory) -> None:
+    console = Console(soft_wrap=True)
+    console.print(f"study {study.study_instance_uid}", highlight=False)
+    for series in study.series:
+        words = f"{series.modality} series {series.series_instance_uid}, {series.images} images: {series.state}"
+        console.print(words, highlight=False)
+    for case in study.cases:
+        console.print(f"case {case.case_id}, {case.pipeline}: {case.state} {case.held or case.reason}", highlight=False)
+    _print_timeline(study)
+
+
+def _print_timeline(study: StudyStory) -> None:
+    table = _table("at", "what", "of", "")
+    for event in study.timeline:
+        if event.seconds is None:
+            kind, _, key = event.subject.partition(" ")
+            subject = f"{kind} {key[:8] if kind == 'case' else f'…{key[-12:]}'}"
+            table.add_row(f"{event.at.astimezone():%m-%d %H:%M:%S}", event.event, subject, event.detail)
+    Console().print(table)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table

@@ -1,0 +1,120 @@
+"""A DICOMweb server gets the object byte for byte, says whether it took it, and is asked whether it holds it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from npc_contour.adapters.stow import WebSender
+from npc_contour.domain.jobs import Proof, WebDestination
+from npc_contour.errors import SendError
+from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
+from npc_testkit.orthanc import orthanc
+from npc_testkit.peers import free_port
+
+OBJECT = as_bytes(ct_datasets(CtPlan(slices=1))[0])
+UID = str(ct_datasets(CtPlan(slices=1))[0].SOPInstanceUID)
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+def failed(reason: int) -> dict[str, object]:
+    item = {"00081155": {"vr": "UI", "Value": [UID]}, "00081197": {"vr": "US", "Value": [reason]}}
+    return {"00081198": {"vr": "SQ", "Value": [item]}}
+
+
+@contextmanager
+def server(code: int, answer: object) -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """A server that answers every request alike; yields its URL and what it was asked: (path, token, body)."""
+    asked: list[tuple[str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, self.headers.get("Authorization", ""), body))
+            self._answer()
+
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization", ""), b""))
+            self._answer()
+
+        def _answer(self) -> None:
+            data = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/dicom+json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.server_address[1]}/dicom-web", asked
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+def test_orthanc_takes_the_object_and_finds_it(tmp_path: Path) -> None:
+    if not PLUGIN.exists():
+        pytest.skip(f"{PLUGIN} is not installed: make system-packages")
+    with orthanc(tmp_path / "orthanc", options={"Plugins": [str(PLUGIN)]}) as peer:
+        destination = WebDestination("archive", f"http://127.0.0.1:{peer.http_port}/dicom-web")
+        sender = WebSender(20.0)
+        assert sender.ask(OBJECT, destination).proof is Proof.MISSING
+        receipt = sender.send(OBJECT, destination)
+        again = sender.send(OBJECT, destination)
+        assert sender.ask(OBJECT, destination).proof is Proof.HELD
+        assert "answers" in sender.reach(destination)
+        assert len(peer.instances("CT")) == 1
+
+    assert (receipt.is_stored, again.is_stored, receipt.sop_instance_uid) == (True, True, UID)
+
+
+def test_the_bytes_and_the_token_arrive(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    with server(200, {}) as (url, asked):
+        receipt = WebSender(5.0).send(OBJECT, WebDestination("archive", url, token_file=str(token)))
+
+    (path, authorization, body) = asked[0]
+    assert receipt.status == 0
+    assert (path, authorization) == ("/dicom-web/studies", "Bearer secret")
+    assert OBJECT in body
+
+
+@pytest.mark.parametrize(("code", "answer", "status"), [
+    (200, failed(0xA900), 0xA900),
+    (409, failed(0xC000), 0xC000),
+    (400, {"error": "no"}, 0x0110),
+])  # fmt: skip
+def test_a_refusal_is_a_status(code: int, answer: object, status: int) -> None:
+    with server(code, answer) as (url, _):
+        receipt = WebSender(5.0).send(OBJECT, WebDestination("archive", url))
+
+    assert (receipt.status, receipt.is_stored) == (status, False)
+
+
+@pytest.mark.parametrize("code", [401, 403, 500, 503])
+def test_a_server_that_cannot_take_anything_is_tried_again_later(code: int) -> None:
+    with server(code, {}) as (url, _), pytest.raises(SendError, match=str(code)):
+        WebSender(5.0).send(OBJECT, WebDestination("archive", url))
+
+
+def test_a_server_without_queries_cannot_be_asked() -> None:
+    with server(501, {}) as (url, _):
+        assert WebSender(5.0).ask(OBJECT, WebDestination("archive", url)).proof is Proof.NOT_OFFERED
+
+
+def test_a_server_that_is_down_is_no_answer() -> None:
+    with pytest.raises(SendError, match=r"archive .*cannot be reached"):
+        WebSender(5.0).send(OBJECT, WebDestination("archive", f"http://127.0.0.1:{free_port()}"))

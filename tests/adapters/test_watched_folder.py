@@ -1,0 +1,51 @@
+"""A watcher never sees half a file, and only what could be read back counts as sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from npc_contour.adapters.watched_folder import FolderSender
+from npc_contour.domain.jobs import FolderDestination, Proof
+from npc_contour.errors import SendError
+from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
+
+OBJECT = as_bytes(ct_datasets(CtPlan(slices=1))[0])
+UID = str(ct_datasets(CtPlan(slices=1))[0].SOPInstanceUID)
+
+
+def test_a_file_appears_and_is_proof(tmp_path: Path) -> None:
+    destination = FolderDestination("import", str(tmp_path))
+    receipt = FolderSender().send(OBJECT, destination)
+
+    assert (receipt.status, receipt.sop_instance_uid) == (0, UID)
+    assert [path.name for path in tmp_path.iterdir()] == [f"RS.{UID}.dcm"]
+    assert (tmp_path / f"RS.{UID}.dcm").read_bytes() == OBJECT
+    assert FolderSender().ask(OBJECT, destination).proof is Proof.HELD
+    assert "can be written" in FolderSender().reach(destination)
+
+
+def test_a_file_that_the_watcher_took_was_there(tmp_path: Path) -> None:
+    destination = FolderDestination("import", str(tmp_path))
+    FolderSender().send(OBJECT, destination)
+    (tmp_path / f"RS.{UID}.dcm").unlink()
+
+    assert FolderSender().ask(OBJECT, destination).by == "read back, taken since"
+
+
+def test_a_file_that_was_changed_is_missing(tmp_path: Path) -> None:
+    destination = FolderDestination("import", str(tmp_path))
+    FolderSender().send(OBJECT, destination)
+    (tmp_path / f"RS.{UID}.dcm").write_bytes(b"other")
+
+    assert FolderSender().ask(OBJECT, destination).proof is Proof.MISSING
+
+
+def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
+    destination = FolderDestination("import", str(tmp_path / "nowhere"))
+    for act in (FolderSender().send, FolderSender().ask):
+        with pytest.raises(SendError, match=r"import \(folder .*nowhere\)"):
+            act(OBJECT, destination)
+    with pytest.raises(SendError, match="No such file"):
+        FolderSender().reach(destination)
