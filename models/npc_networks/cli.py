@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from npc_networks.cards import write_card
+from npc_networks.engines import command as engine_command
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
 from npc_networks.imports import command as import_command
@@ -22,6 +23,7 @@ from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
 from npc_networks.protocols import command as protocol_command
+from npc_networks.serving.engine_config import TARGETS
 from npc_networks.training import Recipe, Training, read_checkpoint, trained_on
 
 SAVE_EVERY_S = 180.0
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   npc-networks train-demo ln_ctv --out checkpoints --steps 2000   repeatable on one machine
   npc-networks train-demo npc_oar --out checkpoints --minutes 60 --resume
   npc-networks export npc_oar --checkpoint checkpoints/npc_oar.pt --repo triton_repo
+  npc-networks export npc_oar --target tensorrt --precision fp16 --batch 4
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
   npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(
         _command(commands, "train-demo", "train one demo network, or all, on phantoms rendered meanwhile", _train)
     )
-    _add_export(_command(commands, "export", "write a trained network into the model repository as ONNX", _export))
+    _add_export(_command(commands, "export", "write a trained network as ONNX, or its engine for a target", _export))
     _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
@@ -115,12 +118,15 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
-    export.add_argument("name", choices=list(NETWORKS), help="which network")
-    export.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="NAME.pt of train-demo")
-    export.add_argument("--repo", type=Path, required=True, metavar="DIR", help="Triton's model repository")
+    export.add_argument("name", metavar="NAME", help="which network")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("--checkpoint", type=Path, metavar="FILE", help="NAME.pt of train-demo, to be written as ONNX")
+    what.add_argument("--target", choices=TARGETS, help="engine to write beside the network that is in DIR")
+    export.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
     export.add_argument(
-        "--note", default="", metavar="TEXT", help="added to what contract and card say of the training"
+        "--note", default="", metavar="TEXT", help="added to what contract and card say of the training (--checkpoint)"
     )
+    engine_command.add_arguments(export)
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -179,6 +185,11 @@ def _train_one(
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
+    if options.target is not None:
+        return engine_command.run(options, console)
+    if options.name not in NETWORKS:
+        console.print(f"refused: {options.name} is none of the demo networks {', '.join(NETWORKS)}", soft_wrap=True)
+        return 2
     state = read_checkpoint(options.checkpoint, options.name)
     spec = NETWORKS[options.name]
     words = " ".join(filter(None, (trained_on(state), options.note)))

@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from npc_contour.catalog import read_contract
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
-from npc_networks.serving.config import config_pbtxt, engine_config_pbtxt, model_py
+from npc_networks.serving.config import config_pbtxt, model_py
+from npc_networks.serving.engine_config import RECORD_FILE, EngineRecord, engine_config_pbtxt, record_text
 
 CLIP_HU = (-1000.0, 1000.0)
 MEAN_HU, STD_HU = 0.0, 100.0
@@ -93,24 +94,54 @@ def threshold_model(network: TinyNetwork) -> onnx.ModelProto:
     return model
 
 
-def write_engine_model(repository: Path, network: TinyNetwork, contract: NetworkContract) -> None:
-    """Write `<network>_engine` in the place of a TensorRT engine: label 1 where the window is *below* the threshold.
+def engine_record(contract: NetworkContract, *, batch: int = 4) -> EngineRecord:
+    """Return the record of an engine that answers in float32 on the processor."""
+    return EngineRecord(
+        contract_sha256=contract.contract_sha256,
+        onnx_sha256=contract.weights_sha256,
+        window=(len(contract.channels), *contract.patch_zyx),
+        target="onnx",
+        device="cpu",
+        precision="f32",
+        logits="TYPE_FP32",
+        batch=batch,
+    )
 
-    The opposite of the ONNX file, so that a test sees which of the two has answered.
+
+def write_engine_model(
+    repository: Path, network: TinyNetwork, contract: NetworkContract, *, batch: int = 4, log: Path | None = None
+) -> None:
+    """Write `<network>_engine` in the place of an engine: label 1 where the window is *below* the threshold.
+
+    The opposite of the ONNX file, so that a test sees which of the two has answered. Its config.pbtxt is the product's
+    but for the backend, which the embedded server has only one of. With a log every run leaves a line there: begin, end
+    and number of windows.
     """
     folder = repository / f"{network.name}_engine"
     (folder / "1").mkdir(parents=True)
-    config = engine_config_pbtxt(contract).replace('platform: "tensorrt_plan"', 'backend: "python"')
-    (folder / "config.pbtxt").write_text(config.replace("KIND_GPU", "KIND_CPU"))
+    record = engine_record(contract, batch=batch)
+    (folder / RECORD_FILE).write_text(record_text(record))
+    config = engine_config_pbtxt(contract, record)
+    (folder / "config.pbtxt").write_text(config.replace('backend: "onnxruntime"', 'backend: "python"'))
     (folder / "1" / "model.py").write_text(
-        f"""import numpy as np
+        f"""import time
+import numpy as np
 import triton_python_backend_utils as pb_utils
 from npc_networks.serving.dlpack import Lent
+
+LOG = {str(log) if log else ""!r}
 
 
 class TritonPythonModel:
     def execute(self, requests):
-        return [self.answer(np.from_dlpack(pb_utils.get_input_tensor_by_name(r, "image"))) for r in requests]
+        begin = time.monotonic()
+        windows = [np.from_dlpack(pb_utils.get_input_tensor_by_name(r, "image")) for r in requests]
+        answers = [self.answer(image) for image in windows]
+        if LOG:
+            time.sleep(0.05)
+            with open(LOG, "a") as log:
+                log.write(f"{{begin}} {{time.monotonic()}} {{sum(len(image) for image in windows)}}\\n")
+        return answers
 
     def answer(self, image):
         below = {(network.threshold_hu - MEAN_HU) / STD_HU} - image[:, {network.channel_of_label}]

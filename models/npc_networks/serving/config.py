@@ -28,22 +28,6 @@ parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contrac
 """
 
 
-def engine_config_pbtxt(contract: NetworkContract) -> str:
-    """Return the text of `<network>_engine/config.pbtxt` for a TensorRT engine built from the network's ONNX file.
-
-    The engine itself lies beside it as `1/model.plan`. The hash says which contract it was built for.
-    """
-    z, y, x = contract.patch_zyx
-    return f"""name: "{contract.name}_engine"
-platform: "tensorrt_plan"
-max_batch_size: 0
-input [ {{ name: "{IMAGE}", data_type: TYPE_FP32, dims: [ 1, {len(contract.channels)}, {z}, {y}, {x} ] }} ]
-output [ {{ name: "{LOGITS}", data_type: TYPE_FP32, dims: [ 1, {contract.outputs}, {z}, {y}, {x} ] }} ]
-instance_group [ {{ kind: KIND_GPU, count: 1 }} ]
-parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}
-"""
-
-
 def model_py() -> str:
     """Return the text of `triton_repo/<network>/1/model.py`."""
     return 'from npc_networks.serving.model import TritonPythonModel\n\n__all__ = ["TritonPythonModel"]\n'

@@ -17,7 +17,7 @@ import triton_python_backend_utils as pb_utils
 from npc_contour.catalog import read_contract
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError
-from npc_networks.serving.bls import BlsEngine, engine_model
+from npc_networks.serving.bls import BlsEngine, engine_beside
 from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, LABELS, SPACING, VOLUME
 from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
@@ -39,7 +39,8 @@ class TritonPythonModel:
         """Read and verify contract and weights, compile, run once.
 
         Raises:
-            CatalogError: contract and config.pbtxt do not belong together.
+            CatalogError: contract, config.pbtxt and engine do not belong together.
+            EngineRefused: the TensorRT engine is none of this machine.
             WeightsError: the weights are not the contract's.
         """
         folder = Path(args["model_repository"])
@@ -89,9 +90,9 @@ class TritonPythonModel:
 
 
 def _engine(contract: NetworkContract, folder: Path) -> Engine:
-    name = engine_model(folder, contract)
-    if name is not None:
-        return BlsEngine(name)
+    record = engine_beside(folder, contract)
+    if record is not None:
+        return BlsEngine(f"{folder.name}_engine", record.batch)
     cache = os.environ.get(CACHE_DIR_VARIABLE)
     return OpenVinoEngine(contract, folder / contract.weights_file, cache_dir=Path(cache) if cache else None)
 

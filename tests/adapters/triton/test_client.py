@@ -141,7 +141,7 @@ def test_another_version_of_the_network_is_named(served: Served, tmp_path: Path)
     [
         ("other_weights", r"weights .* have SHA-256"),
         ("other_contract", r"config\.pbtxt carries contract 0000"),
-        ("old_engine", r"old_engine_engine/config\.pbtxt does not carry contract"),
+        ("old_engine", r"old_engine_engine was made for contract 0{64}"),
     ],
 )
 def test_network_that_refused_to_load_says_why(served: Served, name: str, reason: str) -> None:

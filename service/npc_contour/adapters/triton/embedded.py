@@ -256,6 +256,8 @@ class EmbeddedTriton:
             f"--metrics-port={metrics}",
             "--allow-gpu-metrics=false",
             "--disable-auto-complete-config",
+            # Engines share a device: those that name the same resource run one after another.
+            "--rate-limit=execution_count",
             # One broken network must not take the others away: readiness names it.
             "--exit-on-error=false",
             "--exit-timeout-secs=5",
