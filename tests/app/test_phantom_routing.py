@@ -10,7 +10,8 @@ from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.catalog import read_pipeline
 from npc_contour.core.grouping import group
 from npc_contour.core.phantom import PhantomOptions, draw, render
-from npc_contour.core.routing import Candidate, route
+from npc_contour.core.roles import Candidate
+from npc_contour.core.routing import route
 from npc_testkit.phantoms import PIPELINES
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from npc_contour.core.routing import Candidate, route
+from npc_contour.core.roles import Candidate
+from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Weighting
 from npc_contour.domain.series import Series
 from npc_testkit.ct_headers import ct_headers, ct_series

@@ -20,7 +20,8 @@ from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
-from npc_contour.core.routing import Candidate, route
+from npc_contour.core.roles import Candidate
+from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import NetworkContract, Route
 from npc_contour.domain.profiles import ContourSource
 from npc_contour.domain.series import Case, Series

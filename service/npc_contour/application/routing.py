@@ -21,7 +21,8 @@ from npc_contour.application.records import CaseInput, CaseRecord, Job, JobKind,
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
-from npc_contour.core.routing import Candidate, route
+from npc_contour.core.roles import Candidate
+from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Pipeline, Route
 from npc_contour.domain.series import Case

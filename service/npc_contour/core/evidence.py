@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from npc_contour.core.mr_sequences import sequence_of
-from npc_contour.domain.pipelines import Contrast
-from npc_contour.domain.series import Series
+from npc_contour.domain.pipelines import Contrast, Weighting
+from npc_contour.domain.series import InstanceHeader, Series
 
 STRONG = 3
 WEAK = 1
+LONGEST_PHASE_MIN = 60.0
+"""A time of injection further than this from the acquisition belongs to another examination."""
 _BOTH = re.compile(r"\bw(?:ith)?\s*(?:/|&|\+|and|\s)\s*(?:w\s?/?\s?o|without)\b", re.IGNORECASE)
 _ABSENT = re.compile(
     r"(?:\b(?:non?|un|pre|w\s?/?\s?o|without|sans|ohne)[\s.-]*(?:iv[\s.-]*)?(?:contrast|con|enhanced|enhancement|ce|c|km)\b)"
@@ -55,18 +58,62 @@ class ContrastFinding:
         return f"{verdict} ({'; '.join(item.text for item in self.evidence)})"
 
 
-def contrast_of(series: Series) -> ContrastFinding:
-    """Weigh what the headers of one series say of contrast."""
-    agents = sorted({instance.contrast_bolus_agent for instance in series.instances})
-    evidence = [_agent_evidence(agent) for agent in agents]
+@dataclass(frozen=True, slots=True)
+class SiteWords:
+    """Regular expressions of one site's own words in descriptions, beside those that are known here.
+
+    Attributes:
+        contrast: a match says that there is contrast.
+        no_contrast: a match says that there is none; heard before `contrast`.
+        t1: a match says that an MR sequence is T1 weighted.
+        t2: likewise T2.
+    """
+
+    contrast: tuple[str, ...] = ()
+    no_contrast: tuple[str, ...] = ()
+    t1: tuple[str, ...] = ()
+    t2: tuple[str, ...] = ()
+
+    def phase(self, text: str) -> Contrast | None:
+        """What the site's words make of a text; None when none of them is in it."""
+        for says, patterns in ((Contrast.ABSENT, self.no_contrast), (Contrast.PRESENT, self.contrast)):
+            if any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns):
+                return says
+        return None
+
+    def weighting(self, text: str) -> Weighting | None:
+        """Likewise of an MR sequence."""
+        for says, patterns in ((Weighting.T1, self.t1), (Weighting.T2, self.t2)):
+            if any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns):
+                return says
+        return None
+
+
+NO_WORDS = SiteWords()
+
+
+def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: Evidence | None = None) -> ContrastFinding:
+    """Weigh what is known of contrast in one series.
+
+    Args:
+        series: whose headers are heard.
+        words: the site's own; where one of them is in the description, ours are not asked.
+        seen: what its voxels say, where somebody looked.
+    """
     first = series.first
+    agents = sorted({instance.contrast_bolus_agent for instance in series.instances})
+    injection = _injection_evidence(first)
+    scanned_before = injection is not None and injection.says is Contrast.ABSENT
+    evidence = [_agent_evidence(agent, scanned_before=scanned_before) for agent in agents]
+    evidence += [item for item in (injection, seen) if item is not None]
     sources = (
         ("series description", first.series_description, STRONG),
         ("protocol name", first.protocol_name, WEAK),
         ("image type", " ".join(first.image_type), WEAK),
     )
     for name, text, weight in sources:
-        for says in sorted(_words(text)):
+        own = words.phase(text)
+        for says in sorted(_words(text)) if own is None else [own]:
             verb = "speaks of" if says is Contrast.PRESENT else "rules out"
             evidence.append(Evidence(says, weight, f"the {name} {text!r} {verb} contrast"))
     return _weigh(evidence)
@@ -108,12 +155,26 @@ def _is_pair(one: Series, other: Series) -> bool:
     )
 
 
-def _agent_evidence(agent: str) -> Evidence:
+def _injection_evidence(first: InstanceHeader) -> Evidence | None:
+    """Contrast/Bolus Start Time against the time of acquisition: some scanners write it into the scan before, too."""
+    if first.injected_at is None or first.acquired_at is None:
+        return None
+    injected = datetime.combine(first.acquired_at.date(), first.injected_at)
+    minutes = (first.acquired_at - injected).total_seconds() / 60
+    if abs(minutes) > LONGEST_PHASE_MIN:
+        return None
+    if minutes < 0:
+        return Evidence(Contrast.ABSENT, STRONG, f"acquired {-minutes:.1f} min before the injection")
+    return Evidence(Contrast.PRESENT, STRONG, f"acquired {minutes:.1f} min after the injection")
+
+
+def _agent_evidence(agent: str, *, scanned_before: bool) -> Evidence:
+    """What Contrast/Bolus Agent says; before the injection it only says what was going to be injected."""
     if agent == "":
         return Evidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written")
     if agent.upper().strip() in _NO_AGENT:
         return Evidence(Contrast.ABSENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
-    return Evidence(Contrast.PRESENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
+    return Evidence(Contrast.PRESENT, WEAK if scanned_before else STRONG, f"Contrast/Bolus Agent is {agent!r}")
 
 
 def _weigh(evidence: Sequence[Evidence]) -> ContrastFinding:

@@ -1,292 +1,296 @@
 """Which pipelines contour a study, from which series; every refusal with every reason.
 
-Rules are data: the roles of `pipelines/*.toml`. A role's `description_pattern` is the site's own word on which series
-it means, so a match settles the contrast phase, whatever the headers' other evidence. Series fill roles together only
-in one frame of reference and over a common extent, one series never fills two, and where more than one choice is left
-the study is refused: a person chooses, not a list order.
+Rules are data: the roles of `pipelines/*.toml`. Series fill roles together only in one frame of reference (or where a
+Spatial Registration links theirs) and over a common extent, and one series never fills two. Where more than one choice
+is left, or the evidence does not tell, a person chooses: never a list order.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from npc_contour.core.evidence import ContrastFinding, contrast_of, with_acquisition_order
-from npc_contour.core.mr_sequences import SequenceFinding, sequence_of
-from npc_contour.core.stacking import Stack, stack
+import numpy as np
+
+from npc_contour.core.registrations import way_between
+from npc_contour.core.roles import Candidate, Facts, Knowledge, find_facts, judge, judge_assigned
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Verdict
-from npc_contour.domain.series import Case, Series
-from npc_contour.errors import SeriesGeometryError
+from npc_contour.domain.registration import RigidMove
+from npc_contour.domain.series import Case
 
 MIN_OVERLAP = 0.5
 """A partner covers at least this share of the planning series' extent along its normal."""
-MAX_CHOICES = 1000
+SAME_SECONDS = 1.0
+MAX_COMBINATIONS = 1000
+MAX_CHOICES = 20
+NOTHING_ELSE = Knowledge()
+
+Choice = dict[str, Facts]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A complete series of the study.
+class _Fitting:
+    """Which series suit each role of a pipeline, and which would if a person said what they are."""
 
-    Attributes:
-        called_ae_title: to which of our AE titles it was sent; "" where it came from a folder.
-    """
-
-    series: Series
-    called_ae_title: str = ""
+    sure: Mapping[str, Sequence[Facts]]
+    open: Mapping[str, Sequence[Facts]]
+    verdicts: tuple[Verdict, ...]
+    reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
-    """What is found once per series and asked by every role."""
-
-    candidate: Candidate
-    stack: Stack | None
-    geometry_fault: str
-    contrast: ContrastFinding
-    sequence: SequenceFinding | None = None
-
-    @property
-    def uid(self) -> str:
-        return self.candidate.series.series_instance_uid
-
-    @property
-    def name(self) -> str:
-        first = self.candidate.series.first
-        number = "" if first.series_number is None else f" {first.series_number}"
-        return f"series{number} {first.series_description!r} ({len(self.candidate.series.instances)} images)"
-
-    @property
-    def sentence(self) -> str:
-        """What it is, in words, with every source."""
-        sequence = "" if self.sequence is None else f"{self.sequence.sentence}, "
-        return sequence + self.contrast.sentence
-
-
-def route(study: Sequence[Candidate], pipelines: Iterable[Pipeline]) -> tuple[Route, ...]:
+def route(
+    study: Sequence[Candidate], pipelines: Iterable[Pipeline], knowledge: Knowledge = NOTHING_ELSE
+) -> tuple[Route, ...]:
     """Answer for each pipeline what of this study it would contour, or why not.
 
     Args:
         study: complete series of one study, in any order.
         pipelines: those that run at this site.
+        knowledge: what is known beside the headers.
 
     Returns:
         One route per pipeline, in the order given. `case` set and `waiting_for` empty: run it. `case` None and
         `waiting_for` set: a later series may complete it. Both set: it may run as it is, but a series that suits better
-        (the non-contrast phase) may still come. Neither: refused, as far as this study goes.
+        (the non-contrast phase) may still come. `choices` set: a person must say which. None of them: refused, as far
+        as this study goes.
     """
-    facts = _find_facts(study)
-    return tuple(_route_one(pipeline, facts) for pipeline in pipelines)
+    facts = find_facts(study, knowledge)
+    return tuple(_Router(pipeline, facts, knowledge).answer() for pipeline in pipelines)
 
 
-def _find_facts(study: Sequence[Candidate]) -> tuple[_Facts, ...]:
-    all_series = [candidate.series for candidate in study]
-    findings = with_acquisition_order(all_series, [contrast_of(series) for series in all_series])
-    facts = []
-    for candidate, finding in zip(study, findings, strict=True):
-        try:
-            found, fault = stack(candidate.series), ""
-        except SeriesGeometryError as error:
-            found, fault = None, str(error)
-        first = candidate.series.first
-        facts.append(_Facts(candidate, found, fault, finding, sequence_of(first) if first.modality == "MR" else None))
-    return tuple(facts)
+def undecided_by_headers(
+    study: Sequence[Candidate], pipelines: Iterable[Pipeline], knowledge: Knowledge = NOTHING_ELSE
+) -> tuple[Candidate, ...]:
+    """Return the CT series whose voxels should be looked at, because the headers leave their contrast phase open.
+
+    These are series of unknown phase that a role would take but for that, and all that are alike where a pipeline asks
+    for both phases and the headers call every series by the same one.
+    """
+    facts = find_facts(study, knowledge)
+    wanted: dict[str, Candidate] = {}
+    for pipeline in pipelines:
+        if pipeline.name in knowledge.assigned:
+            continue
+        asked = {role.contrast for role in pipeline.roles if role.required and role.modality == "CT"}
+        for role, fact in itertools.product(pipeline.roles, facts):
+            judgement = judge(role, fact)
+            both_asked = asked >= {Contrast.PRESENT, Contrast.ABSENT}
+            alike = both_asked and _all_of_one_phase(facts) and fact.modality == "CT" and fact.stack is not None
+            unknown = fact.contrast.phase is None and (judgement.is_open or judgement.fits)
+            if role.modality == "CT" and fact.uid not in knowledge.seen and (unknown or alike):
+                wanted[fact.uid] = fact.candidate
+    return tuple(wanted.values())
 
 
-def _route_one(pipeline: Pipeline, facts: Sequence[_Facts]) -> Route:
-    verdicts = []
-    fitting: dict[str, list[_Facts]] = {role.name: [] for role in pipeline.roles}
-    for role, fact in itertools.product(pipeline.roles, facts):
-        faults, merits = _judge(role, fact)
-        verdicts.append(Verdict(fact.uid, pipeline.name, role.name, not faults, tuple(faults or merits)))
-        if not faults:
-            fitting[role.name].append(fact)
-    refusals = _refusal_reasons(facts, verdicts)
-    required = sorted((r for r in pipeline.roles if r.required), key=lambda r: r.name != pipeline.planning_role)
-    empty = [role for role in required if not fitting[role.name]]
-    if empty:
+def _all_of_one_phase(facts: Sequence[Facts]) -> bool:
+    scans = [fact for fact in facts if fact.modality == "CT" and fact.stack is not None]
+    return len(scans) > 1 and len({fact.contrast.phase for fact in scans}) == 1
+
+
+class _Router:
+    """One pipeline on one study."""
+
+    def __init__(self, pipeline: Pipeline, facts: Sequence[Facts], knowledge: Knowledge) -> None:
+        self._pipeline = pipeline
+        self._facts = facts
+        self._moves = knowledge.registrations
+        self._assigned = knowledge.assigned.get(pipeline.name, {})
+        required = [role for role in pipeline.roles if role.required or role.name in self._assigned]
+        self._required = sorted(required, key=lambda role: role.name != pipeline.planning_role)
+
+    def answer(self) -> Route:
+        """Fill the roles, or say why not."""
+        fitting = self._fitting()
+        choices, clashes = self._choices(fitting.sure)
+        if len(choices) == 1:
+            return self._made(choices[0], fitting)
+        if choices:
+            return self._for_a_person("more than one choice", choices, fitting)
+        with_open = {name: [*fitting.sure[name], *fitting.open[name]] for name in fitting.sure}
+        possible, _ = self._choices(with_open)
+        if possible:
+            return self._for_a_person("the evidence does not tell which series is which", possible, fitting)
+        return self._unfilled(fitting, with_open, clashes)
+
+    def _fitting(self) -> _Fitting:
+        names = {fact.uid: fact.name for fact in self._facts}
+        verdicts, reasons = [], []
+        sure: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
+        unclear: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
+        for role in self._pipeline.roles:
+            chosen = self._assigned.get(role.name)
+            if chosen is not None and chosen not in names:
+                reasons.append(f"{role.name}: the series that a person assigned, {chosen}, is not here (any more)")
+            for fact in self._facts:
+                if chosen is None:
+                    taken = fact.uid in self._assigned.values()
+                    judgement = judge(role, fact)
+                elif fact.uid == chosen:
+                    taken, judgement = False, judge_assigned(role, fact)
+                else:
+                    continue
+                said = judgement.faults or judgement.merits
+                verdicts.append(Verdict(fact.uid, self._pipeline.name, role.name, judgement.fits, said))
+                reasons += [f"{names[fact.uid]} as {role.name}: {fault}" for fault in judgement.faults]
+                if judgement.fits and not taken:
+                    sure[role.name].append(fact)
+                elif judgement.is_open and not taken:
+                    unclear[role.name].append(fact)
+        return _Fitting(sure, unclear, tuple(verdicts), tuple(reasons))
+
+    def _unfilled(self, fitting: _Fitting, with_open: Mapping[str, Sequence[Facts]], clashes: Sequence[str]) -> Route:
+        pipeline, required = self._pipeline, self._required
+        empty = [role for role in required if not with_open[role.name]]
+        if not empty:
+            # Every role has a series, but no two of them go together: another partner may come.
+            empty_names = tuple(role.name for role in required[1:])
+            return Route(pipeline.name, None, empty_names, (*clashes, *fitting.reasons), fitting.verdicts)
         waits = () if len(empty) == len(required) else tuple(role.name for role in empty)
         verb = "waits for" if waits else "needs"
         asked = [
             f"{pipeline.name} {verb} {role.name}: {_description(role)}; no series of this study is one"
             for role in empty
         ]
-        return Route(pipeline.name, None, waits, (*asked, *refusals), tuple(verdicts))
-    choices, clashes = _choices(required, fitting)
-    if len(choices) > 1:
-        listed = " | ".join(" + ".join(f"{name}: {fact.name}" for name, fact in c.items()) for c in choices)
-        reasons = (f"more than one choice, a person must say which: {listed}", *refusals)
-        return Route(pipeline.name, None, (), reasons, tuple(verdicts))
-    if not choices:
-        partners = tuple(role.name for role in required[1:])
-        return Route(pipeline.name, None, partners, (*clashes, *refusals), tuple(verdicts))
-    chosen, notes = _add_optional(pipeline, choices[0], fitting)
-    case = Case(pipeline.name, {name: fact.candidate.series for name, fact in chosen.items()}, pipeline.planning_role)
-    told = [f"{name}: {fact.name}: {fact.sentence}" for name, fact in chosen.items()]
-    better = tuple(
-        role.name
-        for role in pipeline.roles
-        if role.contrast is Contrast.ANY
-        and role.name == pipeline.planning_role
-        and role.modality == "CT"
-        and chosen[role.name].contrast.phase is not Contrast.ABSENT
-    )
-    return Route(pipeline.name, case, better, (*told, *notes), tuple(verdicts))
+        return Route(pipeline.name, None, waits, (*asked, *fitting.reasons), fitting.verdicts)
+
+    def _for_a_person(self, why: str, choices: Sequence[Choice], fitting: _Fitting) -> Route:
+        listed = " | ".join(
+            " + ".join(f"{name}: {fact.name}" for name, fact in c.items()) for c in choices[:MAX_CHOICES]
+        )
+        twins = [_twins(one, other) for one, other in itertools.combinations(self._facts, 2)]
+        reasons = (f"{why}, a person must say which: {listed}", *filter(None, twins), *fitting.reasons)
+        offered = tuple({name: fact.uid for name, fact in choice.items()} for choice in choices[:MAX_CHOICES])
+        return Route(self._pipeline.name, None, (), reasons, fitting.verdicts, offered)
+
+    def _made(self, choice: Choice, fitting: _Fitting) -> Route:
+        pipeline = self._pipeline
+        chosen, notes = self._add_optional(choice, fitting.sure)
+        planning = chosen[pipeline.planning_role]
+        moves = {}
+        for name, fact in chosen.items():
+            move = self._way(fact, planning)
+            if move is not None and fact.frame_uid != planning.frame_uid:
+                moves[name] = move
+                uids = ", ".join(move.sop_instance_uids)
+                notes.append(f"{name} is brought into the frame of {pipeline.planning_role} by registration {uids}")
+        series = {name: fact.candidate.series for name, fact in chosen.items()}
+        case = Case(pipeline.name, series, pipeline.planning_role, moves)
+        who = dict.fromkeys(self._assigned, ", assigned by a person")
+        told = [f"{name}{who.get(name, '')}: {fact.name}: {fact.sentence}" for name, fact in chosen.items()]
+        told += [_grids(name, fact, planning) for name, fact in chosen.items() if fact is not planning]
+        better = tuple(
+            role.name
+            for role in pipeline.roles
+            if role.contrast is Contrast.ANY
+            and role.name == pipeline.planning_role
+            and role.name not in self._assigned
+            and role.modality == "CT"
+            and planning.contrast.phase is not Contrast.ABSENT
+        )
+        return Route(pipeline.name, case, better, (*filter(None, told), *notes), fitting.verdicts)
+
+    def _choices(self, fitting: Mapping[str, Sequence[Facts]]) -> tuple[list[Choice], list[str]]:
+        """Every way to fill the required roles (the planning role is the first), and why other ways clash."""
+        names = [role.name for role in self._required]
+        choices = []
+        clashes: list[str] = []
+        combinations = itertools.product(*(_preferred(role, fitting[role.name]) for role in self._required))
+        for combination in itertools.islice(combinations, MAX_COMBINATIONS):
+            faults = self._pair_faults(combination)
+            if faults:
+                clashes += faults
+            else:
+                choices.append(dict(zip(names, combination, strict=True)))
+        return choices, list(dict.fromkeys(clashes))
+
+    def _pair_faults(self, combination: Sequence[Facts]) -> list[str]:
+        faults = []
+        planning = combination[0]
+        for one, other in itertools.combinations(combination, 2):
+            if one.uid == other.uid:
+                faults.append(f"{one.name} cannot fill two roles")
+            elif self._way(other, one) is None and one.frame_uid != other.frame_uid:
+                faults.append(
+                    f"{one.name} and {other.name} are in different frames of reference ({one.frame_uid} and"
+                    f" {other.frame_uid}), and no Spatial Registration of the study links them rigidly"
+                )
+        for other in combination[1:]:
+            way = self._way(other, planning)
+            linked = other.frame_uid == planning.frame_uid or way is not None
+            share = _overlap(planning, other, way) if other.uid != planning.uid and linked else 1.0
+            if share < MIN_OVERLAP:
+                faults.append(
+                    f"{other.name} covers {share:.0%} of the extent of {planning.name}, {MIN_OVERLAP:.0%} is asked"
+                )
+        return faults
+
+    def _way(self, source: Facts, target: Facts) -> RigidMove | None:
+        if source.frame_uid == target.frame_uid or not (source.frame_uid and target.frame_uid):
+            return None
+        return way_between(self._moves, source.frame_uid, target.frame_uid)
+
+    def _add_optional(self, chosen: Choice, fitting: Mapping[str, Sequence[Facts]]) -> tuple[Choice, list[str]]:
+        """Fill roles that are not required where just one series suits; more than one is left out and said."""
+        notes = []
+        for role in (role for role in self._pipeline.roles if role.name not in chosen):
+            suiting = [fact for fact in fitting[role.name] if not self._pair_faults([*chosen.values(), fact])]
+            if len(suiting) == 1:
+                chosen = {**chosen, role.name: suiting[0]}
+            elif suiting:
+                listed = ", ".join(fact.name for fact in suiting)
+                notes.append(f"{role.name}: more than one series suits, none is used: {listed}")
+        return chosen, notes
 
 
-def _judge(role: Role, fact: _Facts) -> tuple[list[str], list[str]]:
-    """Every reason against a series in a role, and what speaks for it when there is none."""
-    first = fact.candidate.series.first
-    faults = []
-    if first.modality != role.modality:
-        faults.append(f"modality is {first.modality or 'absent'}, {role.modality} is asked")
-    if role.called_ae_titles and fact.candidate.called_ae_title not in role.called_ae_titles:
-        asked = " or ".join(role.called_ae_titles)
-        faults.append(f"it was sent to AE title {fact.candidate.called_ae_title!r}, {asked} is asked")
-    if role.body_parts and first.body_part and _plain(first.body_part) not in map(_plain, role.body_parts):
-        faults.append(f"body part is {first.body_part!r}, one of {', '.join(role.body_parts)} is asked")
-    faults += _description_faults(role, first.series_description)
-    by_rule = role.description_pattern is not None
-    if fact.sequence is not None and not by_rule:
-        faults += _sequence_faults(role, fact.sequence)
-    if role.contrast is not Contrast.ANY and not by_rule and fact.contrast.phase is not role.contrast:
-        asked = "a contrast-enhanced series" if role.contrast is Contrast.PRESENT else "a series without contrast"
-        faults.append(f"{fact.contrast.sentence}, {asked} is asked")
-    faults += _geometry_faults(role, fact)
-    merits = [fact.sentence]
-    if by_rule:
-        merits.append(f"the description matches the rule {role.description_pattern!r}")
-    return faults, merits
-
-
-def _sequence_faults(role: Role, found: SequenceFinding) -> list[str]:
-    faults = []
-    if role.weighting is not None and found.weighting is not role.weighting:
-        faults.append(f"{found.sentence}, {role.weighting.upper()} is asked")
-    if role.fat_suppressed is not None and found.fat_suppressed is not role.fat_suppressed:
-        asked = "fat suppression is asked" if role.fat_suppressed else "one without fat suppression is asked"
-        faults.append(f"{found.sentence}, {asked}")
-    return faults
-
-
-def _description_faults(role: Role, description: str) -> list[str]:
-    faults = []
-    if role.description_pattern and not re.search(role.description_pattern, description, re.IGNORECASE):
-        faults.append(f"description {description!r} does not match {role.description_pattern!r}")
-    excluded = re.search(role.exclude_pattern, description, re.IGNORECASE) if role.exclude_pattern else None
-    if excluded:
-        faults.append(f"description {description!r} contains {excluded[0]!r}, which is excluded")
-    return faults
-
-
-def _geometry_faults(role: Role, fact: _Facts) -> list[str]:
-    if fact.stack is None:
-        return [f"no regular stack: {fact.geometry_fault}"]
-    faults = []
-    grid = fact.stack.grid
-    slices, gap_mm, pixel_mm = grid.shape_zyx[0], grid.spacing_zyx_mm[0], max(grid.spacing_zyx_mm[1:])
-    if slices < role.min_slices:
-        faults.append(f"{slices} slices, at least {role.min_slices} are asked")
-    if slices > role.max_slices:
-        faults.append(f"{slices} slices, at most {role.max_slices} are taken")
-    if gap_mm > role.max_slice_spacing_mm + 1e-3:
-        faults.append(f"slices are {gap_mm:.2f} mm apart, at most {role.max_slice_spacing_mm:.2f} mm is taken")
-    if pixel_mm > role.max_pixel_spacing_mm + 1e-3:
-        faults.append(f"pixels are {pixel_mm:.2f} mm wide, at most {role.max_pixel_spacing_mm:.2f} mm is taken")
-    return faults
-
-
-def _choices(
-    roles: Sequence[Role], fitting: Mapping[str, Sequence[_Facts]]
-) -> tuple[list[dict[str, _Facts]], list[str]]:
-    """Every way to fill the required roles (the planning role is the first), and why other ways clash."""
-    names = [role.name for role in roles]
-    choices = []
-    clashes: list[str] = []
-    combinations = itertools.product(*(_preferred(role, fitting[role.name]) for role in roles))
-    for combination in itertools.islice(combinations, MAX_CHOICES):
-        faults = _pair_faults(combination)
-        if faults:
-            clashes += faults
-        else:
-            choices.append(dict(zip(names, combination, strict=True)))
-    return choices, list(dict.fromkeys(clashes))
-
-
-def _preferred(role: Role, facts: Sequence[_Facts]) -> Sequence[_Facts]:
+def _preferred(role: Role, facts: Sequence[Facts]) -> Sequence[Facts]:
     """Of a pair, a role that takes either phase takes the one without contrast: doses are planned on it."""
-    if role.contrast is not Contrast.ANY or len({_frame(fact) for fact in facts}) != 1:
+    if role.contrast is not Contrast.ANY or len({fact.frame_uid for fact in facts}) != 1:
         return facts
     plain = [fact for fact in facts if fact.contrast.phase is Contrast.ABSENT]
     enhanced = [fact for fact in facts if fact.contrast.phase is Contrast.PRESENT]
     return plain if len(plain) + len(enhanced) == len(facts) and plain else facts
 
 
-def _pair_faults(combination: Sequence[_Facts]) -> list[str]:
-    faults = []
-    planning = combination[0]
-    for one, other in itertools.combinations(combination, 2):
-        if one.uid == other.uid:
-            faults.append(f"{one.name} cannot fill two roles")
-        elif _frame(one) != _frame(other):
-            faults.append(
-                f"{one.name} and {other.name} are in different frames of reference ({_frame(one)} and {_frame(other)})"
-            )
-    for other in combination[1:]:
-        share = _overlap(planning, other) if other.uid != planning.uid and _frame(other) == _frame(planning) else 1.0
-        if share < MIN_OVERLAP:
-            faults.append(
-                f"{other.name} covers {share:.0%} of the extent of {planning.name}, {MIN_OVERLAP:.0%} is asked"
-            )
-    return faults
-
-
-def _overlap(one: _Facts, other: _Facts) -> float:
-    """Which share of the first series' extent along its normal the other one covers."""
+def _overlap(one: Facts, other: Facts, way: RigidMove | None) -> float:
+    """Which share of the first series' extent along its normal the other one covers, once it is moved there."""
     if one.stack is None or other.stack is None:
         return 0.0
-    normal = one.stack.grid.direction_lps[0]
+    normal = np.asarray(one.stack.grid.direction_lps[0])
+    theirs = other.stack.positions_lps_mm[[0, -1]]
+    moved = theirs if way is None else way.points(theirs)
     ends: list[list[float]] = [
-        sorted((s.positions_lps_mm[[0, -1]] @ normal).tolist()) for s in (one.stack, other.stack)
+        sorted((positions @ normal).tolist()) for positions in (one.stack.positions_lps_mm[[0, -1]], moved)
     ]
     common = min(ends[0][1], ends[1][1]) - max(ends[0][0], ends[1][0])
     return max(0.0, common) / (ends[0][1] - ends[0][0])
 
 
-def _add_optional(
-    pipeline: Pipeline, chosen: dict[str, _Facts], fitting: Mapping[str, Sequence[_Facts]]
-) -> tuple[dict[str, _Facts], list[str]]:
-    """Fill roles that are not required where just one series suits; more than one is left out and said."""
-    notes = []
-    for role in (role for role in pipeline.roles if not role.required):
-        suiting = [fact for fact in fitting[role.name] if not _pair_faults([*chosen.values(), fact])]
-        if len(suiting) == 1:
-            chosen = {**chosen, role.name: suiting[0]}
-        elif suiting:
-            notes.append(f"{role.name}: more than one series suits, none is used: {', '.join(f.name for f in suiting)}")
-    return chosen, notes
+def _grids(name: str, fact: Facts, planning: Facts) -> str:
+    """That a series is resampled, and from which grid; "" where its voxels lie on the planning grid."""
+    if fact.stack is None or planning.stack is None:
+        return ""
+    theirs, ours = fact.stack.grid, planning.stack.grid
+    alike = theirs.shape_zyx == ours.shape_zyx and np.allclose(theirs.spacing_zyx_mm, ours.spacing_zyx_mm, atol=1e-3)
+    if alike and np.allclose(theirs.origin_lps_mm, ours.origin_lps_mm, atol=1e-2):
+        return ""
+    size, spacing = " x ".join(map(str, theirs.shape_zyx)), " x ".join(f"{mm:.2f}" for mm in theirs.spacing_zyx_mm)
+    return f"{name} is resampled onto the planning grid, from {size} voxels of {spacing} mm"
 
 
-def _refusal_reasons(facts: Sequence[_Facts], verdicts: Sequence[Verdict]) -> list[str]:
-    names = {fact.uid: fact.name for fact in facts}
-    return [
-        f"{names[verdict.series_instance_uid]} as {verdict.role}: {reason}"
-        for verdict in verdicts
-        if not verdict.accepted
-        for reason in verdict.reasons
-    ]
+def _twins(one: Facts, other: Facts) -> str:
+    """Whether two series look like copies of one acquisition, in words."""
+    first, second = one.candidate.series.first, other.candidate.series.first
+    if one.stack is None or other.stack is None or first.acquired_at is None or second.acquired_at is None:
+        return ""
+    apart_s = abs((first.acquired_at - second.acquired_at).total_seconds())
+    same_place = one.frame_uid == other.frame_uid and one.stack.grid == other.stack.grid
+    if apart_s > SAME_SECONDS or not same_place or one.modality != other.modality:
+        return ""
+    return f"{one.name} and {other.name} look like one acquisition sent twice, or reconstructed twice"
 
 
 def _description(role: Role) -> str:
     kind = {Contrast.PRESENT: "contrast-enhanced ", Contrast.ABSENT: "non-contrast ", Contrast.ANY: ""}[role.contrast]
     weighting = f"{role.weighting.upper()} " if role.weighting else ""
     return f"a {kind}{weighting}{role.modality} series in the same study and frame of reference"
-
-
-def _frame(fact: _Facts) -> str:
-    return fact.candidate.series.first.frame_of_reference_uid
-
-
-def _plain(body_part: str) -> str:
-    return re.sub(r"[\s_^-]+", "", body_part).upper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -214,6 +215,8 @@ class Route:
         waiting_for: roles that no series fills yet but a later one may.
         reasons: in words, every reason, kept and shown.
         verdicts: per series and role.
+        choices: role → Series Instance UID; more than one way to fill the roles, or ways that nothing but a person's
+            word can confirm. Empty when the answer is certain.
     """
 
     pipeline: str
@@ -221,3 +224,4 @@ class Route:
     waiting_for: tuple[str, ...]
     reasons: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
+    choices: tuple[Mapping[str, str], ...] = ()

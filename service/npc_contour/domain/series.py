@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time
 
 from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.registration import RigidMove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +97,13 @@ class Case:
         pipeline: name of the pipeline.
         series: one series per role; `planning` is always there.
         planning: the role whose grid carries the contours.
+        moves: role → how its series comes into the planning series' frame of reference; only where it is in another.
     """
 
     pipeline: str
     series: Mapping[str, Series]
     planning: str
+    moves: Mapping[str, RigidMove] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.planning not in self.series:
