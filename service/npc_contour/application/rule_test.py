@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from npc_contour.core.grouping import group
-from npc_contour.core.routing import Candidate, route
+from npc_contour.core.roles import Candidate
+from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Pipeline, Route
 from npc_contour.domain.series import InstanceHeader, Series
 
