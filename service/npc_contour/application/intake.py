@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from npc_contour.application.group_commit import GroupCommit
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind, StoryLine
+from npc_contour.application.records import Added, ArrivedImage, AssociationRow, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
@@ -25,9 +27,12 @@ class Intake:
         self._store = store
         self._clock = clock
         self._completion = completion
+        self._together: GroupCommit[ArrivedImage, Added] = GroupCommit(self._note)
 
     def keep(self, header: InstanceHeader, key: str, association: AssociationRow) -> bool:
         """Note an image whose bytes are on disk; on return it survives a power cut.
+
+        Images that several associations bring at the same time are noted together: one commit serves all.
 
         Args:
             header: of the image.
@@ -41,22 +46,24 @@ class Intake:
             StoreError: the database did not take it: the sender must keep its copy.
             InstanceRefused: another series or study has an image of this UID.
         """
-        now = self._clock.now()
-        with self._store.transaction() as tx:
-            tx.open_association(association, now)
-            added = tx.add_instance(
-                replace(header, key=key), association.association_id, association.called_ae_title, now
-            )
-            if added is Added.OPENED:
-                due = now + timedelta(seconds=self._completion.quiet_released_s)
-                tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid, due))
-                self._tell_opened(tx, header, association, now)
+        added = self._together.run(ArrivedImage(replace(header, key=key), association))
         if added is Added.TAKEN:
             self.conflict(header, "another series has an image of this SOP Instance UID")
             raise InstanceRefused(
                 f"SOP Instance UID {header.sop_instance_uid} is kept for another series", status=UID_CONFLICT
             )
         return added is not Added.KNOWN
+
+    def _note(self, images: Sequence[ArrivedImage]) -> tuple[Added, ...]:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            outcomes = tx.add_images(images, now)
+            due = now + timedelta(seconds=self._completion.quiet_released_s)
+            for image, added in zip(images, outcomes, strict=True):
+                if added is Added.OPENED:
+                    tx.defer(Job(JobKind.CLOSE_SERIES, image.header.series_instance_uid, due))
+                    self._tell_opened(tx, image.header, image.association, now)
+        return outcomes
 
     def _tell_opened(self, tx: Transaction, header: InstanceHeader, row: AssociationRow, now: datetime) -> None:
         tx.tell(

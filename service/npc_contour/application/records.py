@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.series import InstanceHeader
 from npc_contour.logs import Event
 
 
@@ -105,6 +106,14 @@ class AssociationRow:
     calling_ae_title: str
     called_ae_title: str
     peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedImage:
+    """One image whose bytes are on disk under `header.key`, and who brought it."""
+
+    header: InstanceHeader
+    association: AssociationRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

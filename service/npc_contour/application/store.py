@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from npc_contour.application.records import (
     Added,
-    AssociationRow,
+    ArrivedImage,
     Attempts,
     CaseRecord,
     DeliveryRecord,
@@ -38,10 +38,6 @@ class Transaction(Protocol):
         """Add a line to the story."""
         ...
 
-    def open_association(self, row: AssociationRow, at: datetime) -> None:
-        """Note an association; twice is once."""
-        ...
-
     def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
         """Note its end; return the Series Instance UIDs it carried that are still being received."""
         ...
@@ -50,8 +46,11 @@ class Transaction(Protocol):
         """End every open association of a receiver that died; return the series concerned."""
         ...
 
-    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
-        """Add an image and its series and study; one whose UID is there already changes nothing."""
+    def add_images(self, images: Sequence[ArrivedImage], at: datetime) -> tuple[Added, ...]:
+        """Add images with their associations, series and studies; say of each what became of it.
+
+        One whose UID is there already changes nothing.
+        """
         ...
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:

@@ -13,7 +13,16 @@ import pytest
 from npc_contour.adapters.store.codec import header_from_json, header_to_json
 from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
-from npc_contour.application.records import Added, AssociationRow, CaseInput, CaseRecord, Ending, Job, JobKind
+from npc_contour.application.records import (
+    Added,
+    ArrivedImage,
+    AssociationRow,
+    CaseInput,
+    CaseRecord,
+    Ending,
+    Job,
+    JobKind,
+)
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import StoreError
@@ -24,12 +33,15 @@ ASSOCIATION = AssociationRow("a1", "receiver", "CT", "NPC_CONTOUR", "127.0.0.1")
 
 
 def receive(store: PgStore, headers: list[InstanceHeader], association: AssociationRow = ASSOCIATION) -> list[Added]:
-    answers = []
+    answers: list[Added] = []
     for header in headers:
-        with store.transaction() as tx:
-            tx.open_association(association, NOW)
-            answers.append(tx.add_instance(header, association.association_id, association.called_ae_title, NOW))
+        answers += receive_together(store, [(header, association)])
     return answers
+
+
+def receive_together(store: PgStore, images: list[tuple[InstanceHeader, AssociationRow]]) -> tuple[Added, ...]:
+    with store.transaction() as tx:
+        return tx.add_images([ArrivedImage(*image) for image in images], NOW)
 
 
 def case_of(headers: list[InstanceHeader], **changes: Any) -> CaseRecord:
@@ -65,8 +77,7 @@ def test_a_rolled_back_change_leaves_no_job(store: PgStore) -> None:
 
     def fail() -> None:
         with store.transaction() as tx:
-            tx.open_association(ASSOCIATION, NOW)
-            tx.add_instance(header, "a1", "NPC_CONTOUR", NOW)
+            tx.add_images([ArrivedImage(header, ASSOCIATION)], NOW)
             tx.defer(Job(JobKind.CLOSE_SERIES, header.series_instance_uid))
             raise RuntimeError("the process died here")
 
@@ -301,3 +312,33 @@ def test_a_database_that_is_gone_is_a_store_error() -> None:
     gone = PgStore("postgresql://nobody@127.0.0.1:9/none", lambda *_: None, timeout_s=0.3)
     with gone, pytest.raises(StoreError, match="database"), gone.transaction():
         pass
+
+
+def test_images_of_several_associations_and_series_are_added_by_one_statement(store: PgStore) -> None:
+    other = replace(ASSOCIATION, association_id="a2", calling_ae_title="CT2")
+    one, two = ct_headers(3, uid="1.2.10"), ct_headers(2, uid="1.2.20")
+    known = [(one[0], ASSOCIATION)]
+    assert receive_together(store, known) == (Added.OPENED,)
+
+    arrived = [(one[0], other), (one[1], ASSOCIATION), (two[0], other), (one[2], other), (two[1], ASSOCIATION)]
+    answers = receive_together(store, arrived)
+
+    assert answers == (Added.KNOWN, Added.ADDED, Added.OPENED, Added.ADDED, Added.ADDED)
+    counts = store.query("SELECT series_instance_uid AS uid, images FROM series ORDER BY uid")
+    assert [(row["uid"], row["images"]) for row in counts] == [("1.2.10", 3), ("1.2.20", 2)]
+    carried = store.query(
+        "SELECT series_instance_uid AS uid, association_id AS id FROM series_association ORDER BY 1, 2"
+    )
+    pairs = [(row["uid"], row["id"]) for row in carried]
+    assert pairs == [("1.2.10", "a1"), ("1.2.10", "a2"), ("1.2.20", "a1"), ("1.2.20", "a2")]
+
+
+def test_the_same_image_twice_at_once_counts_once_and_a_thief_of_its_uid_is_told(store: PgStore) -> None:
+    header = ct_header()
+    thief = replace(header, key="elsewhere", series_instance_uid="1.2.99")
+
+    answers = receive_together(store, [(header, ASSOCIATION), (header, ASSOCIATION), (thief, ASSOCIATION)])
+
+    assert answers[0] is Added.OPENED
+    assert answers[2] is Added.TAKEN
+    assert [row["images"] for row in store.query("SELECT images FROM series")] == [1]

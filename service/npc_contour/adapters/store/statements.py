@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npc_contour.adapters.store.connection import Connection, Row
@@ -30,5 +30,5 @@ class Statements:
     def _one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
         return self._connection.execute(statement, values).fetchone()
 
-    def _all(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+    def _all(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         return self._connection.execute(statement, values).fetchall()

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from psycopg.types.json import Jsonb
-
 from npc_contour.adapters.store.cases import Cases
-from npc_contour.adapters.store.codec import header_from_json, header_to_json
+from npc_contour.adapters.store.codec import header_from_json
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.destinations import Destinations
+from npc_contour.adapters.store.images import Images
 from npc_contour.adapters.store.pulls import Pulls
-from npc_contour.application.records import Added, AssociationRow, Ending, Job, JobKind, SeriesRecord
+from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
@@ -29,7 +28,7 @@ URGENCY = {
 """By kind of job: finds a row when the case is urgent."""
 
 
-class PgTransaction(Cases, Destinations, Pulls):
+class PgTransaction(Cases, Destinations, Pulls, Images):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
@@ -41,14 +40,6 @@ class PgTransaction(Cases, Destinations, Pulls):
         """Do a job once this is committed."""
         urgent = job.urgent or (job.kind in URGENCY and self._one(URGENCY[job.kind], (job.key,)) is not None)
         self._defer(self._connection, replace(job, urgent=urgent))
-
-    def open_association(self, row: AssociationRow, at: datetime) -> None:
-        """Note an association; twice is once."""
-        self._run(
-            "INSERT INTO association (id, receiver, calling_ae_title, called_ae_title, peer, opened_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (row.association_id, row.receiver, row.calling_ae_title, row.called_ae_title, row.peer, at),
-        )
 
     def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
         """Note its end; return the series it carried that are still being received."""
@@ -74,46 +65,6 @@ class PgTransaction(Cases, Destinations, Pulls):
             (value,),
         )
         return tuple(row["series_instance_uid"] for row in rows)
-
-    def add_instance(self, header: InstanceHeader, association_id: str, called_ae_title: str, at: datetime) -> Added:
-        """Add an image and its series and study; one that is there already changes nothing."""
-        series, study = header.series_instance_uid, header.study_instance_uid
-        known = self._one("SELECT key FROM instance WHERE sop_instance_uid = %s", (header.sop_instance_uid,))
-        if known is not None:
-            return Added.KNOWN if known["key"] == header.key else Added.TAKEN
-        before = self._one(
-            "SELECT state = 'receiving' AND reasons = '{}' AS open FROM series"
-            " WHERE series_instance_uid = %s FOR UPDATE",
-            (series,),
-        )
-        self._run(
-            "INSERT INTO study (study_instance_uid, patient_id, created_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (study, header.patient_id, at),
-        )
-        self._run(
-            "INSERT INTO series (series_instance_uid, study_instance_uid, modality, description, called_ae_title,"
-            " state, images, first_instance_at, last_instance_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, 'receiving', 1, %s, %s, %s)"
-            " ON CONFLICT (series_instance_uid) DO UPDATE SET state = 'receiving', reasons = '{}',"
-            " images = series.images + 1, last_instance_at = EXCLUDED.last_instance_at,"
-            " updated_at = EXCLUDED.updated_at",
-            (series, study, header.modality, header.series_description, called_ae_title, at, at, at),
-        )
-        self._run(
-            "INSERT INTO series_association (series_instance_uid, association_id) VALUES (%s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (series, association_id),
-        )
-        added = self._one(
-            "INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, association_id, received_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (sop_instance_uid) DO NOTHING RETURNING 1 AS added",
-            (header.sop_instance_uid, series, header.key, Jsonb(header_to_json(header)), association_id, at),
-        )
-        if added is None:
-            # Another association brought the same image in between: it counts once.
-            self._run("UPDATE series SET images = images - 1 WHERE series_instance_uid = %s", (series,))
-            return Added.KNOWN
-        return Added.ADDED if before is not None and before["open"] else Added.OPENED
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:
         """Return one series."""

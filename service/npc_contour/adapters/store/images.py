@@ -1,0 +1,106 @@
+"""Arrived images become rows: any number of them, of any associations and series, by two statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from psycopg.types.json import Json
+
+from npc_contour.adapters.store.codec import header_to_json
+from npc_contour.adapters.store.statements import Statements
+from npc_contour.application.records import Added, ArrivedImage
+
+_LOCK_SERIES = """
+SELECT series_instance_uid, state = 'receiving' AND reasons = '{}' AS open FROM series
+WHERE series_instance_uid = ANY(%s) ORDER BY series_instance_uid FOR UPDATE
+"""
+_ADD = """
+WITH arrived AS (
+    SELECT row.* FROM ROWS FROM (jsonb_to_recordset(%(images)s::jsonb) AS (
+        instance text, series text, study text, key text, patient_id text, modality text, description text,
+        header jsonb, association text, receiver text, calling text, called text, peer text
+    )) WITH ORDINALITY AS row
+), associations AS (
+    INSERT INTO association (id, receiver, calling_ae_title, called_ae_title, peer, opened_at)
+    SELECT DISTINCT ON (association) association, receiver, calling, called, peer, %(at)s FROM arrived
+    ORDER BY association
+    ON CONFLICT DO NOTHING
+), added AS (
+    INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, association_id, received_at)
+    SELECT instance, series, key, header, association, %(at)s FROM arrived ORDER BY instance, ordinality
+    ON CONFLICT (sop_instance_uid) DO NOTHING
+    RETURNING sop_instance_uid, key, series_instance_uid, association_id
+), studies AS (
+    INSERT INTO study (study_instance_uid, patient_id, created_at)
+    SELECT DISTINCT ON (study) study, patient_id, %(at)s FROM arrived
+    WHERE key IN (SELECT key FROM added) ORDER BY study
+    ON CONFLICT DO NOTHING
+), grown AS (
+    INSERT INTO series (series_instance_uid, study_instance_uid, modality, description, called_ae_title,
+                        state, images, first_instance_at, last_instance_at, updated_at)
+    SELECT DISTINCT ON (series) series, study, modality, description, called, 'receiving',
+           (SELECT count(*) FROM added WHERE series_instance_uid = series), %(at)s, %(at)s, %(at)s
+    FROM arrived JOIN added USING (key) ORDER BY series, ordinality
+    ON CONFLICT (series_instance_uid) DO UPDATE SET state = 'receiving', reasons = '{}',
+        images = series.images + EXCLUDED.images, last_instance_at = EXCLUDED.last_instance_at,
+        updated_at = EXCLUDED.updated_at
+), carried AS (
+    INSERT INTO series_association (series_instance_uid, association_id)
+    SELECT DISTINCT series_instance_uid, association_id FROM added ORDER BY 1, 2
+    ON CONFLICT DO NOTHING
+)
+SELECT added.sop_instance_uid IS NOT NULL AS added, coalesce(added.key, instance.key) AS key
+FROM arrived
+LEFT JOIN added ON added.sop_instance_uid = arrived.instance
+LEFT JOIN instance ON instance.sop_instance_uid = arrived.instance
+ORDER BY ordinality
+"""
+"""One snapshot for all parts: `instance` in the last one shows what was there before. Sorted, so that two receivers
+which add the same rows wait for each other instead of locking each other out."""
+
+
+class Images(Statements):
+    """What arrives."""
+
+    def add_images(self, images: Sequence[ArrivedImage], at: datetime) -> tuple[Added, ...]:
+        """Add images with their associations, series and studies; what is there already changes nothing."""
+        series = sorted({image.header.series_instance_uid for image in images})
+        open_before = {row["series_instance_uid"] for row in self._all(_LOCK_SERIES, (series,)) if row["open"]}
+        rows = self._all(_ADD, {"images": Json([_row(image) for image in images]), "at": at})
+        answers: list[Added] = []
+        for image, row in zip(images, rows, strict=True):
+            key = row["key"] or self._key_of(image.header.sop_instance_uid)
+            if key != image.header.key:
+                answers.append(Added.TAKEN)
+            elif not row["added"]:
+                answers.append(Added.KNOWN)
+            else:
+                uid = image.header.series_instance_uid
+                answers.append(Added.ADDED if uid in open_before else Added.OPENED)
+                open_before.add(uid)
+        return tuple(answers)
+
+    def _key_of(self, sop_instance_uid: str) -> str | None:
+        """The key of an image that another receiver added between our snapshot and our insert."""
+        row = self._one("SELECT key FROM instance WHERE sop_instance_uid = %s", (sop_instance_uid,))
+        return None if row is None else str(row["key"])
+
+
+def _row(image: ArrivedImage) -> dict[str, object]:
+    header, association = image.header, image.association
+    return {
+        "instance": header.sop_instance_uid,
+        "series": header.series_instance_uid,
+        "study": header.study_instance_uid,
+        "key": header.key,
+        "patient_id": header.patient_id,
+        "modality": header.modality,
+        "description": header.series_description,
+        "header": header_to_json(header),
+        "association": association.association_id,
+        "receiver": association.receiver,
+        "calling": association.calling_ae_title,
+        "called": association.called_ae_title,
+        "peer": association.peer,
+    }

@@ -1,0 +1,77 @@
+"""One piece of work serves all who wait; each gets its own result, and an error reaches all whom it concerns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from npc_contour.application.group_commit import GroupCommit
+
+
+class Slow:
+    """Doubles numbers; its first call waits until it is let go, so that others gather behind it."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def work(self, items: Sequence[int]) -> list[int]:
+        self.calls.append(list(items))
+        self.begun.set()
+        assert self.go_on.wait(10)
+        if 13 in items:
+            raise ValueError("thirteen")
+        return [2 * item for item in items]
+
+
+def test_alone_one_call_serves_one() -> None:
+    slow = Slow()
+    slow.go_on.set()
+
+    assert GroupCommit(slow.work).run(21) == 42
+    assert slow.calls == [[21]]
+
+
+def test_who_waits_meanwhile_is_served_together() -> None:
+    slow = Slow()
+    group = GroupCommit(slow.work)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(group.run, 0)
+        assert slow.begun.wait(10)
+        others = [pool.submit(group.run, number) for number in range(1, 6)]
+        while len(group._queue) < 5:
+            threading.Event().wait(0.01)
+        slow.go_on.set()
+        assert first.result() == 0
+        assert [other.result() for other in others] == [2, 4, 6, 8, 10]
+
+    assert sorted(map(len, slow.calls)) == [1, 5]
+
+
+def test_no_call_has_more_than_the_limit() -> None:
+    slow = Slow()
+    group = GroupCommit(slow.work, at_once=2)
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(group.run, 0)]
+        assert slow.begun.wait(10)
+        running += [pool.submit(group.run, number) for number in range(1, 6)]
+        while len(group._queue) < 5:
+            threading.Event().wait(0.01)
+        slow.go_on.set()
+        assert [one.result() for one in running] == [0, 2, 4, 6, 8, 10]
+
+    assert max(map(len, slow.calls)) <= 3
+
+
+def test_an_error_reaches_everybody_in_its_call_and_the_next_goes_on() -> None:
+    slow = Slow()
+    slow.go_on.set()
+    group = GroupCommit(slow.work)
+
+    with pytest.raises(ValueError, match="thirteen"):
+        group.run(13)
+    assert group.run(1) == 2
