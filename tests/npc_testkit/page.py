@@ -28,7 +28,7 @@ from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site
 from npc_contour.application.artefacts import RTSTRUCT
-from npc_contour.application.records import AssociationRow, CaseInput, CaseRecord, StoryLine
+from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.status import CheckResult
 from npc_contour.catalog import Catalog
@@ -67,9 +67,8 @@ class World:
         case_id, now = uuid.uuid4().hex, datetime.now(UTC)
         series = images[0].series_instance_uid
         with self.store.transaction() as tx:
-            tx.open_association(AssociationRow(case_id, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1"), now)
-            for image in images:
-                tx.add_instance(image, case_id, "NPC_CONTOUR", now)
+            row = AssociationRow(case_id, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1")
+            tx.add_images([ArrivedImage(image, row) for image in images], now)
             tx.set_series(series, SeriesState.READY, (), now)
             tx.add_case(
                 CaseRecord(
