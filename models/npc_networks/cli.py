@@ -24,6 +24,7 @@ from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
 from npc_networks.protocols import command as protocol_command
 from npc_networks.serving.engine_config import TARGETS
+from npc_networks.start import exported
 from npc_networks.training import Recipe, Training, read_checkpoint, trained_on
 
 SAVE_EVERY_S = 180.0
@@ -112,6 +113,12 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     plan.add_argument("--steps", type=int, metavar="N", help="steps of each network (repeatable)")
     train.add_argument("--seed", type=int, default=0, metavar="S", help="of weights, patches and order (default 0)")
     train.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default cpu")
+    train.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="DIR",
+        help="exported network of the same features whose weights are the start (labels are matched by name)",
+    )
     train.add_argument("--resume", action="store_true", help="continue from DIR/NAME.pt where there is one")
     train.add_argument("--cache", type=Path, metavar="DIR", help="folder for rendered phantoms (default: OUT/phantoms)")
     train.add_argument("--cases", type=int, default=60, metavar="N", help="phantoms to train on (default 60)")
@@ -149,19 +156,28 @@ def _train(options: argparse.Namespace, console: Console) -> int:
         first_cases=min(10, options.cases),
         device=options.device,
     )
-    with rendering_ahead(cache, recipe.cases):
-        for name in names:
-            _train_one(NETWORKS[name], recipe, options.out / f"{name}.pt", cache, console, resume=options.resume)
+    for name in names:
+        with rendering_ahead(cache, NETWORKS[name].kind, recipe.cases):
+            training = _training(NETWORKS[name], recipe, options, console)
+            _train_one(training, options.out / f"{name}.pt", cache, console)
     return 0
 
 
-def _train_one(
-    spec: NetworkSpec, recipe: Recipe, checkpoint: Path, cache: Path, console: Console, *, resume: bool
-) -> None:
+def _training(spec: NetworkSpec, recipe: Recipe, options: argparse.Namespace, console: Console) -> Training:
+    """Return a training at its start, or where it was left."""
     training = Training(spec, recipe)
-    if resume and checkpoint.exists():
+    checkpoint = options.out / f"{spec.name}.pt"
+    if options.resume and checkpoint.exists():
         training.load(checkpoint)
         console.print(f"{spec.name}: continuing from step {training.step} of {checkpoint}")
+    elif options.start_from is not None:
+        taken = training.start_from(*exported(options.start_from))
+        console.print(f"{spec.name}: {taken} of {len(spec.labels)} labels start from {options.start_from}")
+    return training
+
+
+def _train_one(training: Training, checkpoint: Path, cache: Path, console: Console) -> None:
+    spec = training.spec
     pool = PhantomPool(spec, cache)
     saved = reported = time.monotonic()
     losses: list[float] = []
@@ -207,7 +223,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
     judge = Judge(options.repo, options.names or list(NETWORKS))
     with _bar(console) as bar:
-        task = bar.add_task("phantoms", total=len(options.seeds))
+        task = bar.add_task("phantoms", total=len(options.seeds) * len(judge.kinds))
         scores = evaluate(judge, options.seeds, full_scan, lambda: bar.advance(task))
     summaries = summarise(scores)
     console.print(_table(summaries))

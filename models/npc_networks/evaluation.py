@@ -13,7 +13,7 @@ from npc_contour.catalog import PIPELINES_DIR, read_contract, read_pipeline
 from npc_contour.core.overlap import confusion, roi_dice, roi_overlap
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.structures import RoiSpec
-from npc_networks.networks import EITHER_PHASE, NETWORKS
+from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.phantom_data import Scan
 from npc_networks.serving.engines import OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
@@ -26,7 +26,7 @@ class Score:
     """One ROI of one phantom, contoured by one network.
 
     Attributes:
-        inputs: which phases the network was given: "both", "non-contrast" or "contrast".
+        inputs: what the network was given: "both" phases, "non-contrast", "contrast", or "all" there is.
         dice: of the voxels; 0 where only one of truth and answer holds the ROI, None where neither does.
     """
 
@@ -62,12 +62,19 @@ class Judge:
             engine = OpenVinoEngine(contract, repository / name / contract.weights_file)
             self._segmenters[name] = (contract, VolumeSegmenter(contract, engine))
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which phantoms the networks are made for."""
+        return tuple(dict.fromkeys(NETWORKS[name].kind for name in self._segmenters))
+
     def judge(self, scan: Scan) -> Iterator[Score]:
-        """Contour a phantom with every network and compare with its truth, ROI by ROI."""
+        """Contour a phantom with every network made for its kind and compare with its truth, ROI by ROI."""
         for name, (contract, segmenter) in self._segmenters.items():
+            if NETWORKS[name].kind != scan.kind:
+                continue
             truth = scan.labels[NETWORKS[name].target]
-            for inputs, hu in _inputs(contract, scan.hu):
-                found = segmenter.segment(hu, scan.spacing_zyx_mm)
+            for inputs, images in _inputs(NETWORKS[name], scan.images):
+                found = segmenter.segment(images, scan.spacing_zyx_mm)
                 counts = confusion(truth, found, len(contract.labels))
                 voxel_cc = float(np.prod(scan.spacing_zyx_mm)) / 1000.0
                 for roi in self._rois[name]:
@@ -86,20 +93,21 @@ def rois_by_network(pipelines_dir: Path = PIPELINES_DIR) -> Mapping[str, tuple[R
 
 
 def evaluate(
-    judge: Judge, seeds: Sequence[int], render: Callable[[int], Scan], done: Callable[[], None] = lambda: None
+    judge: Judge, seeds: Sequence[int], render: Callable[[str, int], Scan], done: Callable[[], None] = lambda: None
 ) -> list[Score]:
     """Judge phantoms one after another.
 
     Args:
         judge: the networks.
         seeds: of the phantoms; below `phantom_data.TRAINING_SEED` none was trained on.
-        render: makes the scan of a seed.
+        render: makes the scan of a kind and a seed.
         done: called after each phantom.
     """
     scores: list[Score] = []
-    for seed in seeds:
-        scores.extend(judge.judge(render(seed)))
-        done()
+    for kind in judge.kinds:
+        for seed in seeds:
+            scores.extend(judge.judge(render(kind, seed)))
+            done()
     return scores
 
 
@@ -125,9 +133,6 @@ def means(summaries: Iterable[Summary]) -> Mapping[tuple[str, str], float]:
     return {key: float(np.mean(values)) for key, values in groups.items()}
 
 
-def _inputs(contract: NetworkContract, hu: npt.NDArray[np.int16]) -> Iterator[tuple[str, npt.NDArray[np.int16]]]:
-    if contract.channels == (EITHER_PHASE,):
-        for index, phase in enumerate(PHASES):
-            yield phase, hu[index : index + 1]
-    else:
-        yield "both", hu
+def _inputs(spec: NetworkSpec, images: npt.NDArray[np.int16]) -> Iterator[tuple[str, npt.NDArray[np.int16]]]:
+    for choice in spec.inputs:
+        yield PHASES[choice[0]] if len(spec.inputs) > 1 else "both" if len(choice) == 2 else "all", images[list(choice)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from npc_contour.core.phantom.han import STRUCTURES
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
 from npc_networks.unet import Triple, UNetPlan, isotropic_plan
@@ -15,6 +16,15 @@ WINDOW_STEP = 0.5
 NON_CONTRAST = "non-contrast CT"
 CONTRAST = "contrast CT"
 EITHER_PHASE = "non-contrast or contrast CT"
+T1, T2, T1C = "T1 MR", "T2 MR", "T1 MR with contrast agent"
+
+KIND_CHANNELS = {
+    "npc": (NON_CONTRAST, CONTRAST),
+    "han": (NON_CONTRAST, CONTRAST),
+    "chest": (CONTRAST,),
+    "mr": (T1, T2, T1C),
+}
+"""What a scan of each kind of phantom holds, in order: the head and neck, the same down to the bronchi, chest, MR."""
 
 
 def _both_sides(*names: str) -> tuple[str, ...]:
@@ -48,6 +58,9 @@ OAR_LABELS = (
 
 GTV_LABELS = ("background", "GTVp", "GTVn")
 
+HAN_LABELS = ("background", *STRUCTURES)
+"""The fifty structures of HaN5K's list as exclusive labels, in the list's order; index = label value."""
+
 LN_LABELS = (
     "background",
     "CTVn_II_III_Va_R",
@@ -64,7 +77,9 @@ class NetworkSpec:
     """One demo network.
 
     Attributes:
-        target: which label map of a phantom it learns: "oar", "gtv" or "ln".
+        target: which label map of a phantom it learns, see `phantom_data.TARGETS`.
+        kind: of the phantoms it learns from, see `KIND_CHANNELS`.
+        cropped: whether it looks at the box of the body only (on CT), as its contract then says.
         channels: what each input channel is. A single channel of EITHER_PHASE is drawn from both.
         normalisation: one per channel.
         labels: index = label value, 0 = "background".
@@ -86,6 +101,16 @@ class NetworkSpec:
     features: tuple[int, ...]
     learning_rate: float = 1.5e-3
     class_balance: float = 0.0
+    kind: str = "npc"
+    cropped: bool = True
+
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """Which channels of a scan it can be given: more than one choice where it takes either phase."""
+        of_scan = KIND_CHANNELS[self.kind]
+        if self.channels == (EITHER_PHASE,):
+            return tuple((k,) for k in range(len(of_scan)))
+        return (tuple(of_scan.index(channel) for channel in self.channels),)
 
     @property
     def plan(self) -> UNetPlan:
@@ -95,6 +120,7 @@ class NetworkSpec:
 
 _WIDE = Normalisation(clip_hu=(-600.0, 1200.0), mean_hu=40.0, std_hu=200.0)
 _SOFT_TISSUE = Normalisation(clip_hu=(-250.0, 400.0), mean_hu=40.0, std_hu=100.0)
+_OF_ITS_OWN = Normalisation(clip_hu=(0.0, 0.0), mean_hu=0.0, std_hu=1.0, scheme="zscore")
 
 NETWORKS = {
     spec.name: spec
@@ -135,6 +161,47 @@ NETWORKS = {
             patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
             class_balance=0.8,
+        ),
+        NetworkSpec(
+            name="mediastinal_ln",
+            version="1.0.0",
+            title="enlarged lymph nodes of the mediastinum",
+            target="nodes",
+            channels=(CONTRAST,),
+            normalisation=(_SOFT_TISSUE,),
+            labels=("background", "Lymph Node"),
+            spacing_zyx_mm=(2.0, 2.0, 2.0),
+            patch_zyx=(64, 64, 64),
+            features=(16, 32, 48, 64, 64),
+            kind="chest",
+        ),
+        NetworkSpec(
+            name="npc_mr_gtv",
+            version="1.0.0",
+            title="primary tumour of nasopharyngeal carcinoma on MR",
+            target="gtvp",
+            channels=(T1, T2, T1C),
+            normalisation=(_OF_ITS_OWN,) * 3,
+            labels=("background", "GTVp"),
+            spacing_zyx_mm=(2.5, 2.0, 2.0),
+            patch_zyx=(48, 80, 80),
+            features=(16, 32, 48, 64, 64),
+            kind="mr",
+            cropped=False,
+        ),
+        NetworkSpec(
+            name="han_oar",
+            version="1.0.0",
+            title="the 50 structures of HaN5K's list",
+            target="han",
+            channels=(EITHER_PHASE,),
+            normalisation=(_WIDE,),
+            labels=HAN_LABELS,
+            spacing_zyx_mm=(2.0, 2.0, 2.0),
+            patch_zyx=(64, 80, 80),
+            features=(16, 32, 64, 96, 96),
+            class_balance=0.8,
+            kind="han",
         ),
     )
 }

@@ -6,6 +6,7 @@ Patches are never mirrored: left and right are different labels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy.typing as npt
 
 from npc_contour.core.intensity import normalise
 from npc_contour.domain.pipelines import Normalisation
-from npc_networks.networks import EITHER_PHASE, NetworkSpec
+from npc_networks.networks import NetworkSpec
 from npc_networks.phantom_data import TrainingCase
+from npc_networks.serving.preparation import SMALLEST_STD
 from npc_networks.unet import Triple
 
 FloatVolume = npt.NDArray[np.float32]
@@ -67,15 +69,28 @@ def draw_patch(sampled: SampledCase, spec: NetworkSpec, rng: np.random.Generator
     """
     case = sampled.case
     start = _patch_start(sampled, spec.patch_zyx, rng)
-    channels = _phases(spec, rng)
+    choices = spec.inputs
+    channels = choices[int(rng.integers(len(choices)))] if len(choices) > 1 else choices[0]
     image = np.stack(
         [
-            cut(_normalised(_cut_source(case.hu[phase], start, spec.patch_zyx), how), start, spec.patch_zyx)
-            for phase, how in zip(channels, spec.normalisation, strict=True)
+            cut(
+                _normalised(_cut_source(case.images[channel], start, spec.patch_zyx), _in_numbers(case, channel, how)),
+                start,
+                spec.patch_zyx,
+            )
+            for channel, how in zip(channels, spec.normalisation, strict=True)
         ]
     )
     labels = cut(_cut_source(case.labels, start, spec.patch_zyx), start, spec.patch_zyx)
     return _augment(image, rng), labels
+
+
+def _in_numbers(case: TrainingCase, channel: int, how: Normalisation) -> Normalisation:
+    """Return a normalisation whose numbers are known: those of the whole channel where it takes its own."""
+    if how.scheme == "ct":
+        return how
+    mean, std = case.mean_std[channel]
+    return Normalisation((-math.inf, math.inf), mean, std + SMALLEST_STD)
 
 
 def _normalised(hu: npt.NDArray[np.int16], how: Normalisation) -> FloatVolume:
@@ -119,12 +134,6 @@ def _patch_start(sampled: SampledCase, patch: Triple, rng: np.random.Generator) 
     # A volume smaller than the window lies in its middle, as when serving.
     start: IntArray = np.where(slack < 0, -(-slack // 2), np.clip(np.rint(wanted), 0, np.maximum(slack, 0)))
     return start.astype(np.int64)
-
-
-def _phases(spec: NetworkSpec, rng: np.random.Generator) -> tuple[int, ...]:
-    if spec.channels == (EITHER_PHASE,):
-        return (int(rng.integers(2)),)
-    return tuple(range(len(spec.channels)))
 
 
 def _augment(image: FloatVolume, rng: np.random.Generator) -> FloatVolume:

@@ -24,7 +24,7 @@ class PhantomPool:
 
     def __init__(self, spec: NetworkSpec, cache: Path) -> None:
         self._spec = spec
-        self._scans = ScanCache(cache, training_scan)
+        self._scans = ScanCache(cache, spec.kind, training_scan)
         self._cases: dict[int, SampledCase] = {}
 
     def __len__(self) -> int:
@@ -39,10 +39,10 @@ class PhantomPool:
 
 
 @contextmanager
-def rendering_ahead(cache: Path, cases: int) -> Iterator[None]:
-    """Render the first `cases` training phantoms into the cache, in order, while the body runs."""
+def rendering_ahead(cache: Path, kind: str, cases: int) -> Iterator[None]:
+    """Render the first `cases` training phantoms of a kind into the cache, in order, while the body runs."""
     # A fresh interpreter: torch's threads do not survive a fork.
-    process = multiprocessing.get_context("spawn").Process(target=_render, args=(cache, cases), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_render, args=(cache, kind, cases), daemon=True)
     process.start()
     try:
         yield
@@ -51,9 +51,9 @@ def rendering_ahead(cache: Path, cases: int) -> Iterator[None]:
         process.join()
 
 
-def _render(cache: Path, cases: int) -> None:
+def _render(cache: Path, kind: str, cases: int) -> None:
     os.nice(RENDERER_NICENESS)
-    scans = ScanCache(cache, training_scan)
+    scans = ScanCache(cache, kind, training_scan)
     for number in range(cases):
         if not scans.has(TRAINING_SEED + number):
             scans.scan(TRAINING_SEED + number)

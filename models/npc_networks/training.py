@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from npc_networks.losses import deep_supervision_loss
 from npc_networks.networks import NetworkSpec
 from npc_networks.patches import SampledCase, draw_patch
 from npc_networks.phantom_data import TRAINING_SEED
+from npc_networks.start import fitted
 from npc_networks.unet import PlainConvUNet
 
 HEADS = 3
@@ -112,6 +113,17 @@ class Training:
             self.elapsed_s += time.perf_counter() - started
             progress = self.recipe.progress(self.step, self.elapsed_s)
             yield StepReport(self.step, progress, loss, rate, self.elapsed_s)
+
+    def start_from(self, weights: Mapping[str, Tensor], labels: Sequence[str]) -> int:
+        """Begin with the weights of an exported network; return how many labels found their row.
+
+        Raises:
+            ValueError: the networks are of different forms.
+        """
+        state, taken = fitted(self.network.state_dict(), self.spec.labels, weights, labels)
+        self.network.load_state_dict(state)
+        self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
+        return taken
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; a reader never sees half of one."""

@@ -35,7 +35,7 @@ def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_network_is_trained_resumed_and_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ScanCache(tmp_path / "cache", _two_balls).scan(TRAINING_SEED)
+    ScanCache(tmp_path / "cache", "npc", _two_balls).scan(TRAINING_SEED)
     train = ["train-demo", "npc_gtv", "--out", str(tmp_path), "--cache", str(tmp_path / "cache"), "--cases", "1"]
     checkpoint = tmp_path / "npc_gtv.pt"
 
@@ -53,7 +53,7 @@ def test_network_is_trained_resumed_and_exported(tmp_path: Path, capsys: pytest.
     assert "Not judged yet" in card
 
 
-def _two_balls(seed: int) -> Scan:
+def _two_balls(_kind: str, seed: int) -> Scan:
     zyx = np.indices((24, 40, 40))
     labels = np.zeros((24, 40, 40), np.uint8)
     labels[((zyx - 12) ** 2).sum(0) < 30] = 1

@@ -80,6 +80,6 @@ def test_unseen_phantom_is_contoured() -> None:
 
     reached = means(summarise(Judge(REPOSITORY, NETWORKS).judge(scan)))
 
-    assert np.prod(scan.hu.shape[1:]) > 5e6
+    assert np.prod(scan.images.shape[1:]) > 5e6
     assert {key: value for key, value in reached.items() if value < FLOORS[key]} == {}
     assert set(reached) == set(FLOORS)

@@ -24,7 +24,7 @@ def test_body_is_cut_out_with_a_margin() -> None:
     small = cropped(_scan())
 
     # 10 mm: 3 slices, and 7 voxels in plane.
-    assert small.hu.shape == (2, 11, 34, 34)
+    assert small.images.shape == (2, 11, 34, 34)
     assert {name: volume.shape for name, volume in small.labels.items()} == dict.fromkeys(
         ("oar", "gtv", "ln"), (11, 34, 34)
     )
@@ -33,21 +33,22 @@ def test_body_is_cut_out_with_a_margin() -> None:
 def test_cache_renders_once_and_gives_back_the_same(tmp_path: Path) -> None:
     rendered: list[int] = []
 
-    def render(seed: int) -> Scan:
+    def render(kind: str, seed: int) -> Scan:
+        assert kind == "npc"
         rendered.append(seed)
         return _scan(seed)
 
-    cache = ScanCache(tmp_path / "cache", render)
+    cache = ScanCache(tmp_path / "cache", "npc", render)
     first, second = cache.scan(5), cache.scan(5)
 
     assert rendered == [5]
     assert cache.has(5)
     assert not cache.has(6)
-    np.testing.assert_array_equal(first.hu, cropped(_scan()).hu)
-    np.testing.assert_array_equal(first.hu, second.hu)
+    np.testing.assert_array_equal(first.images, cropped(_scan()).images)
+    np.testing.assert_array_equal(first.images, second.images)
     assert second.spacing_zyx_mm == SPACING_MM
     np.testing.assert_array_equal(second.labels["ln"], first.labels["ln"])
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["phantom_00005.npz"]
+    assert [path.name for path in (tmp_path / "cache" / "npc").iterdir()] == ["phantom_00005.npz"]
 
 
 def test_labels_stay_on_the_image_at_another_spacing() -> None:
@@ -55,8 +56,8 @@ def test_labels_stay_on_the_image_at_another_spacing() -> None:
 
     case = on_network_grid(cropped(_scan()), spec)
 
-    assert case.labels.shape == case.hu.shape[1:] == (22, 26, 26)
+    assert case.labels.shape == case.images.shape[1:] == (22, 26, 26)
     assert set(np.unique(case.labels)) == {0, 3}
-    water = case.hu[0] > -500
+    water = case.images[0] > -500
     overlap = 2 * (water & (case.labels == 3)).sum() / (water.sum() + (case.labels == 3).sum())
     assert overlap > 0.97

@@ -288,7 +288,7 @@ def paint(program: Program, place: Place, hu: F32, labels: U8) -> None:
         program: what.
         place: where.
         hu: (phases = 2, z, y, x) of the slab, written.
-        labels: (3, z, y, x) of the slab, written.
+        labels: (maps, z, y, x) of the slab, written.
     """
     lattice, cell = place.lattice, place.cell
     layers = (hu.shape[1] + cell[0] - 1) // cell[0]

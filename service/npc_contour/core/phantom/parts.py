@@ -9,8 +9,8 @@ import numpy as np
 
 from npc_contour.core.phantom.shapes import Shape
 
-OAR, GTV, LN = 0, 1, 2
-"""The three label maps, in the order in which the painter holds them."""
+OAR, GTV, LN, HAN = 0, 1, 2, 3
+"""The label maps, in the order in which the painter holds them; HAN holds what HaN5K's list adds to OAR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Part:
         name: for people.
         shape: where, canonical mm.
         look: how it looks; None paints only a label.
-        channel: label map it writes (OAR, GTV, LN), None when it only looks.
+        channel: label map it writes (OAR, GTV, LN, HAN), None when it only looks.
         label: label written.
         over: label written instead where one of these stood: overlapping organs share a label.
         keeps: labels that it does not overwrite.

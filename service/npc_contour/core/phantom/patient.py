@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from npc_contour.core.phantom import head, jaw, spine, targets, throat, trunk, vessels
+from npc_contour.core.phantom import han, head, jaw, spine, targets, throat, trunk, vessels
 from npc_contour.core.phantom.parts import Part, Sketch
 from npc_contour.core.phantom.pose import Pose, draw_pose
 from npc_contour.core.phantom.scan import PhantomOptions, Scan, draw_scan
@@ -84,15 +84,19 @@ def draw(seed: int, options: PhantomOptions | None = None) -> Patient:
     if options.patient_position not in {"HFS", "HFP", "FFS", "FFP"}:
         raise ValueError(f"patient position {options.patient_position!r}, expected HFS, HFP, FFS or FFP")
     rng = np.random.default_rng(seed)
-    pose_rng, body_rng, scan_rng = rng.spawn(3)
+    pose_rng, body_rng, scan_rng, added_rng = rng.spawn(4)
     pose = draw_pose(pose_rng)
     scan, metal = draw_scan(scan_rng, options, pose)
     sketch = Sketch(body_rng)
-    centres = _anatomy(sketch, mask=scan.mask, crowns=metal, options=options)
+    added = Sketch(added_rng, sketch.parts)
+    centres = _anatomy(sketch, added, mask=scan.mask, crowns=metal, options=options)
     return Patient(seed, tuple(sketch.parts), pose, scan, np.asarray(centres, dtype=float).reshape(-1, 3))
 
 
-def _anatomy(sketch: Sketch, *, mask: bool, crowns: bool, options: PhantomOptions) -> list[tuple[float, float, float]]:
+def _anatomy(
+    sketch: Sketch, added: Sketch, *, mask: bool, crowns: bool, options: PhantomOptions
+) -> list[tuple[float, float, float]]:
+    # What was added to the first phantoms draws from a stream of its own: a seed stays the patient it was.
     rng = sketch.rng
     size = float(rng.uniform(10.0, 75.0)) if options.tumour_cc is None else options.tumour_cc
     side = float(rng.choice([-1.0, 1.0]))
@@ -111,10 +115,13 @@ def _anatomy(sketch: Sketch, *, mask: bool, crowns: bool, options: PhantomOption
     metal_mm = jaw.mouth(sketch, (jaw_left, jaw_right), crowns=crowns)
     throat.larynx(sketch, lumen)
     thyroid, trachea = throat.lower_neck(sketch)
+    han.bronchial_tree(added, throat.TRACHEA, trunk.AIR)
+    han.plexus(added)
     throat.glands(sketch, (left, right), (jaw_left, jaw_right), scm)
     vessels.vessels(sketch)
     head.ears(sketch)
     targets.tumour(sketch, size, side)
     targets.nodes(sketch, count, side)
     targets.levels(sketch, scm, (jaw_left, jaw_right), thyroid, trachea)
+    han.divisions(added)
     return metal_mm

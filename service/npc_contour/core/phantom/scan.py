@@ -21,6 +21,7 @@ class PhantomOptions:
         matrix: rows and columns of a slice.
         slice_spacing_mm: distance between slices.
         slices: how many; the vertex is always in the scan.
+        bottom_z_mm: how far down the scan reaches, canonical, where `slices` does not say; the body ends at -330.
         field_of_view_mm: width of a slice.
         noise_hu: standard deviation of the noise in a slice.
         metal: whether there are dental crowns.
@@ -35,6 +36,7 @@ class PhantomOptions:
     matrix: int | None = None
     slice_spacing_mm: float | None = None
     slices: int | None = None
+    bottom_z_mm: float | None = None
     field_of_view_mm: float | None = None
     noise_hu: float | None = None
     metal: bool | None = None
@@ -102,6 +104,8 @@ def draw_scan(rng: np.random.Generator, options: PhantomOptions, pose: Pose) -> 
     vertex, nape, back = pose.to_patient_mm(
         np.array([(0.0, 34.0, VERTEX_Z_MM), (0.0, 113.0, 75.0), (0.0, 134.0, -230.0)])
     )
+    if options.bottom_z_mm is not None:
+        length = float(vertex[2]) + margin - float(pose.to_patient_mm(np.array([0.0, 32.0, options.bottom_z_mm]))[2])
     scan = Scan(
         matrix=options.matrix or matrix,
         slices=options.slices or round(length / spacing),

@@ -7,6 +7,7 @@ from npc_contour.core.phantom.shapes import Shape, below, ellipsoid, loft, tube
 from npc_contour.core.phantom.trunk import AIR, FAT
 
 MUCOSA = Look(42.0, 48.0, 4.0, 3.0)
+TRACHEA = Look(70.0, 20.0, 30.0, 3.0)
 CARTILAGE = Look(170.0, 10.0, 70.0, 3.0)
 
 
@@ -163,7 +164,7 @@ def lower_neck(sketch: Sketch) -> tuple[Shape, Shape]:
         (-190.0, 12.0),
         (-210.0, 19.0),
         (-240.0, 26.0),
-        (-330.0, 32.0),
+        (-270.0, 32.0),
     )
     trachea = sketch.vary(loft([(z, 0.0, y, 11.0, 12.2) for z, y in path]), shift_mm=0.7, size=0.0)
     gullet = (
@@ -188,6 +189,6 @@ def lower_neck(sketch: Sketch) -> tuple[Shape, Shape]:
     sketch.organ("Esophagus", gullet_shape, Look(42.0, 22.0, 6.0, 3.0), 47, keeps=(48, 49, 50, 51, 52))
     if sketch.rng.uniform() < 0.5:
         sketch.look("gullet_air", ellipsoid((11.0, 12.0, -158.0), (2.0, 1.5, 8.0)), Look(-700.0))
-    sketch.organ("Trachea", trachea, Look(70.0, 20.0, 30.0, 3.0), 54, keeps=(48, 49, 50, 51, 52))
+    sketch.organ("Trachea", trachea, TRACHEA, 54, keeps=(48, 49, 50, 51, 52))
     sketch.look("tracheal_lumen", trachea.grown(-2.0).moved((0.0, -0.8, 1.0)), AIR)
     return thyroid, trachea

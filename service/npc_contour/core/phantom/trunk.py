@@ -5,6 +5,7 @@ Canonical frame: mm, LPS; x 0 in the midline, z 0 at the hard palate, y 0 about 
 
 from __future__ import annotations
 
+from npc_contour.core.phantom import han
 from npc_contour.core.phantom.parts import Look, Sketch
 from npc_contour.core.phantom.shapes import Shape, below, ellipsoid, loft, tube
 
@@ -207,7 +208,7 @@ def chest(sketch: Sketch) -> None:
         sketch.looks(f"rib_{k}", (rib, rib.mirrored()), Look(620.0, 5.0, 150.0, 3.0))
     sketch.looks("lung", lungs, LUNG)
     arch = tube([(20.0, 30.0, -262.0), (6.0, -6.0, -244.0), (-14.0, -22.0, -262.0), (-14.0, -22.0, -330.0)], 13.0)
-    sketch.look("aorta", arch | tube([(20.0, 34.0, -262.0), (22.0, 46.0, -330.0)], 12.0), Look(42.0, 190.0))
+    han.aorta(sketch, arch | tube([(20.0, 34.0, -262.0), (22.0, 46.0, -330.0)], 12.0), Look(42.0, 190.0))
     sternum = tube([(0.0, -20.0, -172.0), (0.0, -36.0, -215.0), (0.0, -44.0, -330.0)], [8.0, 9.0, 8.0])
     sketch.look("sternum", sternum, Look(450.0, 10.0, 120.0, 3.0))
     clavicle = tube(
