@@ -45,9 +45,21 @@ To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then 
 
 * It has seen parametric phantoms only. Their anatomy is plausible and simple, their contrasts are cleaner than a
   patient's, and every organ is where the generator puts it. Nothing here says anything about patients.
-* It expects head and neck, head first, as the pipelines' rules ask; elsewhere it answers with nonsense.
-* Surgery, large asymmetry, foreign bodies other than dental metal and other tumours were never shown to it.
+{expects}
 """
+
+_HEAD = """* It expects head and neck, head first, as the pipelines' rules ask; elsewhere it answers with nonsense.
+* Surgery, large asymmetry, foreign bodies other than dental metal and other tumours were never shown to it."""
+_EXPECTS = {
+    "npc": _HEAD,
+    "han": _HEAD,
+    "chest": """* It expects a contrast CT of the chest from the lung's apex to the heart, head first.
+* Nodes below 7 mm were shown to it as normal tissue. Lung tumours, effusions, surgery and nodes outside the mediastinum
+  were never shown to it.""",
+    "mr": """* It expects spin-echo T1, T2 and T1 with contrast agent of the nasopharynx on one grid, with or
+  without fat saturation.
+* Metal, motion within a sequence, gradient echoes, surgery and other tumours were never shown to it.""",
+}
 
 _BALANCE = " in which small classes weigh more (fading in the second half)"
 
@@ -85,10 +97,7 @@ def write_card(repository: Path, name: str, summaries: Sequence[Summary] = (), s
 
 def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
     spec = NETWORKS[contract["name"]]
-    normalisation = "; ".join(
-        f"clip {how['clip_hu'][0]:g} to {how['clip_hu'][1]:g} HU, minus {how['mean_hu']:g}, by {how['std_hu']:g}"
-        for how in contract["normalisation"]
-    )
+    normalisation = "; ".join(_words(how) for how in contract["normalisation"])
     return _TEXT.format(
         name=contract["name"],
         version=contract["version"],
@@ -109,7 +118,15 @@ def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
         rate=spec.learning_rate,
         balance=_BALANCE if spec.class_balance else "",
         scores=scores,
+        expects=_EXPECTS[spec.kind],
     )
+
+
+def _words(normalisation: dict[str, Any]) -> str:
+    if "scheme" in normalisation:
+        return "minus the channel's own mean, by its own deviation"
+    low, high = normalisation["clip_hu"]
+    return f"clip {low:g} to {high:g} HU, minus {normalisation['mean_hu']:g}, by {normalisation['std_hu']:g}"
 
 
 def _scores(summaries: Sequence[Summary], seeds: Sequence[int]) -> str:

@@ -25,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from npc_contour.catalog import read_contract
+from npc_contour.domain.pipelines import Normalisation
 from npc_networks.networks import CROP_ABOVE_HU, CROP_MARGIN_MM, WINDOW_STEP, NetworkSpec
 from npc_networks.serving.config import config_pbtxt, model_py
 from npc_networks.unet import PlainConvUNet, Triple
@@ -113,16 +114,20 @@ def contract(spec: NetworkSpec, weights_sha256: str, trained_on: str) -> dict[st
         "channels": list(spec.channels),
         "spacing_zyx_mm": list(spec.spacing_zyx_mm),
         "patch_zyx": list(spec.patch_zyx),
-        "normalisation": [
-            {"clip_hu": list(how.clip_hu), "mean_hu": how.mean_hu, "std_hu": how.std_hu} for how in spec.normalisation
-        ],
-        "crop": {"above_hu": CROP_ABOVE_HU, "margin_mm": CROP_MARGIN_MM},
+        "normalisation": [_normalisation(how) for how in spec.normalisation],
+        "crop": {"above_hu": CROP_ABOVE_HU, "margin_mm": CROP_MARGIN_MM} if spec.cropped else None,
         "labels": list(spec.labels),
         "step": WINDOW_STEP,
         "weights": {"file": WEIGHTS_FILE, "sha256": weights_sha256},
         "trained_on": trained_on,
         "intended_use": INTENDED_USE,
     }
+
+
+def _normalisation(how: Normalisation) -> dict[str, Any]:
+    if how.scheme != "ct":
+        return {"scheme": how.scheme}
+    return {"clip_hu": list(how.clip_hu), "mean_hu": how.mean_hu, "std_hu": how.std_hu}
 
 
 def onnx_bytes(network: PlainConvUNet, patch_zyx: Triple) -> bytes:

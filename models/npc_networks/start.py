@@ -17,15 +17,15 @@ FIRST = "encoder.stages.0.0.convs.0.conv.weight"
 HEAD = "decoder.seg_layers."
 
 
-def exported(folder: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
-    """Return weights and labels of the network in a folder of the model repository."""
+def exported(folder: Path) -> tuple[str, Mapping[str, Tensor], tuple[str, ...]]:
+    """Return name, weights and labels of the network in a folder of the model repository."""
     contract = read_contract(folder / "contract.json")
     model = onnx.load(folder / contract.weights_file)
     weights = {
         tensor.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
         for tensor in model.graph.initializer
     }
-    return weights, contract.labels
+    return contract.name, weights, contract.labels
 
 
 def fitted(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from npc_networks.losses import deep_supervision_loss
-from npc_networks.networks import NetworkSpec
+from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.patches import SampledCase, draw_patch
 from npc_networks.phantom_data import TRAINING_SEED
 from npc_networks.start import fitted
@@ -25,6 +25,7 @@ WEIGHT_DECAY = 1e-4
 MAX_GRADIENT_NORM = 5.0
 EMA_DECAY = 0.995
 FINAL_LEARNING_SHARE = 0.01
+KIND_WORDS = {"npc": "paired CT", "han": "head-and-neck CT", "chest": "chest CT", "mr": "MR"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class Training:
         self.recipe = recipe
         self.step = 0
         self.elapsed_s = 0.0
+        self.started_from = ""
         self.network = channels_last(PlainConvUNet(spec.plan), recipe.device)
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.learning_rate, weight_decay=WEIGHT_DECAY)
@@ -114,7 +116,7 @@ class Training:
             progress = self.recipe.progress(self.step, self.elapsed_s)
             yield StepReport(self.step, progress, loss, rate, self.elapsed_s)
 
-    def start_from(self, weights: Mapping[str, Tensor], labels: Sequence[str]) -> int:
+    def start_from(self, name: str, weights: Mapping[str, Tensor], labels: Sequence[str]) -> int:
         """Begin with the weights of an exported network; return how many labels found their row.
 
         Raises:
@@ -122,6 +124,7 @@ class Training:
         """
         state, taken = fitted(self.network.state_dict(), self.spec.labels, weights, labels)
         self.network.load_state_dict(state)
+        self.started_from = name
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
         return taken
 
@@ -132,6 +135,7 @@ class Training:
             "seed": self.recipe.seed,
             "cases": self.recipe.pool_size(self.step),
             "device": self._machine(),
+            "started_from": self.started_from,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "network": self.network.state_dict(),
@@ -155,6 +159,7 @@ class Training:
         self.average = {key: value.to(self.recipe.device) for key, value in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        self.started_from = state.get("started_from", "")
         self.elapsed_s = state["elapsed_s"]
 
     def _patch(self, pool: Pool) -> tuple[Tensor, Tensor]:
@@ -204,10 +209,12 @@ class Training:
 
 def trained_on(state: Mapping[str, Any]) -> str:
     """Return one sentence on how the weights of a checkpoint came about."""
+    kind = KIND_WORDS[NETWORKS[state["network_name"]].kind]
+    start = f" It began with the weights of {state['started_from']}." if state.get("started_from") else ""
     return (
-        f"Synthetic phantoms only: {state['cases']} paired CT phantoms of this project's generator "
+        f"Synthetic phantoms only: {state['cases']} {kind} phantoms of this project's generator "
         f"(seeds {TRAINING_SEED} to {TRAINING_SEED + state['cases'] - 1}), {state['step']} steps of one patch "
-        f"in {state['elapsed_s'] / 60:.0f} minutes on {state['device']}, seed {state['seed']}."
+        f"in {state['elapsed_s'] / 60:.0f} minutes on {state['device']}, seed {state['seed']}.{start}"
     )
 
 

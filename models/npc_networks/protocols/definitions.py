@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.core.morphology import Morphology, morphology
 from npc_contour.domain.geometry import Vec3
 from npc_networks.protocols.masks import Structure
-from npc_networks.protocols.morphology import Morphology, morphology
 from npc_networks.protocols.surfaces import Mask, border_distances, dice, jaccard, surface_dice
 
 Values = Mapping[str, float | None]

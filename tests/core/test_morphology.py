@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from npc_networks.protocols.morphology import morphology
-from npc_networks.protocols.surfaces import EmptyMaskError
+from npc_contour.core.morphology import morphology
 
 SPACING = (1.0, 0.5, 0.8)
 
@@ -50,5 +49,5 @@ def test_one_voxel_is_an_octahedron() -> None:
 
 
 def test_nothing_has_no_shape() -> None:
-    with pytest.raises(EmptyMaskError):
+    with pytest.raises(ValueError, match="empty mask"):
         morphology(np.zeros((3, 3, 3), dtype=np.bool_), SPACING)

@@ -16,7 +16,6 @@ from scipy.spatial.distance import pdist
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from npc_contour.domain.geometry import Vec3
-from npc_networks.protocols.surfaces import EmptyMaskError
 
 INSIDE = 0.5
 
@@ -46,10 +45,10 @@ def morphology(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> Morphology:
     """Return the shape of a mask, closed where the volume ends.
 
     Raises:
-        EmptyMaskError: the mask is empty.
+        ValueError: the mask is empty.
     """
     if not mask.any():
-        raise EmptyMaskError("an empty mask has no surface")
+        raise ValueError("an empty mask has no surface")
     spans = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
     box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
     padded = np.pad(mask[box].astype(np.float32), 1)

@@ -1,0 +1,136 @@
+"""Nodes and tumours of known shape are measured as the closed form says, on any grid."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage.measure import marching_cubes, mesh_surface_area, regionprops
+
+from npc_contour.core.labels import mask_of_array
+from npc_contour.core.quantification import component, measure, nodes_of, shape_of
+from npc_contour.domain.geometry import Grid
+from npc_contour.domain.measurements import MeasurementKind, MeasurementRule
+from npc_contour.domain.structures import InterpretedType, RoiSpec
+
+GRID = Grid((40, 100, 120), (2.0, 0.5, 0.8), (10.0, -20.0, 5.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)), "1.2.3")
+SPEC = RoiSpec("GTVn_Mediastinum", InterpretedType.GTV, "n", frozenset({1}), (255, 0, 0))
+NODES = MeasurementRule(MeasurementKind.NODES, "GTVn_Mediastinum", ignore_below_mm=5.0)
+
+
+def positions(grid: Grid = GRID) -> list[np.ndarray]:
+    """Return z, y and x of every voxel in mm from the first one."""
+    axes = [np.arange(n) * s for n, s in zip(grid.shape_zyx, grid.spacing_zyx_mm, strict=True)]
+    return list(np.meshgrid(*axes, indexing="ij"))
+
+
+def ellipsoid(centre_mm: tuple[float, float, float], radii_mm: tuple[float, float, float]) -> np.ndarray:
+    return np.asarray(sum(((p - c) / r) ** 2 for p, c, r in zip(positions(), centre_mm, radii_mm, strict=True)) <= 1.0)
+
+
+def test_box_is_measured_exactly() -> None:
+    mask = np.zeros(GRID.shape_zyx, dtype=bool)
+    mask[10:15, 20:60, 30:45] = True  # 10 mm high, 20 x 12 mm in the slice
+
+    ((node,), ignored) = nodes_of(mask_of_array(SPEC, mask), GRID, ignore_below_mm=0.0)
+
+    assert ignored == 0
+    assert node.volume_cc == pytest.approx(10 * 20 * 12 / 1000)
+    # Between half-way points: the diagonal from the middle of one corner pixel's edge to that of the opposite one.
+    assert node.long_axis.length_mm == pytest.approx(math.hypot(20.0, 12.0), abs=0.6)
+    assert node.centre_lps_mm == pytest.approx((10.0 + 36.5 * 0.8 + 0.4, -20.0 + 39.5 * 0.5, 5.0 + 24.0), abs=0.5)
+
+
+@pytest.mark.parametrize(("ry", "rx"), [(12.0, 7.0), (6.0, 11.0), (9.0, 9.0)])
+def test_axes_of_an_ellipsoid_are_its_diameters(ry: float, rx: float) -> None:
+    mask = ellipsoid((40.0, 25.0, 48.0), (16.0, ry, rx))
+
+    ((node,), _) = nodes_of(mask_of_array(SPEC, mask), GRID, ignore_below_mm=0.0)
+
+    assert node.volume_cc == pytest.approx(4 / 3 * math.pi * 16 * ry * rx / 1000, rel=0.01)
+    assert node.long_axis.length_mm == pytest.approx(2 * max(rx, ry), abs=0.8)
+    assert node.short_axis.length_mm == pytest.approx(2 * min(rx, ry), abs=0.8)
+    assert node.slice_index == 20
+    long_ends, short_ends = (np.asarray(axis.ends_lps_mm) for axis in (node.long_axis, node.short_axis))
+    assert np.linalg.norm(long_ends[1] - long_ends[0]) == pytest.approx(node.long_axis.length_mm)
+    assert np.linalg.norm(short_ends[1] - short_ends[0]) == pytest.approx(node.short_axis.length_mm)
+    assert (long_ends[1] - long_ends[0]) @ (short_ends[1] - short_ends[0]) == pytest.approx(0.0, abs=1e-6)
+    assert long_ends[:, 2] == pytest.approx(5.0 + 40.0)
+
+
+def test_axes_of_a_turned_ellipse_agree_with_scikit_image() -> None:
+    fine = replace(GRID, shape_zyx=(3, 200, 200), spacing_zyx_mm=(1.0, 0.25, 0.25))
+    _, y, x = positions(fine)
+    angle = math.radians(33)
+    u = (x - 25) * math.cos(angle) + (y - 25) * math.sin(angle)
+    v = -(x - 25) * math.sin(angle) + (y - 25) * math.cos(angle)
+    mask = (u / 15) ** 2 + (v / 6) ** 2 <= 1
+
+    ((node,), _) = nodes_of(mask_of_array(SPEC, mask), fine, ignore_below_mm=0.0)
+
+    region = regionprops(mask[1].astype(np.uint8))[0]
+    assert node.long_axis.length_mm == pytest.approx(30.0, abs=0.3)
+    assert node.short_axis.length_mm == pytest.approx(12.0, abs=0.3)
+    assert node.long_axis.length_mm == pytest.approx(region.axis_major_length * 0.25, rel=0.01)
+    assert node.short_axis.length_mm == pytest.approx(region.axis_minor_length * 0.25, rel=0.02)
+    assert node.long_axis.length_mm == pytest.approx(region.feret_diameter_max * 0.25, abs=0.26)
+
+
+def test_nodes_are_told_apart_ordered_and_small_ones_counted_only() -> None:
+    low, high = ellipsoid((20.0, 25.0, 30.0), (8.0, 8.0, 8.0)), ellipsoid((60.0, 25.0, 60.0), (9.0, 4.0, 6.0))
+    small = ellipsoid((40.0, 10.0, 80.0), (3.0, 2.0, 2.0))
+    roi = mask_of_array(SPEC, low | high | small)
+
+    found = measure(NODES, [roi], GRID)
+
+    assert [node.number for node in found.nodes] == [1, 2]
+    assert [node.enlarged for node in found.nodes] == [False, True]
+    assert found.nodes[0].centre_lps_mm[2] == pytest.approx(65.0, abs=0.1)
+    assert found.ignored_nodes == 1
+    np.testing.assert_array_equal(component(roi, found.nodes[0], GRID).on_grid(GRID.shape_zyx), high)
+    np.testing.assert_array_equal(component(roi, found.nodes[1], GRID).on_grid(GRID.shape_zyx), low)
+
+
+def test_parts_that_touch_at_a_corner_are_one_node() -> None:
+    mask = np.zeros(GRID.shape_zyx, dtype=bool)
+    mask[5:8, 20:40, 20:40] = mask[8:11, 40:60, 40:60] = True
+
+    nodes, _ = nodes_of(mask_of_array(SPEC, mask), GRID, ignore_below_mm=0.0)
+
+    assert len(nodes) == 1
+
+
+def test_one_voxel_has_its_own_size() -> None:
+    mask = np.zeros(GRID.shape_zyx, dtype=bool)
+    mask[4, 5, 6] = True
+
+    ((node,), _) = nodes_of(mask_of_array(SPEC, mask), GRID, ignore_below_mm=0.0)
+
+    assert node.long_axis.length_mm == pytest.approx(0.8)
+    assert node.short_axis.length_mm == pytest.approx(0.5)
+    assert node.volume_cc == pytest.approx(2.0 * 0.5 * 0.8 / 1000)
+
+
+def test_shape_of_a_ball_and_of_the_library_agree() -> None:
+    spacing = (1.0, 0.5, 0.5)
+    z, y, x = np.meshgrid(*(np.arange(-20, 20.1, step) for step in spacing), indexing="ij")
+    ball = z**2 + y**2 + x**2 <= 15.0**2
+
+    found = shape_of(ball, spacing)
+
+    vertices, faces, _, _ = marching_cubes(np.pad(ball, 1).astype(np.float32), 0.5, spacing=spacing)
+    assert found.volume_cc == pytest.approx(4 / 3 * math.pi * 15**3 / 1000, rel=0.005)
+    assert found.surface_cm2 == pytest.approx(float(mesh_surface_area(vertices, faces)) / 100, rel=1e-6)
+    assert found.diameter_mm == pytest.approx(30.0, abs=1.0)  # within one voxel
+    assert found.regularity == pytest.approx(
+        found.volume_cc * 1000 / (4 / 3 * math.pi * math.sqrt(found.surface_cm2 * 100 / (4 * math.pi)) ** 3)
+    )
+
+
+def test_an_empty_roi_has_no_measures_and_an_unknown_one_is_named() -> None:
+    empty = mask_of_array(SPEC, np.zeros(GRID.shape_zyx, dtype=bool))
+
+    assert measure(NODES, [empty], GRID).nodes == ()
+    assert measure(MeasurementRule(MeasurementKind.SHAPE, SPEC.name), [empty], GRID).shape is None
+    with pytest.raises(KeyError, match="GTVx"):
+        measure(MeasurementRule(MeasurementKind.SHAPE, "GTVx"), [empty], GRID)
