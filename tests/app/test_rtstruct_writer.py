@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from npc_contour.adapters.dicom.headers import read_file
+from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.adapters.dicom.rtstruct import sop_instance_uid
 from npc_contour.app.shared import profile_of
 from npc_contour.app.tools import RtstructWriter
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.profiles import GENERIC
-from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.series import Series
 from npc_contour.errors import GateError, SettingsError
 from npc_contour.settings import Rtstruct, Settings
 from npc_testkit.ct_series import CtPlan
@@ -38,9 +38,8 @@ def masks(planning: Planning) -> tuple[RoiMask, ...]:
     return crops({"Ball": ball(planning, 7.0), "Nothing": ball(planning, 0.0)})
 
 
-def reference(planning: Planning) -> InstanceHeader:
-    header, _ = read_file(next(planning.folder.iterdir()))
-    return header
+def series(planning: Planning) -> Series:
+    return Series(read_headers(planning.folder).headers)
 
 
 def test_what_is_written_was_checked(planning: Planning) -> None:
@@ -48,7 +47,7 @@ def test_what_is_written_was_checked(planning: Planning) -> None:
     content = structure_set(masks(planning), planning.volume)
 
     written = RtstructWriter(lambda _: path, GENERIC).write(
-        content, masks(planning), planning.volume, reference(planning), MADE_AT
+        content, masks(planning), planning.volume, series(planning), MADE_AT
     )
 
     assert written.data == encoded(planning, {"Ball": ball(planning, 7.0), "Nothing": ball(planning, 0.0)})
@@ -62,7 +61,7 @@ def test_nothing_wrong_gets_out(planning: Planning) -> None:
 
     with pytest.raises(GateError, match="Ball reads back with Dice"):
         RtstructWriter(lambda _: path, GENERIC).write(
-            content, masks(planning), planning.volume, reference(planning), MADE_AT
+            content, masks(planning), planning.volume, series(planning), MADE_AT
         )
 
 
@@ -72,7 +71,7 @@ def test_the_profile_is_followed(planning: Planning) -> None:
     writer = RtstructWriter(lambda _: path, replace(profile, label="{label} E"))
     content = structure_set(masks(planning), planning.volume)
 
-    written = writer.write(content, masks(planning), planning.volume, reference(planning), MADE_AT)
+    written = writer.write(content, masks(planning), planning.volume, series(planning), MADE_AT)
 
     dataset = dcmread(BytesIO(written.data))
     assert dataset.StructureSetLabel == "Test set E"

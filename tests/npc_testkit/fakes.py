@@ -127,7 +127,7 @@ class FakeWriter:
         structure_set: StructureSet,
         masks: Sequence[RoiMask],
         volume: Volume,
-        reference: InstanceHeader,
+        planning: Series,
         made_at: datetime,
     ) -> EncodedStructureSet:
         if self.failure is not None:
@@ -141,7 +141,7 @@ class FakeWriter:
             "seed": structure_set.uid_seed,
             "rois": [mask.spec.name for mask in masks if not mask.empty],
             "images": len(volume.sop_instance_uids),
-            "series": reference.series_instance_uid,
+            "series": planning.series_instance_uid,
             "made_at": made_at.isoformat(),
         }
         return EncodedStructureSet(uid, json.dumps(content).encode(), 1.0)

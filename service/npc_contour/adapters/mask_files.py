@@ -158,6 +158,14 @@ def write_nifti(path: Path, masks: Iterable[BoolArray], count: int, grid: Grid) 
         raise ValueError(f"{written} masks were given, {count} announced")
 
 
+def write_named_masks(path: Path, masks: Iterable[BoolArray], names: Sequence[str], grid: Grid) -> Path:
+    """Write masks as `write_nifti` does, and their names in order in a text file beside it, which is returned."""
+    write_nifti(path, masks, len(names), grid)
+    listed = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".names.txt")
+    listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return listed
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.mask_files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.app.shared import catalog_of, profile_of
+from npc_contour.app.shared import catalog_of, writer_of
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
 from npc_contour.catalog import Catalog
@@ -56,6 +57,7 @@ def segment_folder(
     out: Path,
     *,
     pipeline: str | None = None,
+    nifti: bool = False,
     progress: Progress | None = None,
 ) -> tuple[FolderResult, ...]:
     """Contour what lies in a folder.
@@ -64,6 +66,7 @@ def segment_folder(
         settings: where Triton and its model repository are; an embedded Triton is started for the call.
         folder: searched with its subfolders.
         out: the RTSTRUCT's file; with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
+        nifti: also write the masks, as `write_nifti` does, beside each RTSTRUCT, and their names in a text file.
         pipeline: run just this one; None runs every enabled pipeline that the images suit.
         progress: told the name of a step and the fraction of it that is done.
 
@@ -80,7 +83,7 @@ def segment_folder(
     tell = progress or (lambda _step, _done: None)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
     catalog = catalog_of(settings, enabled)
-    writer = RtstructWriter(Path, profile_of(settings), second_reader=settings.rtstruct.second_reader == "rt-utils")
+    writer = writer_of(settings, Path)
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
         content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
@@ -101,7 +104,7 @@ def segment_folder(
     with ExitStack() as stack:
         crossings = writer.profile.contour_source is ContourSource.MARGINS
         engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
-        run = _Run(catalog, engine, timings_s, tell, writer, settings.mr)
+        run = _Run(catalog, engine, timings_s, tell, writer, settings.mr, nifti=nifti)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
@@ -117,6 +120,7 @@ class _Run:
     tell: Progress
     writer: RtstructWriter
     mr: Mr
+    nifti: bool
 
     @contextmanager
     def _watched(self, contract: NetworkContract, step: str) -> Iterator[None]:
@@ -150,23 +154,32 @@ class _Run:
             self.engine.check(contract)
             with self._watched(contract, f"{pipeline.name}: {contract.name}"):
                 label_maps[contract.name] = segment(self.engine, pipeline, contract, volumes, timings_s)
-        reference = case.series[case.planning].first
         request = Request(
             pipeline=pipeline,
             contracts=contracts,
-            reference=reference,
+            planning=case.series[case.planning],
             uid_seed=_seed(case),
             made_at=datetime.now(UTC),
             notes=("series not confirmed complete by the PACS", *reasons),
         )
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(done.encoded.data)
-        part.replace(path)
+        _put(path, done.encoded.data)
+        if done.encoded.segmentation is not None:
+            _put(path.with_suffix(".seg.dcm"), done.encoded.segmentation)
+        if self.nifti:
+            whole = (mask.on_grid(volume.grid.shape_zyx) for mask in done.masks)
+            names = [mask.spec.name for mask in done.masks]
+            write_named_masks(path.with_suffix(".nii.gz"), whole, names, volume.grid)
         self.tell(f"{pipeline.name}: RTSTRUCT", 1.0)
         return report_of(done, pipeline, timings_s)
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def _engine(

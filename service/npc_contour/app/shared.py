@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.tools import RtstructWriter
 from npc_contour.catalog import (
     PIPELINES_DIR,
     Catalog,
@@ -42,6 +44,25 @@ def profile_of(settings: Settings) -> Profile:
     """
     return read_profile(
         profile_path(settings.rtstruct.profile), [read_pipeline(path) for path in sorted(PIPELINES_DIR.glob("*.toml"))]
+    )
+
+
+def writer_of(settings: Settings, open_path: Callable[[str], Path]) -> RtstructWriter:
+    """Return what writes the site's RTSTRUCTs.
+
+    Args:
+        settings: the site's.
+        open_path: the file of an image's key.
+
+    Raises:
+        SettingsError: the profile is wrong.
+    """
+    wanted = settings.rtstruct
+    return RtstructWriter(
+        open_path,
+        profile_of(settings),
+        second_reader=wanted.second_reader == "rt-utils",
+        segmentation=wanted.segmentation,
     )
 
 

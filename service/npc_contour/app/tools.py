@@ -12,6 +12,7 @@ from npc_contour.adapters.dicom.planning_header import read_planning_header
 from npc_contour.adapters.dicom.reader import read_volume
 from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
+from npc_contour.adapters.dicom.segmentation import encode_segmentation, read_image_headers
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
@@ -19,7 +20,7 @@ from npc_contour.core.labels import RoiMask
 from npc_contour.core.mr_values import without_bias
 from npc_contour.domain.pipelines import Role
 from npc_contour.domain.profiles import ContourSource, Profile, Writer
-from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.series import Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused
@@ -59,17 +60,26 @@ class FileReader:
 class RtstructWriter:
     """Encodes RTSTRUCTs and lets none pass that does not say what it must."""
 
-    def __init__(self, open_path: Callable[[str], Path], profile: Profile, *, second_reader: bool = False) -> None:
+    def __init__(
+        self,
+        open_path: Callable[[str], Path],
+        profile: Profile,
+        *,
+        second_reader: bool = False,
+        segmentation: bool = False,
+    ) -> None:
         """Find the files of planning images with `open_path`, and write as `profile` says.
 
         Args:
             open_path: the file of a key.
             profile: how the site wants its RTSTRUCTs.
             second_reader: whether rt-utils reads them back too.
+            segmentation: whether a DICOM SEG is made beside each.
         """
         self._open_path = open_path
         self._profile = profile
         self._second_reader = second_reader
+        self._segmentation = segmentation
 
     @property
     def profile(self) -> Profile:
@@ -85,14 +95,19 @@ class RtstructWriter:
         structure_set: StructureSet,
         masks: Sequence[RoiMask],
         volume: Volume,
-        reference: InstanceHeader,
+        planning: Series,
         made_at: datetime,
     ) -> EncodedStructureSet:
         """Encode a structure set and check what was encoded."""
         try:
-            header = read_planning_header(self._open_path(reference.key))
+            header = read_planning_header(self._open_path(planning.first.key))
         except InstanceRefused as error:
             raise CaseRefused(str(error)) from error
         data = encode_rtstruct(structure_set, volume, header, made_at=made_at, profile=self._profile)
         report = check_rtstruct(data, masks, volume, header, second_reader=self._second_reader)
-        return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice)
+        segmentation = None
+        if self._segmentation:
+            paths = {image.sop_instance_uid: self._open_path(image.key) for image in planning.instances}
+            images = read_image_headers([paths[uid] for uid in volume.sop_instance_uids])
+            segmentation = encode_segmentation(structure_set, masks, volume, images, made_at)
+        return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice, segmentation)

@@ -10,8 +10,8 @@ from npc_contour.app.archives import pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
-from npc_contour.app.shared import SystemClock, catalog_of, profile_of, spool_of
-from npc_contour.app.tools import FileReader, RtstructWriter
+from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
+from npc_contour.app.tools import FileReader
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
@@ -59,9 +59,7 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             catalog=catalog,
             reader=FileReader(spool.open_path, settings.mr),
             engine=ServiceEngine(runtime),
-            writer=RtstructWriter(
-                spool.open_path, profile_of(settings), second_reader=settings.rtstruct.second_reader == "rt-utils"
-            ),
+            writer=writer_of(settings, spool.open_path),
             destinations=destinations,
             segmentations_at_once=settings.workers.segmentations_at_once,
         )

@@ -2,6 +2,7 @@
 
 labels-<network>-<contract>.npz   label map on the planning grid, and where labels change between voxels
 rtstruct.dcm                      what is sent
+segmentation.dcm                  the same ROIs as DICOM SEG, where the site wants it
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
 
@@ -20,7 +21,7 @@ from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import StoreError
 
-RTSTRUCT, REPORT = "rtstruct.dcm", "report.json"
+RTSTRUCT, SEGMENTATION, REPORT = "rtstruct.dcm", "segmentation.dcm", "report.json"
 LABELS, CROSSINGS = "labels", "crossings"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""

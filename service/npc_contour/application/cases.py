@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from npc_contour.application.artefacts import REPORT, RTSTRUCT, Artefacts
+from npc_contour.application.artefacts import REPORT, RTSTRUCT, SEGMENTATION, Artefacts
 from npc_contour.application.contouring import (
     Contoured,
     Request,
@@ -114,6 +114,8 @@ class CaseSteps:
         if not (artefacts.has(RTSTRUCT) and artefacts.has(REPORT)):
             contoured = self._contour(case, series, artefacts, timings_s)
             pipeline, _ = self._pipeline(case)
+            if contoured.encoded.segmentation is not None:
+                artefacts.put(SEGMENTATION, contoured.encoded.segmentation)
             artefacts.put(RTSTRUCT, contoured.encoded.data)
             artefacts.put_report(report_of(contoured, pipeline, timings_s))
         report = artefacts.report()
@@ -147,7 +149,7 @@ class CaseSteps:
         request = Request(
             pipeline=pipeline,
             contracts=contracts,
-            reference=series[case.planning_role].first,
+            planning=series[case.planning_role],
             uid_seed=case.uid_seed,
             made_at=case.created_at,
             notes=("series not confirmed complete by the PACS", *case.reasons),

@@ -15,7 +15,7 @@ from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Writer
-from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.series import Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import CaseRefused, GateError
@@ -94,7 +94,7 @@ class Request:
 
     pipeline: Pipeline
     contracts: Sequence[NetworkContract]
-    reference: InstanceHeader
+    planning: Series
     uid_seed: str
     made_at: datetime
     notes: tuple[str, ...] = ()
@@ -103,9 +103,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contoured:
-    """A checked RTSTRUCT, the structure set it encodes, and where its contours run."""
+    """A checked RTSTRUCT, the structure set it encodes, the masks it came from, and where its contours run."""
 
     structure_set: StructureSet
+    masks: tuple[RoiMask, ...]
     encoded: EncodedStructureSet
     source: ContourSource
 
@@ -164,8 +165,8 @@ def _written(
         predecessor_sop_instance_uid=request.predecessor_sop_instance_uid,
     )
     with timed(timings_s, "write and check"):
-        encoded = writer.write(structure_set, masks, volume, request.reference, request.made_at)
-    return Contoured(structure_set, encoded, source)
+        encoded = writer.write(structure_set, masks, volume, request.planning, request.made_at)
+    return Contoured(structure_set, tuple(masks), encoded, source)
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:

@@ -90,11 +90,13 @@ class EncodedStructureSet:
         sop_instance_uid: of the object; the same structure set gives the same UID.
         data: a whole DICOM file (PS3.10).
         min_dice: of the worst ROI, the mask read back against the mask it came from.
+        segmentation: the same ROIs as DICOM SEG, a whole file; None where the site does not want one.
     """
 
     sop_instance_uid: str
     data: bytes
     min_dice: float
+    segmentation: bytes | None = None
 
 
 class StructureSetWriter(Protocol):
@@ -120,7 +122,7 @@ class StructureSetWriter(Protocol):
         structure_set: StructureSet,
         masks: Sequence[RoiMask],
         volume: Volume,
-        reference: InstanceHeader,
+        planning: Series,
         made_at: datetime,
     ) -> EncodedStructureSet:
         """Encode a structure set on its planning volume and check what was encoded.
@@ -129,7 +131,7 @@ class StructureSetWriter(Protocol):
             structure_set: what to write.
             masks: what its contours were made from.
             volume: the planning series.
-            reference: any image of the planning series: patient and study are copied from its file.
+            planning: its images: patient and study are copied from the first one's file.
             made_at: written into the object: the same arguments give the same bytes.
 
         Raises:

@@ -15,7 +15,8 @@ from npc_contour.settings import read_settings
 EXAMPLES = """\
 examples:
   npc-contour segment patient --out rt.dcm                     every pipeline that the images suit
-  npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one"""
+  npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one
+  npc-contour segment patient --out rt.dcm --seg --nifti       also as voxels: rt.seg.dcm, rt.nii.gz"""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -32,6 +33,8 @@ def add_verbs(verbs: Verbs) -> None:
         help="the RTSTRUCT; of several, each name gets its pipeline",
     )
     parser.add_argument("--pipeline", help="just this one (default: all of the settings)")
+    parser.add_argument("--seg", action="store_true", help="also write each as DICOM SEG (FILE.seg.dcm)")
+    parser.add_argument("--nifti", action="store_true", help="also write the masks (FILE.nii.gz, FILE.names.txt)")
     add_config(parser)
     parser.set_defaults(run=run)
 
@@ -39,8 +42,13 @@ def add_verbs(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Contour; exit code 1 when nothing could be (by the error raised)."""
     settings = read_settings(args.config)
+    if args.seg:
+        rtstruct = settings.rtstruct.model_copy(update={"segmentation": True})
+        settings = settings.model_copy(update={"rtstruct": rtstruct})
     with bars() as progress:
-        results = segment_folder(settings, args.folder, args.out, pipeline=args.pipeline, progress=steps(progress))
+        results = segment_folder(
+            settings, args.folder, args.out, pipeline=args.pipeline, nifti=args.nifti, progress=steps(progress)
+        )
     console = Console()
     for result in results:
         _print(console, result)

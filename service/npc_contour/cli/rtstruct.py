@@ -16,7 +16,7 @@ from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_plan
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_nifti
+from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_named_masks
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.tools import contours_of
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
@@ -114,9 +114,9 @@ def read(args: argparse.Namespace) -> int:
         volume = read_planning_folder(args.ct, series_instance_uid=args.series).volume
         content = read_rtstruct(args.rtstruct)
         progress(0.2)
-        write_nifti(args.out, _rasterised(content, volume), len(content.rois), volume.grid)
-    names = args.out.with_name(args.out.name.removesuffix(".gz").removesuffix(".nii") + ".names.txt")
-    names.write_text("".join(f"{roi.name}\n" for roi in content.rois), encoding="utf-8")
+        names = write_named_masks(
+            args.out, _rasterised(content, volume), [roi.name for roi in content.rois], volume.grid
+        )
     print(f"{args.out}: {len(content.rois)} masks of {content.label!r}; their names are in {names}")
     return 0
 

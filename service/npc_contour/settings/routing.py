@@ -59,6 +59,7 @@ class Rtstruct(Strict):
 
     profile: str = "generic"
     second_reader: Literal["none", "rt-utils"] = "none"
+    segmentation: bool = False
 
     @field_validator("second_reader")
     @classmethod

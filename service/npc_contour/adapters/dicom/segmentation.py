@@ -9,13 +9,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import highdicom
 import numpy as np
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import Code, codes
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.valuerep import DA, TM
 
 import npc_contour
 from npc_contour.adapters.dicom.rtstruct import MANUFACTURER, MODEL_NAME, derived_uid
@@ -93,10 +97,15 @@ def encode_segmentation(
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise GateError(f"the segmentation cannot be written: {error}") from error
-    made.ContentDate, made.ContentTime = f"{made_at:%Y%m%d}", f"{made_at:%H%M%S}"
+    made.ContentDate, made.ContentTime = DA(f"{made_at:%Y%m%d}"), TM(f"{made_at:%H%M%S}")
     buffer = io.BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()
+
+
+def read_image_headers(paths: Sequence[Path]) -> list[Dataset]:
+    """Return the attributes of images, without their pixels."""
+    return [dcmread(path, stop_before_pixels=True, force=True) for path in paths]
 
 
 def _description(number: int, mask: RoiMask, network: NetworkProvenance | None) -> SegmentDescription:
