@@ -79,14 +79,16 @@ def own_receiver(settings: Settings, port: int | None = None) -> Destination:
     return Destination("receiver", settings.dicom.ae_title, host, port or settings.dicom.port)
 
 
-def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receiver: Destination) -> tuple[Check, ...]:
+def service_checks(
+    settings: Settings, catalog: Catalog, probes: Probes, receiver: Destination | None
+) -> tuple[Check, ...]:
     """Return what a running service depends on, for `/health/ready`.
 
     Args:
         settings: the site's.
         catalog: the pipelines and networks in use.
         probes: how to ask.
-        receiver: our own SCP, see `own_receiver`.
+        receiver: our own SCP, see `own_receiver`; None where it runs on another machine.
     """
     checks = [
         Check("database", probes.database, "see the database's log; the service starts an embedded one again itself"),
@@ -101,13 +103,8 @@ def service_checks(settings: Settings, catalog: Catalog, probes: Probes, receive
         )
         for contract in catalog.contracts.values()
     ]
-    checks.append(
-        Check(
-            "receiver",
-            partial(probes.reach, receiver),
-            "see the log for the DICOM receiver",
-        )
-    )
+    if receiver is not None:
+        checks.append(Check("receiver", partial(probes.reach, receiver), "see the log for the DICOM receiver"))
     return (*checks, *_destination_checks(settings, probes))
 
 

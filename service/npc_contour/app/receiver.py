@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
+import socket
 import threading
 from contextlib import ExitStack
 
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
+from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
@@ -31,6 +34,7 @@ from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import SettingsError
+from npc_contour.settings import Settings, Storage
 
 RECEIVER_NAME = "receiver"
 RECEIVER_POOL = 16
@@ -46,14 +50,14 @@ def run(runtime: Runtime, number: int = 0) -> None:
         number: of this receiver among `dicom.processes`, all of which listen on the same ports.
     """
     stop = _stop_signal()
-    name = receiver_name(number)
+    name = receiver_name(runtime.settings.storage, number)
     spool = spool_of(runtime, lane=name)
     spool.remove_partial_files()
     settings = runtime.settings
     catalog = catalog_of(settings)
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
         intake = Intake(store, SystemClock(), settings.completion)
-        for gone in _names_to_end(number, settings.dicom.processes):
+        for gone in _names_to_end(settings, number):
             intake.receiver_started(gone)
 
         def keep(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
@@ -82,6 +86,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
             on_association=tell,
             on_conflict=conflict,
             services=[commitment_reports(commitment)],
+            admission=Admission(spool, settings.storage.reserve_mb),
         )
         with ExitStack() as listening:
             try:
@@ -93,14 +98,18 @@ def run(runtime: Runtime, number: int = 0) -> None:
             stop.wait()
 
 
-def receiver_name(number: int) -> str:
-    """What a receiver is called in the database and in the names of its files under way."""
-    return f"{RECEIVER_NAME}-{number}"
+def receiver_name(storage: Storage, number: int) -> str:
+    """What a receiver is called in the database and in the names of its files under way; its own among all machines."""
+    if storage.shared_spool is None:
+        return f"{RECEIVER_NAME}-{number}"
+    place = f"{socket.gethostname()}:{storage.root.resolve()}"
+    return f"{RECEIVER_NAME}-{hashlib.sha256(place.encode()).hexdigest()[:8]}-{number}"
 
 
-def _names_to_end(number: int, processes: int) -> list[str]:
+def _names_to_end(settings: Settings, number: int) -> list[str]:
     """This receiver's own name; for the first one also those of receivers that there are no more."""
-    return [receiver_name(other) for other in (number, *(range(processes, MAX_PROCESSES) if number == 0 else ()))]
+    gone = range(settings.dicom.processes, MAX_PROCESSES) if number == 0 else ()
+    return [receiver_name(settings.storage, other) for other in (number, *gone)]
 
 
 def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
@@ -113,7 +122,7 @@ def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
         ae_title=dicom.ae_title,
         host=dicom.host,
         port=runtime.dicom_port,
-        shared_port=dicom.processes > 1,
+        shared_port=dicom.has_shared_port(runtime.settings.storage),
         tls=_tls_port(runtime),
         max_associations=-(-dicom.max_associations // dicom.processes),
         called_ae_titles=tuple(sorted({title for role in roles for title in role.called_ae_titles} | urgent)),

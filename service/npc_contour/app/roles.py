@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from npc_contour.app.runtime import Runtime
+from npc_contour.app.runtime import SERVED, Runtime
 from npc_contour.errors import SettingsError
 
-ROLES = ("receiver", "worker", "web", "warmup")
+ROLES = (*SERVED, "warmup")
 
 
 def run_role(role: str, runtime: Runtime) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from npc_contour.errors import EmbeddedServerError
 from npc_contour.settings import Settings
 
 FILE = "runtime.json"
+SERVED = ("receiver", "worker", "web")
+"""The roles that `npc-contour serve` runs; any number of each may run on any machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Runtime:
         triton_url: host:port of Triton's gRPC endpoint; "" until an embedded one is up.
         triton_metrics_url: of Triton's metrics; "" when there is none.
         pid: of the supervisor.
+        roles: that it runs.
     """
 
     settings: Settings
@@ -38,15 +42,19 @@ class Runtime:
     triton_url: str = ""
     triton_metrics_url: str = ""
     pid: int = 0
+    roles: tuple[str, ...] = SERVED
 
     @classmethod
-    def of(cls, settings: Settings, *, database_url: str = "", triton_url: str = "") -> Runtime:
+    def of(
+        cls, settings: Settings, *, database_url: str = "", triton_url: str = "", roles: Sequence[str] = ()
+    ) -> Runtime:
         """Fix what the settings leave open.
 
         Args:
             settings: the site's.
             database_url: of the embedded database, where the settings ask for one.
             triton_url: of the embedded Triton, likewise.
+            roles: that it runs; empty is all.
 
         Raises:
             EmbeddedServerError: the settings ask for an embedded database, and its URL is not given.
@@ -64,6 +72,7 @@ class Runtime:
             triton_url=triton,
             triton_metrics_url=settings.triton.metrics_url or "",
             pid=os.getpid(),
+            roles=tuple(roles) or SERVED,
         )
 
     @classmethod
@@ -71,6 +80,7 @@ class Runtime:
         """Read the file of a running service."""
         data = json.loads(path.read_text(encoding="utf-8"))
         data["settings"] = Settings.model_validate(data["settings"])
+        data["roles"] = tuple(data["roles"])
         return cls(**data)
 
     @property
@@ -88,6 +98,7 @@ class Runtime:
             "triton_url": self.triton_url,
             "triton_metrics_url": self.triton_metrics_url,
             "pid": self.pid,
+            "roles": list(self.roles),
             "settings": self.settings.model_dump(mode="json"),
         }
         part = self.path.with_suffix(".part")

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.processes import Child
-from npc_contour.app.runtime import FILE, Runtime
+from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
 from npc_contour.logs import Event
@@ -38,11 +38,12 @@ PORTS_S = 20.0
 """How long the processes of a service that was killed may hold its ports."""
 
 
-def serve(settings: Settings) -> None:
-    """Run the whole service until SIGTERM or SIGINT; call from the main thread.
+def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
+    """Run the service, or some of its roles, until SIGTERM or SIGINT; call from the main thread.
 
     Args:
         settings: the site's.
+        roles: of `SERVED`; the others may run on other machines, against the same database and spool.
 
     Raises:
         SettingsError: another service uses `storage.root`, or another program holds a port.
@@ -58,20 +59,26 @@ def serve(settings: Settings) -> None:
     catalog_of(settings)
     profile_of(settings)
     with _sole_user(root), ExitStack() as servers:
-        _refuse_taken_ports(settings, stop, wait_s=PORTS_S if (root / FILE).exists() else 0.0)
+        _refuse_taken_ports(settings, roles, stop, wait_s=PORTS_S if (root / FILE).exists() else 0.0)
         (root / FILE).unlink(missing_ok=True)
-        Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()
+        if settings.storage.shared_spool is None:
+            Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()
         database = _database(settings, servers)
-        runtime = Runtime.of(settings, database_url=database.url if database else "")
+        runtime = Runtime.of(settings, database_url=database.url if database else "", roles=roles)
         migrate(runtime.database_url, apply_queue_schema)
         runtime.write()
         servers.callback((root / FILE).unlink, missing_ok=True)
-        if settings.triton.url == "embedded":
+        if settings.triton.url == "embedded" and "worker" in roles:
             servers.enter_context(_TritonKeeper(runtime))
-        children = _children(settings, runtime.path)
+        children = _children(settings, runtime)
         logger.info(
             Event.SERVICE_STARTED,
-            extra={"version": __version__, "dicom_port": runtime.dicom_port, "web_port": runtime.web_port},
+            extra={
+                "version": __version__,
+                "roles": list(roles),
+                "dicom_port": runtime.dicom_port,
+                "web_port": runtime.web_port,
+            },
         )
         try:
             while not stop.wait(LOOK_EVERY_S):
@@ -84,16 +91,18 @@ def serve(settings: Settings) -> None:
             _end(children)
 
 
-def _children(settings: Settings, runtime_file: Path) -> list[Child]:
+def _children(settings: Settings, runtime: Runtime) -> list[Child]:
     def command(role: str) -> list[str]:
-        return [sys.executable, "-m", "npc_contour.app", role, str(runtime_file)]
+        return [sys.executable, "-m", "npc_contour.app", role, str(runtime.path)]
 
-    workers = [Child(f"worker-{number}", command("worker"), 15.0) for number in range(settings.workers.processes)]
+    grace_s = settings.workers.drain_s + 10.0
+    workers = [Child(f"worker-{number}", command("worker"), grace_s) for number in range(settings.workers.processes)]
     warmup = Child("warmup", command("warmup"), once=True)
     receivers = [
         Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
     ]
-    return [*receivers, Child("web", command("web")), *workers, warmup]
+    by_role = {"receiver": receivers, "web": [Child("web", command("web"))], "worker": [*workers, warmup]}
+    return [child for role, children in by_role.items() if role in runtime.roles for child in children]
 
 
 def _end(children: list[Child]) -> None:
@@ -162,16 +171,19 @@ class _TritonKeeper:
             return
 
 
-def _refuse_taken_ports(settings: Settings, stop: threading.Event, wait_s: float) -> None:
+def _refuse_taken_ports(settings: Settings, roles: Sequence[str], stop: threading.Event, wait_s: float) -> None:
     deadline_s = time.monotonic() + wait_s
-    for key, host, port in (
-        ("dicom", settings.dicom.host, settings.dicom.port),
-        ("dicom.tls", settings.dicom.host, settings.dicom.tls.port or 0),
-        ("web", settings.web.host, settings.web.port),
-    ):
+    shared = settings.dicom.has_shared_port(settings.storage)
+    ports = {
+        "receiver": (("dicom", settings.dicom.port, shared), ("dicom.tls", settings.dicom.tls.port or 0, shared)),
+        "web": (("web", settings.web.port, False),),
+    }
+    for key, port, reuse in (port for role, group in ports.items() if role in roles for port in group):
+        host = settings.web.host if key == "web" else settings.dicom.host
         while True:
             try:
-                socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                socket.create_server((host, port), family=family, reuse_port=reuse).close()
                 break
             except OSError as error:
                 if time.monotonic() >= deadline_s or stop.wait(LOOK_EVERY_S):

@@ -25,6 +25,7 @@ from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.engine import ServiceEngine
+from npc_contour.app.forecast import forecast_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
@@ -49,7 +50,8 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
     with PgStore(runtime.database_url, defer, timeout_s=3.0) as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
-        receiver = own_receiver(settings, runtime.dicom_port)
+        receiver = own_receiver(settings, runtime.dicom_port) if "receiver" in runtime.roles else None
+        checks = service_checks(settings, catalog, probes, receiver)
         eyes = Eyes(
             plane=partial(read_plane, open_path=spool.open_path),
             volume=partial(read_volume, open_path=spool.open_path),
@@ -57,10 +59,10 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
         with (
-            Checkup(service_checks(settings, catalog, probes, receiver)) as checkup,
+            Checkup((*checks, forecast_check(store, settings))) as checkup,
             Review(store, spool, eyes) as review,
         ):
-            space = partial(free_bytes, settings.storage.root)
+            space = partial(free_bytes, settings.storage.spool)
             destinations = destinations_of(settings)
             routes = operation_routes(
                 Operations(store, SystemClock(), destinations),

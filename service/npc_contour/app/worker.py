@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from npc_contour.adapters.checks import destinations_of
+from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
@@ -15,11 +18,17 @@ from npc_contour.app.tools import FileReader
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import FetchSeries, PollArchive
-from npc_contour.application.records import JobKind
+from npc_contour.application.records import Job, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
+from npc_contour.application.store import Transaction
+from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
+
+FIRST_RETENTION_S = 60.0
+"""The first round after a start waits until work is taken up again."""
 
 
 def run(runtime: Runtime) -> None:
@@ -42,10 +51,24 @@ def run(runtime: Runtime) -> None:
                 missing = tx.jobs_missing()
                 for job in missing:
                     tx.defer(job)
+                _plan_retention(tx, settings.retention.every_s)
             return len(missing)
 
+        with store.transaction() as tx:
+            tx.defer(Job(JobKind.RESCAN, ALL))
+            _plan_retention(tx, FIRST_RETENTION_S)
         duties = Duties(steps.run, sweep, steps.interrupted)
-        run_worker(runtime.database_url, duties, WorkerOptions(segmentations_at_once=at_once))
+        options = WorkerOptions(
+            segmentations_at_once=at_once,
+            drain_s=settings.workers.drain_s,
+            step_deadline_s=settings.workers.step_deadline_s,
+        )
+        run_worker(runtime.database_url, duties, options)
+
+
+def _plan_retention(tx: Transaction, seconds: float) -> None:
+    """Plan the next round of deleting, unless one is planned before."""
+    tx.defer(Job(JobKind.RETENTION, ALL, SystemClock().now() + timedelta(seconds=seconds)))
 
 
 def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries) -> Steps:
@@ -65,6 +88,8 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         )
     )
     senders = Senders(settings)
+    intake = Intake(store, clock, settings.completion)
+    keeper = FileKeeper(spool, intake.keep, intake.conflict)
     handlers = {
         JobKind.CLOSE_SERIES: CloseSeries(store, clock, settings.completion).run,
         JobKind.ROUTE_STUDY: RouteStudy(
@@ -78,6 +103,8 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         JobKind.WRITE_STRUCTURE_SET: cases.write,
         JobKind.SEND: SendDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
         JobKind.VERIFY: VerifyDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
+        JobKind.RESCAN: Rescan(store, spool, clock, keeper, intake, settings.dicom.ae_title).run,
+        JobKind.RETENTION: Retain(store, spool, clock, settings.retention).run,
         JobKind.POLL_ARCHIVE: poll.run,
         JobKind.FETCH_SERIES: fetch.run,
     }

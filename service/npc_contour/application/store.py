@@ -203,6 +203,54 @@ class Transaction(Protocol):
         """Return the AE titles of ours under which series came."""
         ...
 
+    def studies_with_old_images(self, before: datetime, limit: int) -> tuple[str, ...]:
+        """Return studies whose images may be deleted: settled, and unchanged since `before`."""
+        ...
+
+    def cases_with_old_files(self, before: datetime, limit: int) -> tuple[str, ...]:
+        """Return cases whose files may be deleted: their study is settled, and unchanged since `before`."""
+        ...
+
+    def studies_with_old_rows(self, before: datetime, limit: int) -> tuple[str, ...]:
+        """Return studies of which only rows are left, unchanged since `before`."""
+        ...
+
+    def lock_settled_study(self, study_instance_uid: str) -> None:
+        """Keep images of a study from being added or routed until the end of the transaction."""
+        ...
+
+    def expire_images(self, study_instance_uid: str, reason: str) -> int:
+        """Forget the images of a study and note their files for deletion; the same images may come anew."""
+        ...
+
+    def expired_keys(self) -> tuple[str, ...]:
+        """Return the files that are to be deleted."""
+        ...
+
+    def forget_keys(self, keys: Sequence[str]) -> None:
+        """Note that files are deleted."""
+        ...
+
+    def expire_case_files(self, case_id: str, at: datetime) -> None:
+        """Note that the files of a case are deleted."""
+        ...
+
+    def delete_study(self, study_instance_uid: str) -> None:
+        """Delete every row of a study; StoreError when another part of the service still refers to it."""
+        ...
+
+    def add_disk_sample(self, at: datetime, free_bytes: int, forget_before: datetime) -> None:
+        """Note how much of the disk is free, and forget old notes."""
+        ...
+
+    def instance_keys(self) -> frozenset[str]:
+        """Return the keys of all images that rows know."""
+        ...
+
+    def lose_instances(self, keys: Sequence[str], at: datetime) -> tuple[tuple[str, str, int], ...]:
+        """Forget images whose files are gone, and hold their series; return (study, series, how many) of each."""
+        ...
+
     def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
         """Count one more attempt of a step; return how many there are with it."""
         ...

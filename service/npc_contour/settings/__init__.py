@@ -25,6 +25,7 @@ from npc_contour.settings.delivery import (
 from npc_contour.settings.dicom import AccessRuleSettings, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
+from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
 
@@ -43,6 +44,7 @@ __all__ = [
     "Mr",
     "PacsSettings",
     "PullSettings",
+    "Retention",
     "Routing",
     "Rtstruct",
     "RuleSettings",
@@ -71,6 +73,7 @@ class Settings(Strict):
     triton: Triton = Field(default_factory=Triton)
     web: Web = Web()
     delivery: Delivery = Delivery()
+    retention: Retention = Retention()
     workers: Workers = Workers()
     logs: Logs = Logs()
     destinations: tuple[DestinationSettings, ...] = ()
@@ -135,7 +138,10 @@ def read_settings(path: Path | None) -> Settings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     home = path.parent.resolve()
-    storage = settings.storage.model_copy(update={"root": home / settings.storage.root})
+    shared = settings.storage.shared_spool
+    storage = settings.storage.model_copy(
+        update={"root": home / settings.storage.root, "shared_spool": home / shared if shared is not None else None}
+    )
     rtstruct = settings.rtstruct
     if rtstruct.profile.endswith(".toml"):
         rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from npc_contour.settings.base import AeTitle, Port, Seconds, Strict
+from npc_contour.settings.storage import Storage
 
 Network = IPv4Network | IPv6Network
 
@@ -67,6 +68,10 @@ class Dicom(Strict):
     access: tuple[AccessRuleSettings, ...] = ()
     tls: Tls = Tls()
     peer_limits: PeerLimitsSettings = PeerLimitsSettings()
+
+    def has_shared_port(self, storage: Storage) -> bool:
+        """Whether several receivers may listen on the port: of this service, or of another with the same spool."""
+        return self.processes > 1 or storage.shared_spool is not None
 
 
 class Completion(Strict):

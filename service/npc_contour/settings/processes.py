@@ -42,6 +42,8 @@ class Workers(Strict):
 
     processes: int = Field(default=1, ge=1, le=64)
     segmentations_at_once: int = Field(default=1, ge=1, le=64)
+    drain_s: float = Field(default=5.0, ge=0)
+    step_deadline_s: float = Field(default=7200.0, gt=0)
 
 
 class Logs(Strict):

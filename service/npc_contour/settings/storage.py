@@ -13,12 +13,14 @@ class Storage(Strict):
     """Where state lives on disk."""
 
     root: Path = Path("npc-contour-data")
+    shared_spool: Path | None = None
     min_free_mb: int = Field(default=2048, ge=0)
+    reserve_mb: int = Field(default=200, ge=0)
 
     @property
     def spool(self) -> Path:
         """Received images and what was made of them."""
-        return self.root / "spool"
+        return self.shared_spool or self.root / "spool"
 
     @property
     def database(self) -> Path:

@@ -38,6 +38,7 @@ from npc_contour.adapters.dicom.access import (
     Refusal,
     refusal,
 )
+from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.conversation import AssociationEnd, Conversation
 from npc_contour.adapters.dicom.incoming import (
     IMPLEMENTATION_CLASS_UID,
@@ -140,6 +141,7 @@ class Receiver:
         on_association: told of each association opened, released, aborted or lost; its errors are logged, no more.
         on_conflict: told of other bytes under a kept UID, once they are in quarantine.
         services: what is served besides C-ECHO and C-STORE of images.
+        admission: sets room aside for each association; None sets nothing aside.
     """
 
     def __init__(
@@ -151,9 +153,11 @@ class Receiver:
         on_association: Callable[[AssociationEvent], None] | None = None,
         on_conflict: OnConflict | None = None,
         services: Iterable[Service] = (),
+        admission: Admission | None = None,
     ) -> None:
         self._settings = settings
-        self._storing = Storing(spool, intake, on_conflict)
+        self._storing = Storing(spool, intake, on_conflict, admission)
+        self._admission = admission
         self._on_association = on_association
         self._services = Services([verification(), *storage_services(), *services])
         own = AccessRule(networks=LOOPBACK, calling_ae_titles=(settings.ae_title.strip(),))
@@ -342,6 +346,8 @@ class Receiver:
             pause_s -= LONGEST_PAUSE_S
 
     def _tell(self, kind: AssociationEnd, session: Session) -> None:
+        if self._admission is not None and kind is not AssociationEnd.OPENED:
+            self._admission.ended(session.info.association_id)
         if self._on_association is not None:
             series = tuple(sorted(session.series))
             event = AssociationEvent(kind, session.info, series, session.stored, session.refused)

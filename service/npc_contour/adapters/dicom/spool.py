@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -267,6 +268,34 @@ class Spool:
         """How much room is left, and why nothing more would be taken."""
         free = shutil.disk_usage(self._root).free
         return SpoolSpace(free, self._used, self._refusal(free, size=0))
+
+    def free_bytes(self) -> int:
+        """How much of the disk is free."""
+        return shutil.disk_usage(self._root).free
+
+    def set_aside(self, size: int) -> None:
+        """Keep `size` bytes of what is free for a purpose; a negative size gives them back.
+
+        Raises:
+            SpoolFullError: that much is not free.
+        """
+        self._reserve(size)
+
+    def instance_files(self) -> Iterator[tuple[str, float]]:
+        """Key and age in seconds of every received image that is complete."""
+        now = time.time()
+        for path in (self._root / "instances").rglob("*.dcm"):
+            try:
+                age_s = now - path.stat().st_mtime
+            except FileNotFoundError:  # deleted since
+                continue
+            yield path.relative_to(self._root).as_posix(), age_s
+
+    def delete_artefacts(self, case_id: str) -> int:
+        """Delete every file of a case; returns how many."""
+        folder = self.open_path(self.artefact_key(case_id, "x")).parent
+        keys = [path.relative_to(self._root).as_posix() for path in folder.glob("*") if path.is_file()]
+        return sum(self.delete(key) for key in keys)
 
     def _refusal(self, free: int, *, size: int) -> str | None:
         if free - self._reserved - size < self._min_free:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.command import Command, Element
 from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Incoming, file_meta
@@ -65,11 +66,13 @@ class Storing:
     Attributes:
         intake: commits an instance's row before it is answered; called from several threads.
         on_conflict: told of other bytes under a kept UID, once they are in quarantine.
+        admission: sets room aside for associations; None sets nothing aside.
     """
 
     spool: Spool
     intake: Intake
     on_conflict: OnConflict | None = None
+    admission: Admission | None = None
 
     def begin(self, command: Command, context: Context, session: Session) -> StoredObject:
         """Begin to take the object of a C-STORE."""
@@ -106,6 +109,8 @@ class StoredObject:
         if self._failure is not None:
             return
         try:
+            if self._storing.admission is not None:
+                self._storing.admission.use(self._session.info.association_id, data.nbytes)
             if self._draft is None:
                 self._meta = file_meta(self._class_uid, self._instance_uid, self._context.transfer_syntax)
                 self._draft = self._storing.spool.new_draft()

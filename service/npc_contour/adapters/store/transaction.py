@@ -12,6 +12,7 @@ from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
 from npc_contour.adapters.store.pulls import Pulls
+from npc_contour.adapters.store.upkeep import Upkeep
 from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
@@ -28,7 +29,7 @@ URGENCY = {
 """By kind of job: finds a row when the case is urgent."""
 
 
-class PgTransaction(Cases, Destinations, Pulls, Images):
+class PgTransaction(Cases, Destinations, Pulls, Images, Upkeep):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -28,12 +29,12 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.5
 HEARTBEAT_S = 10.0
 STALLED_S = 60.0
-STOP_S = 5.0
 LAST_WORDS_S = 3.0
 
 Run = Callable[[JobKind, str], None]
 Sweep = Callable[[], int]
-Running = set[tuple[JobKind, str]]
+Running = dict[tuple[JobKind, str], float]
+"""What runs, and since when by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ class WorkerOptions:
         fetches_at_once: queries and retrievals from a PACS in this process.
         sends_at_once: jobs that wait for destinations in this process.
         sweep_every_s: how often rows are compared with jobs.
+        drain_s: how long a stop waits for the jobs that run; then they are cut short and done again later.
+        step_deadline_s: a job that takes longer ends the process, for a thread cannot be stopped; that counts as a
+            death of its step.
     """
 
     segmentations_at_once: int = 1
@@ -68,6 +72,8 @@ class WorkerOptions:
     fetches_at_once: int = 2
     sends_at_once: int = 4
     sweep_every_s: float = 5.0
+    drain_s: float = 5.0
+    step_deadline_s: float = 7200.0
 
 
 def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
@@ -93,7 +99,7 @@ def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
 
 
 async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
-    running: Running = set()
+    running: Running = {}
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=8))
     for kind in JobKind:
         app.task(name=kind.value, pass_context=False)(_task(kind, duties.run, running))
@@ -103,10 +109,11 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
         loop.add_signal_handler(number, stop.set)
     async with app.open_async():
         tasks = [
-            asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once)),
-            asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once)),
-            asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once)),
-            asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once)),
+            asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once, options.drain_s)),
+            asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once, options.drain_s)),
+            asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once, options.drain_s)),
+            asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once, options.drain_s)),
+            asyncio.create_task(_watch(running, options.step_deadline_s)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())
@@ -115,7 +122,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             _end_process(tasks)
         for task in tasks:
             task.cancel()
-        _, pending = await asyncio.wait(tasks, timeout=STOP_S + 1.0)
+        _, pending = await asyncio.wait(tasks, timeout=options.drain_s + 1.0)
         if running or pending:
             await _cut_short(running, duties.interrupted)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,11 +151,11 @@ async def _cut_short(running: Running, interrupted: Run) -> NoReturn:
 
 def _task(kind: JobKind, run: Run, running: Running) -> Callable[..., object]:
     def work(key: str) -> None:
-        running.add((kind, key))
+        running[kind, key] = time.monotonic()
         try:
             run(kind, key)
         finally:
-            running.discard((kind, key))
+            running.pop((kind, key), None)
 
     async def task(key: str) -> None:
         await asyncio.to_thread(work, key)
@@ -156,18 +163,31 @@ def _task(kind: JobKind, run: Run, running: Running) -> Callable[..., object]:
     return task
 
 
-async def _consume(app: procrastinate.App, queue: str, concurrency: int) -> None:
+async def _consume(app: procrastinate.App, queue: str, concurrency: int, drain_s: float) -> None:
     await app.run_worker_async(
         queues=[queue],
         name=queue,
         concurrency=concurrency,
         fetch_job_polling_interval=POLL_S,
-        shutdown_graceful_timeout=STOP_S,
+        shutdown_graceful_timeout=drain_s,
         delete_jobs="always",
         install_signal_handlers=False,
         update_heartbeat_interval=HEARTBEAT_S,
         stalled_worker_timeout=STALLED_S,
     )
+
+
+async def _watch(running: Running, deadline_s: float) -> None:
+    while True:
+        await asyncio.sleep(min(1.0, deadline_s / 4))
+        late = [job for job, since in running.items() if time.monotonic() - since > deadline_s]
+        if late:
+            logger.error(
+                Event.STEP_OVERDUE,
+                extra={"jobs": [f"{kind}:{key}" for kind, key in late], "deadline_s": deadline_s},
+            )
+            logging.shutdown()
+            os._exit(1)
 
 
 async def _sweep_for_ever(app: procrastinate.App, sweep: Sweep, every_s: float) -> None:

@@ -1,0 +1,29 @@
+"""When will the disk be full? A look at how it has filled, for readiness."""
+
+from __future__ import annotations
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.checks import Check
+from npc_contour.application.upkeep import forecast
+from npc_contour.errors import SpoolFullError
+from npc_contour.settings import Settings
+
+MEBIBYTE = 2**20
+_SAMPLES = "SELECT at, free_bytes FROM disk_sample WHERE at > now() - interval '7 days' ORDER BY at"
+
+
+def forecast_check(store: PgStore, settings: Settings) -> Check:
+    """Return the check that warns days before the disk is full; it never makes the service not ready."""
+
+    def look() -> str:
+        samples = [(row["at"], int(row["free_bytes"])) for row in store.query(_SAMPLES)]
+        days = forecast(samples, settings.storage.min_free_mb * MEBIBYTE)
+        if days is None:
+            return "the disk does not fill" if len(samples) > 1 else "too early to tell"
+        words = f"full in {days:.1f} days, as it filled in the last days"
+        if days < settings.retention.warn_days:
+            raise SpoolFullError(words)
+        return words
+
+    remedy = "grow the disk, or shorten [retention]; `npc-contour jobs --state failed` shows what is kept"
+    return Check("disk forecast", look, remedy, required=False)
