@@ -12,7 +12,7 @@ from collections.abc import Callable
 from npc_contour.adapters.dicom import headers
 from npc_contour.adapters.dicom.incoming import Incoming
 from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAXES
-from npc_contour.adapters.dicom.spool import Outcome, Spool
+from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.records import AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
@@ -53,8 +53,11 @@ class FileKeeper:
             StoreError: the database did not take its row.
         """
         meta, data_set = headers.split_file(file)
+        instance = meta.uid("MediaStorageSOPInstanceUID")
+        if not headers.is_uid(instance):
+            raise InstanceRefused(f"Media Storage SOP Instance UID is not a UID: {instance[:64]!r}", status=INVALID_UID)
         sop_class, syntax = meta.uid("MediaStorageSOPClassUID"), meta.uid("TransferSyntaxUID")
-        incoming = Incoming(sop_class, meta.uid("MediaStorageSOPInstanceUID"), sop_class, syntax, data_set)
+        incoming = Incoming(sop_class, instance, sop_class, syntax, data_set)
         if syntax not in _SYNTAXES or not incoming.is_class_taken:
             raise InstanceRefused(
                 f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED

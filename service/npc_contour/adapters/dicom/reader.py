@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from npc_contour.adapters.dicom import headers, pixels
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE, Elements
+from npc_contour.adapters.dicom.incoming import STORAGE_CLASSES
 from npc_contour.adapters.dicom.mr_scale import mr_scale
 from npc_contour.core.mr_values import to_int16
 from npc_contour.core.stacking import stack
@@ -102,6 +103,7 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
     def read_slice(index: int) -> None:
         header = ordered.instances[index]
         try:
+            _check_class(header, modality)
             values[index] = read_values(open_path(header.key), header)
         except (PixelDataError, InstanceRefused, OSError) as error:
             raise PixelDataError(
@@ -127,6 +129,15 @@ def read_plane(header: InstanceHeader, open_path: Callable[[str], Path] = Path) 
         return _read_hu(open_path(header.key), header)
     except (InstanceRefused, OSError) as error:
         raise PixelDataError(f"SOP instance {header.sop_instance_uid}: {error}") from error
+
+
+def _check_class(header: InstanceHeader, modality: str) -> None:
+    """Refuse what only looks like an image of this series: a secondary capture, or one of another modality."""
+    expected = STORAGE_CLASSES.get(header.sop_class_uid)
+    if expected is None:
+        raise PixelDataError(f"class {header.sop_class_uid[:64] or '(none)'} is neither CT nor MR Image Storage")
+    if header.modality != modality or modality != expected:
+        raise PixelDataError(f"Modality is {header.modality!r} in an object of {expected} Image Storage")
 
 
 def _usable_header(path: Path) -> InstanceHeader:

@@ -24,9 +24,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from npc_contour.adapters.dicom import pixels
+from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, STORAGE_CLASSES, file_meta
 from npc_contour.adapters.dicom.query import association, retrieve_identifier
 from npc_contour.adapters.dicom.requestor import Link
+from npc_contour.adapters.dicom.spool import INVALID_UID
 from npc_contour.domain.dimse import query_status_words
 from npc_contour.domain.queries import ArchiveNode, QueryRoot, Retrieved, Wanted
 from npc_contour.errors import ArchiveError, AutocontourError, InstanceRefused
@@ -88,7 +90,7 @@ def get(
     if store.full is not None:
         raise ArchiveError(f"images of {link.peer} could not be kept: {store.full}")
     failed = max(counted.failed, len(store.refused))
-    uids = tuple(dict.fromkeys((*counted.failed_uids, *store.refused)))
+    uids = tuple(filter(None, dict.fromkeys((*counted.failed_uids, *store.refused))))
     return Retrieved(completed=store.kept, failed=failed, failed_uids=uids)
 
 
@@ -135,6 +137,9 @@ class _SubOperations:
         if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):
             return CANNOT_UNDERSTAND
         uid = str(request.AffectedSOPInstanceUID or "")[:64]
+        if not is_uid(uid):
+            self.refused.append("")
+            return INVALID_UID
         meta = file_meta(str(request.AffectedSOPClassUID or ""), uid, str(event.context.transfer_syntax))
         try:
             self._keep(b"".join([meta, request.DataSet.getbuffer()]))
