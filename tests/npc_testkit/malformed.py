@@ -112,7 +112,6 @@ def encoded(dataset: FileDataset, syntax: str) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_implicit_VR = syntax == ImplicitVRLittleEndian
     buffer.is_little_endian = syntax != ExplicitVRBigEndian
-    dataset._read_implicit = dataset._read_little = None  # encode anew, whatever it was read as
     write_dataset(buffer, dataset)
     return buffer.getvalue()
 
