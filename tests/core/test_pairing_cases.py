@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from npc_contour.core.evidence import STRONG, Evidence, SiteWords
+from npc_contour.core.evidence import STRONG, ContrastEvidence, SiteWords
 from npc_contour.core.roles import Candidate, Knowledge
 from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route
@@ -41,7 +41,7 @@ class Arrived:
     """What the second column of the table describes."""
 
     study: list[Candidate] = field(default_factory=list)
-    seen: dict[str, Evidence] = field(default_factory=dict)
+    seen: dict[str, ContrastEvidence] = field(default_factory=dict)
     moves: list[RigidMove] = field(default_factory=list)
     assigned: dict[str, str] = field(default_factory=dict)
     words: SiteWords = field(default_factory=SiteWords)
@@ -116,7 +116,7 @@ def _add_series(found: Arrived, words: list[str]) -> None:
     found.study.append(Candidate(Series(tuple(moved))))
     if "seen" in options:
         says = Contrast.PRESENT if options["seen"] == "yes" else Contrast.ABSENT
-        found.seen[uid] = Evidence(says, STRONG, "dense, as vessels with contrast are")
+        found.seen[uid] = ContrastEvidence(says, STRONG, "dense, as vessels with contrast are")
 
 
 def _at(text: str) -> datetime:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
@@ -15,6 +16,7 @@ from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow, CaseRecord, Ending, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
+from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
 from npc_contour.domain.jobs import AnyDestination, Destination
@@ -22,7 +24,17 @@ from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.settings import Completion, Delivery
 from npc_testkit.ct_headers import ct_headers
-from npc_testkit.fakes import FakeClock, FakeEngine, FakeReader, FakeSender, FakeSpool, FakeVerifier, FakeWriter
+from npc_testkit.fakes import (
+    FakeClock,
+    FakeEngine,
+    FakeLooker,
+    FakeReader,
+    FakeRegistrations,
+    FakeSender,
+    FakeSpool,
+    FakeVerifier,
+    FakeWriter,
+)
 
 STUDY = "1.2"
 LOOPBACK = Destination("tps", "TPS", "127.0.0.1", 11113)
@@ -80,6 +92,7 @@ class Bench:
     catalog: Catalog = field(default_factory=catalog)
     completion: Completion = field(default_factory=Completion)
     delivery: Delivery = field(default_factory=Delivery)
+    more: dict[JobKind, Callable[[str], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -91,6 +104,10 @@ class Bench:
         self.verifier = FakeVerifier()
         self.board = PgBoard(self.store, lambda key: f"/spool/{key}")
         self.intake = Intake(self.store, self.clock, self.completion)
+        self.looker = FakeLooker()
+        self.registrations = FakeRegistrations()
+        self.study_reader = StudyReader(tuple(self.catalog.pipelines.values()), self.looker, self.registrations)
+        self.assignment = AssignRoles(self.store, self.clock, self.catalog, self.study_reader)
         self.steps = self.new_steps()
 
     def new_steps(self) -> Steps:
@@ -114,7 +131,13 @@ class Bench:
         )
         close = CloseSeries(self.store, self.clock, self.completion)
         route = RouteStudy(
-            self.store, self.clock, self.catalog, partner_wait_s=WAIT_S, urgent_called_ae_titles=["NPC_URGENT"]
+            self.store,
+            self.clock,
+            self.catalog,
+            partner_wait_s=WAIT_S,
+            reader=self.study_reader,
+            urgent_called_ae_titles=["NPC_URGENT"],
+            seek_partners=JobKind.FIND_PARTNER in self.more,
         )
         handlers = {
             JobKind.CLOSE_SERIES: close.run,
@@ -123,6 +146,7 @@ class Bench:
             JobKind.WRITE_STRUCTURE_SET: cases.write,
             JobKind.SEND: send.run,
             JobKind.VERIFY: self.verification.run,
+            **self.more,
         }
         return Steps(self.store, self.clock, handlers)
 

@@ -14,6 +14,7 @@ from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.crossings import STEPS
+from npc_contour.core.evidence import ContrastEvidence
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.stacking import stack
 from npc_contour.domain.geometry import Grid
@@ -21,6 +22,7 @@ from npc_contour.domain.jobs import AnyDestination, Evidence, Proof, StoreReceip
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import GENERIC, ContourSource
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -78,6 +80,28 @@ class FakeReader:
         uids = tuple(header.sop_instance_uid for header in ordered.instances)
         hu = np.full(ordered.grid.shape_zyx, -1000, dtype=np.int16)
         return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, role.modality)
+
+
+@dataclass
+class FakeLooker:
+    """Sees in the vessels of a series what it is told to see."""
+
+    seen: dict[str, ContrastEvidence] = field(default_factory=dict)
+    looks: list[str] = field(default_factory=list)
+
+    def look(self, series: Series) -> ContrastEvidence | None:
+        self.looks.append(series.series_instance_uid)
+        return self.seen.get(series.series_instance_uid)
+
+
+@dataclass
+class FakeRegistrations:
+    """Reads what it is told by SOP Instance UID."""
+
+    moves: dict[str, tuple[RigidMove, ...]] = field(default_factory=dict)
+
+    def read(self, header: InstanceHeader) -> tuple[RigidMove, ...]:
+        return self.moves[header.sop_instance_uid]
 
 
 @dataclass

@@ -23,11 +23,12 @@ from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
+from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.jobs import AnyDestination, StoreReceipt
 from npc_contour.settings import Completion, Delivery
 from npc_testkit.bench import LOOPBACK, catalog
-from npc_testkit.fakes import FakeEngine, FakeReader, FakeVerifier, FakeWriter
+from npc_testkit.fakes import FakeEngine, FakeLooker, FakeReader, FakeRegistrations, FakeVerifier, FakeWriter
 
 QUIET = Completion(quiet_released_s=0.3)
 
@@ -75,10 +76,11 @@ def main(url: str, folder: Path, segment_s: float) -> None:
                 segmentations_at_once=1,
             )
         )
+        reader = StudyReader(tuple(catalog().pipelines.values()), FakeLooker(), FakeRegistrations())
         sender = FolderSender(folder / "sent")
         handlers = {
             JobKind.CLOSE_SERIES: CloseSeries(store, clock, QUIET).run,
-            JobKind.ROUTE_STUDY: RouteStudy(store, clock, catalog(), partner_wait_s=60).run,
+            JobKind.ROUTE_STUDY: RouteStudy(store, clock, catalog(), partner_wait_s=60, reader=reader).run,
             JobKind.SEGMENT_CASE: cases.segment,
             JobKind.WRITE_STRUCTURE_SET: cases.write,
             JobKind.SEND: SendDelivery(store, spool, clock, sender, (LOOPBACK,), Delivery()).run,

@@ -32,7 +32,12 @@ class SystemClock:
 
 def spool_of(runtime: Runtime, *, lane: str = "") -> Spool:
     """Return the spool of the settings; `lane` begins the names of this process's files under way."""
-    storage = runtime.settings.storage
+    return spool_at(runtime.settings, lane=lane)
+
+
+def spool_at(settings: Settings, *, lane: str = "") -> Spool:
+    """Return the spool of the settings, for a verb beside the running service."""
+    storage = settings.storage
     return Spool(storage.spool, min_free_mb=storage.min_free_mb, lane=lane)
 
 

@@ -29,6 +29,8 @@ from npc_contour.app.forecast import forecast_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.study import study_reader
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
 from npc_contour.application.operations import Operations
 from npc_contour.application.review import Eyes, Review
@@ -66,6 +68,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             destinations = destinations_of(settings)
             routes = operation_routes(
                 Operations(store, SystemClock(), destinations),
+                AssignRoles(store, SystemClock(), catalog, study_reader(settings, catalog, spool.open_path)),
                 PgWorkBoard(store),
                 tuple(destination.name for destination in destinations),
                 this_machine,

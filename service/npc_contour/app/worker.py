@@ -14,11 +14,13 @@ from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
+from npc_contour.app.study import study_reader
 from npc_contour.app.tools import FileReader
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.intake import Intake
+from npc_contour.application.partners import FindPartner
 from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.records import Job, JobKind
 from npc_contour.application.routing import RouteStudy
@@ -44,7 +46,8 @@ def run(runtime: Runtime) -> None:
         pulling = pull_tools(runtime, store)
         poll = PollArchive(pulling, settings.pull)
         poll.start()
-        steps = _steps(runtime, store, poll, FetchSeries(pulling))
+        partner = FindPartner(pulling, catalog_of(settings), settings.routing.partner_pacs)
+        steps = _steps(runtime, store, poll, FetchSeries(pulling), partner)
 
         def sweep() -> int:
             with store.transaction() as tx:
@@ -71,7 +74,7 @@ def _plan_retention(tx: Transaction, seconds: float) -> None:
     tx.defer(Job(JobKind.RETENTION, ALL, SystemClock().now() + timedelta(seconds=seconds)))
 
 
-def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries) -> Steps:
+def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries, partner: FindPartner) -> Steps:
     settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     cases = CaseSteps(
@@ -97,6 +100,8 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             clock,
             catalog,
             partner_wait_s=settings.routing.partner_wait_s,
+            reader=study_reader(settings, catalog, spool.open_path),
+            seek_partners=bool(settings.routing.partner_pacs),
             urgent_called_ae_titles=settings.routing.urgent_called_ae_titles,
         ).run,
         JobKind.SEGMENT_CASE: cases.segment,
@@ -107,5 +112,6 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         JobKind.RETENTION: Retain(store, spool, clock, settings.retention).run,
         JobKind.POLL_ARCHIVE: poll.run,
         JobKind.FETCH_SERIES: fetch.run,
+        JobKind.FIND_PARTNER: partner.run,
     }
     return Steps(store, clock, handlers)

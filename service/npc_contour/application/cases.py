@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from npc_contour.application.artefacts import REPORT, RTSTRUCT, SEGMENTATION, Artefacts
@@ -25,6 +25,7 @@ from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import AnyDestination, CaseState
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused
 from npc_contour.logs import Event
@@ -73,7 +74,7 @@ class CaseSteps:
         pipeline, contracts = self._pipeline(case)
         artefacts = Artefacts(tools.spool, case_id)
         timings_s: Timings = {}
-        volumes = Volumes(tools.reader, pipeline, series, timings_s)
+        volumes = Volumes(tools.reader, pipeline, series, timings_s, _moves(case))
         with tools.store.slot(tools.segmentations_at_once) as free:
             if not free:
                 self._wait_for_place(case_id)
@@ -138,7 +139,7 @@ class CaseSteps:
         with self._lock:
             volumes = self._kept.get(case.case_id)
         if volumes is None:
-            volumes = Volumes(tools.reader, pipeline, series)
+            volumes = Volumes(tools.reader, pipeline, series, moves=_moves(case))
         volumes.timings_s = timings_s
         volume = volumes.of(case.planning_role)
         label_maps = {contract.name: artefacts.labels(contract, volume.grid) for contract in contracts}
@@ -174,6 +175,7 @@ class CaseSteps:
         pipeline = self._tools.catalog.pipelines.get(case.pipeline)
         if pipeline is None:
             raise CaseRefused(f"pipeline {case.pipeline} is not enabled any more")
+        pipeline = replace(pipeline, planning_role=case.planning_role)
         return pipeline, self._tools.catalog.contracts_of(pipeline)
 
     def _tell(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
@@ -195,3 +197,7 @@ def _still(tx: Transaction, case_id: str, state: CaseState) -> bool:
     """Whether the case is in this state still: a late slice may have superseded it meanwhile."""
     case = tx.case(case_id, lock=True)
     return case is not None and case.state is state
+
+
+def _moves(case: CaseRecord) -> dict[str, RigidMove]:
+    return {role: given.move for role, given in case.inputs.items() if given.move is not None}

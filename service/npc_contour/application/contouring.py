@@ -15,6 +15,7 @@ from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Writer
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -46,6 +47,7 @@ class Volumes:
     pipeline: Pipeline
     series: Mapping[str, Series]
     timings_s: Timings = field(default_factory=dict)
+    moves: Mapping[str, RigidMove] = field(default_factory=dict)
     _read: dict[str, Volume] = field(default_factory=dict)
 
     def of(self, role: str) -> Volume:
@@ -57,7 +59,9 @@ class Volumes:
         if role not in self._read:
             asked = next(one for one in self.pipeline.roles if one.name == role)
             with timed(self.timings_s, "read"):
-                self._read[role] = self.reader.read(self.series[role], asked)
+                volume = self.reader.read(self.series[role], asked)
+            move = self.moves.get(role)
+            self._read[role] = volume if move is None else move.volume(volume)
         return self._read[role]
 
     def keep_only(self, role: str) -> None:

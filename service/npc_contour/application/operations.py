@@ -22,7 +22,7 @@ from npc_contour.logs import Event
 logger = logging.getLogger(__name__)
 
 ENDED_BADLY = {CaseState.FAILED, CaseState.REFUSED, CaseState.CANCELLED}
-UNFINISHED = {CaseState.WAITING, CaseState.ROUTED, CaseState.SEGMENTED, CaseState.CONTOURED}
+UNFINISHED = {CaseState.WAITING, CaseState.AMBIGUOUS, CaseState.ROUTED, CaseState.SEGMENTED, CaseState.CONTOURED}
 WRITTEN = {CaseState.CONTOURED, CaseState.SENT, CaseState.VERIFIED}
 NEXT_JOB = {CaseState.ROUTED: JobKind.SEGMENT_CASE, CaseState.SEGMENTED: JobKind.WRITE_STRUCTURE_SET}
 

@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Protocol
 
 from npc_contour.application.records import AssociationRow
+from npc_contour.core.evidence import ContrastEvidence
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import AnyDestination, Evidence, StoreReceipt
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
@@ -60,6 +62,30 @@ class SeriesReader(Protocol):
         Raises:
             CaseRefused: the images cannot be contoured, or do not show what the role asks; the message names slices
                 and millimetres.
+        """
+        ...
+
+
+class ContrastLooker(Protocol):
+    """Looks at the voxels of a series."""
+
+    def look(self, series: Series) -> ContrastEvidence | None:
+        """Return what the vessels of a CT say of contrast; None where they do not tell.
+
+        Raises:
+            CaseRefused: the images cannot be read.
+        """
+        ...
+
+
+class RegistrationReader(Protocol):
+    """Reads stored Spatial Registration objects."""
+
+    def read(self, header: InstanceHeader) -> tuple[RigidMove, ...]:
+        """Return how its frames of reference map to the registered one.
+
+        Raises:
+            InstanceRefused: it is damaged, or not rigid.
         """
         ...
 

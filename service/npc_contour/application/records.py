@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.pipelines import Verdict
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.logs import Event
 
@@ -25,6 +27,7 @@ class JobKind(StrEnum):
     VERIFY = "verify"
     RESCAN = "rescan"
     RETENTION = "retention"
+    FIND_PARTNER = "find_partner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,8 @@ class CaseInput:
 
     series_instance_uid: str
     sop_instance_uids: tuple[str, ...]
+    move: RigidMove | None = None
+    """How the series comes into the planning series' frame of reference; None where it lies in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +159,8 @@ class CaseRecord:
         predecessor: the case whose place it took.
         urgent: goes before others.
         held_reason: why a person keeps it from going on; "" when nobody does.
+        verdicts: of every series of the study in every role.
+        choices: role → Series Instance UID, while a person must choose.
     """
 
     case_id: str
@@ -172,6 +179,8 @@ class CaseRecord:
     created_at: datetime
     urgent: bool = False
     held_reason: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    choices: tuple[Mapping[str, str], ...] = ()
 
     @property
     def planning_series_uid(self) -> str | None:

@@ -19,9 +19,8 @@ from datetime import datetime, timedelta
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import CaseInput, CaseRecord, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
+from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
-from npc_contour.core.grouping import group
-from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Pipeline, Route
@@ -29,6 +28,9 @@ from npc_contour.domain.series import Case
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
+
+WITHOUT_IMAGES = {CaseState.WAITING, CaseState.AMBIGUOUS}
+"""Cases that are no more than a question yet: the answer is written into them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class RouteStudy:
         catalog: Catalog,
         *,
         partner_wait_s: float,
+        reader: StudyReader,
         urgent_called_ae_titles: Sequence[str] = (),
+        seek_partners: bool = False,
     ) -> None:
         """Route studies of this store to the pipelines of the catalogue.
 
@@ -60,8 +64,12 @@ class RouteStudy:
             clock: the time.
             catalog: pipelines and networks in use.
             partner_wait_s: how long a case waits for the second series of its pair.
+            reader: gathers what is known of a study.
             urgent_called_ae_titles: a case goes first when a series of it came under one of these titles of ours.
+            seek_partners: whether a PACS is asked for what a case waits for.
         """
+        self._reader = reader
+        self._seek_partners = seek_partners
         self._urgent = frozenset(urgent_called_ae_titles)
         self._store = store
         self._clock = clock
@@ -73,29 +81,25 @@ class RouteStudy:
 
     def run(self, study_instance_uid: str) -> None:
         """Do it for one study."""
+        self._reader.look(self._store, study_instance_uid)
         now = self._clock.now()
         with self._store.transaction() as tx:
             tx.lock_study(study_instance_uid)
-            known = tx.series_of_study(study_instance_uid)
-            ready = [series for series in known if series.state is SeriesState.READY]
-            if not ready:
+            facts = self._reader.gather(tx, study_instance_uid)
+            if not facts.candidates:
                 return
-            candidates = [
-                Candidate(stack, series.called_ae_title)
-                for series in ready
-                for stack in group(tx.headers(series.series_instance_uid)).series
-            ]
             pipelines = tuple(self._catalog.pipelines.values())
-            arriving = _arriving(known)
+            arriving = _arriving(facts.series)
             live = tx.live_cases(study_instance_uid)
-            for pipeline, answer in zip(pipelines, route(candidates, pipelines), strict=True):
+            answers = route(facts.candidates, pipelines, facts.knowledge)
+            for pipeline, answer in zip(pipelines, answers, strict=True):
                 self._decide(tx, study_instance_uid, self._answer(pipeline, answer, live, now), arriving, now)
 
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)
         waits = [case.wait_until for case in ours if case.state is CaseState.WAITING and case.wait_until]
         # A case that is refused or running already has done its waiting.
-        begun = any(case.state is not CaseState.WAITING for case in ours)
+        begun = any(case.state not in WITHOUT_IMAGES for case in ours)
         return _Answer(pipeline, answer, ours, min(waits) if waits else now if begun else now + self._partner_wait)
 
     def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:
@@ -109,8 +113,30 @@ class RouteStudy:
             self._wait(tx, study, answer, reasons, now)
         elif case is not None:
             self._make(tx, study, answer, case, now)
-        elif all(old.state is CaseState.WAITING for old in answer.live):
+        elif answer.route.choices and not any(old.inputs for old in answer.live):
+            self._ask(tx, study, answer, now)
+        elif all(old.state in WITHOUT_IMAGES for old in answer.live):
             self._refuse(tx, study, answer, now)
+
+    def _ask(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> None:
+        """Let a person choose; a case that was refused gives its place."""
+        case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
+        asking = replace(
+            case,
+            state=CaseState.AMBIGUOUS,
+            waiting_for=(),
+            wait_until=None,
+            reasons=answer.route.reasons,
+            verdicts=answer.route.verdicts,
+            choices=answer.route.choices,
+        )
+        if asking == case:
+            return
+        self._save(tx, asking, answer.live, now)
+        for old in answer.live:
+            if old.case_id != case.case_id and old.state is CaseState.REFUSED:
+                tx.supersede(old.case_id, case.case_id, now)
+        _tell(tx, Event.CASE_AMBIGUOUS, asking, "; ".join(asking.reasons), now)
 
     def _wait(self, tx: Transaction, study: str, answer: _Answer, reasons: tuple[str, ...], now: datetime) -> None:
         case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
@@ -120,11 +146,15 @@ class RouteStudy:
             waiting_for=answer.route.waiting_for,
             wait_until=answer.wait_until,
             reasons=reasons,
+            verdicts=answer.route.verdicts,
+            choices=(),
         )
         tx.defer(Job(JobKind.ROUTE_STUDY, study, answer.wait_until))
         if waiting == case:
             return
         self._save(tx, waiting, answer.live, now)
+        if self._seek_partners and waiting.waiting_for and waiting.waiting_for != case.waiting_for:
+            tx.defer(Job(JobKind.FIND_PARTNER, study))
         _tell(tx, Event.CASE_WAITING, waiting, "; ".join(reasons), now)
 
     def _refuse(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> None:
@@ -140,6 +170,8 @@ class RouteStudy:
             waiting_for=route.waiting_for,
             wait_until=None,
             reasons=(*missing, *route.reasons) or (f"no series of the study suits {answer.pipeline.name}",),
+            verdicts=route.verdicts,
+            choices=(),
         )
         self._save(tx, refused, answer.live, now)
         _tell(tx, Event.CASE_REFUSED, refused, "; ".join(refused.reasons), now)
@@ -148,7 +180,7 @@ class RouteStudy:
         inputs = _inputs(case)
         planning = case.series[case.planning].first
         olds = [old for old in answer.live if _gives_way(old, inputs, planning.frame_of_reference_uid)]
-        waiting = next((old for old in olds if old.state is CaseState.WAITING), None)
+        waiting = _waiting_case(olds)
         olds = [old for old in olds if old is not waiting]
         latest = max(olds, key=lambda old: old.generation, default=None)
         made = replace(
@@ -159,7 +191,9 @@ class RouteStudy:
             frame_of_reference_uid=planning.frame_of_reference_uid,
             waiting_for=(),
             wait_until=None,
-            reasons=answer.route.reasons,
+            reasons=(*self._alone(answer.route), *answer.route.reasons),
+            verdicts=answer.route.verdicts,
+            choices=(),
             predecessor=latest.case_id if latest else None,
             urgent=bool(self._urgent & tx.called_ae_titles([one.series_instance_uid for one in inputs.values()])),
         )
@@ -170,6 +204,15 @@ class RouteStudy:
         tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
         first = ("urgent",) if made.urgent else ()
         _tell(tx, Event.CASE_CREATED, made, "; ".join((*first, *answer.route.reasons)), now)
+
+    def _alone(self, route: Route) -> tuple[str, ...]:
+        """That a case is run without the series that would have suited better."""
+        if not (route.waiting_for and self._pairs_expected):
+            return ()
+        wait_s = self._partner_wait.total_seconds()
+        return (
+            f"no better series for {', '.join(route.waiting_for)} arrived within {wait_s:g} s: run on what is there",
+        )
 
     def _new_case(self, study: str, pipeline: Pipeline, now: datetime) -> CaseRecord:
         return CaseRecord(
@@ -204,7 +247,11 @@ def _arriving(known: Sequence[SeriesRecord]) -> str:
 
 def _inputs(case: Case) -> dict[str, CaseInput]:
     return {
-        role: CaseInput(series.series_instance_uid, tuple(sorted(image.sop_instance_uid for image in series.instances)))
+        role: CaseInput(
+            series.series_instance_uid,
+            tuple(sorted(image.sop_instance_uid for image in series.instances)),
+            case.moves.get(role),
+        )
         for role, series in case.series.items()
     }
 
@@ -215,7 +262,7 @@ def _same_inputs(live: Sequence[CaseRecord], case: Case) -> bool:
 
 
 def _waiting_case(live: Sequence[CaseRecord]) -> CaseRecord | None:
-    return next((case for case in live if case.state is CaseState.WAITING), None)
+    return next((case for case in live if case.state in WITHOUT_IMAGES), None)
 
 
 def _gives_way(old: CaseRecord, inputs: dict[str, CaseInput], frame_of_reference_uid: str) -> bool:
@@ -235,6 +282,8 @@ def _difference(old: CaseRecord, new: CaseRecord) -> str:
             changes.append(f"{role} arrived")
         elif before.series_instance_uid != given.series_instance_uid:
             changes.append(f"{role} is another series")
+        elif before.sop_instance_uids == given.sop_instance_uids:
+            changes.append(f"{role} lies elsewhere by another registration")
         elif before != given:
             changes.append(
                 f"{role} has {len(given.sop_instance_uids)} images instead of {len(before.sop_instance_uids)}"

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.pipelines import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ class CaseStory:
         reasons: the router's sentences.
         notes: sentences of the structure set for the physicist.
         rtstruct: path of the RTSTRUCT file; "" before it is written.
+        verdicts: of every series of the study in every role, with the reasons.
+        choices: role → Series Instance UID, while a person must choose.
     """
 
     job: JobRow
@@ -120,6 +123,8 @@ class CaseStory:
     deliveries: Sequence[DeliveryRow]
     notes: Sequence[str] = ()
     rtstruct: str = ""
+    verdicts: Sequence[Verdict] = ()
+    choices: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.VERIFY,
     JobKind.POLL_ARCHIVE,
     JobKind.FETCH_SERIES,
+    JobKind.FIND_PARTNER,
     JobKind.RESCAN,
     JobKind.RETENTION,
 }

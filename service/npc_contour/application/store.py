@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -71,6 +71,18 @@ class Transaction(Protocol):
 
     def lock_study(self, study_instance_uid: str) -> None:
         """Keep others from routing the study until the end of the transaction, at which it counts as routed."""
+        ...
+
+    def assigned(self, study_instance_uid: str) -> Mapping[str, Mapping[str, str]]:
+        """Return pipeline → role → Series Instance UID, as a person said of a study."""
+        ...
+
+    def assign(self, study_instance_uid: str, pipeline: str, roles: Mapping[str, str], by: str, at: datetime) -> None:
+        """Replace what was said of a pipeline on a study; no roles at all forgets it."""
+        ...
+
+    def patient_id(self, study_instance_uid: str) -> str:
+        """Return the Patient ID of a study; "" where the images have none."""
         ...
 
     def live_cases(self, study_instance_uid: str) -> tuple[CaseRecord, ...]:

@@ -27,10 +27,10 @@ class Group(StrEnum):
 
 STATES: Mapping[Group, frozenset[str]] = {
     Group.ALL: frozenset(state.value for state in CaseState),
-    Group.ATTENTION: frozenset({"refused", "failed"}),
+    Group.ATTENTION: frozenset({"refused", "failed", "ambiguous"}),
     Group.WORKING: frozenset({"routed", "segmented", "contoured"}),
-    Group.WAITING: frozenset({"waiting", "held", "unclear"}),
-    Group.DONE: frozenset({"sent", "verified"}),
+    Group.WAITING: frozenset({"waiting"}),
+    Group.DONE: frozenset({"sent", "verified", "combined"}),
 }
 """States by group; a case with a delivery that failed or is blocked needs attention too, whatever its state."""
 

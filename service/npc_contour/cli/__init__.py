@@ -50,7 +50,8 @@ MODULES = {
     "pull": "pull",
     "demo": "demo",
     **dict.fromkeys(
-        ("jobs", "show", "retry", "cancel", "hold", "release", "resend", "supersede", "pause", "resume"), "operations"
+        ("jobs", "show", "assign", "retry", "cancel", "hold", "release", "resend", "supersede", "pause", "resume"),
+        "operations",
     ),
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""

@@ -1,4 +1,4 @@
-"""`npc-contour jobs, show, retry, cancel, hold, release, resend, supersede, pause, resume`: operate a service.
+"""`npc-contour jobs, show, assign, retry, cancel, hold, release, resend, supersede, pause, resume`: operate a service.
 
 They work on the service's database, on the machine that runs it, whether or not REST is up. A case is named by its id
 or by the beginning of it.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.store.board import PgBoard
@@ -21,7 +22,9 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
-from npc_contour.app.shared import SystemClock
+from npc_contour.app.shared import SystemClock, catalog_of, spool_at
+from npc_contour.app.study import study_reader
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import CaseStory, StudyStory
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
@@ -42,6 +45,8 @@ examples:
   npc-contour release 3f2a                                 ... and let it go on
   npc-contour resend 3f2a --to tps                         the same object once more
   npc-contour supersede 3f2a --reason "new networks"       the same images contoured anew
+  npc-contour assign                                       cases in which a person must say which series is which
+  npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  say it; an ending of the Series Instance UID is enough
   npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
   npc-contour resume tps                                   ... and go now"""
 
@@ -51,6 +56,7 @@ class _Desk:
     """What the verbs work with."""
 
     operations: Operations
+    assignment: AssignRoles
     board: PgBoard
     work: PgWorkBoard
     destinations: tuple[str, ...]
@@ -87,6 +93,11 @@ def add_verbs(verbs: Verbs) -> None:
     resend.add_argument(
         "--to", action="append", default=[], metavar="NAME", help="only to this destination; repeatable"
     )
+    assign = _verb(verbs, "assign", "say which series fills which role; without a case, list where that is asked")
+    assign.add_argument("case", metavar="CASE", nargs="?", help="its id or the beginning of it")
+    assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=_role_and_series, help="repeat for each role")
+    assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+    assign.set_defaults(run=_assign)
     for name, words, act in (
         ("pause", "send nothing to a destination; structure sets wait", _pause),
         ("resume", "send to a paused destination again, at once", _resume),
@@ -127,8 +138,15 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
     with PgStore(running_database_url(settings), defer, pool_size=2, timeout_s=10.0) as store:
         names = tuple(destination.name for destination in destinations)
         operations = Operations(store, SystemClock(), destinations)
+        catalog = catalog_of(settings)
+        reader = study_reader(settings, catalog, spool_at(settings).open_path)
+        assignment = AssignRoles(store, SystemClock(), catalog, reader)
         yield _Desk(
-            operations, PgBoard(store, lambda key: str(settings.storage.spool / key)), PgWorkBoard(store), names
+            operations,
+            assignment,
+            PgBoard(store, lambda key: str(settings.storage.spool / key)),
+            PgWorkBoard(store),
+            names,
         )
 
 
@@ -162,6 +180,42 @@ def _supersede(desk: _Desk, args: argparse.Namespace) -> str:
 
 def _resend(desk: _Desk, args: argparse.Namespace) -> str:
     return desk.operations.resend(desk.case(args.case), by=_who(args), to=args.to)
+
+
+def _role_and_series(text: str) -> tuple[str, str]:
+    """Parse ROLE=SERIES."""
+    role, _, series = text.partition("=")
+    if not role or not series:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected ROLE=SERIES, for example planning_ct=1.2.840.17")
+    return role, series
+
+
+def _assign(args: argparse.Namespace) -> int:
+    with _desk(args) as desk:
+        if args.case is None:
+            _print_choices(desk)
+            return 0
+        case_id = desk.case(args.case)
+        if not args.roles:
+            story = desk.board.story(case_id)
+            if story is not None:
+                _print_case(story)
+            return 0
+        print(desk.assignment.assign(case_id, dict(args.roles), by=_who(args)))
+    return 0
+
+
+def _print_choices(desk: _Desk) -> None:
+    console = Console(soft_wrap=True)
+    rows = desk.board.jobs(state=CaseState.AMBIGUOUS, pipeline=None, limit=100)
+    if not rows:
+        console.print("no case waits for a person to say which series is which")
+    for row in rows:
+        story = desk.board.story(row.case_id)
+        console.print(f"[bold]{row.case_id[:8]}[/] {row.pipeline}, study {row.study_instance_uid}", highlight=False)
+        for choice in story.choices if story is not None else ():
+            words = " ".join(f"{role}={series}" for role, series in choice.items())
+            console.print(f"  npc-contour assign {row.case_id[:8]} {words}", highlight=False, markup=False)
 
 
 def _pause(desk: _Desk, args: argparse.Namespace) -> str:
@@ -221,6 +275,16 @@ def _print_case(story: CaseStory) -> None:
         console.print(f"{role} {series}", highlight=False)
     for reason in story.reasons:
         console.print(f"  {reason}", highlight=False, markup=False)
+    if story.verdicts:
+        table = _table("series", "as", "", "verdict")
+        for verdict in story.verdicts:
+            mark = "yes" if verdict.accepted else "no"
+            uid = f"…{verdict.series_instance_uid[-12:]}"
+            table.add_row(uid, verdict.role, mark, Text("; ".join(verdict.reasons)))
+        console.print(table)
+    for choice in story.choices:
+        words = " ".join(f"{role}={series}" for role, series in choice.items())
+        console.print(f"choose: npc-contour assign {job.case_id[:8]} {words}", highlight=False, markup=False)
     if story.deliveries:
         table = _table("destination", "state", "tries", "status", "verified by", "next", "why")
         for row in story.deliveries:

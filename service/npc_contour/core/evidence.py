@@ -1,4 +1,4 @@
-"""Is a series contrast-enhanced? Evidence with weights, and a verdict in words.
+"""Is a series contrast-enhanced? ContrastEvidence with weights, and a verdict in words.
 
 No attribute answers reliably: the contrast agent is often left out or filled in for a whole examination, and
 descriptions are written by people. So every source is heard, weighed, and written down; where sources that would
@@ -35,7 +35,7 @@ _NO_AGENT = {"", "NO", "NONE", "N", "NIL", "N/A", "NA", "-", "0", "NO CONTRAST",
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ContrastEvidence:
     """One source's word: PRESENT or ABSENT, and how much it counts."""
 
     says: Contrast
@@ -48,7 +48,7 @@ class ContrastFinding:
     """What the evidence amounts to; `phase` is None when nothing or contradictory things are known."""
 
     phase: Contrast | None
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[ContrastEvidence, ...]
 
     @property
     def sentence(self) -> str:
@@ -92,7 +92,7 @@ class SiteWords:
 NO_WORDS = SiteWords()
 
 
-def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: Evidence | None = None) -> ContrastFinding:
+def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: ContrastEvidence | None = None) -> ContrastFinding:
     """Weigh what is known of contrast in one series.
 
     Args:
@@ -115,7 +115,7 @@ def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: Evidence | No
         own = words.phase(text)
         for says in sorted(_words(text)) if own is None else [own]:
             verb = "speaks of" if says is Contrast.PRESENT else "rules out"
-            evidence.append(Evidence(says, weight, f"the {name} {text!r} {verb} contrast"))
+            evidence.append(ContrastEvidence(says, weight, f"the {name} {text!r} {verb} contrast"))
     return _weigh(evidence)
 
 
@@ -137,9 +137,13 @@ def with_acquisition_order(
                 continue
             minutes = (own.first.acquired_at - then).total_seconds() / 60
             if finding.phase is Contrast.PRESENT and minutes < 0:
-                extra = Evidence(Contrast.ABSENT, WEAK, f"acquired {-minutes:.0f} min before the contrast series")
+                extra = ContrastEvidence(
+                    Contrast.ABSENT, WEAK, f"acquired {-minutes:.0f} min before the contrast series"
+                )
             elif finding.phase is Contrast.ABSENT and minutes > 0:
-                extra = Evidence(Contrast.PRESENT, WEAK, f"acquired {minutes:.0f} min after the non-contrast series")
+                extra = ContrastEvidence(
+                    Contrast.PRESENT, WEAK, f"acquired {minutes:.0f} min after the non-contrast series"
+                )
             else:
                 continue
             heard[index] = _weigh([*findings[index].evidence, extra])
@@ -155,7 +159,7 @@ def _is_pair(one: Series, other: Series) -> bool:
     )
 
 
-def _injection_evidence(first: InstanceHeader) -> Evidence | None:
+def _injection_evidence(first: InstanceHeader) -> ContrastEvidence | None:
     """Contrast/Bolus Start Time against the time of acquisition: some scanners write it into the scan before, too."""
     if first.injected_at is None or first.acquired_at is None:
         return None
@@ -164,20 +168,20 @@ def _injection_evidence(first: InstanceHeader) -> Evidence | None:
     if abs(minutes) > LONGEST_PHASE_MIN:
         return None
     if minutes < 0:
-        return Evidence(Contrast.ABSENT, STRONG, f"acquired {-minutes:.1f} min before the injection")
-    return Evidence(Contrast.PRESENT, STRONG, f"acquired {minutes:.1f} min after the injection")
+        return ContrastEvidence(Contrast.ABSENT, STRONG, f"acquired {-minutes:.1f} min before the injection")
+    return ContrastEvidence(Contrast.PRESENT, STRONG, f"acquired {minutes:.1f} min after the injection")
 
 
-def _agent_evidence(agent: str, *, scanned_before: bool) -> Evidence:
+def _agent_evidence(agent: str, *, scanned_before: bool) -> ContrastEvidence:
     """What Contrast/Bolus Agent says; before the injection it only says what was going to be injected."""
     if agent == "":
-        return Evidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written")
+        return ContrastEvidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written")
     if agent.upper().strip() in _NO_AGENT:
-        return Evidence(Contrast.ABSENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
-    return Evidence(Contrast.PRESENT, WEAK if scanned_before else STRONG, f"Contrast/Bolus Agent is {agent!r}")
+        return ContrastEvidence(Contrast.ABSENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
+    return ContrastEvidence(Contrast.PRESENT, WEAK if scanned_before else STRONG, f"Contrast/Bolus Agent is {agent!r}")
 
 
-def _weigh(evidence: Sequence[Evidence]) -> ContrastFinding:
+def _weigh(evidence: Sequence[ContrastEvidence]) -> ContrastFinding:
     present = sum(item.weight for item in evidence if item.says is Contrast.PRESENT)
     absent = sum(item.weight for item in evidence if item.says is Contrast.ABSENT)
     phase: Contrast | None

@@ -20,6 +20,7 @@ from npc_contour.core.stacking import MIN_SLICES, slice_directions
 from npc_contour.domain.series import InstanceHeader, Series
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+SPATIAL_REGISTRATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.1"
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 MAX_OBLIQUE_DEG = 20.0
 """A CT whose slices lean further than this from the axial plane was reformatted, whatever its Image Type says."""
@@ -33,7 +34,7 @@ _OBJECT_NAMES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose",
     "1.2.840.10008.5.1.4.1.1.481.3": "an RT structure set",
     "1.2.840.10008.5.1.4.1.1.481.5": "an RT plan",
-    "1.2.840.10008.5.1.4.1.1.66.1": "a spatial registration",
+    SPATIAL_REGISTRATION_STORAGE: "a spatial registration",
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.128": "a PET image",
 }

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from npc_contour.core.evidence import (
     NO_WORDS,
+    ContrastEvidence,
     ContrastFinding,
-    Evidence,
     SiteWords,
     contrast_of,
     with_acquisition_order,
@@ -48,12 +48,14 @@ class Knowledge:
         seen: Series Instance UID → what its voxels say of contrast, where somebody looked.
         registrations: of the study, oldest first.
         assigned: pipeline → role → Series Instance UID, as a person said.
+        registration_faults: why registrations of the study are not used.
     """
 
     words: SiteWords = NO_WORDS
-    seen: Mapping[str, Evidence] = field(default_factory=dict)
+    seen: Mapping[str, ContrastEvidence] = field(default_factory=dict)
     registrations: Sequence[RigidMove] = ()
     assigned: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    registration_faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -95,6 +95,7 @@ class _Router:
         self._pipeline = pipeline
         self._facts = facts
         self._moves = knowledge.registrations
+        self._registration_faults = knowledge.registration_faults
         self._assigned = knowledge.assigned.get(pipeline.name, {})
         required = [role for role in pipeline.roles if role.required or role.name in self._assigned]
         self._required = sorted(required, key=lambda role: role.name != pipeline.planning_role)
@@ -145,7 +146,8 @@ class _Router:
         if not empty:
             # Every role has a series, but no two of them go together: another partner may come.
             empty_names = tuple(role.name for role in required[1:])
-            return Route(pipeline.name, None, empty_names, (*clashes, *fitting.reasons), fitting.verdicts)
+            reasons = (*clashes, *self._registration_faults, *fitting.reasons)
+            return Route(pipeline.name, None, empty_names, reasons, fitting.verdicts)
         waits = () if len(empty) == len(required) else tuple(role.name for role in empty)
         verb = "waits for" if waits else "needs"
         asked = [

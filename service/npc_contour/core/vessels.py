@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from npc_contour.core.evidence import STRONG, Evidence
+from npc_contour.core.evidence import STRONG, ContrastEvidence
 from npc_contour.domain.pipelines import Contrast
 from npc_contour.domain.volumes import Volume
 
@@ -50,9 +50,9 @@ class VesselFinding:
         )
 
     @property
-    def evidence(self) -> Evidence | None:
+    def evidence(self) -> ContrastEvidence | None:
         """What it says, as strong as a description; None between the limits."""
-        return None if self.says is None else Evidence(self.says, STRONG, self.text)
+        return None if self.says is None else ContrastEvidence(self.says, STRONG, self.text)
 
 
 def look_at_vessels(volume: Volume) -> VesselFinding:

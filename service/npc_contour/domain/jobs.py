@@ -18,9 +18,13 @@ class SeriesState(StrEnum):
 
 
 class CaseState(StrEnum):
-    """Where a case stands; every state but the last six is picked up again after a restart."""
+    """Where a case stands; every state but the last six is picked up again after a restart.
+
+    `ambiguous` waits for a person; `combined` is part of another case's structure set.
+    """
 
     WAITING = "waiting"
+    AMBIGUOUS = "ambiguous"
     ROUTED = "routed"
     SEGMENTED = "segmented"
     CONTOURED = "contoured"
@@ -30,6 +34,7 @@ class CaseState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
+    COMBINED = "combined"
 
 
 class DeliveryState(StrEnum):

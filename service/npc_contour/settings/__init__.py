@@ -104,6 +104,9 @@ class Settings(Strict):
         for rule in self.pull:
             if rule.pacs not in known:
                 raise ValueError(f"pull {rule.name}: there is no [[pacs]] named {rule.pacs!r}")
+        for name in self.routing.partner_pacs:
+            if name not in known:
+                raise ValueError(f"routing.partner_pacs: there is no [[pacs]] named {name!r}")
         return self
 
     @model_validator(mode="after")

@@ -45,12 +45,34 @@ class RuleSettings(Strict):
         return self.model_dump(exclude={"pipeline", "role", "planning"}, exclude_none=True)
 
 
+class WordSettings(Strict):
+    """Regular expressions of this site's own words in series descriptions and protocol names; case is ignored."""
+
+    contrast: tuple[str, ...] = ()
+    no_contrast: tuple[str, ...] = ()
+    t1: tuple[str, ...] = ()
+    t2: tuple[str, ...] = ()
+
+    @field_validator("contrast", "no_contrast", "t1", "t2")
+    @classmethod
+    def _compile(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return value
+
+
 class Routing(Strict):
     """Which pipelines run, how long a pair may take to arrive, and what this site asks of its series."""
 
     pipelines: tuple[str, ...] = ("npc_oar_gtv", "ln_ctv")
     partner_wait_s: Seconds = 900.0
     urgent_called_ae_titles: tuple[AeTitle, ...] = ()
+    partner_pacs: tuple[str, ...] = ()
+    max_shift_mm: float = Field(default=3.0, gt=0)
+    words: WordSettings = WordSettings()
     rules: tuple[RuleSettings, ...] = ()
 
 

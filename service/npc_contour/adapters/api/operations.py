@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.adapters.api.views import JobView, Problem, SeriesView
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import WorkBoard
 from npc_contour.domain.jobs import DeliveryState
@@ -44,6 +45,17 @@ class ResendOrder(Order):
     """Where to send again."""
 
     to: tuple[str, ...] = Field(default=(), description="Names of destinations; empty: all")
+
+
+class AssignOrder(Order):
+    """Which series fills which role."""
+
+    roles: dict[str, str] = Field(
+        min_length=1,
+        max_length=8,
+        description="Role → Series Instance UID, or an ending of it that no other series of the study has",
+        examples=[{"planning_ct": "1.2.826.0.1.3680043.8.498.1", "contrast_ct": "1.2.826.0.1.3680043.8.498.2"}],
+    )
 
 
 class Done(BaseModel):
@@ -101,11 +113,14 @@ def this_machine(request: Request) -> str:
     return "REST"
 
 
-def operation_routes(operations: Operations, board: WorkBoard, names: tuple[str, ...], guard: Guard) -> APIRouter:
+def operation_routes(
+    operations: Operations, assignment: AssignRoles, board: WorkBoard, names: tuple[str, ...], guard: Guard
+) -> APIRouter:
     """Return the routes.
 
     Args:
         operations: what can be done.
+        assignment: takes a person's word on which series fills which role.
         board: what can be read.
         names: of the destinations of the settings.
         guard: who may change something.
@@ -113,6 +128,7 @@ def operation_routes(operations: Operations, board: WorkBoard, names: tuple[str,
     router = APIRouter(tags=["operations"], responses=ANSWERS)
     _add_reading(router, board, names)
     _add_cases(router, operations, guard)
+    _add_assignment(router, assignment, guard)
     _add_destinations(router, operations, guard)
     return router
 
@@ -173,6 +189,15 @@ def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
     def resend(case_id: CaseId, order: ResendOrder, who: Who) -> Done:
         """Send the structure set again: the same object with the same UID."""
         return Done(done=operations.resend(case_id, by=_signed(who, order), to=order.to))
+
+
+def _add_assignment(router: APIRouter, assignment: AssignRoles, guard: Guard) -> None:
+    Who = Annotated[str, Depends(guard)]  # noqa: N806 - a type
+
+    @router.post("/jobs/{case_id}/assign")
+    def assign(case_id: CaseId, order: AssignOrder, who: Who) -> Done:
+        """Say which series fills which role, where the evidence does not tell or tells wrong (`choices` of the job)."""
+        return Done(done=assignment.assign(case_id, order.roles, by=_signed(who, order)))
 
 
 def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -> None:

@@ -163,6 +163,17 @@ class DeliveryView(_View):
     updated_at: datetime
 
 
+class VerdictView(_View):
+    """Why one series of the study can or cannot fill one role."""
+
+    series_instance_uid: Uid
+    role: str = Field(examples=["contrast_ct"])
+    accepted: bool
+    reasons: tuple[str, ...] = Field(
+        examples=[["contrast-enhanced (Contrast/Bolus Agent is 'IOHEXOL')"]], description="Every source that was heard"
+    )
+
+
 class StoryView(_View):
     """All of one case."""
 
@@ -174,6 +185,11 @@ class StoryView(_View):
     rois: tuple[RoiView, ...]
     deliveries: tuple[DeliveryView, ...]
     rtstruct: str = Field(description="Path of the RTSTRUCT on the server; empty before it is written")
+    verdicts: tuple[VerdictView, ...] = Field(description="Of every series of the study in every role")
+    choices: tuple[dict[str, str], ...] = Field(
+        description="While the case is ambiguous: ways to fill the roles, role → Series Instance UID. Decide with"
+        " POST /jobs/{case_id}/assign"
+    )
 
     @classmethod
     def of(cls, story: CaseStory) -> Self:

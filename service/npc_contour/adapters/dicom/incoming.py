@@ -6,7 +6,7 @@ import struct
 import uuid
 from dataclasses import dataclass
 
-from pydicom.uid import CTImageStorage, MRImageStorage
+from pydicom.uid import CTImageStorage, MRImageStorage, SpatialRegistrationStorage
 
 from npc_contour.adapters.dicom import headers, pixels
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE
@@ -15,8 +15,10 @@ from npc_contour.errors import InstanceRefused, PixelDataError
 
 DATA_SET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = CANNOT_PARSE
-STORAGE_CLASSES = {str(CTImageStorage): "CT", str(MRImageStorage): "MR"}
+STORAGE_CLASSES = {str(CTImageStorage): "CT", str(MRImageStorage): "MR", str(SpatialRegistrationStorage): "REG"}
 """SOP classes that are taken, and the Modality that each demands."""
+REGISTRATION = "REG"
+"""An object of this modality has no pixels: it says how frames of reference lie to each other."""
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.UUID('6c0f2d0e-6f2c-5a2b-9f0e-6e70635f6374').int}"
 IMPLEMENTATION_VERSION_NAME = "NPC_CONTOUR"
 
@@ -65,8 +67,11 @@ class Incoming:
         expected = STORAGE_CLASSES.get(header.sop_class_uid)
         if header.modality != expected:
             raise InstanceRefused(
-                f"Modality is {header.modality!r} in an object of {expected} Image Storage", status=DATA_SET_MISMATCH
+                f"Modality is {header.modality!r} in an object of a storage class for {expected}",
+                status=DATA_SET_MISMATCH,
             )
+        if expected == REGISTRATION:
+            return header
         try:
             pixels.pixel_bytes(parsed, pixels.layout_of(parsed))
         except PixelDataError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from npc_contour.adapters.store.codec import verdicts_from_json
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.status import (
@@ -31,6 +32,10 @@ OR (case_id IS NULL AND series_instance_uid = ANY(%(series)s)) ORDER BY at, id""
 _SERIES = """
 SELECT * FROM series WHERE %(state)s::text IS NULL OR state = %(state)s
 ORDER BY last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
+
+
+EXPLAINED = {CaseState.WAITING, CaseState.AMBIGUOUS, CaseState.REFUSED, CaseState.FAILED, CaseState.CANCELLED}
+"""States of which a list says why."""
 
 
 class PgBoard:
@@ -82,6 +87,8 @@ class PgBoard:
             deliveries=tuple(_delivery(row) for row in deliveries),
             notes=tuple(report.get("notes", ())),
             rtstruct=self._path_of(written[0]["key"]) if written else "",
+            verdicts=verdicts_from_json(case["verdicts"], case["pipeline"]),
+            choices=tuple(case["choices"]),
         )
 
     def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
@@ -131,7 +138,7 @@ def job_row(row: Row) -> JobRow:
     reason = "; ".join(row["reasons"])
     if state is CaseState.SUPERSEDED:
         reason = f"superseded by {row['superseded_by']}"
-    elif state not in {CaseState.WAITING, CaseState.REFUSED, CaseState.FAILED, CaseState.CANCELLED}:
+    elif state not in EXPLAINED:
         reason = ""
     return JobRow(
         case_id=row["id"],

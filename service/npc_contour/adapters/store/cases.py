@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from npc_contour.adapters.store.codec import case_from_row, inputs_to_json
+from npc_contour.adapters.store.codec import case_from_row, inputs_to_json, verdicts_to_json
 from npc_contour.adapters.store.statements import Statements
 from npc_contour.application.records import Attempts, CaseRecord, JobKind
 from npc_contour.domain.jobs import CaseState
@@ -42,8 +42,8 @@ class Cases(Statements):
         self._run(
             "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
             " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
-            " urgent, created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " urgent, verdicts, choices, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 case.case_id,
                 case.study_instance_uid,
@@ -60,6 +60,8 @@ class Cases(Statements):
                 case.demo,
                 case.predecessor,
                 case.urgent,
+                Jsonb(verdicts_to_json(case)),
+                Jsonb([dict(choice) for choice in case.choices]),
                 case.created_at,
                 case.created_at,
             ),
@@ -69,8 +71,8 @@ class Cases(Statements):
         """Replace state, inputs, waiting and reasons of a case that has no images yet."""
         self._run(
             "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
-            " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, updated_at = %s"
-            " WHERE id = %s AND state = 'waiting'",
+            " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, verdicts = %s, choices = %s,"
+            " updated_at = %s WHERE id = %s AND state IN ('waiting', 'ambiguous')",
             (
                 case.state,
                 case.planning_series_uid,
@@ -80,6 +82,8 @@ class Cases(Statements):
                 case.wait_until,
                 list(case.reasons),
                 case.urgent,
+                Jsonb(verdicts_to_json(case)),
+                Jsonb([dict(choice) for choice in case.choices]),
                 at,
                 case.case_id,
             ),

@@ -8,6 +8,8 @@ from typing import Any
 
 from npc_contour.application.records import CaseInput, CaseRecord
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.pipelines import Verdict
+from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
 
 _TUPLES = (
@@ -44,10 +46,36 @@ def header_from_json(data: dict[str, Any]) -> InstanceHeader:
 
 def inputs_to_json(case: CaseRecord) -> dict[str, Any]:
     """Return the images of a case by role as JSON values."""
-    return {
-        role: {"series": given.series_instance_uid, "images": list(given.sop_instance_uids)}
-        for role, given in case.inputs.items()
-    }
+    return {role: _input_to_json(given) for role, given in case.inputs.items()}
+
+
+def _input_to_json(given: CaseInput) -> dict[str, Any]:
+    values: dict[str, Any] = {"series": given.series_instance_uid, "images": list(given.sop_instance_uids)}
+    if given.move is not None:
+        values["move"] = asdict(given.move)
+    return values
+
+
+def _input_from_json(values: dict[str, Any]) -> CaseInput:
+    move = values.get("move")
+    if move is not None:
+        matrix = tuple((a, b, c, d) for a, b, c, d in move["matrix"])
+        uids = tuple(move["sop_instance_uids"])
+        move = RigidMove(move["source_frame_uid"], move["target_frame_uid"], matrix, uids)
+    return CaseInput(values["series"], tuple(values["images"]), move)
+
+
+def verdicts_to_json(case: CaseRecord) -> list[dict[str, Any]]:
+    """Return the verdicts of a case as JSON values."""
+    return [
+        {"series": one.series_instance_uid, "role": one.role, "accepted": one.accepted, "reasons": list(one.reasons)}
+        for one in case.verdicts
+    ]
+
+
+def verdicts_from_json(values: list[dict[str, Any]], pipeline: str) -> tuple[Verdict, ...]:
+    """Return the verdicts of a row of `contour_case`."""
+    return tuple(Verdict(v["series"], pipeline, v["role"], v["accepted"], tuple(v["reasons"])) for v in values)
 
 
 def case_from_row(row: dict[str, Any]) -> CaseRecord:
@@ -59,7 +87,7 @@ def case_from_row(row: dict[str, Any]) -> CaseRecord:
         generation=row["generation"],
         state=CaseState(row["state"]),
         planning_role=row["planning_role"],
-        inputs={role: CaseInput(value["series"], tuple(value["images"])) for role, value in row["inputs"].items()},
+        inputs={role: _input_from_json(value) for role, value in row["inputs"].items()},
         frame_of_reference_uid=row["frame_of_reference_uid"],
         waiting_for=tuple(row["waiting_for"]),
         wait_until=row["wait_until"],
@@ -69,4 +97,6 @@ def case_from_row(row: dict[str, Any]) -> CaseRecord:
         created_at=row["created_at"],
         urgent=row["urgent"],
         held_reason=row["held_reason"],
+        verdicts=verdicts_from_json(row["verdicts"], row["pipeline"]),
+        choices=tuple(row["choices"]),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json
 from npc_contour.adapters.store.connection import Connection, Row
@@ -29,7 +30,7 @@ URGENCY = {
 """By kind of job: finds a row when the case is urgent."""
 
 
-class PgTransaction(Cases, Destinations, Pulls, Images, Upkeep):
+class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:

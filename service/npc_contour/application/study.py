@@ -1,0 +1,120 @@
+"""What is known of one study when its roles are filled: its stacks, its registrations, a person's word, its vessels."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from npc_contour.application.ports import ContrastLooker, RegistrationReader
+from npc_contour.application.records import SeriesRecord
+from npc_contour.application.store import Store, Transaction
+from npc_contour.core.evidence import NO_WORDS, ContrastEvidence, SiteWords
+from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
+from npc_contour.core.roles import Candidate, Knowledge
+from npc_contour.core.routing import undecided_by_headers
+from npc_contour.domain.jobs import SeriesState
+from npc_contour.domain.pipelines import Pipeline
+from npc_contour.domain.registration import RigidMove
+from npc_contour.errors import CaseRefused, InstanceRefused
+
+logger = logging.getLogger(__name__)
+
+MOST_KEPT = 500
+REGISTRATION = "REG"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """A study as the router wants it.
+
+    Attributes:
+        series: every series of it, in any state.
+        candidates: the complete stacks.
+    """
+
+    series: tuple[SeriesRecord, ...]
+    candidates: tuple[Candidate, ...]
+    knowledge: Knowledge
+
+
+class StudyReader:
+    """Gathers what is known of studies.
+
+    Args:
+        pipelines: those that run at this site.
+        looker: looks at vessels, where headers leave the contrast phase open.
+        registrations: reads Spatial Registration objects.
+        words: the site's own.
+    """
+
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        looker: ContrastLooker,
+        registrations: RegistrationReader,
+        words: SiteWords = NO_WORDS,
+    ) -> None:
+        self._pipelines = tuple(pipelines)
+        self._looker = looker
+        self._registrations = registrations
+        self._words = words
+        self._seen: OrderedDict[tuple[str, int], ContrastEvidence | None] = OrderedDict()
+
+    def look(self, store: Store, study_instance_uid: str) -> None:
+        """Look at the voxels of series whose headers leave their phase open; takes seconds, so outside of a lock."""
+        with store.transaction() as tx:
+            facts = self.gather(tx, study_instance_uid)
+        for candidate in undecided_by_headers(facts.candidates, self._pipelines, facts.knowledge):
+            key = _key(candidate)
+            if key in self._seen:
+                continue
+            try:
+                self._seen[key] = self._looker.look(candidate.series)
+            except (CaseRefused, OSError) as error:
+                # Whoever contours the series will say so again; here it only means that nothing was seen.
+                logger.warning("series.not_seen", extra={"series_instance_uid": key[0], "reason": str(error)})
+                self._seen[key] = None
+            while len(self._seen) > MOST_KEPT:
+                self._seen.popitem(last=False)
+
+    def gather(self, tx: Transaction, study_instance_uid: str) -> StudyFacts:
+        """Return what is known, and what was seen so far."""
+        series = tx.series_of_study(study_instance_uid)
+        candidates = tuple(
+            Candidate(stack, one.called_ae_title)
+            for one in series
+            if one.state is SeriesState.READY
+            for stack in group(tx.headers(one.series_instance_uid)).series
+        )
+        keys = {candidate.series.series_instance_uid: _key(candidate) for candidate in candidates}
+        seen = {uid: found for uid, key in keys.items() if (found := self._seen.get(key)) is not None}
+        moves, faults = self._moves(tx, series)
+        knowledge = Knowledge(self._words, seen, moves, tx.assigned(study_instance_uid), faults)
+        return StudyFacts(tuple(series), candidates, knowledge)
+
+    def _moves(self, tx: Transaction, series: Sequence[SeriesRecord]) -> tuple[tuple[RigidMove, ...], tuple[str, ...]]:
+        moves: list[RigidMove] = []
+        faults: list[str] = []
+        for one in sorted(series, key=lambda row: row.first_instance_at):
+            if one.modality != REGISTRATION:
+                continue
+            for header in tx.headers(one.series_instance_uid):
+                if header.sop_class_uid != SPATIAL_REGISTRATION_STORAGE:
+                    continue
+                try:
+                    moves += self._registrations.read(header)
+                except InstanceRefused as error:
+                    faults.append(f"registration {header.sop_instance_uid} is not used: {error}")
+        return tuple(moves), tuple(faults)
+
+
+def with_assignment(facts: StudyFacts, pipeline: str, roles: Mapping[str, str]) -> StudyFacts:
+    """What would be known if a person said this."""
+    assigned = {**facts.knowledge.assigned, pipeline: roles}
+    return replace(facts, knowledge=replace(facts.knowledge, assigned=assigned))
+
+
+def _key(candidate: Candidate) -> tuple[str, int]:
+    return candidate.series.series_instance_uid, len(candidate.series.instances)
