@@ -17,6 +17,8 @@ from npc_contour.logs import Event
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+BACKGROUND_NICE = 10
+"""Of what computes: receiving, the database and the web page come first when cores are scarce."""
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
@@ -42,12 +44,14 @@ class Child:
         command: what to run.
         grace_s: how long it may take to end after SIGTERM.
         once: it ends by itself and is not started again.
+        nice: added to its priority, for itself and what it starts; more is less urgent.
     """
 
     name: str
     command: Sequence[str]
     grace_s: float = 10.0
     once: bool = False
+    nice: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
@@ -80,6 +84,8 @@ class Child:
             self._started = now
             # A group of its own: Ctrl-C at a terminal goes to the supervisor alone, which ends its children in order.
             self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, process_group=0)
+            if self.nice:
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, os.getpriority(os.PRIO_PROCESS, 0) + self.nice)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})
 
     def terminate(self) -> None:

@@ -58,7 +58,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
         intake = Intake(store, SystemClock(), settings.completion)
         for gone in _names_to_end(settings, number):
-            intake.receiver_started(gone)
+            intake.receiver_started(gone, spool.exists)
 
         def keep(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
             intake.keep(header, key, _association_row(association, name))

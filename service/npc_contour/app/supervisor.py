@@ -23,7 +23,7 @@ from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
-from npc_contour.app.processes import Child
+from npc_contour.app.processes import BACKGROUND_NICE, Child
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
@@ -96,8 +96,11 @@ def _children(settings: Settings, runtime: Runtime) -> list[Child]:
         return [sys.executable, "-m", "npc_contour.app", role, str(runtime.path)]
 
     grace_s = settings.workers.drain_s + 10.0
-    workers = [Child(f"worker-{number}", command("worker"), grace_s) for number in range(settings.workers.processes)]
-    warmup = Child("warmup", command("warmup"), once=True)
+    workers = [
+        Child(f"worker-{number}", command("worker"), grace_s, nice=BACKGROUND_NICE)
+        for number in range(settings.workers.processes)
+    ]
+    warmup = Child("warmup", command("warmup"), once=True, nice=BACKGROUND_NICE)
     receivers = [
         Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -95,10 +95,20 @@ class Intake:
         with self._store.transaction() as tx:
             self._look_again(tx, tx.end_association(association_id, ending, now), now)
 
-    def receiver_started(self, receiver: str) -> None:
-        """End what a receiver of this name that died left open."""
+    def receiver_started(self, receiver: str, is_there: Callable[[str], bool] | None = None) -> None:
+        """End what a receiver of this name that died left open.
+
+        A row is committed while its file is still being flushed. Where the power failed just then, the row may be
+        left alone; its sender got no answer and keeps the image: the row is taken back.
+
+        Args:
+            receiver: its name.
+            is_there: whether the file of a key is there; None where files are always durable before their rows.
+        """
         now = self._clock.now()
         with self._store.transaction() as tx:
+            if is_there is not None:
+                tx.forget_images([uid for uid, key in tx.images_under_way(receiver).items() if not is_there(key)])
             self._look_again(tx, tx.end_lost_associations(receiver, now), now)
 
     def _look_again(self, tx: Transaction, series: tuple[str, ...], now: datetime) -> None:

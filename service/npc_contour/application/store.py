@@ -38,6 +38,14 @@ class Transaction(Protocol):
         """Add a line to the story."""
         ...
 
+    def images_under_way(self, receiver: str) -> dict[str, str]:
+        """Return SOP Instance UID → key of what the open associations of a receiver brought."""
+        ...
+
+    def forget_images(self, sop_instance_uids: Sequence[str]) -> None:
+        """Take back images that were never answered, and series that have none left."""
+        ...
+
     def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
         """Note its end; return the Series Instance UIDs it carried that are still being received."""
         ...

@@ -1,7 +1,8 @@
 """Files of the service: received instances keyed by UID, and artefacts keyed by case.
 
-A file appears at its final name whole or not at all: it is written as `.part`, flushed to disk, linked to its
-name (which never overwrites) and its folder is flushed too. The database says what exists; the spool only keeps bytes.
+A file appears at its final name whole or not at all: it is written as `.part`, its bytes leave for the disk, it is
+linked to its name (which never overwrites), and file and folder are flushed. The database says what exists; the spool
+only keeps bytes. The disk is a local one with a journal (ext4, XFS).
 
     <root>/instances/<study>/<series>/<instance>.dcm
     <root>/artefacts/<case>/<name>
@@ -11,6 +12,7 @@ name (which never overwrites) and its folder is flushed too. The database says w
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import filecmp
 import hashlib
@@ -36,6 +38,11 @@ INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+_WRITE_AND_WAIT = 7
+"""SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER, see sync_file_range(2)."""
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -100,6 +107,15 @@ class Draft:
     def view(self) -> memoryview:
         """What is written so far, read from the file as it is asked for; empty before anything is written."""
         return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)) if self.size else memoryview(b"")
+
+    def write_out(self) -> None:
+        """On return the bytes have left this machine's memory, so that no name can reach the disk before them.
+
+        A journal that commits the name later flushes the disk's own cache first; alone, this makes nothing durable.
+        """
+        with _room_errors(f"{self.size} bytes"):
+            if _sync_file_range(self._descriptor, 0, 0, _WRITE_AND_WAIT) != 0:
+                os.fsync(self._descriptor)
 
     def sync(self) -> None:
         """On return the bytes survive a power cut; their name may not yet."""
@@ -187,7 +203,13 @@ class Spool:
             return Draft(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), self._reserve)
 
     def keep_draft(self, header: InstanceHeader, draft: Draft) -> Kept:
-        """Give a draft its name; on return its bytes survive a power cut.
+        """Give a draft its name and make both durable; see `name` for what becomes of it."""
+        kept = self.name(header, draft)
+        self.settle(kept)
+        return kept
+
+    def name(self, header: InstanceHeader, draft: Draft) -> Kept:
+        """Give a draft its name: from now on it is there, whole; `settle` must follow to make it survive a power cut.
 
         The same bytes again change nothing. Other bytes under the same UID are quarantined: the first stay.
 
@@ -196,7 +218,7 @@ class Spool:
             SpoolFullError: no room; nothing is left behind.
         """
         key = self.key_of(header)
-        draft.sync()
+        draft.write_out()
         if self._publish(draft.path, self._root / key):
             return Kept(key, Outcome.KEPT)
         if _same_bytes(draft.path, self._root / key):
@@ -204,6 +226,17 @@ class Spool:
         quarantine_key = f"quarantine/{header.sop_instance_uid}-{_digest(draft.path)}.dcm"
         self._publish(draft.path, self._root / quarantine_key)
         return Kept(key, Outcome.CONFLICT, quarantine_key)
+
+    def settle(self, kept: Kept) -> None:
+        """On return bytes and name survive a power cut, whoever wrote them: others may have just brought the same."""
+        path = self.open_path(kept.quarantine_key or kept.key)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _room_errors(path.name):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._folders.run(path.parent)
 
     def put_artefact(self, case_id: str, name: str, data: Buffer) -> str:
         """Keep something made of a case, replacing an earlier one of that name; returns its key.
@@ -330,7 +363,6 @@ class Spool:
             if target.exists():  # a file system without links: only then two processes could race here
                 return False
             part.rename(target)
-        self._folders.run(target.parent)
         self._add_used(target.stat().st_size)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -65,12 +66,14 @@ class Storing:
 
     Attributes:
         intake: commits an instance's row before it is answered; called from several threads.
+        flushing: runs what waits for the disk while the intake waits for the database.
         on_conflict: told of other bytes under a kept UID, once they are in quarantine.
         admission: sets room aside for associations; None sets nothing aside.
     """
 
     spool: Spool
     intake: Intake
+    flushing: Executor
     on_conflict: OnConflict | None = None
     admission: Admission | None = None
 
@@ -159,16 +162,23 @@ class StoredObject:
         header = self._checked(self._draft)
         session, storing = self._session, self._storing
         session.series.add(header.series_instance_uid)
-        kept = storing.spool.keep_draft(header, self._draft)
+        kept = storing.spool.name(header, self._draft)
         if kept.outcome is Outcome.CONFLICT:
             logger.error(
                 Event.INSTANCE_CONFLICT,
                 extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
             )
+            storing.spool.settle(kept)
             if storing.on_conflict is not None:
                 storing.on_conflict(header, kept, session.info)
             raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
-        storing.intake(header, kept.key, session.info)
+        # Disk and database flush at the same time, and both before the answer. Should the power fail in between, a row
+        # may be left without its file, never answered: the next start of the receiver takes it back.
+        settled = storing.flushing.submit(storing.spool.settle, kept)
+        try:
+            storing.intake(header, kept.key, session.info)
+        finally:
+            settled.result()
         return header
 
     def _checked(self, draft: Draft) -> InstanceHeader:

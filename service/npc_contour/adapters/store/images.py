@@ -81,6 +81,29 @@ class Images(Statements):
                 open_before.add(uid)
         return tuple(answers)
 
+    def images_under_way(self, receiver: str) -> dict[str, str]:
+        """Return SOP Instance UID → key of what the open associations of a receiver brought."""
+        rows = self._all(
+            "SELECT sop_instance_uid, key FROM instance JOIN association ON association.id = association_id"
+            " WHERE receiver = %s AND ended_at IS NULL",
+            (receiver,),
+        )
+        return {row["sop_instance_uid"]: row["key"] for row in rows}
+
+    def forget_images(self, sop_instance_uids: Sequence[str]) -> None:
+        """Take back images that were never answered, and series that have none left."""
+        if not sop_instance_uids:
+            return
+        rows = self._all(
+            "WITH gone AS (DELETE FROM instance WHERE sop_instance_uid = ANY(%s) RETURNING series_instance_uid)"
+            " UPDATE series SET images = series.images - counted.n"
+            " FROM (SELECT series_instance_uid AS uid, count(*) AS n FROM gone GROUP BY 1) AS counted"
+            " WHERE series.series_instance_uid = counted.uid RETURNING series_instance_uid, images",
+            (list(sop_instance_uids),),
+        )
+        empty = [row["series_instance_uid"] for row in rows if not row["images"]]
+        self._run("DELETE FROM series WHERE series_instance_uid = ANY(%s)", (empty,))
+
     def _key_of(self, sop_instance_uid: str) -> str | None:
         """The key of an image that another receiver added between our snapshot and our insert."""
         row = self._one("SELECT key FROM instance WHERE sop_instance_uid = %s", (sop_instance_uid,))
