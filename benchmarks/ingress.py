@@ -2,7 +2,7 @@
 
 N `storescu` processes at once push 200 CT slices of 0.5 MB, N = 1, 4, 8, 16. Ours is the receiving process as the
 service runs it, with its embedded PostgreSQL: each 0x0000 means that file, name and row are on disk. Orthanc runs with
-its defaults (it, too, syncs each file); `storescp --fork -pdu 131072` never syncs. Servers take turns within a round, so
+its defaults (it, too, syncs each file); `storescp --fork -pdu 131072` never syncs. Servers take turns in a round, so
 that each meets the same machine; figures are medians over rounds, ratios are of images a second (above 1: ours is
 faster). All DCMTK and Orthanc processes have TCP_NODELAY=1: without it they wait 40 ms for each acknowledgement.
 

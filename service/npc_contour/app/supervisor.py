@@ -149,6 +149,7 @@ class _TritonKeeper:
             settings.storage.root / "triton",
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
+            nice=BACKGROUND_NICE,
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._start, name="triton-start", daemon=True)

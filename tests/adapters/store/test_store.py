@@ -342,3 +342,19 @@ def test_the_same_image_twice_at_once_counts_once_and_a_thief_of_its_uid_is_told
     assert answers[0] is Added.OPENED
     assert answers[2] is Added.TAKEN
     assert [row["images"] for row in store.query("SELECT images FROM series")] == [1]
+
+
+def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_else(store: PgStore) -> None:
+    one, two = ct_headers(3, uid="1.2.10"), ct_headers(1, uid="1.2.20")
+    receive(store, [*one, *two])
+    with store.transaction() as tx:
+        under_way = tx.images_under_way("receiver")
+        tx.forget_images([one[0].sop_instance_uid, two[0].sop_instance_uid])
+
+    assert under_way == {header.sop_instance_uid: header.key for header in (*one, *two)}
+    counts = store.query("SELECT series_instance_uid AS uid, images FROM series")
+    assert [(row["uid"], row["images"]) for row in counts] == [("1.2.10", 2)]
+    assert receive(store, [one[0]]) == [Added.ADDED]
+    with store.transaction() as tx:
+        tx.end_association("a1", Ending.RELEASED, NOW)
+        assert tx.images_under_way("receiver") == {}
