@@ -2,16 +2,18 @@
 #
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
 #   make test     set up and run every check and test
+#   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
 PYTHON ?= python3
 VENV   ?= .venv
+PEERS  ?= .venv-nnunet
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 APT    := dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check lint format setup setup-dev system-packages clean
+.PHONY: demo test check lint format setup setup-dev system-packages nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -62,5 +64,16 @@ system-packages:
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(APT)
 
+# nnU-Net in an environment of its own: `npc-networks parity` and benchmarks/networks.py compare with it. Version 1 asks for
+# packages that it does not need to predict, hence --no-deps.
+nnunet-peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/nnunet-peers.txt constraints.txt
+	$(PYTHON) -m venv $(PEERS) || $(PYTHON) -m virtualenv -q $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt torch
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement benchmarks/nnunet-peers.txt
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps nnunet==1.7.1
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) $(PEERS) demo-out

@@ -20,6 +20,7 @@ from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
 from npc_networks.imports import command as import_command
 from npc_networks.networks import NETWORKS, NetworkSpec
+from npc_networks.parity import command as parity_command
 from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
 from npc_networks.protocols import command as protocol_command
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
+    parity_command.add_arguments(_command(commands, "parity", parity_command.TITLE, parity_command.run))
     return parser
 
 

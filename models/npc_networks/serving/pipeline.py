@@ -14,7 +14,7 @@ import numpy.typing as npt
 from npc_contour.core.argmax import axis_lookup
 from npc_contour.core.intensity import Box, body_box, nonzero_box, nonzero_mask
 from npc_contour.core.resampling import resampled_shape
-from npc_contour.core.tiling import axis_tiles
+from npc_contour.core.tiling import axis_tiles, blend_rows
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
 from npc_networks.serving.components import keep_largest
@@ -97,22 +97,52 @@ class VolumeSegmenter:
         Raises:
             VolumeRefused: shape or spacing is not what the network takes, or there is no body in the volume.
         """
+        labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
+        image, layout, box = self._prepared(volume_hu, spacing_zyx_mm)
+        # From here on in the network's order of axes; the labels are written through the same view.
+        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress, self._views(crossings, box))
+        self._finish(labels, spacing_zyx_mm)
+        return labels
+
+    def class_maps(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> Float32Array:
+        """Return the blended answer of the network, all of it at once: to compare with another framework's.
+
+        Args:
+            volume_hu: as `segment` takes it.
+            spacing_zyx_mm: likewise.
+
+        Returns:
+            (output, ...) float32 on the network's grid and in its order of axes, without padding.
+
+        Raises:
+            VolumeRefused: as `segment` does.
+        """
+        image, layout, _ = self._prepared(volume_hu, spacing_zyx_mm)
+        tiles_z, tiles_y, tiles_x = layout.tiles
+        whole = np.zeros((*image.shape[1:], self._contract.outputs), dtype=np.float32)
+        answers = self._engine.predict(self._windows(image, layout))
+        for row, column, line in itertools.product(*(range(len(tiles.starts)) for tiles in layout.tiles)):
+            corner = tiles_z.starts[row], tiles_y.starts[column], tiles_x.starts[line]
+            weights = tiles_z.weights[row], tiles_y.weights[column], tiles_x.weights[line]
+            blend_rows(whole, next(answers), corner, weights, 0, tiles_z.patch)
+        inner = tuple(
+            slice(start, start + lookup.coarse) for start, lookup in zip(layout.offset_zyx, layout.lookups, strict=True)
+        )
+        return np.ascontiguousarray(np.moveaxis(whole[inner], -1, 0))
+
+    def _prepared(self, volume_hu: Int16Array, spacing_zyx_mm: Vec3) -> tuple[Float32Array, Layout, Box]:
+        """Return the network's input, how windows lie in it, and the box that it covers, in the network's axes."""
         self.times = StageTimes()
         started = time.perf_counter()
         self._check(volume_hu, spacing_zyx_mm)
-        labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
-        # From here on in the network's order of axes; the labels are written through the same view.
         first, second, third = self._contract.transpose
         volume_hu = volume_hu.transpose(0, first + 1, second + 1, third + 1)
         spacing_zyx_mm = spacing_zyx_mm[first], spacing_zyx_mm[second], spacing_zyx_mm[third]
         box = self._box(volume_hu, spacing_zyx_mm)
         started = self.times.add("crop", started)
-        inside = volume_hu[(slice(None), *box)]
-        image, layout = self._prepare(inside, spacing_zyx_mm)
+        image, layout = self._prepare(volume_hu[(slice(None), *box)], spacing_zyx_mm)
         self.times.add("resample", started)
-        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress, self._views(crossings, box))
-        self._finish(labels, spacing_zyx_mm)
-        return labels
+        return image, layout, box
 
     def _finish(self, labels: UInt8Array, spacing_zyx_mm: Vec3) -> None:
         """Write labels for regions and drop what the contract's rules drop, in place."""

@@ -48,6 +48,7 @@ MODULES = {
     "send-test": "network",
     "inbox": "network",
     "pull": "pull",
+    "triton": "triton",
     "demo": "demo",
     **dict.fromkeys(
         ("jobs", "show", "assign", "retry", "cancel", "hold", "release", "resend", "supersede", "pause", "resume"),
