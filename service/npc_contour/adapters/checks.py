@@ -27,7 +27,15 @@ from npc_contour.errors import (
     SettingsError,
     SpoolFullError,
 )
-from npc_contour.settings import DestinationSettings, DicomDestination, DicomwebDestination, Settings, Web, is_loopback
+from npc_contour.settings import (
+    DestinationSettings,
+    DicomDestination,
+    DicomwebDestination,
+    Settings,
+    Tls,
+    Web,
+    is_loopback,
+)
 
 MEBIBYTE = 2**20
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
@@ -55,13 +63,14 @@ class Probes:
 
 def destinations_of(settings: Settings) -> tuple[AnyDestination, ...]:
     """Return the site's destinations as domain objects."""
-    return tuple(_destination(given) for given in settings.destinations)
+    return tuple(_destination(given, settings.dicom.tls) for given in settings.destinations)
 
 
-def _destination(given: DestinationSettings) -> AnyDestination:
+def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
     verify = Verify(given.verify)
     if isinstance(given, DicomDestination):
-        return Destination(given.name, given.ae_title, given.host, given.port, given.allow_demo, verify)
+        identity = tls.identity(given.tls_name) if given.tls else None
+        return Destination(given.name, given.ae_title, given.host, given.port, given.allow_demo, verify, identity)
     if isinstance(given, DicomwebDestination):
         token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))
         return WebDestination(given.name, given.url.rstrip("/"), token_file, ca_file, given.allow_demo, verify)

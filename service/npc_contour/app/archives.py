@@ -14,22 +14,22 @@ from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import PullTools
 from npc_contour.domain.queries import ArchiveNode, Retrieval
 from npc_contour.errors import SettingsError
-from npc_contour.settings import PacsSettings, Settings
+from npc_contour.settings import PacsSettings, Settings, Tls
 
 
-def archive_of(pacs: PacsSettings, our_ae_title: str) -> Archive:
+def archive_of(pacs: PacsSettings, our_ae_title: str, tls: Tls) -> Archive:
     """Return a PACS as it is to be asked.
 
     Raises:
         SettingsError: its token cannot be read.
     """
-    node = node_of(pacs)
+    node = node_of(pacs, tls)
     if pacs.retrieve is Retrieval.WEB:
         return WebArchive(node, pacs.timeout_s)
     return DicomArchive(node, our_ae_title, pacs.timeout_s)
 
 
-def node_of(pacs: PacsSettings) -> ArchiveNode:
+def node_of(pacs: PacsSettings, tls: Tls) -> ArchiveNode:
     """Return the address of a PACS, with its secrets.
 
     Raises:
@@ -45,12 +45,13 @@ def node_of(pacs: PacsSettings) -> ArchiveNode:
         web_url=pacs.web_url,
         token=_token(pacs),
         ca_file=str(pacs.web_ca_file) if pacs.web_ca_file else "",
+        tls=tls.identity(pacs.tls_name) if pacs.tls else None,
     )
 
 
 def archives_of(settings: Settings) -> dict[str, Archive]:
     """Return every PACS of the settings by name."""
-    return {pacs.name: archive_of(pacs, settings.dicom.ae_title) for pacs in settings.pacs}
+    return {pacs.name: archive_of(pacs, settings.dicom.ae_title, settings.dicom.tls) for pacs in settings.pacs}
 
 
 def keeper_of(spool: Spool, intake: Intake) -> FileKeeper:

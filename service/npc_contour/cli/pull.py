@@ -24,7 +24,7 @@ from npc_contour.application.pulling import find_series, want
 from npc_contour.application.records import PullState
 from npc_contour.cli.arguments import RAW, Verbs, add_config, ae_title, host_port, number_in
 from npc_contour.cli.progress import bar
-from npc_contour.domain.queries import Match, Query, QueryLevel, Wanted
+from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Wanted
 from npc_contour.errors import ArchiveError, InstanceRefused, SettingsError
 from npc_contour.settings import PacsSettings, read_settings
 
@@ -75,9 +75,9 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args.config)
     pacs = _pacs(args, settings.pacs)
     calling = args.calling or settings.dicom.ae_title
-    archive = archive_of(pacs, calling)
+    archive = archive_of(pacs, calling, settings.dicom.tls)
     worklist = pacs if not args.worklist else _named(settings.pacs, args.worklist)
-    series = _found(args, worklist, archive, calling)
+    series = _found(args, node_of(worklist, settings.dicom.tls), archive, calling, worklist.timeout_s)
     Console().print(_table(series))
     if not series:
         print(f"{pacs.name} has nothing of that")
@@ -108,14 +108,16 @@ def _named(known: Sequence[PacsSettings], name: str | None) -> PacsSettings:
     raise SettingsError(f"pacs: {name or 'one'} is needed, the settings have {names}; or give --from HOST:PORT")
 
 
-def _found(args: argparse.Namespace, worklist: PacsSettings, archive: Archive, calling: str) -> tuple[Match, ...]:
+def _found(
+    args: argparse.Namespace, worklist: ArchiveNode, archive: Archive, calling: str, timeout_s: float
+) -> tuple[Match, ...]:
     today = datetime.now().astimezone().date()
     try:
         queries = _queries(args, today)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     if args.worklist is not None:
-        listed = scheduled_on(node_of(worklist), today, args.modality, calling, worklist.timeout_s)
+        listed = scheduled_on(worklist, today, args.modality, calling, timeout_s)
         queries = [
             Query(
                 level=QueryLevel.STUDY,

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from npc_contour.domain.security import TlsIdentity
+
 
 class SeriesState(StrEnum):
     """Where a received series stands."""
@@ -57,7 +59,7 @@ class Verify(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A DICOM node that takes RTSTRUCT."""
+    """A DICOM node that takes RTSTRUCT; `tls` None calls it in the clear."""
 
     name: str
     ae_title: str
@@ -65,6 +67,7 @@ class Destination:
     port: int
     allow_demo: bool = False
     verify: Verify = Verify.TRY
+    tls: TlsIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)

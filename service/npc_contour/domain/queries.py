@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from npc_contour.domain.security import TlsIdentity
+
 WILDCARDS = "*?\\"
 """Letters that mean more than themselves in a query (PS3.4 C.2.2.2.4, PS3.5 6.2)."""
 
@@ -161,6 +163,7 @@ class ArchiveNode:
         web_url: root of its DICOMweb services; "" when it has none.
         token: sent as bearer token to `web_url`; "" sends none.
         ca_file: certificates that its HTTPS is checked against; "" takes those of the system.
+        tls: how its DICOM port is called; None in the clear.
     """
 
     name: str
@@ -172,3 +175,4 @@ class ArchiveNode:
     web_url: str = ""
     token: str = ""
     ca_file: str = ""
+    tls: TlsIdentity | None = None

@@ -99,6 +99,14 @@ class Settings(Strict):
         return value
 
     @model_validator(mode="after")
+    def _tls_has_files(self) -> Settings:
+        for table, rows in (("destinations", self.destinations), ("pacs", self.pacs)):
+            for row in rows:
+                if getattr(row, "tls", False) and not self.dicom.tls.is_set:
+                    raise ValueError(f"{table}: {row.name} has tls = true, but dicom.tls has no certificate")
+        return self
+
+    @model_validator(mode="after")
     def _pulls_know_their_pacs(self) -> Settings:
         known = {pacs.name for pacs in self.pacs}
         for rule in self.pull:

@@ -18,6 +18,8 @@ class PacsSettings(Strict):
     ae_title: AeTitle
     host: str
     port: Port
+    tls: bool = False
+    tls_name: str = ""
     root: QueryRoot = QueryRoot.STUDY
     retrieve: Retrieval = Retrieval.GET
     timeout_s: Seconds = 60.0

@@ -21,6 +21,8 @@ class DicomDestination(Strict):
     ae_title: AeTitle
     host: str
     port: Port
+    tls: bool = False
+    tls_name: str = ""
     verify: Insist = "try"
     allow_demo: bool = False
 

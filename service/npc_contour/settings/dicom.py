@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from npc_contour.domain.security import TlsIdentity
 from npc_contour.settings.base import AeTitle, Port, Seconds, Strict
 from npc_contour.settings.storage import Storage
 
@@ -36,6 +37,10 @@ class Tls(Strict):
     def is_set(self) -> bool:
         """Whether there are files to speak TLS with."""
         return self.certificate is not None and self.key is not None and self.trusted is not None
+
+    def identity(self, peer_name: str) -> TlsIdentity:
+        """Return how a peer is called over TLS."""
+        return TlsIdentity(str(self.certificate), str(self.key), str(self.trusted), peer_name)
 
     @model_validator(mode="after")
     def _files_go_together(self) -> Tls:

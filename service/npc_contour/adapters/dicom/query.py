@@ -113,7 +113,7 @@ def association(
 
 def destination_of(node: ArchiveNode) -> Destination:
     """The node as an address."""
-    return Destination(node.name, node.ae_title, node.host, node.port)
+    return Destination(node.name, node.ae_title, node.host, node.port, tls=node.tls)
 
 
 def find_identifier(query: Query, root: QueryRoot) -> Dataset:

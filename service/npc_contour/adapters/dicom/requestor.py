@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ssl import SSLContext
+from pathlib import Path
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
@@ -22,8 +23,9 @@ from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from npc_contour.adapters.dicom.tls import TlsFiles, client_context
 from npc_contour.domain.jobs import Destination
-from npc_contour.errors import NotOfferedError, SendError
+from npc_contour.errors import NotOfferedError, SendError, SettingsError
 
 MAX_PDU = 131072
 """Measured as the largest that peers use; longer PDUs gain nothing."""
@@ -245,6 +247,7 @@ def associate(
         max_pdu=MAX_PDU,
         ext_neg=[build_role(sop_class, scp_role=True) for sop_class in scp_classes],
         evt_handlers=bound,
+        tls_args=_tls_of(destination),
     )
     if not association.is_established:
         raise _not_established(destination, association, witness, timeout_s, time.monotonic() - started)
@@ -260,6 +263,17 @@ def associate(
     finally:
         gate.let_go()
         association.join(timeout=timeout_s)
+
+
+def _tls_of(destination: Destination) -> tuple[SSLContext, str] | None:
+    """Pynetdicom's arguments for TLS; files are read for each call, so that renewed ones are taken."""
+    if (tls := destination.tls) is None:
+        return None
+    files = TlsFiles(certificate=Path(tls.certificate), key=Path(tls.key), trusted=Path(tls.trusted))
+    try:
+        return client_context(files), tls.peer_name or destination.host
+    except SettingsError as error:
+        raise SendError(f"{describe(destination)} cannot be called over TLS: {error}") from error
 
 
 def _resolve(destination: Destination, peer: str) -> str:
@@ -297,6 +311,10 @@ def _not_established(
 def _connection_words(cause: BaseException | None) -> str:
     if isinstance(cause, TimeoutError):
         return "no answer from the network (wrong address, host down, or a firewall drops the packets)"
+    if isinstance(cause, SSLCertVerificationError):
+        return f"TLS: its certificate is not believed: {cause.verify_message}"
+    if isinstance(cause, SSLError):
+        return f"TLS: {cause.reason or cause}"
     if isinstance(cause, OSError):
         return str(cause.strerror or cause)
     return "no connection"

@@ -289,7 +289,7 @@ class Receiver:
         )
         if refused is not None:
             self._reject(wire, arrival, request, refused)
-            wire.linger(1.0)
+            wire.linger(0.2)
             return
         info = AssociationInfo(
             uuid.uuid4().hex,
