@@ -10,7 +10,7 @@ VENV   ?= .venv
 PEERS  ?= .venv-nnunet
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
+APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: demo test check lint format setup setup-dev system-packages nnunet-peers clean

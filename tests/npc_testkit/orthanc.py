@@ -29,6 +29,12 @@ class Orthanc:
         answer.raise_for_status()
         return answer.json()
 
+    def post(self, path: str, body: Any) -> Any:
+        """Return the JSON that a REST path answers to JSON."""
+        answer = httpx.post(f"http://127.0.0.1:{self.http_port}{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
     def instances(self, modality: str) -> list[bytes]:
         """Return the DICOM files that it holds of one modality."""
         files = []
