@@ -1,0 +1,130 @@
+"""Cases of a public data set as files: which images, which labels, what was drawn, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+UInt8Array = npt.NDArray[np.uint8]
+
+UNEVEN_KEY = "ITK_non_uniform_sampling_deviation"
+MOST_UNEVEN_MM = 0.1
+SAME_MM = 1e-3
+
+
+class CaseRefused(ValueError):
+    """One case cannot be read; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawCase:
+    """One training case.
+
+    Attributes:
+        patient: cases of one patient stay in one fold.
+        images: one per channel, files or folders of DICOM slices.
+        labels: a label map, or one mask per structure by label; smaller structures lie on top.
+        drawn: labels that were drawn in this case; None says all.
+        complete: False where only some instances of a structure were drawn.
+        grid: which image's grid is the case's: the one that was drawn on.
+    """
+
+    name: str
+    patient: str
+    images: tuple[Path, ...]
+    labels: Path | Mapping[int, Path]
+    drawn: frozenset[int] | None = None
+    complete: bool = True
+    grid: int = 0
+
+
+def read_image(path: Path) -> SimpleITK.Image:
+    """Read a file, or a folder with the slices of one DICOM series.
+
+    Raises:
+        CaseRefused: no image, several series, or slices that are not evenly spaced.
+    """
+    try:
+        image = _read_series(path) if path.is_dir() else SimpleITK.ReadImage(path)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise CaseRefused(f"{path} cannot be read: {reason}") from error
+    if image.GetDimension() != 3:
+        raise CaseRefused(f"{path} has {image.GetDimension()} dimensions, expected 3")
+    return image
+
+
+def read_labels(case: RawCase, grid: SimpleITK.Image) -> UInt8Array:
+    """Return the label of every voxel of the case's grid, (z, y, x); nearest neighbour where the files have another.
+
+    Raises:
+        CaseRefused: a file cannot be read, or a label is negative or above 255.
+    """
+    if isinstance(case.labels, Path):
+        values = on_grid(read_image(case.labels), grid, case.labels, labels=True)
+        if values.min() < 0 or values.max() > 255 or np.any(values != np.rint(values)):
+            raise CaseRefused(f"{case.labels} has values from {values.min():g} to {values.max():g}, expected labels")
+        return values.astype(np.uint8)
+    masks = {
+        label: on_grid(read_image(path), grid, path, labels=True) != 0 for label, path in sorted(case.labels.items())
+    }
+    merged = np.zeros(grid.GetSize()[::-1], dtype=np.uint8)
+    for label, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
+        merged[mask] = label
+    return merged
+
+
+def on_grid(
+    image: SimpleITK.Image, grid: SimpleITK.Image, path: Path, *, labels: bool = False
+) -> npt.NDArray[np.generic]:
+    """Return an image's voxels on a grid, (z, y, x), by its position in the scanner.
+
+    Raises:
+        CaseRefused: the two have no voxel in common.
+    """
+    if _same_grid(image, grid):
+        voxels: npt.NDArray[np.generic] = SimpleITK.GetArrayFromImage(image)
+        return voxels
+    how = SimpleITK.sitkNearestNeighbor if labels else SimpleITK.sitkLinear
+    inside = SimpleITK.Image(image.GetSize(), SimpleITK.sitkUInt8) + 1
+    inside.CopyInformation(image)
+    if not SimpleITK.GetArrayViewFromImage(SimpleITK.Resample(inside, grid, interpolator=how)).any():
+        raise CaseRefused(f"{path} has no voxel in common with the image that was drawn on")
+    moved: npt.NDArray[np.generic] = SimpleITK.GetArrayFromImage(SimpleITK.Resample(image, grid, interpolator=how))
+    return moved
+
+
+def like(voxels: npt.NDArray[np.generic], grid: SimpleITK.Image) -> SimpleITK.Image:
+    """Return voxels (z, y, x) as an image on a grid."""
+    image = SimpleITK.GetImageFromArray(voxels)
+    image.CopyInformation(grid)
+    return image
+
+
+def _read_series(folder: Path) -> SimpleITK.Image:
+    reader = SimpleITK.ImageSeriesReader()
+    series: Sequence[str] = reader.GetGDCMSeriesIDs(str(folder))
+    if len(series) != 1:
+        raise CaseRefused(f"{folder} holds {len(series)} DICOM series, expected one")
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    image = reader.Execute()
+    uneven_mm = float(image.GetMetaData(UNEVEN_KEY)) if image.HasMetaDataKey(UNEVEN_KEY) else 0.0
+    if uneven_mm > MOST_UNEVEN_MM:
+        raise CaseRefused(f"{folder}: a slice lies {uneven_mm:.2g} mm off an even spacing: one may be missing")
+    return image
+
+
+def _same_grid(one: SimpleITK.Image, other: SimpleITK.Image) -> bool:
+    return one.GetSize() == other.GetSize() and all(
+        np.allclose(a, b, atol=SAME_MM)
+        for a, b in (
+            (one.GetSpacing(), other.GetSpacing()),
+            (one.GetOrigin(), other.GetOrigin()),
+            (one.GetDirection(), other.GetDirection()),
+        )
+    )

@@ -1,0 +1,1 @@
+"""What nnU-Net's own process loads: files that need nothing of this product but each other."""
