@@ -1,4 +1,4 @@
-"""`npc-networks`: train, export and judge the demo networks."""
+"""`npc-networks`: bring, train, export and judge networks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from npc_networks.cards import write_card
+from npc_networks.datasets import command as dataset_command
 from npc_networks.engines import command as engine_command
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
@@ -23,6 +23,7 @@ from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.parity import command as parity_command
 from npc_networks.phantom_data import full_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
+from npc_networks.progress import bar
 from npc_networks.protocols import command as protocol_command
 from npc_networks.serving.engine_config import TARGETS
 from npc_networks.start import exported
@@ -40,6 +41,8 @@ EXAMPLES = """examples:
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
   npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
+  npc-networks dataset segrap2023_oar SegRap2023 nnUNet_raw
+  npc-networks train segrap2023_oar nnUNet_raw/Dataset301_SegRapOAR --work training --fold 0
   npc-networks import nnunet-v2 nnUNetTrainer__nnUNetPlans__3d_fullres --pipeline npc_oar_gtv --network npc_gtv
 """
 
@@ -77,7 +80,8 @@ def seeds_of(text: str) -> tuple[int, ...]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="npc-networks",
-        description="Train, export and judge the demo networks (synthetic phantoms only, not for clinical use).",
+        description="Bring, train, export and judge networks. The demo networks know synthetic phantoms only and are"
+        " not for clinical use.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
     parity_command.add_arguments(_command(commands, "parity", parity_command.TITLE, parity_command.run))
+    dataset_command.add_dataset_arguments(
+        _command(commands, "dataset", dataset_command.DATASET_TITLE, dataset_command.run_dataset)
+    )
+    dataset_command.add_train_arguments(
+        _command(commands, "train", dataset_command.TRAIN_TITLE, dataset_command.run_train)
+    )
     return parser
 
 
@@ -183,12 +193,12 @@ def _train_one(training: Training, checkpoint: Path, cache: Path, console: Conso
     pool = PhantomPool(spec, cache)
     saved = reported = time.monotonic()
     losses: list[float] = []
-    with _bar(console) as bar:
-        task = bar.add_task(spec.name, total=1.0)
+    with bar(console) as progress:
+        task = progress.add_task(spec.name, total=1.0)
         for step in training.run(pool):
             losses = [*losses[-49:], step.loss]
             words = f"{spec.name}  step {step.step}  loss {sum(losses) / len(losses):+.3f}  {len(pool)} phantoms"
-            bar.update(task, completed=step.progress, description=words)
+            progress.update(task, completed=step.progress, description=words)
             now = time.monotonic()
             if now - saved > SAVE_EVERY_S:
                 training.save(checkpoint)
@@ -224,9 +234,9 @@ def _export(options: argparse.Namespace, console: Console) -> int:
 
 def _evaluate(options: argparse.Namespace, console: Console) -> int:
     judge = Judge(options.repo, options.names or list(NETWORKS))
-    with _bar(console) as bar:
-        task = bar.add_task("phantoms", total=len(options.seeds) * len(judge.kinds))
-        scores = evaluate(judge, options.seeds, full_scan, lambda: bar.advance(task))
+    with bar(console) as progress:
+        task = progress.add_task("phantoms", total=len(options.seeds) * len(judge.kinds))
+        scores = evaluate(judge, options.seeds, full_scan, lambda: progress.advance(task))
     summaries = summarise(scores)
     console.print(_table(summaries))
     for (network, inputs), value in means(summaries).items():
@@ -244,18 +254,6 @@ def _table(summaries: Sequence[Summary]) -> Table:
     for s in summaries:
         table.add_row(s.network, s.inputs, s.roi, f"{s.mean:.3f}", f"{s.worst:.3f}", str(s.cases))
     return table
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import SimpleITK
 
 UInt8Array = npt.NDArray[np.uint8]
 
-UNEVEN_KEY = "ITK_non_uniform_sampling_deviation"
 MOST_UNEVEN_MM = 0.1
+"""How far a slice may lie from where even spacing along the normal puts it."""
 SAME_MM = 1e-3
 
 
@@ -111,12 +111,32 @@ def _read_series(folder: Path) -> SimpleITK.Image:
     series: Sequence[str] = reader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
         raise CaseRefused(f"{folder} holds {len(series)} DICOM series, expected one")
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    image = reader.Execute()
-    uneven_mm = float(image.GetMetaData(UNEVEN_KEY)) if image.HasMetaDataKey(UNEVEN_KEY) else 0.0
+    files: Sequence[str] = reader.GetGDCMSeriesFileNames(str(folder), series[0])
+    uneven_mm = _uneven_mm(files)
     if uneven_mm > MOST_UNEVEN_MM:
-        raise CaseRefused(f"{folder}: a slice lies {uneven_mm:.2g} mm off an even spacing: one may be missing")
+        raise CaseRefused(
+            f"{folder}: a slice lies {uneven_mm:.2g} mm from where even spacing along the normal puts it: slices are"
+            " missing, or the gantry was tilted"
+        )
+    reader.SetFileNames(files)
+    image: SimpleITK.Image = reader.Execute()
     return image
+
+
+def _uneven_mm(files: Sequence[str]) -> float:
+    """Return the largest distance of a slice from its place; ITK itself neither refuses gaps nor tilt."""
+    reader = SimpleITK.ImageFileReader()
+    positions_mm, normal = np.zeros((len(files), 3)), np.array([0.0, 0.0, 1.0])
+    for index, file in enumerate(files):
+        reader.SetFileName(file)
+        reader.ReadImageInformation()
+        positions_mm[index] = reader.GetOrigin()
+        normal = np.array(reader.GetDirection()).reshape(3, 3)[:, 2]
+    if len(files) < 2:
+        return 0.0
+    along_mm = (positions_mm[-1] - positions_mm[0]) @ normal / (len(files) - 1)
+    places_mm = positions_mm[0] + np.outer(np.arange(len(files)) * along_mm, normal)
+    return float(np.linalg.norm(positions_mm - places_mm, axis=1).max())
 
 
 def _same_grid(one: SimpleITK.Image, other: SimpleITK.Image) -> bool:

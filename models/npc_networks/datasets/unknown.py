@@ -12,7 +12,7 @@ from npc_networks.datasets.recipe import UnknownPart
 
 def mask_unknown(
     labels: npt.NDArray[np.uint8],
-    hu: npt.NDArray[np.generic],
+    hu: npt.NDArray[np.float32],
     spacing_zyx_mm: Vec3,
     how: UnknownPart,
     *,

@@ -114,7 +114,9 @@ def _write_case(recipe: Recipe, case: RawCase, labels: int, folder: Path, certai
         x, y, z = grid.GetSpacing()
         path = None if certain is None else certain / f"{case.name}{SUFFIX}"
         sure = None if path is None or not path.is_file() else on_grid(read_image(path), grid, path, labels=True) != 0
-        values = mask_unknown(values, channels[0], (z, y, x), recipe.unknown, ignore=labels + 1, certain=sure)
+        values = mask_unknown(
+            values, channels[0].astype(np.float32), (z, y, x), recipe.unknown, ignore=labels + 1, certain=sure
+        )
     for index, voxels in enumerate(channels):
         _write_image(like(voxels, grid), folder / "imagesTr" / f"{case.name}_{index:04d}{SUFFIX}")
     # Last: a case counts as written once its labels are there.

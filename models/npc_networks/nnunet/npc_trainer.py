@@ -21,6 +21,12 @@ TRAINING_VARIABLE = "NPC_TRAINING"
 class NpcTrainer(nnUNetTrainer):  # type: ignore[misc]
     """Builds the network of the plans, as nnU-Net's own trainer does."""
 
+    num_epochs: int
+    num_iterations_per_epoch: int
+    num_val_iterations_per_epoch: int
+    initial_lr: float
+    save_every: int
+
     # nnU-Net keeps the arguments by the names in this signature.
     def __init__(
         self,
