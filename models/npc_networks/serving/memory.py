@@ -1,4 +1,4 @@
-"""How much memory a volume takes, known beforehand: class maps are held for one window's height, never for all slices."""
+"""How much memory a volume takes, known beforehand; class maps are held for one window's height, not all slices."""
 
 from __future__ import annotations
 
