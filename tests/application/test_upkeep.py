@@ -58,7 +58,9 @@ class Keeper:
     bench: Bench
     headers: dict[str, InstanceHeader]
 
-    def keep(self, file: bytes, association: AssociationRow) -> InstanceHeader:
+    def keep(
+        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
+    ) -> InstanceHeader:
         key = file.decode()
         if key not in self.headers:
             raise InstanceRefused("not what it says it is", status=0xC001)

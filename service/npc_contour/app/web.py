@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from npc_contour import __version__
 from npc_contour.adapters.api.operations import operation_routes, this_machine
 from npc_contour.adapters.api.server import run as run_server
+from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
+from npc_contour.adapters.api.stow import Stow, stow_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
 from npc_contour.adapters.dicom.headers import read_bytes
@@ -24,6 +26,7 @@ from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site
 from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.archives import keeper_of
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import forecast_check
 from npc_contour.app.probes import probes_of
@@ -32,6 +35,7 @@ from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
+from npc_contour.application.intake import Intake
 from npc_contour.application.operations import Operations
 from npc_contour.application.review import Eyes, Review
 from npc_contour.domain.series import InstanceHeader
@@ -73,7 +77,13 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 tuple(destination.name for destination in destinations),
                 this_machine,
             )
+            intake = Intake(store, SystemClock(), settings.completion)
+            intake.receiver_started(STOW_NAME)
+            posting = Stow(
+                keeper_of(spool, intake), settings.web.stow_networks, settings.dicom.ae_title, intake.association_ended
+            )
             app = create_app(board, checkup.run, catalog, __version__, space, routes)
+            app.include_router(stow_routes(posting))
             add_pages(
                 app,
                 Site(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ class Web(Strict):
     host: str = "127.0.0.1"
     port: Port = 8080
     show_patient: bool = False
+    stow_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 class Workers(Strict):

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from npc_contour.adapters.dicom import headers
-from npc_contour.adapters.dicom.incoming import Incoming
+from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH, Incoming
 from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAXES
 from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.records import AssociationRow
@@ -44,8 +44,15 @@ class FileKeeper:
         self._note = note
         self._note_conflict = note_conflict
 
-    def keep(self, file: bytes, association: AssociationRow) -> InstanceHeader:
+    def keep(
+        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
+    ) -> InstanceHeader:
         """Keep one DICOM file (PS3.10); on return it survives a power cut. The same file again changes nothing.
+
+        Args:
+            file: the whole file.
+            association: by which it came.
+            study_instance_uid: its study must be this one; None lets any be.
 
         Raises:
             InstanceRefused: it is not what it says it is, or nothing that we take; carries a C-STORE status.
@@ -63,6 +70,8 @@ class FileKeeper:
                 f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED
             )
         header = incoming.checked_header()
+        if study_instance_uid not in {None, header.study_instance_uid}:
+            raise InstanceRefused(f"it is of study {header.study_instance_uid[:64]}", status=DATA_SET_MISMATCH)
         kept = self._spool.keep(header, incoming.file_parts())
         if kept.outcome is Outcome.CONFLICT:
             logger.error(

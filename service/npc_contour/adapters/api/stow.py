@@ -1,0 +1,176 @@
+"""STOW-RS: images posted over HTTP (PS3.18 10.5) go where a C-STORE brings them, and are durable before the answer.
+
+| status | meaning |
+|--------|---------|
+| 200 | every instance is kept |
+| 202 | some are kept; the answer names the others with their reason (a C-STORE status) |
+| 400 | the body is no multipart message, or holds no instance |
+| 403 | the address may not post |
+| 409 | none is kept |
+| 413 | one instance is larger than is taken |
+| 415 | not multipart/related of application/dicom |
+| 503 | no room, or the database does not answer: post again later |
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from email.message import Message
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import JSONResponse
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser
+from starlette.concurrency import run_in_threadpool
+
+from npc_contour.application.ports import InstanceKeeper
+from npc_contour.application.records import AssociationRow, Ending
+from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import InstanceRefused, SpoolFullError, StoreError
+
+MAX_INSTANCE_BYTES = 64 * 2**20
+"""Twice the largest image that is taken."""
+RECEIVER_NAME = "stow"
+CALLING = "STOW-RS"
+DICOM_JSON = "application/dicom+json"
+_REFERENCED, _FAILED, _REASON = "00081199", "00081198", "00081197"
+_CLASS, _INSTANCE = "00081150", "00081155"
+
+
+@dataclass(frozen=True, slots=True)
+class Stow:
+    """What posting works with.
+
+    Attributes:
+        networks: addresses that may post.
+        ended: told how each request ended, as of an association.
+    """
+
+    keeper: InstanceKeeper
+    networks: Sequence[IPv4Network | IPv6Network]
+    our_ae_title: str
+    ended: Callable[[str, Ending], None]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    kept: list[InstanceHeader] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+
+    def answer(self) -> JSONResponse:
+        """The Store Instances Response Module (PS3.18 table I.2-1)."""
+        body: dict[str, object] = {}
+        if self.kept:
+            body[_REFERENCED] = _sequence([
+                {_CLASS: _value("UI", header.sop_class_uid), _INSTANCE: _value("UI", header.sop_instance_uid)}
+                for header in self.kept
+            ])  # fmt: skip
+        if self.failed:
+            body[_FAILED] = _sequence([{_REASON: _value("US", reason)} for reason in self.failed])
+        status = 200 if not self.failed else 202 if self.kept else 409
+        return JSONResponse(body, status_code=status, media_type=DICOM_JSON)
+
+
+def stow_routes(stow: Stow) -> APIRouter:
+    """Return `POST /dicom-web/studies` and `POST /dicom-web/studies/{study}`."""
+    router = APIRouter(tags=["DICOMweb"])
+
+    @router.post("/dicom-web/studies")
+    async def store(request: Request) -> JSONResponse:
+        """Keep DICOM files (multipart/related; type="application/dicom")."""
+        return await _store(stow, request, None)
+
+    @router.post("/dicom-web/studies/{study_instance_uid}")
+    async def store_of_study(study_instance_uid: str, request: Request) -> JSONResponse:
+        """Keep DICOM files of one study; those of another are refused."""
+        return await _store(stow, request, study_instance_uid)
+
+    return router
+
+
+async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -> JSONResponse:
+    host = request.client.host if request.client is not None else ""
+    if not _may_post(host, stow.networks):
+        raise HTTPException(403, "this address may not post images: see web.stow_networks")
+    boundary = _boundary(request.headers.get("content-type", ""))
+    association = AssociationRow(uuid.uuid4().hex, RECEIVER_NAME, CALLING, stow.our_ae_title, host)
+    outcome, ending = _Outcome(), Ending.ABORTED
+    try:
+        async for file in _parts(request, boundary):
+            await run_in_threadpool(_keep, stow.keeper, file, association, study_instance_uid, outcome)
+        ending = Ending.RELEASED
+    except (SpoolFullError, StoreError) as error:
+        raise HTTPException(503, str(error)) from error
+    except MultipartParseError as error:
+        raise HTTPException(400, f"the body is no multipart message: {error}") from error
+    finally:
+        if outcome.kept:
+            await run_in_threadpool(stow.ended, association.association_id, ending)
+    if not outcome.kept and not outcome.failed:
+        raise HTTPException(400, "the body holds no instance")
+    return outcome.answer()
+
+
+def _keep(
+    keeper: InstanceKeeper, file: bytes, association: AssociationRow, study_instance_uid: str | None, outcome: _Outcome
+) -> None:
+    try:
+        outcome.kept.append(keeper.keep(file, association, study_instance_uid=study_instance_uid))
+    except InstanceRefused as error:
+        outcome.failed.append(error.status)
+
+
+async def _parts(request: Request, boundary: str) -> AsyncIterator[bytes]:
+    """The bodies of a multipart message, each as soon as it is whole."""
+    part, whole, ends = bytearray(), list[bytes](), list[bool]()
+
+    def on_data(data: bytes, start: int, end: int) -> None:
+        part.extend(data[start:end])
+        if len(part) > MAX_INSTANCE_BYTES:
+            raise HTTPException(413, f"an instance of more than {MAX_INSTANCE_BYTES} bytes")
+
+    def on_end() -> None:
+        whole.append(bytes(part))
+        part.clear()
+
+    parser = MultipartParser(
+        boundary, {"on_part_data": on_data, "on_part_end": on_end, "on_end": lambda: ends.append(True)}
+    )
+    async for chunk in request.stream():
+        parser.write(chunk)
+        while whole:
+            yield whole.pop(0)
+    if not ends:
+        raise MultipartParseError("it is cut off")
+
+
+def _boundary(content_type: str) -> str:
+    message = Message()
+    message["content-type"] = content_type
+    kind, boundary = message.get_content_type(), message.get_param("boundary")
+    wanted = message.get_param("type")
+    if kind != "multipart/related" or str(wanted).lower() != "application/dicom":
+        raise HTTPException(415, 'expected multipart/related; type="application/dicom"')
+    if not isinstance(boundary, str) or not boundary:
+        raise HTTPException(400, "the content type names no boundary")
+    return boundary
+
+
+def _may_post(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)
+
+
+def _sequence(items: list[dict[str, object]]) -> dict[str, object]:
+    return {"vr": "SQ", "Value": items}
+
+
+def _value(vr: str, value: str | int) -> dict[str, object]:
+    return {"vr": vr, "Value": [value]}
