@@ -61,6 +61,7 @@ class Keeper:
     def keep(
         self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
     ) -> InstanceHeader:
+        assert study_instance_uid is None
         key = file.decode()
         if key not in self.headers:
             raise InstanceRefused("not what it says it is", status=0xC001)

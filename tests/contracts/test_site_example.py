@@ -16,6 +16,7 @@ from npc_contour.errors import SettingsError
 from npc_contour.settings import (
     DESTINATION_KINDS,
     AccessRuleSettings,
+    CommitmentPeer,
     PacsSettings,
     PullSettings,
     RuleSettings,
@@ -30,6 +31,7 @@ TABLES: dict[str, tuple[type[BaseModel], ...]] = {
     "rules": (RuleSettings,),
     "pacs": (PacsSettings,),
     "pull": (PullSettings,),
+    "commitment": (CommitmentPeer,),
     "access": (AccessRuleSettings,),
 }
 KEY = re.compile(r"^#?[a-z_]+ = ")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from npc_contour.adapters.dicom.archive import DicomArchive
+from npc_contour.adapters.dicom.commitment_scp import report
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, spool_of
+from npc_contour.application.commitments import Commitment, Commitments
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import PullTools
+from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode, Retrieval
 from npc_contour.errors import SettingsError
 from npc_contour.settings import PacsSettings, Settings, Tls
@@ -72,6 +75,26 @@ def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
         ae_titles={pacs.name: pacs.ae_title for pacs in settings.pacs},
         our_ae_title=settings.dicom.ae_title,
     )
+
+
+def commitments_of(settings: Settings, store: PgStore, spool: Spool) -> Commitments:
+    """Return what answers senders that ask for storage commitment."""
+    peers = {
+        peer.ae_title: Destination(peer.ae_title, peer.ae_title, peer.host, peer.port)
+        for peer in settings.dicom.commitment
+    }
+
+    def tell(commitment: Commitment, peer: Destination) -> None:
+        report(
+            commitment.transaction_uid,
+            commitment.held,
+            commitment.failed,
+            peer,
+            settings.dicom.ae_title,
+            settings.delivery.timeout_s,
+        )
+
+    return Commitments(store, spool, SystemClock(), peers, tell)
 
 
 def _token(pacs: PacsSettings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import signal
 import socket
 import threading
@@ -11,7 +12,9 @@ from contextlib import ExitStack
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
 from npc_contour.adapters.dicom.admission import Admission
+from npc_contour.adapters.dicom.availability import AvailabilityNotice, availability_notices
 from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports
+from npc_contour.adapters.dicom.commitment_scp import commitment_requests
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
     AssociationEvent,
@@ -25,16 +28,21 @@ from npc_contour.adapters.dicom.spool import Kept
 from npc_contour.adapters.dicom.tls import TlsFiles
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.application.intake import Intake
+from npc_contour.application.pulling import PollArchive
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import SettingsError
+from npc_contour.logs import Event
 from npc_contour.settings import Settings, Storage
+
+logger = logging.getLogger(__name__)
 
 RECEIVER_NAME = "receiver"
 RECEIVER_POOL = 16
@@ -76,6 +84,21 @@ def run(runtime: Runtime, number: int = 0) -> None:
             failed = [verification.reported(report.transaction_uid, uid, held=False) for uid in report.failed]
             return any((*held, *failed))
 
+        asked = commitments_of(settings, store, spool)
+        poll = PollArchive(pull_tools(runtime, store), settings.pull)
+
+        def announced(notice: AvailabilityNotice) -> None:
+            rules = poll.look_now(notice.retrieve_ae_titles | {notice.calling_ae_title})
+            logger.info(
+                Event.SERIES_ANNOUNCED,
+                extra={
+                    "study_instance_uid": notice.study_instance_uid,
+                    "series": notice.series,
+                    "calling_ae_title": notice.calling_ae_title,
+                    "rules": rules,
+                },
+            )
+
         def conflict(header: InstanceHeader, kept: Kept, _: AssociationInfo) -> None:
             intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
 
@@ -85,7 +108,11 @@ def run(runtime: Runtime, number: int = 0) -> None:
             keep,
             on_association=tell,
             on_conflict=conflict,
-            services=[commitment_reports(commitment)],
+            services=[
+                commitment_reports(commitment),
+                commitment_requests(asked.knows, asked.asked),
+                availability_notices(announced),
+            ],
             admission=Admission(spool, settings.storage.reserve_mb),
         )
         with ExitStack() as listening:

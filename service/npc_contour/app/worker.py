@@ -9,7 +9,7 @@ from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
-from npc_contour.app.archives import pull_tools
+from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
@@ -113,5 +113,6 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         JobKind.POLL_ARCHIVE: poll.run,
         JobKind.FETCH_SERIES: fetch.run,
         JobKind.FIND_PARTNER: partner.run,
+        JobKind.REPORT_COMMITMENT: commitments_of(settings, store, spool).run,
     }
     return Steps(store, clock, handlers)

@@ -70,6 +70,14 @@ class PollArchive:
             for name in tx.due_pull_rules(now):
                 tx.defer(Job(JobKind.POLL_ARCHIVE, name))
 
+    def look_now(self, ae_titles: frozenset[str]) -> tuple[str, ...]:
+        """Have the rules of these PACS look at once: one of them says that it has something new."""
+        names = tuple(name for name, rule in self._rules.items() if self._tools.ae_titles.get(rule.pacs) in ae_titles)
+        with self._tools.store.transaction() as tx:
+            for name in names:
+                tx.defer(Job(JobKind.POLL_ARCHIVE, name))
+        return names
+
     def run(self, name: str) -> None:
         """Look once, note what was found, and say when to look next.
 

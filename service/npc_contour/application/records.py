@@ -28,6 +28,7 @@ class JobKind(StrEnum):
     RESCAN = "rescan"
     RETENTION = "retention"
     FIND_PARTNER = "find_partner"
+    REPORT_COMMITMENT = "report_commitment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,30 @@ class PulledSeries:
     state: PullState
     attempts: int
     message: str
+
+
+class CommitmentState(StrEnum):
+    """Where a sender's request for storage commitment stands."""
+
+    ASKED = "asked"
+    REPORTED = "reported"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentRow:
+    """A sender's request for storage commitment.
+
+    Attributes:
+        objects: (SOP Class UID, SOP Instance UID) of what it asks about.
+    """
+
+    commitment_id: int
+    transaction_uid: str
+    calling_ae_title: str
+    objects: tuple[tuple[str, str], ...]
+    state: CommitmentState
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)

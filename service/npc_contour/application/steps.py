@@ -32,6 +32,7 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.POLL_ARCHIVE,
     JobKind.FETCH_SERIES,
     JobKind.FIND_PARTNER,
+    JobKind.REPORT_COMMITMENT,
     JobKind.RESCAN,
     JobKind.RETENTION,
 }

@@ -12,6 +12,8 @@ from npc_contour.application.records import (
     ArrivedImage,
     Attempts,
     CaseRecord,
+    CommitmentRow,
+    CommitmentState,
     DeliveryRecord,
     Ending,
     Gate,
@@ -312,6 +314,26 @@ class Transaction(Protocol):
 
     def set_pulled(self, pull_id: int, state: PullState, attempts: int, message: str, at: datetime) -> None:
         """Change the state of one."""
+        ...
+
+    def add_commitment(
+        self, transaction_uid: str, calling_ae_title: str, objects: Sequence[tuple[str, str]], at: datetime
+    ) -> int | None:
+        """Note a request for storage commitment; return its id, or None when this sender used the UID before."""
+        ...
+
+    def commitment(self, commitment_id: int) -> CommitmentRow | None:
+        """Return one request for storage commitment."""
+        ...
+
+    def set_commitment(
+        self, commitment_id: int, state: CommitmentState, attempts: int, message: str, at: datetime
+    ) -> None:
+        """Change the state of a request for storage commitment."""
+        ...
+
+    def kept_instances(self, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return SOP Instance UID → (SOP Class UID, key) of those images that we have."""
         ...
 
     def jobs_missing(self) -> tuple[Job, ...]:

@@ -22,7 +22,7 @@ from npc_contour.settings.delivery import (
     DicomwebDestination,
     FolderDestination,
 )
-from npc_contour.settings.dicom import AccessRuleSettings, Completion, Dicom, Tls
+from npc_contour.settings.dicom import AccessRuleSettings, CommitmentPeer, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
 from npc_contour.settings.retention import Retention
@@ -32,6 +32,7 @@ from npc_contour.settings.storage import Database, Storage
 __all__ = [
     "DESTINATION_KINDS",
     "AccessRuleSettings",
+    "CommitmentPeer",
     "Completion",
     "Database",
     "Delivery",

@@ -60,6 +60,14 @@ class PeerLimitsSettings(Strict):
     mb_per_s: float = Field(default=0.0, ge=0)
 
 
+class CommitmentPeer(Strict):
+    """A sender that asks for storage commitment, and where it wants to be told."""
+
+    ae_title: AeTitle
+    host: str
+    port: Port
+
+
 class Dicom(Strict):
     """The DICOM front door."""
 
@@ -73,6 +81,7 @@ class Dicom(Strict):
     access: tuple[AccessRuleSettings, ...] = ()
     tls: Tls = Tls()
     peer_limits: PeerLimitsSettings = PeerLimitsSettings()
+    commitment: tuple[CommitmentPeer, ...] = ()
 
     def has_shared_port(self, storage: Storage) -> bool:
         """Whether several receivers may listen on the port: of this service, or of another with the same spool."""

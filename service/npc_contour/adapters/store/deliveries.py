@@ -28,6 +28,7 @@ UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON 
     WHERE ask_at IS NOT NULL AND paused_at IS NULL
 UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
 UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
+UNION SELECT 'report_commitment', id::text FROM commitment_request WHERE state = 'asked'
 """
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json
+from npc_contour.adapters.store.commitments import Commitments
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
@@ -30,7 +31,7 @@ URGENCY = {
 """By kind of job: finds a row when the case is urgent."""
 
 
-class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep):
+class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:

@@ -1,0 +1,58 @@
+"""Storage commitment that senders ask of us."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from npc_contour.adapters.store.statements import Statements
+from npc_contour.application.records import CommitmentRow, CommitmentState
+
+
+class Commitments(Statements):
+    """The part of a transaction that concerns storage commitment."""
+
+    def add_commitment(
+        self, transaction_uid: str, calling_ae_title: str, objects: Sequence[tuple[str, str]], at: datetime
+    ) -> int | None:
+        """Note a request; return its id, or None when this sender has used the transaction's UID before."""
+        row = self._one(
+            "INSERT INTO commitment_request (transaction_uid, calling_ae_title, objects, state, asked_at, updated_at)"
+            " VALUES (%s, %s, %s, 'asked', %s, %s) ON CONFLICT DO NOTHING RETURNING id",
+            (transaction_uid, calling_ae_title, Jsonb([list(one) for one in objects]), at, at),
+        )
+        return None if row is None else int(row["id"])
+
+    def commitment(self, commitment_id: int) -> CommitmentRow | None:
+        """Return one request."""
+        row = self._one("SELECT * FROM commitment_request WHERE id = %s", (commitment_id,))
+        if row is None:
+            return None
+        return CommitmentRow(
+            commitment_id=row["id"],
+            transaction_uid=row["transaction_uid"],
+            calling_ae_title=row["calling_ae_title"],
+            objects=tuple((sop_class, instance) for sop_class, instance in row["objects"]),
+            state=CommitmentState(row["state"]),
+            attempts=row["attempts"],
+        )
+
+    def set_commitment(
+        self, commitment_id: int, state: CommitmentState, attempts: int, message: str, at: datetime
+    ) -> None:
+        """Change the state of a request."""
+        self._run(
+            "UPDATE commitment_request SET state = %s, attempts = %s, message = %s, updated_at = %s WHERE id = %s",
+            (state, attempts, message, at, commitment_id),
+        )
+
+    def kept_instances(self, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return SOP Instance UID → (SOP Class UID, key) of those images that we have."""
+        rows = self._all(
+            "SELECT sop_instance_uid, header ->> 'sop_class_uid' AS sop_class_uid, key FROM instance"
+            " WHERE sop_instance_uid = ANY(%s)",
+            (list(sop_instance_uids),),
+        )
+        return {row["sop_instance_uid"]: (row["sop_class_uid"], row["key"]) for row in rows}
