@@ -3,6 +3,7 @@
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
 #   make test     set up and run every check and test
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
+#   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check lint format setup setup-dev system-packages nnunet-peers clean
+.PHONY: demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -59,6 +60,14 @@ check: lint
 format: setup-dev
 	$(BIN)/ruff format service models tests benchmarks
 	$(BIN)/ruff check --fix service models tests benchmarks
+
+# A reader that needs an older pydicom, in an environment of its own: for tests and the RTSTRUCT benchmark.
+foreign-readers: .venv-readers/.ready
+
+.venv-readers/.ready:
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/python -m pip install --disable-pip-version-check --quiet dcmrtstruct2nii==5 'pydicom<3'
+	@touch $@
 
 system-packages:
 	apt-get update -q

@@ -3,10 +3,11 @@
 Takes the masks of one real patient (45 OARs and 2 GTVs of SegRap2023's example), puts them on a square grid (several
 readers cannot read another), writes an RTSTRUCT with each writer in a process of its own, and reads each
 RTSTRUCT with readers that nobody here wrote. Masks are handed over one at a time, whole-grid, as a caller has them;
-the clock runs from reading the CT's headers to the file on disk, and stops while a mask is fetched. Imports are not
-counted, nor the loading of compiled code, which a service does once; the memory that both take is.
+the clock runs from reading the CT's headers to the file on disk, and stops while a mask is fetched; memory is the peak
+until then. Imports are not counted, nor the loading of compiled code, which a service does once; the memory that both
+take is. Then: how cost grows with ROIs and matrix, and how near contours lie to outlines of a closed form.
 
-    python benchmarks/rtstruct.py --masks ../shared/data [--work DIR] [--foreign-python PYTHON] [--scaling]
+    python benchmarks/rtstruct.py --masks ../shared/data [--work DIR] [--foreign-python PYTHON] [--csv FILE]
 
 Ends with one JSON line.
 """
@@ -28,6 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,8 @@ sys.path[:0] = [str(HERE.parent / folder) for folder in ("service", "tests", "be
 
 SIDE = 640
 SPACING_MM = 0.5234
+SLICE_MM = 3.0
+FOREIGN_PYTHON = HERE.parent / ".venv-readers" / "bin" / "python"
 WRITERS = ("ours", "rt-utils", "plastimatch")
 Mask = npt.NDArray[np.bool_]
 
@@ -122,7 +126,7 @@ def prepare(folder: Path, source: Path, side: int) -> Work:
             rows=side,
             columns=side,
             pixel_spacing_mm=(SPACING_MM, SPACING_MM),
-            slice_spacing_mm=3.0,
+            slice_spacing_mm=SLICE_MM,
             origin_lps_mm=(-160.0, -121.2, -412.5),
         ),
     )
@@ -165,9 +169,13 @@ def write_ours(work: Work, out: Path, watch: Stopwatch) -> dict[str, float]:
         content = StructureSet("Benchmark", "", "benchmark", contour_rois(masks, volume), {})
         data = encode_rtstruct(content, volume, header, made_at=datetime(2026, 1, 2))  # noqa: DTZ001
         out.write_bytes(data)
+    peak_mb = peak_rss_mb()
     started = time.perf_counter()
     check_rtstruct(data, masks, volume, header)
-    return {"gate_s": time.perf_counter() - started}
+    gate_s = time.perf_counter() - started
+    started = time.perf_counter()
+    check_rtstruct(data, masks, volume, header, second_reader=True)
+    return {"gate_s": gate_s, "gate_second_reader_s": time.perf_counter() - started, "peak_rss_mb": peak_mb}
 
 
 def _load_compiled_code() -> None:
@@ -216,7 +224,7 @@ def write_plastimatch(work: Work, out: Path, watch: Stopwatch) -> dict[str, floa
         structures.mkdir()
         for name in work.names:
             image = SimpleITK.GetImageFromArray(work.mask(name).view(np.uint8))
-            image.SetSpacing((SPACING_MM, SPACING_MM, 3.0))
+            image.SetSpacing((SPACING_MM, SPACING_MM, SLICE_MM))
             image.SetOrigin((-160.0, -121.2, -412.5))
             SimpleITK.WriteImage(image, str(structures / f"{name}.mha"))
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
@@ -260,11 +268,11 @@ def peak_rss_mb() -> float:
 
 @dataclass
 class Written:
-    """One writer's figures and, per reader, Dice by ROI."""
+    """One writer's figures and, per reader, what it made of each ROI."""
 
     figures: dict[str, float]
     size_mb: float
-    dice: dict[str, dict[str, float]] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
 
 
 def run_writer(writer: str, work: Work) -> Written:
@@ -288,13 +296,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--masks", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--work", type=Path, help="folder for CT, masks and RTSTRUCTs (default: a temporary one)")
-    parser.add_argument("--foreign-python", type=Path, help="a Python that has dcmrtstruct2nii or platipy, as a reader")
-    parser.add_argument("--scaling", action="store_true", help="also how our cost grows with ROIs and matrix")
+    parser.add_argument(
+        "--foreign-python",
+        type=Path,
+        default=FOREIGN_PYTHON if FOREIGN_PYTHON.is_file() else None,
+        help="a Python that has dcmrtstruct2nii, as a reader (default: what `make foreign-readers` installs)",
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="every writer, reader and ROI")
     parser.add_argument("--child", choices=WRITERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         child(args.child, args.work)
         return
+    import rtstruct_nearness  # noqa: PLC0415
     import rtstruct_readers  # noqa: PLC0415
     import rtstruct_report  # noqa: PLC0415
     import rtstruct_scaling  # noqa: PLC0415
@@ -304,11 +318,12 @@ def main() -> None:
         written = {writer: run_writer(writer, work) for writer in WRITERS}
         for writer, result in written.items():
             for reader, read in rtstruct_readers.readers(args.foreign_python).items():
-                result.dice[reader] = read(work, work.rtstruct(writer))
+                result.scores[reader] = read(work, work.rtstruct(writer))
         rtstruct_report.show(written)
-        if args.scaling:
-            rtstruct_scaling.show()
-        print(rtstruct_report.summary(written))
+        if args.csv:
+            rtstruct_report.write_csv(args.csv, written)
+        rtstruct_scaling.show()
+        print(rtstruct_report.summary(written, rtstruct_nearness.show()))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""Readers of the RTSTRUCT benchmark: each gives Dice by ROI against the masks that were written."""
+"""Readers of the RTSTRUCT benchmark: each scores every ROI against the mask that was written."""
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK
-from rtstruct import Mask, Work
+from rtstruct import SLICE_MM, SPACING_MM, Mask, Work
 
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
@@ -21,9 +22,26 @@ from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import Series
 from npc_contour.domain.volumes import Volume
+from npc_networks.protocols.surfaces import border_distances
 from npc_testkit.peers import require_tool
 
-Reader = Callable[[Work, Path], dict[str, float]]
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a reader made of one ROI.
+
+    Attributes:
+        volume_ratio: of what was read to what was written.
+        hd95_mm: 95th percentile of the distances between both borders; infinite where nothing was read.
+    """
+
+    dice: float
+    volume_ratio: float
+    hd95_mm: float
+
+
+Scores = dict[str, Score]
+Reader = Callable[[Work, Path], Scores]
 
 _DCMRTSTRUCT2NII = """
 import sys
@@ -46,13 +64,18 @@ def readers(foreign_python: Path | None) -> dict[str, Reader]:
     return found
 
 
-def dice(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> float:
-    """Dice of two masks."""
-    both, total = np.count_nonzero(first & second), np.count_nonzero(first) + np.count_nonzero(second)
-    return 2 * int(both) / int(total) if total else 1.0
+def score(read: Mask, written: Mask) -> Score:
+    """Compare two whole-grid masks."""
+    both, ours, theirs = (int(np.count_nonzero(mask)) for mask in (read & written, written, read))
+    if both == ours == theirs:
+        return Score(1.0, 1.0, 0.0)
+    if theirs == 0:
+        return Score(0.0, 0.0, math.inf)
+    spacing = (SLICE_MM, SPACING_MM, SPACING_MM)
+    return Score(2 * both / (ours + theirs), theirs / ours, border_distances(read, written, spacing).hd95_mm)
 
 
-def read_exact(work: Work, rtstruct: Path) -> dict[str, float]:
+def read_exact(work: Work, rtstruct: Path) -> Scores:
     """Even-odd, at voxel centres: our own rasteriser."""
     ordered = stack(Series(read_headers(work.ct).headers))
     uids = tuple(header.sop_instance_uid for header in ordered.instances)
@@ -64,11 +87,11 @@ def read_exact(work: Work, rtstruct: Path) -> dict[str, float]:
         z, y, x = raster.offset_zyx
         depth, rows, columns = raster.mask.shape
         whole[z : z + depth, y : y + rows, x : x + columns] = raster.mask
-        results[roi.name] = dice(whole, work.mask(roi.name))
+        results[roi.name] = score(whole, work.mask(roi.name))
     return results
 
 
-def read_plastimatch(work: Work, rtstruct: Path, *, options: tuple[str, ...]) -> dict[str, float]:
+def read_plastimatch(work: Work, rtstruct: Path, *, options: tuple[str, ...]) -> Scores:
     """Run plastimatch convert; by default it unites the contours of a slice."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [require_tool("plastimatch"), "convert", "--input", rtstruct, "--referenced-ct", work.ct]
@@ -78,7 +101,7 @@ def read_plastimatch(work: Work, rtstruct: Path, *, options: tuple[str, ...]) ->
         return _of_files(work, {name: Path(scratch) / f"{name}.mha" for name in work.names})
 
 
-def read_dcmrtstruct2nii(work: Work, rtstruct: Path, *, python: Path) -> dict[str, float]:
+def read_dcmrtstruct2nii(work: Work, rtstruct: Path, *, python: Path) -> Scores:
     """Run dcmrtstruct2nii in its own Python: it needs pydicom before 3."""
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(
@@ -90,7 +113,7 @@ def read_dcmrtstruct2nii(work: Work, rtstruct: Path, *, python: Path) -> dict[st
         return _of_files(work, {name: Path(scratch) / f"mask_{name}.nii" for name in work.names})
 
 
-def read_rt_utils(work: Work, rtstruct: Path) -> dict[str, float]:
+def read_rt_utils(work: Work, rtstruct: Path) -> Scores:
     """Read with rt-utils, which rounds vertices to pixels and fills with OpenCV."""
     from rt_utils import RTStructBuilder  # noqa: PLC0415
 
@@ -98,18 +121,18 @@ def read_rt_utils(work: Work, rtstruct: Path) -> dict[str, float]:
         warnings.simplefilter("ignore")
         builder = RTStructBuilder.create_from(dicom_series_path=str(work.ct), rt_struct_path=str(rtstruct))
         return {
-            name: dice(np.moveaxis(builder.get_roi_mask_by_name(name), 2, 0), work.mask(name)) for name in work.names
+            name: score(np.moveaxis(builder.get_roi_mask_by_name(name), 2, 0), work.mask(name)) for name in work.names
         }
 
 
-def _of_files(work: Work, files: dict[str, Path]) -> dict[str, float]:
+def _of_files(work: Work, files: dict[str, Path]) -> Scores:
     results = {}
     for name, file in files.items():
         if not file.is_file():
-            results[name] = 0.0
+            results[name] = Score(0.0, 0.0, math.inf)
             continue
         image = SimpleITK.ReadImage(str(file))
-        results[name] = dice(_on_grid(image, work), work.mask(name))
+        results[name] = score(_on_grid(image, work), work.mask(name))
     return results
 
 

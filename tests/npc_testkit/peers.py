@@ -36,6 +36,17 @@ def require_tool(name: str) -> str:
     pytest.skip(message)
 
 
+def require_foreign_python() -> Path:
+    """Return the Python that has dcmrtstruct2nii, which needs an older pydicom; absent as `require_tool` says."""
+    path = Path(__file__).parents[2] / ".venv-readers" / "bin" / "python"
+    if path.is_file():
+        return path
+    message = "dcmrtstruct2nii is not installed: install with: make foreign-readers"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def peer_environment() -> dict[str, str]:
     """Environment for DCMTK and Orthanc processes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +24,7 @@ from npc_contour.domain.series import Series
 from npc_contour.domain.structures import InterpretedType, NetworkProvenance, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
-from npc_testkit.peers import run_tool
+from npc_testkit.peers import require_foreign_python, run_tool
 
 MADE_AT = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 (DICOM DA and TM carry no zone)
 Mask = npt.NDArray[np.bool_]
@@ -98,6 +99,26 @@ def plastimatch_masks(rtstruct: Path, planning: Planning, out: Path, names: Iter
     assert done.returncode == 0, done.stdout + done.stderr
     for name in names:
         image = SimpleITK.ReadImage(str(out / f"{name}.mha"))
+        array = SimpleITK.GetArrayViewFromImage(image)
+        corner = planning.volume.grid.to_index_zyx(image.GetOrigin())
+        yield np.flip(array, tuple(axis for axis in range(3) if corner[axis] > 0.5)) > 0
+
+
+_DCMRTSTRUCT2NII = """
+import sys
+from dcmrtstruct2nii import dcmrtstruct2nii
+rtstruct, ct, out = sys.argv[1:]
+dcmrtstruct2nii(rtstruct, ct, out, gzip=False, mask_foreground_value=1, convert_original_dicom=False)
+"""
+
+
+def dcmrtstruct2nii_masks(rtstruct: Path, planning: Planning, out: Path, names: Iterable[str]) -> Iterator[Mask]:
+    """What dcmrtstruct2nii reads, on the axes of the planning grid, one mask a name."""
+    command = [require_foreign_python(), "-W", "ignore", "-c", _DCMRTSTRUCT2NII, rtstruct, planning.folder, out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        image = SimpleITK.ReadImage(str(out / f"mask_{name}.nii"))
         array = SimpleITK.GetArrayViewFromImage(image)
         corner = planning.volume.grid.to_index_zyx(image.GetOrigin())
         yield np.flip(array, tuple(axis for axis in range(3) if corner[axis] > 0.5)) > 0

@@ -25,6 +25,7 @@ from npc_testkit.rtstructs import (
     Mask,
     Planning,
     crops,
+    dcmrtstruct2nii_masks,
     dice,
     encoded,
     plain_series,
@@ -105,6 +106,16 @@ def test_plastimatch_gets_every_voxel_back(planning: Planning, tmp_path: Path) -
     path = written(planning, masks, tmp_path)
 
     read = plastimatch_masks(path, planning, tmp_path / "out", masks)
+
+    for (name, mask), theirs in zip(masks.items(), read, strict=True):
+        np.testing.assert_array_equal(theirs, mask, err_msg=name)
+
+
+def test_dcmrtstruct2nii_gets_every_voxel_back(planning: Planning, tmp_path: Path) -> None:
+    masks = shapes(planning.volume.grid.shape_zyx)
+    path = written(planning, masks, tmp_path)
+
+    read = dcmrtstruct2nii_masks(path, planning, tmp_path / "out", masks)
 
     for (name, mask), theirs in zip(masks.items(), read, strict=True):
         np.testing.assert_array_equal(theirs, mask, err_msg=name)
