@@ -114,7 +114,8 @@ dcmrtstruct2nii(rtstruct, ct, out, gzip=False, mask_foreground_value=1, convert_
 
 def dcmrtstruct2nii_masks(rtstruct: Path, planning: Planning, out: Path, names: Iterable[str]) -> Iterator[Mask]:
     """What dcmrtstruct2nii reads, on the axes of the planning grid, one mask a name."""
-    command = [require_foreign_python(), "-W", "ignore", "-c", _DCMRTSTRUCT2NII, rtstruct, planning.folder, out]
+    arguments = [str(path) for path in (rtstruct, planning.folder, out)]
+    command = [str(require_foreign_python()), "-W", "ignore", "-c", _DCMRTSTRUCT2NII, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     for name in names:
