@@ -10,6 +10,7 @@ from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.cases import CaseSteps, Tools
+from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.intake import Intake
@@ -92,6 +93,7 @@ class Bench:
     catalog: Catalog = field(default_factory=catalog)
     completion: Completion = field(default_factory=Completion)
     delivery: Delivery = field(default_factory=Delivery)
+    combine: bool = False
     more: dict[JobKind, Callable[[str], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Bench:
                 writer=self.writer,
                 destinations=self.destinations,
                 segmentations_at_once=1,
+                combine=self.combine,
             )
         )
         send = SendDelivery(self.store, self.spool, self.clock, self.sender, self.destinations, self.delivery)
@@ -146,6 +149,7 @@ class Bench:
             JobKind.WRITE_STRUCTURE_SET: cases.write,
             JobKind.SEND: send.run,
             JobKind.VERIFY: self.verification.run,
+            JobKind.COMBINE_STUDY: CombineStudy(self.store, self.clock, self.catalog.pipelines, wait_s=WAIT_S * 2).run,
             **self.more,
         }
         return Steps(self.store, self.clock, handlers)

@@ -20,7 +20,16 @@ from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.shared import catalog_of, writer_of
 from npc_contour.app.study import VesselLooker, words_of
 from npc_contour.app.tools import FileReader, RtstructWriter
-from npc_contour.application.contouring import Request, Timings, Volumes, contour, report_of, segment, timed
+from npc_contour.application.contouring import (
+    Request,
+    Timings,
+    Volumes,
+    contour,
+    report_of,
+    segment,
+    shift_notes,
+    timed,
+)
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
 from npc_contour.core.roles import Candidate, Knowledge
@@ -31,7 +40,7 @@ from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Case, InstanceHeader, Series
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import CaseRefused, InstanceRefused, NoPipelineError
-from npc_contour.settings import Mr, Settings
+from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
 LOOK_EVERY_S = 0.3
@@ -107,7 +116,7 @@ def segment_folder(
     with ExitStack() as stack:
         crossings = writer.profile.contour_source is ContourSource.MARGINS
         engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
-        run = _Run(catalog, engine, timings_s, tell, writer, settings.mr, nifti=nifti)
+        run = _Run(catalog, engine, timings_s, tell, writer, settings, nifti=nifti)
         made = [
             FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
@@ -122,7 +131,7 @@ class _Run:
     common_timings_s: Timings
     tell: Progress
     writer: RtstructWriter
-    mr: Mr
+    settings: Settings
     nifti: bool
 
     @contextmanager
@@ -151,7 +160,7 @@ class _Run:
         pipeline = self.catalog.pipelines[case.pipeline]
         contracts = self.catalog.contracts_of(pipeline)
         timings_s: Timings = dict(self.common_timings_s)
-        volumes = Volumes(FileReader(Path, self.mr), pipeline, case.series, timings_s, case.moves)
+        volumes = Volumes(FileReader(Path, self.settings.mr), pipeline, case.series, timings_s, case.moves)
         label_maps: dict[str, LabelMap] = {}
         for contract in contracts:
             self.engine.check(contract)
@@ -163,7 +172,11 @@ class _Run:
             planning=case.series[case.planning],
             uid_seed=_seed(case),
             made_at=datetime.now(UTC),
-            notes=("series not confirmed complete by the PACS", *reasons),
+            notes=(
+                "series not confirmed complete by the PACS",
+                *shift_notes(volumes, self.settings.routing.max_shift_mm),
+                *reasons,
+            ),
         )
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)

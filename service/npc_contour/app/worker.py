@@ -17,6 +17,7 @@ from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
 from npc_contour.app.study import study_reader
 from npc_contour.app.tools import FileReader
 from npc_contour.application.cases import CaseSteps, Tools
+from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.intake import Intake
@@ -88,6 +89,8 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             writer=writer_of(settings, spool.open_path),
             destinations=destinations,
             segmentations_at_once=settings.workers.segmentations_at_once,
+            max_shift_mm=settings.routing.max_shift_mm,
+            combine=settings.results.combine == "one",
         )
     )
     senders = Senders(settings)
@@ -114,5 +117,6 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         JobKind.FETCH_SERIES: fetch.run,
         JobKind.FIND_PARTNER: partner.run,
         JobKind.REPORT_COMMITMENT: commitments_of(settings, store, spool).run,
+        JobKind.COMBINE_STUDY: CombineStudy(store, clock, catalog.pipelines, wait_s=settings.results.wait_s).run,
     }
     return Steps(store, clock, handlers)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from npc_contour.application.artefacts import REPORT, RTSTRUCT, SEGMENTATION, Artefacts
+from npc_contour.application.combining import COMBINED, combined_pipeline, is_member
 from npc_contour.application.contouring import (
     Contoured,
     Request,
@@ -17,6 +18,7 @@ from npc_contour.application.contouring import (
     contour,
     report_of,
     segment,
+    shift_notes,
 )
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.ports import Clock, InferenceEngine, SeriesReader, Spool, StructureSetWriter
@@ -38,7 +40,12 @@ PLACE_S = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What both steps work with."""
+    """What both steps work with.
+
+    Attributes:
+        max_shift_mm: phases that lie further apart are said to.
+        combine: results are sent as part of a combined structure set.
+    """
 
     store: Store
     spool: Spool
@@ -49,6 +56,8 @@ class Tools:
     writer: StructureSetWriter
     destinations: Sequence[AnyDestination]
     segmentations_at_once: int
+    max_shift_mm: float = 3.0
+    combine: bool = False
 
 
 class CaseSteps:
@@ -79,10 +88,11 @@ class CaseSteps:
             if not free:
                 self._wait_for_place(case_id)
                 return
-            for contract in contracts:
+            for contract in () if case.members else contracts:
                 if not artefacts.has_labels(contract):
                     label_map = segment(tools.engine, pipeline, contract, volumes, timings_s)
                     artefacts.put_labels(contract, label_map)
+        shifts = () if case.members else shift_notes(volumes, tools.max_shift_mm)
         volumes.keep_only(case.planning_role)
         with self._lock:
             self._kept = {case_id: volumes}
@@ -90,7 +100,9 @@ class CaseSteps:
         with tools.store.transaction() as tx:
             if not _still(tx, case_id, CaseState.ROUTED):
                 return
-            tx.set_case(case_id, CaseState.SEGMENTED, now)
+            tx.set_case(case_id, CaseState.SEGMENTED, now, reasons=(*shifts, *case.reasons) if shifts else None)
+            for words in shifts:
+                self._tell(tx, Event.PHASES_SHIFTED, case, {}, detail=words)
             tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
             self._tell(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
 
@@ -129,7 +141,11 @@ class CaseSteps:
             tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
             tx.set_case(case_id, CaseState.CONTOURED, now)
             self._tell(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
-            add_deliveries(tx, case, tools.destinations, now)
+            if tools.combine and case.pipeline != COMBINED and is_member(self._pipeline(case)[0]):
+                tx.combine_later(case_id)
+                tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
+            else:
+                add_deliveries(tx, case, tools.destinations, now)
 
     def _contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
@@ -142,7 +158,10 @@ class CaseSteps:
             volumes = Volumes(tools.reader, pipeline, series, moves=_moves(case))
         volumes.timings_s = timings_s
         volume = volumes.of(case.planning_role)
-        label_maps = {contract.name: artefacts.labels(contract, volume.grid) for contract in contracts}
+        label_maps = {
+            contract.name: found.labels(contract, volume.grid)
+            for found, contract in self._answers(case, artefacts, contracts)
+        }
         predecessor = ""
         if case.predecessor is not None:
             with tools.store.transaction() as tx:
@@ -172,11 +191,31 @@ class CaseSteps:
         return case, series
 
     def _pipeline(self, case: CaseRecord) -> tuple[Pipeline, tuple[NetworkContract, ...]]:
-        pipeline = self._tools.catalog.pipelines.get(case.pipeline)
-        if pipeline is None:
-            raise CaseRefused(f"pipeline {case.pipeline} is not enabled any more")
+        if case.members:
+            pipeline = combined_pipeline([self._named(member.pipeline) for member in self._members(case)])
+        else:
+            pipeline = self._named(case.pipeline)
         pipeline = replace(pipeline, planning_role=case.planning_role)
         return pipeline, self._tools.catalog.contracts_of(pipeline)
+
+    def _named(self, name: str) -> Pipeline:
+        pipeline = self._tools.catalog.pipelines.get(name)
+        if pipeline is None:
+            raise CaseRefused(f"pipeline {name} is not enabled any more")
+        return pipeline
+
+    def _members(self, case: CaseRecord) -> tuple[CaseRecord, ...]:
+        with self._tools.store.transaction() as tx:
+            found = (tx.case(case_id) for case_id in case.members)
+            return tuple(member for member in found if member is not None)
+
+    def _answers(
+        self, case: CaseRecord, artefacts: Artefacts, contracts: Sequence[NetworkContract]
+    ) -> Iterator[tuple[Artefacts, NetworkContract]]:
+        """Where the answer of each network lies: with the case, or with the first of its members that asked it."""
+        places = [Artefacts(self._tools.spool, member) for member in case.members] or [artefacts]
+        for contract in contracts:
+            yield next((place for place in places if place.has_labels(contract)), artefacts), contract
 
     def _tell(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
         now, study, uid = self._tools.clock.now(), case.study_instance_uid, case.case_id

@@ -13,6 +13,7 @@ from typing import Any
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
 from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
+from npc_contour.core.shift import find_shift
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Writer
 from npc_contour.domain.registration import RigidMove
@@ -64,9 +65,28 @@ class Volumes:
             self._read[role] = volume if move is None else move.volume(volume)
         return self._read[role]
 
+    def already_read(self) -> tuple[tuple[str, Volume], ...]:
+        """Return the roles and volumes that were asked for so far."""
+        return tuple(self._read.items())
+
     def keep_only(self, role: str) -> None:
         """Forget the other roles' volumes, to free memory."""
         self._read = {name: volume for name, volume in self._read.items() if name == role}
+
+
+def shift_notes(volumes: Volumes, max_shift_mm: float) -> tuple[str, ...]:
+    """Return a sentence for each CT that lies visibly apart from the planning CT; MR sequences are not compared."""
+    planning_role = volumes.pipeline.planning_role
+    planning = volumes.of(planning_role)
+    notes = []
+    for role, volume in volumes.already_read():
+        if role == planning_role or {planning.modality, volume.modality} != {"CT"}:
+            continue
+        with timed(volumes.timings_s, "compare phases"):
+            found = find_shift(planning, volume)
+        if found.largest_mm > max_shift_mm:
+            notes.append(found.text(role, planning_role))
+    return tuple(notes)
 
 
 def segment(

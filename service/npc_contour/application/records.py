@@ -29,6 +29,7 @@ class JobKind(StrEnum):
     RETENTION = "retention"
     FIND_PARTNER = "find_partner"
     REPORT_COMMITMENT = "report_commitment"
+    COMBINE_STUDY = "combine_study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ class CaseRecord:
         held_reason: why a person keeps it from going on; "" when nobody does.
         verdicts: of every series of the study in every role.
         choices: role → Series Instance UID, while a person must choose.
+        members: of a combined case, the cases whose contours it holds.
     """
 
     case_id: str
@@ -206,6 +208,7 @@ class CaseRecord:
     held_reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
     choices: tuple[Mapping[str, str], ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def planning_series_uid(self) -> str | None:

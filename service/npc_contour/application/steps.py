@@ -33,6 +33,7 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.FETCH_SERIES,
     JobKind.FIND_PARTNER,
     JobKind.REPORT_COMMITMENT,
+    JobKind.COMBINE_STUDY,
     JobKind.RESCAN,
     JobKind.RETENTION,
 }

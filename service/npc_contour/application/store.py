@@ -119,6 +119,10 @@ class Transaction(Protocol):
         """Change the state of a case, and its reasons unless None."""
         ...
 
+    def combine_later(self, case_id: str) -> None:
+        """Note that a case becomes part of a combined structure set."""
+        ...
+
     def add_structure_set(
         self, case_id: str, sop_instance_uid: str, key: str, report: dict[str, Any], at: datetime
     ) -> None:

@@ -25,6 +25,7 @@ from npc_contour.settings.delivery import (
 from npc_contour.settings.dicom import AccessRuleSettings, CommitmentPeer, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
 from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
+from npc_contour.settings.results import Results
 from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
@@ -45,6 +46,7 @@ __all__ = [
     "Mr",
     "PacsSettings",
     "PullSettings",
+    "Results",
     "Retention",
     "Routing",
     "Rtstruct",
@@ -69,6 +71,7 @@ class Settings(Strict):
     completion: Completion = Completion()
     routing: Routing = Routing()
     mr: Mr = Mr()
+    results: Results = Results()
     rtstruct: Rtstruct = Rtstruct()
     database: Database = Database()
     triton: Triton = Field(default_factory=Triton)

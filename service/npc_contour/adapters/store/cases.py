@@ -42,8 +42,8 @@ class Cases(Statements):
         self._run(
             "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
             " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
-            " urgent, verdicts, choices, created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " urgent, verdicts, choices, members, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 case.case_id,
                 case.study_instance_uid,
@@ -62,6 +62,7 @@ class Cases(Statements):
                 case.urgent,
                 Jsonb(verdicts_to_json(case)),
                 Jsonb([dict(choice) for choice in case.choices]),
+                list(case.members),
                 case.created_at,
                 case.created_at,
             ),
@@ -132,6 +133,10 @@ class Cases(Statements):
             " WHERE id = %s",
             (state, None if reasons is None else list(reasons), at, case_id),
         )
+
+    def combine_later(self, case_id: str) -> None:
+        """Note that a case becomes part of a combined structure set."""
+        self._run("UPDATE contour_case SET to_combine = true WHERE id = %s", (case_id,))
 
     def add_structure_set(
         self, case_id: str, sop_instance_uid: str, key: str, report: dict[str, Any], at: datetime

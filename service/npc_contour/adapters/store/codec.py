@@ -99,4 +99,5 @@ def case_from_row(row: dict[str, Any]) -> CaseRecord:
         held_reason=row["held_reason"],
         verdicts=verdicts_from_json(row["verdicts"], row["pipeline"]),
         choices=tuple(row["choices"]),
+        members=tuple(row["members"]),
     )

@@ -26,6 +26,7 @@ UNION SELECT 'send', delivery.id::text FROM delivery JOIN contour_case ON contou
     WHERE delivery.state = 'queued' AND held_reason = '' AND paused_at IS NULL
 UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON destination.name = delivery.destination
     WHERE ask_at IS NOT NULL AND paused_at IS NULL
+UNION SELECT 'combine_study', study_instance_uid FROM contour_case WHERE to_combine AND state = 'contoured'
 UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
 UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
 UNION SELECT 'report_commitment', id::text FROM commitment_request WHERE state = 'asked'

@@ -13,7 +13,8 @@ from npc_contour.domain.jobs import SeriesState
 _SETTLED = """
 NOT routing_due
 AND NOT EXISTS (SELECT FROM contour_case c WHERE c.study_instance_uid = study.study_instance_uid
-    AND (c.updated_at > %(before)s OR c.state IN ('waiting', 'routed', 'segmented', 'contoured', 'failed')))
+    AND (c.updated_at > %(before)s
+        OR c.state IN ('waiting', 'ambiguous', 'routed', 'segmented', 'contoured', 'failed')))
 AND NOT EXISTS (SELECT FROM delivery d JOIN contour_case c ON c.id = d.case_id
     WHERE c.study_instance_uid = study.study_instance_uid AND c.state <> 'superseded'
     AND (d.state IN ('queued', 'failed') OR d.ask_at IS NOT NULL))
@@ -100,6 +101,7 @@ class Upkeep(Statements):
         self._run("DELETE FROM event WHERE study_instance_uid = %s", key)
         self._run(f"DELETE FROM delivery WHERE case_id IN ({cases})", key)  # noqa: S608 - constants only
         self._run(f"DELETE FROM structure_set WHERE case_id IN ({cases})", key)  # noqa: S608 - constants only
+        self._run("DELETE FROM assignment WHERE study_instance_uid = %s", key)
         self._run("UPDATE contour_case SET predecessor = NULL WHERE study_instance_uid = %s", key)
         self._run("DELETE FROM contour_case WHERE study_instance_uid = %s", key)
         self._run("DELETE FROM series WHERE study_instance_uid = %s", key)

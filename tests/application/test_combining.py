@@ -1,0 +1,132 @@
+"""One structure set of all pipelines on the planning CT: waits for the others, says what is missing, is made anew."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.operations import Operations
+from npc_contour.application.records import JobKind
+from npc_contour.domain.jobs import CaseState
+from npc_contour.errors import NetworkMismatchError
+from npc_testkit.bench import WAIT_S, Bench, contrast_ct, plain_ct
+
+
+@pytest.fixture
+def bench(store: PgStore) -> Bench:
+    return Bench(store, combine=True)
+
+
+def sent(bench: Bench) -> list[list[str]]:
+    """ROI names of every structure set that was sent."""
+    return [json.loads(data)["rois"] for _, data in bench.sender.sent]
+
+
+def test_all_results_on_the_planning_ct_go_as_one(bench: Bench) -> None:
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(60)
+
+    (rois,) = sent(bench)
+    assert {"Brainstem", "GTVp", "CTVn_Ib_L"} <= set(rois)
+    assert len(rois) == 53
+    combined = bench.case("combined")
+    assert (combined.state, combined.planning_series_uid) == (CaseState.SENT, "1.2.10")
+    assert [bench.case(name).state for name in ("npc_oar_gtv", "ln_ctv")] == [CaseState.COMBINED] * 2
+    assert combined.members == tuple(
+        bench.case(name).case_id for name in bench.catalog.pipelines if name in ("ln_ctv", "npc_oar_gtv")
+    )
+    story = bench.board.story(bench.case("ln_ctv").case_id)
+    assert story is not None
+    assert f"part of the structure set of case {combined.case_id}" in [event.detail for event in story.timeline]
+
+
+def test_it_waits_for_the_partner_and_then_says_what_is_missing(bench: Bench) -> None:
+    bench.receive(plain_ct())
+    bench.work_for(WAIT_S / 2)
+    assert bench.case("ln_ctv").state is CaseState.CONTOURED
+    assert sent(bench) == []
+
+    bench.work_for(WAIT_S)
+
+    (rois,) = sent(bench)
+    assert len(rois) == 6
+    reason = bench.case("combined").reasons[0]
+    assert reason.startswith("npc_oar_gtv is missing: refused (no series for the role contrast_ct arrived")
+    assert reason in bench.writer.written[-1].notes
+
+
+def test_a_member_that_never_ends_is_not_waited_for_beyond_the_sites_time(bench: Bench) -> None:
+    bench.receive([*plain_ct(), *plain_ct(uid="1.2.11"), *contrast_ct()])
+    bench.work_for(20)
+    bench.assignment.assign(bench.case("ln_ctv").case_id, {"planning_ct": "1.2.10"}, by="ana")
+    bench.work_for(WAIT_S)
+    assert sent(bench) == []
+
+    bench.work_for(WAIT_S * 2)
+
+    (rois,) = sent(bench)
+    assert len(rois) == 6
+    assert bench.case("combined").reasons[0].startswith("npc_oar_gtv is missing: ambiguous")
+
+
+def test_a_member_that_comes_later_makes_the_next_generation(bench: Bench) -> None:
+    bench.receive(plain_ct())
+    bench.work_for(WAIT_S * 2)
+    first = bench.case("combined")
+
+    bench.receive(contrast_ct())
+    bench.work_for(60)
+
+    second = bench.case("combined")
+    assert (second.predecessor, second.generation, second.state) == (first.case_id, 2, CaseState.SENT)
+    assert [len(rois) for rois in sent(bench)] == [6, 53]
+    last = bench.writer.written[-1]
+    assert last.predecessor_sop_instance_uid
+    assert last.uid_seed == second.uid_seed
+
+
+def test_a_late_slice_makes_members_and_the_combined_set_anew(bench: Bench) -> None:
+    images = plain_ct(51)
+    bench.receive([*images[:-1], *contrast_ct()])
+    bench.work_for(60)
+    bench.receive(images[-1:])
+    bench.work_for(60)
+
+    assert [len(rois) for rois in sent(bench)] == [53, 53]
+    assert bench.case("combined").generation == 2
+    assert len(bench.case("combined").inputs["planning_ct"].sop_instance_uids) == 51
+
+
+def test_a_failed_member_is_named(bench: Bench) -> None:
+    bench.engine.failures = [NetworkMismatchError("another network is loaded")]
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(60)
+
+    assert len(sent(bench)) == 1
+    assert "is missing: failed (another network is loaded)" in bench.case("combined").reasons[0]
+
+
+def test_the_combined_case_can_be_made_anew_by_hand_from_the_same_answers(bench: Bench) -> None:
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(60)
+    calls = list(bench.engine.calls)
+
+    Operations(bench.store, bench.clock, bench.destinations).supersede(bench.case("combined").case_id, by="ana")
+    bench.work_for(20)
+
+    assert bench.engine.calls == calls
+    assert bench.case("combined").state is CaseState.SENT
+
+
+def test_combining_is_taken_up_again_after_a_loss_of_the_job(bench: Bench) -> None:
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.clock.forward(11)
+    bench.work(stop_before=JobKind.COMBINE_STUDY)
+    bench.store.query("DELETE FROM procrastinate_jobs WHERE task_name = 'combine_study' RETURNING id")
+
+    with bench.store.transaction() as tx:
+        missing = [job.kind for job in tx.jobs_missing()]
+
+    assert JobKind.COMBINE_STUDY in missing

@@ -1,0 +1,74 @@
+"""Phases that lie apart are found by their bones, to a millimetre, whatever contrast and grids do; a bent neck too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render
+from npc_contour.core.shift import find_shift
+from npc_contour.domain.geometry import Grid
+from npc_contour.domain.volumes import Volume
+
+SHIFT_MM = 9.0
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    patient = draw(4, PhantomOptions(matrix=192, slice_spacing_mm=4.0, phase_shift_mm=SHIFT_MM))
+    return render(patient, patient.grid())
+
+
+def volume(hu: np.ndarray, grid: Grid) -> Volume:
+    slices = hu.shape[0]
+    positions = grid.to_patient_mm([(i, 0, 0) for i in range(slices)])
+    return Volume(hu, replace(grid, shape_zyx=hu.shape), tuple(f"1.{i}" for i in range(slices)), positions)
+
+
+def test_the_shift_of_the_contrast_phase_is_found(phantom: Phantom) -> None:
+    found = find_shift(volume(phantom.noncontrast_hu, phantom.grid), volume(phantom.contrast_hu, phantom.grid))
+
+    assert found.largest_mm == pytest.approx(SHIFT_MM, abs=1.0)
+    assert "contrast_ct lies up to" in found.text("contrast_ct", "planning_ct")
+
+
+def test_a_series_that_lies_in_place_is_in_place_on_any_grid(phantom: Phantom) -> None:
+    planning = volume(phantom.noncontrast_hu, phantom.grid)
+    z, y, x = phantom.grid.spacing_zyx_mm
+    thinned = replace(phantom.grid, spacing_zyx_mm=(2 * z, y, x))
+    other = volume(np.ascontiguousarray(phantom.noncontrast_hu[::2]), thinned)
+
+    assert find_shift(planning, planning).largest_mm < 0.1
+    assert find_shift(planning, other).largest_mm < 1.5
+
+
+def test_a_grid_that_says_where_it_lies_takes_the_shift_back(phantom: Phantom) -> None:
+    planning = volume(phantom.noncontrast_hu, phantom.grid)
+    x, y, z = phantom.grid.origin_lps_mm
+    moved = volume(phantom.noncontrast_hu, replace(phantom.grid, origin_lps_mm=(x + 6.0, y - 3.0, z + 8.0)))
+
+    found = find_shift(planning, moved)
+
+    assert found.upper_lps_mm == pytest.approx((6.0, -3.0, 8.0), abs=0.8)
+
+
+def test_a_head_that_moved_alone_shows_in_the_upper_half_only(phantom: Phantom) -> None:
+    hu = phantom.noncontrast_hu.copy()
+    half = len(hu) // 2
+    hu[half:] = np.roll(hu[half:], 4, axis=1)
+
+    found = find_shift(volume(phantom.noncontrast_hu, phantom.grid), volume(hu, phantom.grid))
+
+    assert found.upper_lps_mm is not None
+    assert found.upper_lps_mm[1] == pytest.approx(4 * phantom.grid.spacing_zyx_mm[1], abs=1.0)
+    assert found.lower_lps_mm == pytest.approx((0.0, 0.0, 0.0), abs=0.5)
+
+
+def test_without_bone_nothing_is_said(phantom: Phantom) -> None:
+    soft = np.minimum(phantom.noncontrast_hu, 100).astype(np.int16)
+
+    found = find_shift(volume(soft, phantom.grid), volume(soft, phantom.grid))
+
+    assert (found.upper_lps_mm, found.lower_lps_mm, found.largest_mm) == (None, None, 0.0)
