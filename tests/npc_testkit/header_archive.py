@@ -44,8 +44,11 @@ class HeaderArchive:
 class NoKeeper:
     """Keeps nothing: a `HeaderArchive` gives no files."""
 
-    def keep(self, file: bytes, association: AssociationRow) -> InstanceHeader:
-        raise AssertionError(f"{len(file)} bytes by {association.calling_ae_title}, but headers alone are fetched here")
+    def keep(
+        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
+    ) -> InstanceHeader:
+        who = f"{association.calling_ae_title} for study {study_instance_uid}"
+        raise AssertionError(f"{len(file)} bytes by {who}, but headers alone are fetched here")
 
 
 def _match(images: list[InstanceHeader]) -> Match:
