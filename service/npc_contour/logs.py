@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 FORBIDDEN_FIELDS = frozenset({"patient_name", "patientname", "patient", "birth_date", "patient_birth_date"})
+AUDIT_PREFIX = "audit_"
+"""Fields for the audit trail alone (`adapters.audit`): the log never writes them."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -109,7 +111,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
         }
         for key, value in vars(record).items():
-            if key not in _STANDARD:
+            if key not in _STANDARD and not key.startswith(AUDIT_PREFIX):
                 line[key] = "[withheld]" if key.lower() in FORBIDDEN_FIELDS else value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from npc_contour import logs
+from npc_contour.app.audit import audit
 from npc_contour.app.processes import end_with
 from npc_contour.app.roles import run_role
 from npc_contour.app.runtime import Runtime
@@ -17,6 +18,7 @@ role, runtime_file = sys.argv[1], Path(sys.argv[2])
 runtime = Runtime.read(runtime_file)
 end_with(runtime.pid)
 logs.configure(runtime.settings.logs.level)
+audit(runtime.settings)
 try:
     run_role(role, runtime)
 except AutocontourError as error:

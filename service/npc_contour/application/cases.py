@@ -226,6 +226,7 @@ class CaseSteps:
             event,
             extra={
                 "case_id": uid,
+                "study_instance_uid": study,
                 "pipeline": case.pipeline,
                 "timings_s": {step: round(seconds, 3) for step, seconds in timings_s.items()},
             },

@@ -189,7 +189,12 @@ class SendDelivery:
         logger.log(
             level,
             outcome.event,
-            extra={"case_id": case_id, "destination": delivery.destination, "message_text": outcome.message},
+            extra={
+                "case_id": case_id,
+                "study_instance_uid": study,
+                "destination": delivery.destination,
+                "message_text": outcome.message,
+            },
         )
 
     def _tell_gate(

@@ -197,7 +197,12 @@ class FetchSeries:
         logger.log(
             level,
             event,
-            extra={"pacs": wanted.pacs, "series_instance_uid": wanted.series_instance_uid, "detail": message},
+            extra={
+                "pacs": wanted.pacs,
+                "study_instance_uid": wanted.study_instance_uid,
+                "series_instance_uid": wanted.series_instance_uid,
+                "detail": message,
+            },
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from npc_contour import logs
+from npc_contour.app.audit import audit
 from npc_contour.app.runtime import SERVED
 from npc_contour.app.supervisor import serve
 from npc_contour.cli.arguments import RAW, Verbs, add_config
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     settings = read_settings(args.config)
     logs.configure(settings.logs.level)
+    audit(settings)
     serve(settings, args.roles)
     return 0
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from npc_contour.errors import SettingsError
 from npc_contour.settings.archives import PacsSettings, PullSettings
+from npc_contour.settings.audit import Audit
 from npc_contour.settings.base import Strict, is_loopback
 from npc_contour.settings.delivery import (
     DESTINATION_KINDS,
@@ -33,6 +34,7 @@ from npc_contour.settings.storage import Database, Storage
 __all__ = [
     "DESTINATION_KINDS",
     "AccessRuleSettings",
+    "Audit",
     "CommitmentPeer",
     "Completion",
     "Database",
@@ -80,6 +82,7 @@ class Settings(Strict):
     retention: Retention = Retention()
     workers: Workers = Workers()
     logs: Logs = Logs()
+    audit: Audit = Audit()
     destinations: tuple[DestinationSettings, ...] = ()
     pacs: tuple[PacsSettings, ...] = ()
     pull: tuple[PullSettings, ...] = ()

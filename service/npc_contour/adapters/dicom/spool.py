@@ -151,6 +151,7 @@ class Spool:
         self._reserved = 0
         for folder in ("instances", "artefacts", "quarantine", "incoming"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
+        _close_to_others(self._root)
         self._used = self._count() if self._quota is not None else None
 
     def remove_partial_files(self) -> int:
@@ -423,3 +424,10 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Let the service's own user alone enter: images have patients' names in them."""
+    state = folder.stat()
+    if state.st_mode & 0o077 and state.st_uid == os.geteuid():
+        folder.chmod(0o700)

@@ -143,6 +143,9 @@ class StoredObject:
             extra={
                 "sop_instance_uid": header.sop_instance_uid,
                 "series_instance_uid": header.series_instance_uid,
+                "study_instance_uid": header.study_instance_uid,
+                "sop_class_uid": header.sop_class_uid,
+                "audit_patient_id": header.patient_id,
                 **self._session.fields(),
             },
         )
