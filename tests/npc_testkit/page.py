@@ -22,11 +22,13 @@ from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
 from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site
+from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
 from npc_contour.application.review import Eyes, Review
@@ -37,7 +39,7 @@ from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
 from npc_testkit.bench import catalog
 from npc_testkit.ct_series import CtPlan
-from npc_testkit.fakes import FakeSpool
+from npc_testkit.fakes import FakeClock, FakeSpool
 from npc_testkit.peers import require_tool
 from npc_testkit.rtstructs import Mask, encoded, planning_series
 
@@ -58,6 +60,7 @@ class World:
     settings: Settings = field(default_factory=Settings)
     checks: tuple[CheckResult, ...] = (FINE, NO_TPS)
     catalog: Catalog = field(default_factory=catalog)
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def add_case(self, *, seed: str = "one", state: CaseState = CaseState.SENT, reason: str = "", **plan: Any) -> str:
         """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id."""
@@ -93,6 +96,11 @@ class World:
             tx.set_case(case_id, state, now, reasons=(reason,) if reason else None)
         return case_id
 
+    @property
+    def accounts(self) -> Accounts:
+        """Who may see and do what."""
+        return Accounts(PgAccounts(self.store), self.clock, session_h=8.0)
+
     def tell(self, case_id: str, event: Event, detail: str) -> None:
         """Add a line to a case's story."""
         with self.store.transaction() as tx:
@@ -117,7 +125,7 @@ class World:
                 checks=lambda: self.checks,
                 readers=readers,
             )
-            add_pages(app, site)
+            add_pages(app, site, self.accounts)
             yield app
 
     @contextmanager

@@ -19,6 +19,7 @@ from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
 from npc_contour.adapters.dicom.reader import read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
@@ -34,6 +35,7 @@ from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
+from npc_contour.application.accounts import Accounts
 from npc_contour.application.checks import Checkup
 from npc_contour.application.intake import Intake
 from npc_contour.application.operations import Operations
@@ -95,6 +97,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     checks=checkup.run,
                     readers=readers,
                 ),
+                Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h),
             )
             yield app
 

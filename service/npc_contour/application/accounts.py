@@ -27,6 +27,11 @@ _N, _R, _P = 2**15, 8, 1
 _SCRYPT_MEMORY = 64 * 2**20
 TOKEN_PREFIX = "npc_"  # noqa: S105 - how tokens begin, so that leak scanners know them
 LOCAL_NAME = "local"
+LOGIN_WINDOW = timedelta(minutes=10)
+MAX_REFUSED_OF_NAME = 6
+MAX_REFUSED_FROM_PEER = 30
+"""Refused logins in the last ten minutes after which further ones are not looked at. Kept in the database: a restart
+does not forget them, and several web processes count together."""
 
 
 class AccessRole(StrEnum):
@@ -162,6 +167,10 @@ class AccountStore(Protocol):
         """Return the newest lines of the audit trail."""
         ...
 
+    def refused_logins(self, who: str, peer: str, since: datetime) -> tuple[int, int]:
+        """Return how many logins were refused since then: for a name, from a peer."""
+        ...
+
 
 class Accounts:
     """Logging in, and everything that is checked on the way."""
@@ -199,14 +208,24 @@ class Accounts:
         )
         self._store.end_sessions(account=name)
 
+    def may_try(self, name: str, peer: str) -> bool:
+        """Whether another login may be tried: guessing is slow, for one name and for one peer."""
+        named, from_peer = self._store.refused_logins(name, peer, self._clock.now() - LOGIN_WINDOW)
+        return named < MAX_REFUSED_OF_NAME and from_peer < MAX_REFUSED_FROM_PEER
+
     def login(self, name: str, password: str) -> str | None:
         """Return the secret of a new session; None when name and password do not fit, which takes as long."""
-        account = self._store.account(name)
-        known = account is not None and not account.disabled and account.password_hash
-        fits = check_password(password[:MAX_PASSWORD], account.password_hash if account and known else _nobody())
-        if account is None or not known or not fits:
+        if not self.fits(name, password):
             return None
-        return self.open_session(account.name)
+        account = self._store.account(name)
+        return self.open_session(account.name if account else name)
+
+    def fits(self, name: str, password: str) -> bool:
+        """Whether a password is that of an account which may log in; an unknown name takes as long to refuse."""
+        account = self._store.account(name)
+        known = account is not None and not account.disabled and bool(account.password_hash)
+        kept = account.password_hash if account is not None and known else _nobody()
+        return check_password(password[:MAX_PASSWORD], kept) and known
 
     def open_session(self, name: str) -> str:
         """Return the secret of a new session of an account that has proved itself."""

@@ -54,6 +54,7 @@ MODULES = {
         ("jobs", "show", "assign", "retry", "cancel", "hold", "release", "resend", "supersede", "pause", "resume"),
         "operations",
     ),
+    "account": "account",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""
 

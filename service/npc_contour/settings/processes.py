@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from npc_contour.settings.base import Port, Seconds, Strict
+from npc_contour.settings.base import Port, Seconds, Strict, is_loopback
 
 
 def default_model_repository() -> Path:
@@ -37,6 +37,13 @@ class Web(Strict):
     port: Port = 8080
     show_patient: bool = False
     stow_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    accounts: Literal["auto", "required", "off"] = "auto"
+    session_h: float = Field(default=10.0, gt=0, le=24 * 31)
+
+    @property
+    def needs_accounts(self) -> bool:
+        """Whether page and REST ask who is there: as a rule as soon as other machines can connect."""
+        return self.accounts == "required" or (self.accounts == "auto" and not is_loopback(self.host))
 
 
 class Workers(Strict):

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from npc_contour.adapters.web import live, review, rules, settings_page
+from npc_contour.adapters.web import account_pages, live, review, rules, settings_page
+from npc_contour.adapters.web.access import Access
 from npc_contour.adapters.web.site import STATIC, Site
+from npc_contour.application.accounts import Accounts
 from npc_contour.application.worklist import CaseFacts, Group, Wanted
 from npc_contour.errors import AutocontourError
+from npc_contour.logs import Event
+from npc_contour.settings import is_loopback
+
+logger = logging.getLogger(__name__)
 
 PAGE_ROWS = 100
 CaseId = Annotated[str, Path(max_length=128)]
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
 
-def add_pages(app: FastAPI, site: Site) -> None:
-    """Add every page; none is part of REST's description."""
+def add_pages(app: FastAPI, site: Site, accounts: Accounts) -> None:
+    """Add every page, and the guard before them and before all that the application has already.
+
+    Args:
+        app: gets the pages; none of them is part of REST's description.
+        site: what they show.
+        accounts: who may see and do what.
+    """
+    web = site.settings.web
+    account_pages.add_accounts(app, site, accounts, required=web.needs_accounts)
+    # With accounts a reverse proxy may stand before us, and call us by its own name.
+    local = is_loopback(web.host) and not web.needs_accounts
+    app.add_middleware(Access, accounts=accounts, required=web.needs_accounts, loopback_only=local)
+    if not web.needs_accounts and not is_loopback(web.host):
+        logger.warning(Event.ACCESS_OPEN, extra={"host": web.host})
     _add_static(app)
     _add_work_list(app, site)
     _add_case(app, site)

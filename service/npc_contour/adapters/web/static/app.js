@@ -15,19 +15,44 @@ function toast(text, tone = "quiet") {
   setTimeout(() => line.remove(), 7000);
 }
 
-// Confirmation in our own dialog: it says what will happen, and Enter does not do it by accident.
-document.addEventListener("htmx:confirm", (event) => {
+// Confirmation in our own dialog: it says what will happen, and takes a reason where one is kept.
+function ask(title, text, verb, withReason) {
+  const dialog = document.getElementById("ask");
+  const reason = document.getElementById("ask-reason");
+  document.getElementById("ask-title").textContent = title;
+  document.getElementById("ask-text").textContent = text;
+  document.getElementById("ask-yes").textContent = verb;
+  document.getElementById("ask-why").hidden = !withReason;
+  reason.value = "";
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((answer) => {
+    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes" ? { reason: reason.value.trim() } : null), { once: true });
+  });
+}
+
+document.addEventListener("htmx:confirm", async (event) => {
   const question = event.detail.question;
   if (!question) return;
   event.preventDefault();
-  const dialog = document.getElementById("ask");
-  const [title, ...rest] = question.split("|");
-  document.getElementById("ask-title").textContent = title;
-  document.getElementById("ask-text").textContent = rest.join("|");
-  document.getElementById("ask-yes").textContent = event.target.dataset.verb ?? "Do it";
-  dialog.returnValue = "no";
-  dialog.addEventListener("close", () => dialog.returnValue === "yes" && event.detail.issueRequest(true), { once: true });
-  dialog.showModal();
+  const [title, text = ""] = question.split("|");
+  if (await ask(title, text, event.target.dataset.verb ?? "Do it", false)) event.detail.issueRequest(true);
+});
+
+// Actions on a case go to REST, as a program's would: one way to act, one audit.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-action]");
+  if (!button) return;
+  const given = await ask(button.dataset.title, button.dataset.text, button.dataset.verb, true);
+  if (!given) return;
+  const answer = await fetch(button.dataset.action, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...(csrf ? { "X-CSRF-Token": csrf } : {}) },
+    body: JSON.stringify({ reason: given.reason }),
+  });
+  const said = await answer.json().catch(() => ({}));
+  toast(said.done ?? said.detail ?? `${answer.status}`, answer.ok ? "good" : "bad");
+  document.body.dispatchEvent(new Event("changed"));
 });
 
 document.addEventListener("htmx:responseError", (event) => {
@@ -45,13 +70,6 @@ document.addEventListener("htmx:responseError", (event) => {
   toast(String(text), "bad");
 });
 document.addEventListener("htmx:sendError", () => toast("The service does not answer.", "bad"));
-document.addEventListener("htmx:afterRequest", (event) => {
-  const done = event.detail.elt.dataset?.done;
-  if (done && event.detail.successful) {
-    toast(done, "good");
-    document.body.dispatchEvent(new Event("changed"));
-  }
-});
 
 document.addEventListener("click", (event) => {
   const toggle = event.target.closest("[data-theme-toggle]");

@@ -77,17 +77,14 @@ class View {
   }
 
   // Where array coordinates lie on the plane: [column, row], voxel centres at whole numbers.
-  get index() { return state.at[this.axis]; }
+  // What is drawn over an image belongs to the image that is shown, not to the one that is still on its way.
+  get index() { return this.shown ?? state.at[this.axis]; }
   rowOfZ(z) { return m.headsUp ? NZ - 1 - z : z; }
 
   async show() {
-    const index = this.index;
+    const index = state.at[this.axis];
     this.wanted = index;
     this.scroll.value = index;
-    const place = { axial: [0, "z"], coronal: [1, "y"], sagittal: [2, "x"] }[this.axis];
-    const mm = position(state.at.axial, state.at.coronal, state.at.sagittal);
-    const along = { axial: mm[2], coronal: mm[1], sagittal: mm[0] }[this.axis];
-    this.element.querySelector(".place").textContent = `${index + 1} / ${COUNT[this.axis]}  ${place[1]} ${along.toFixed(1)} mm`;
     const busy = this.element.querySelector(".busy");
     try {
       const asked = plane(this.axis, index);
@@ -101,6 +98,7 @@ class View {
       this.shown = index;
       this.paint();
       this.draw();
+      this.caption();
       if (!window.firstSliceAt) window.firstSliceAt = performance.now();
       if (this.axis === state.main) this.ahead(index);
     } catch (error) {
@@ -129,6 +127,13 @@ class View {
       ((this.columns - left - right) / 2) * f.kx / f.ratio,
       ((this.rows - top - bottom) / 2) * f.ky / f.ratio,
     ];
+  }
+
+  caption() {
+    const at = { ...state.at, [this.axis]: this.index };
+    const [x, y, z] = position(at.axial, at.coronal, at.sagittal);
+    const along = { axial: `z ${z.toFixed(1)}`, coronal: `y ${y.toFixed(1)}`, sagittal: `x ${x.toFixed(1)}` }[this.axis];
+    this.element.querySelector(".place").textContent = `${this.index + 1} / ${COUNT[this.axis]}  ${along} mm`;
   }
 
   ahead(index) {

@@ -1,0 +1,168 @@
+"""Accounts, sessions, tokens and the audit trail in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from npc_contour.adapters.store.connection import Row
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.accounts import AccessRole, Account, AuditLine, Session, Token
+
+
+class PgAccounts:
+    """Where accounts live; every method may raise StoreError."""
+
+    def __init__(self, store: PgStore) -> None:
+        """Keep them in this store."""
+        self._store = store
+
+    def account(self, name: str) -> Account | None:
+        """Return an account; names are compared without case."""
+        rows = self._store.query("SELECT * FROM account WHERE lower(name) = lower(%(name)s)", {"name": name})
+        return _account(rows[0]) if rows else None
+
+    def accounts(self) -> Sequence[Account]:
+        """Return all accounts by name."""
+        return tuple(_account(row) for row in self._store.query("SELECT * FROM account ORDER BY lower(name)"))
+
+    def put_account(self, account: Account) -> None:
+        """Add an account or replace role, password and state of the one of that name."""
+        self._store.query(
+            "INSERT INTO account (name, role, password_hash, disabled, created_at)"
+            " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s) ON CONFLICT (lower(name)) DO UPDATE"
+            " SET role = EXCLUDED.role, password_hash = EXCLUDED.password_hash, disabled = EXCLUDED.disabled"
+            " RETURNING name",
+            {
+                "name": account.name,
+                "role": account.role,
+                "hash": account.password_hash,
+                "disabled": account.disabled,
+                "at": account.created_at,
+            },
+        )
+
+    def note_login(self, name: str, at: datetime) -> None:
+        """Note when an account last logged in."""
+        self._store.query(
+            "UPDATE account SET last_login_at = %(at)s WHERE lower(name) = lower(%(name)s) RETURNING name",
+            {"name": name, "at": at},
+        )
+
+    def add_session(self, digest: str, session: Session) -> None:
+        """Keep a session by the SHA-256 of its secret; those that have expired are removed."""
+        self._store.query("DELETE FROM web_session WHERE expires_at < now() RETURNING digest")
+        self._store.query(
+            "INSERT INTO web_session (digest, account, csrf, expires_at)"
+            " VALUES (%(digest)s, %(account)s, %(csrf)s, %(until)s) RETURNING digest",
+            {"digest": digest, "account": session.account, "csrf": session.csrf, "until": session.expires_at},
+        )
+
+    def session(self, digest: str) -> Session | None:
+        """Return a session."""
+        rows = self._store.query("SELECT * FROM web_session WHERE digest = %(digest)s", {"digest": digest})
+        if not rows:
+            return None
+        return Session(account=rows[0]["account"], csrf=rows[0]["csrf"], expires_at=rows[0]["expires_at"])
+
+    def end_sessions(self, *, digest: str = "", account: str = "") -> None:
+        """End one session, or all of an account."""
+        self._store.query(
+            "DELETE FROM web_session WHERE digest = %(digest)s OR lower(account) = lower(%(account)s) RETURNING digest",
+            {"digest": digest, "account": account},
+        )
+
+    def add_token(self, digest: str, token: Token) -> int:
+        """Keep a token by the SHA-256 of its secret; return its number."""
+        rows = self._store.query(
+            "INSERT INTO web_token (digest, label, account, role, created_at, expires_at)"
+            " VALUES (%(digest)s, %(label)s, %(account)s, %(role)s, %(at)s, %(until)s) RETURNING id",
+            {
+                "digest": digest,
+                "label": token.label,
+                "account": token.account,
+                "role": token.role,
+                "at": token.created_at,
+                "until": token.expires_at,
+            },
+        )
+        return int(rows[0]["id"])
+
+    def token(self, digest: str) -> Token | None:
+        """Return a token and note that it was used, to the minute."""
+        rows = self._store.query("SELECT * FROM web_token WHERE digest = %(digest)s", {"digest": digest})
+        if not rows:
+            return None
+        self._store.query(
+            "UPDATE web_token SET last_used_at = now() WHERE digest = %(digest)s"
+            " AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') RETURNING id",
+            {"digest": digest},
+        )
+        return _token(rows[0])
+
+    def tokens(self) -> Sequence[Token]:
+        """Return all tokens, newest first."""
+        return tuple(_token(row) for row in self._store.query("SELECT * FROM web_token ORDER BY id DESC"))
+
+    def remove_token(self, token_id: int) -> bool:
+        """Remove a token; return whether there was one."""
+        return bool(self._store.query("DELETE FROM web_token WHERE id = %(id)s RETURNING id", {"id": token_id}))
+
+    def add_audit(self, line: AuditLine) -> None:
+        """Add a line to the audit trail."""
+        self._store.query(
+            "INSERT INTO web_audit (at, who, action, what, peer, outcome)"
+            " VALUES (%(at)s, %(who)s, %(action)s, %(what)s, %(peer)s, %(outcome)s) RETURNING id",
+            {
+                "at": line.at,
+                "who": line.who,
+                "action": line.action,
+                "what": line.what,
+                "peer": line.peer,
+                "outcome": line.outcome,
+            },
+        )
+
+    def audit(self, limit: int) -> Sequence[AuditLine]:
+        """Return the newest lines of the audit trail."""
+        rows = self._store.query("SELECT * FROM web_audit ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
+        return tuple(
+            AuditLine(
+                at=row["at"], who=row["who"], action=row["action"], what=row["what"], peer=row["peer"],
+                outcome=row["outcome"],
+            )
+            for row in rows
+        )  # fmt: skip
+
+    def refused_logins(self, who: str, peer: str, since: datetime) -> tuple[int, int]:
+        """Return how many logins were refused since then: for a name, from a peer."""
+        rows = self._store.query(
+            "SELECT count(*) FILTER (WHERE lower(who) = lower(%(who)s)) AS named,"
+            " count(*) FILTER (WHERE peer = %(peer)s) AS from_peer FROM web_audit"
+            " WHERE action = 'login' AND outcome = 'refused' AND at >= %(since)s",
+            {"who": who, "peer": peer, "since": since},
+        )
+        return int(rows[0]["named"]), int(rows[0]["from_peer"])
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        name=row["name"],
+        role=AccessRole(row["role"]),
+        password_hash=row["password_hash"],
+        disabled=row["disabled"],
+        created_at=row["created_at"],
+        last_login_at=row["last_login_at"],
+    )
+
+
+def _token(row: Row) -> Token:
+    return Token(
+        token_id=row["id"],
+        label=row["label"],
+        account=row["account"],
+        role=AccessRole(row["role"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
+    )
