@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.headers import read_bytes
@@ -25,11 +26,13 @@ from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
-from npc_contour.adapters.web.site import Readers, Site
+from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT
+from npc_contour.application.operations import Operations
 from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.status import CheckResult
@@ -37,7 +40,7 @@ from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
-from npc_testkit.bench import catalog
+from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.ct_series import CtPlan
 from npc_testkit.fakes import FakeClock, FakeSpool
 from npc_testkit.peers import require_tool
@@ -115,7 +118,9 @@ class World:
             header=lambda head: read_bytes(head, key="")[0], patient_name=lambda key: read_patient_name(Path(key))
         )
         with Review(self.store, self.spool, eyes) as review:
-            app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1))
+            operations = Operations(self.store, self.clock, (LOOPBACK,))
+            routes = operation_routes(operations, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
+            app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
                 settings=self.settings,
                 catalog=self.catalog,

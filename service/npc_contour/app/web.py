@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from npc_contour import __version__
-from npc_contour.adapters.api.operations import operation_routes, this_machine
+from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
 from npc_contour.adapters.api.stow import Stow, stow_routes
@@ -25,7 +25,7 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
-from npc_contour.adapters.web.site import Readers, Site
+from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import keeper_of
 from npc_contour.app.engine import ServiceEngine
@@ -34,8 +34,8 @@ from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.app.study import study_reader
-from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.accounts import Accounts
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
 from npc_contour.application.intake import Intake
 from npc_contour.application.operations import Operations
@@ -77,7 +77,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 AssignRoles(store, SystemClock(), catalog, study_reader(settings, catalog, spool.open_path)),
                 PgWorkBoard(store),
                 tuple(destination.name for destination in destinations),
-                this_machine,
+                name_of,
             )
             intake = Intake(store, SystemClock(), settings.completion)
             intake.receiver_started(STOW_NAME)

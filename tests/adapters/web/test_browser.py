@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from npc_contour.application.accounts import AccessRole
 from npc_contour.domain.jobs import CaseState
 from npc_contour.logs import Event
+from npc_contour.settings import Settings, Web
+from npc_contour.settings.delivery import DicomDestination
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.page import ABSENT, CYLINDER, World, a_page, showing_patients
 
@@ -66,6 +69,67 @@ def test_case_tells_its_story_and_hears_of_news(world: World, browser: Browser) 
         page.wait_for_timeout(1500)
         world.tell(case_id, Event.DELIVERY_RETRY, "the peer answered 0xA700")
         expect(page.locator(".timeline")).to_contain_text("0xA700")
+
+
+def act(page: Page, button: str, reason: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name=button, exact=True).click()
+
+
+def test_failed_case_is_begun_again_after_a_question(world: World, browser: Browser) -> None:
+    case_id = world.add_case(state=CaseState.FAILED, reason="Triton is gone")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        page.get_by_role("button", name="Retry").click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+        expect(page.locator("h1")).to_contain_text("Failed")
+        act(page, "Retry", "Triton is back")
+        expect(page.locator("h1")).to_contain_text("In the networks")
+        expect(page.locator(".timeline")).to_contain_text("Triton is back")
+
+    assert any(line.action == "POST" and line.what.endswith("/retry") for line in world.accounts.store.audit(5))
+
+
+def test_case_is_held_released_and_cancelled(world: World, browser: Browser) -> None:
+    case_id = world.add_case(state=CaseState.ROUTED)
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        act(page, "Hold", "wrong patient?")
+        expect(page.locator("#case")).to_contain_text("held by local: wrong patient?")
+        act(page, "Release", "")
+        expect(page.get_by_role("button", name="Hold", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Cancel", exact=True).first.click()
+        page.get_by_role("dialog").locator("#ask-yes").click()
+        expect(page.locator("h1")).to_contain_text("Cancelled")
+
+
+def test_structure_set_is_sent_again(world: World, browser: Browser) -> None:
+    world.settings = Settings(destinations=(DicomDestination(name="tps", ae_title="TPS", host="127.0.0.1", port=104),))
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        act(page, "Resend", "TPS was restored from a backup")
+        expect(page.locator("#case")).to_contain_text("Queued")
+
+
+def test_viewer_sees_no_way_to_act(world: World, browser: Browser) -> None:
+    world.settings = Settings(web=Web(accounts="required"))
+    world.accounts.add("vera", AccessRole.VIEWER, "seven small stones")
+    case_id = world.add_case(state=CaseState.FAILED, reason="Triton is gone")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        page.get_by_label("Name").fill("vera")
+        page.get_by_label("Password").fill("seven small stones")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{url}/cases/{case_id}")
+        expect(page.locator("#case")).to_contain_text("Triton is gone")
+        expect(page.locator("[data-action]")).to_have_count(0)
 
 
 def test_review_draws_the_files_own_points_in_all_planes(world: World, browser: Browser) -> None:

@@ -18,6 +18,8 @@ from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.errors import AutocontourError
 
+API = "/api/v1"
+"""Within a version fields and paths are added, never changed or taken away."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")]
 NO_DATABASE: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": "The database does not answer"}}
 
@@ -49,7 +51,6 @@ def create_app(
         redoc_url=None,
     )
     _add_health(app, checks)
-    _add_version(app, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
     registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version))
 
     @app.get("/metrics", tags=["monitoring"], response_class=Response)
@@ -57,11 +58,16 @@ def create_app(
         """Return numbers in Prometheus' text format: cases, deliveries, series, step durations, disk, queue."""
         return Response(render(registry), media_type=CONTENT_TYPE_LATEST)
 
-    _add_jobs(app, board)
+    v1 = APIRouter()
+    _add_version(v1, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
+    _add_jobs(v1, board)
     if operations is not None:
-        app.include_router(operations)
+        v1.include_router(operations)
         for problem in PROBLEMS:
             app.add_exception_handler(problem, operation_problem)
+    app.include_router(v1, prefix=API)
+    # For people with curl: the same without the version. Programs use the versioned paths.
+    app.include_router(v1, include_in_schema=False)
     _add_docs(app)
     app.add_exception_handler(AutocontourError, _unavailable)
     return app
@@ -85,14 +91,14 @@ def _add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> 
         return result
 
 
-def _add_version(app: FastAPI, version: Version) -> None:
+def _add_version(app: APIRouter, version: Version) -> None:
     @app.get("/version", tags=["monitoring"])
     def what_runs() -> Version:
         """Return the version, the networks (demo or not) and the pipelines in use."""
         return version
 
 
-def _add_jobs(app: FastAPI, board: StatusBoard) -> None:
+def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     @app.get("/jobs", tags=["work"], responses=NO_DATABASE)
     def jobs(
         state: Annotated[CaseState | None, Query(description="Only cases in this state")] = None,

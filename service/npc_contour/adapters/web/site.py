@@ -97,6 +97,11 @@ def who(request: Request) -> Person:
     return person if isinstance(person, Person) else LOCAL
 
 
+def name_of(request: Request) -> str:
+    """Return the name of whoever asks, for the story."""
+    return who(request).name
+
+
 def as_json(value: Mapping[str, object]) -> Markup:
     """Return JSON that may stand inside a script element: no sequence in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -48,6 +48,12 @@ EVENTS: dict[str, tuple[str, str]] = {
     "delivery.retry": ("Not taken, will be tried again", "wait"),
     "delivery.blocked": ("Delivery blocked", "warn"),
     "delivery.failed": ("Delivery given up", "bad"),
+    "case.retried": ("Begun again", "work"),
+    "case.cancelled": ("Cancelled", "quiet"),
+    "case.held": ("Held", "wait"),
+    "case.released": ("Released", "work"),
+    "delivery.resent": ("Sent again", "work"),
+    "delivery.unverified": ("Not verified", "warn"),
     "instance.conflict": ("Other bytes under a known UID", "warn"),
 }
 """Event → what a person reads, tone."""
