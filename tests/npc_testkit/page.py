@@ -32,17 +32,19 @@ from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT
+from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.status import CheckResult
+from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
 from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.ct_series import CtPlan
-from npc_testkit.fakes import FakeClock, FakeSpool
+from npc_testkit.fakes import FakeClock, FakeLooker, FakeRegistrations, FakeSpool
 from npc_testkit.peers import require_tool
 from npc_testkit.rtstructs import Mask, encoded, planning_series
 
@@ -118,8 +120,10 @@ class World:
             header=lambda head: read_bytes(head, key="")[0], patient_name=lambda key: read_patient_name(Path(key))
         )
         with Review(self.store, self.spool, eyes) as review:
+            reader = StudyReader(tuple(self.catalog.pipelines.values()), FakeLooker(), FakeRegistrations())
+            assignment = AssignRoles(self.store, self.clock, self.catalog, reader)
             operations = Operations(self.store, self.clock, (LOOPBACK,))
-            routes = operation_routes(operations, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
+            routes = operation_routes(operations, assignment, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
                 settings=self.settings,

@@ -115,6 +115,7 @@ class CaseFacts:
         min_dice: of the worst ROI, read back from the RTSTRUCT; None before.
         siblings: (case id, pipeline, state) of the other cases of the study, newest first.
         key_image: where the spool keeps one image of the planning series; "" without images.
+        series_names: every series of the study: UID → what a person knows it by.
         took_s: from the making of the case to its structure set; None before.
     """
 
@@ -130,6 +131,7 @@ class CaseFacts:
     min_dice: float | None = None
     predecessor: str = ""
     key_image: str = ""
+    series_names: Mapping[str, str] = field(default_factory=dict)
     took_s: float | None = None
 
 

@@ -18,6 +18,7 @@ from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.errors import AutocontourError
 
+MAX_BODY = 2**20
 API = "/api/v1"
 """Within a version fields and paths are added, never changed or taken away."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")]
@@ -49,6 +50,7 @@ def create_app(
         " UNAPPROVED and needs review by a radiation oncologist.",
         docs_url=None,
         redoc_url=None,
+        max_body_size=MAX_BODY,
     )
     _add_health(app, checks)
     registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version))

@@ -127,6 +127,13 @@ class PgWorkList:
             min_dice=report.get("min_dice_read_back"),
             predecessor=case["predecessor"] or "",
             key_image=planning["header"]["key"] if planning and planning["header"] else "",
+            series_names={
+                row["series_instance_uid"]: f"{row['description'] or 'no description'}, {row['images']} images"
+                for row in self._store.query(
+                    "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at",
+                    {"study": story.job.study_instance_uid},
+                )
+            },
             took_s=(case["written_at"] - case["created_at"]).total_seconds() if case["written_at"] else None,
         )
 

@@ -13,6 +13,7 @@ from npc_contour.errors import InstanceRefused
 
 MAX_FILES = 3000
 MAX_HEAD = 256 * 1024
+MAX_BODY = 128 * 2**20
 """The browser sends this much of a file at most: the header, rarely more than a few kilobytes."""
 
 
@@ -25,7 +26,7 @@ def add_rules(app: FastAPI, site: Site) -> None:
         """Return the page: the rules in force, and where to drop files."""
         return site.page(request, "rules.html", pipelines=pipelines)
 
-    @app.post("/rules", include_in_schema=False)
+    @app.post("/rules", include_in_schema=False, max_body_size=MAX_BODY)
     async def ask(
         request: Request,
         files: Annotated[list[UploadFile], File()],

@@ -48,7 +48,7 @@ document.addEventListener("click", async (event) => {
   const answer = await fetch(button.dataset.action, {
     method: "POST",
     headers: { "Content-Type": "application/json", ...(csrf ? { "X-CSRF-Token": csrf } : {}) },
-    body: JSON.stringify({ reason: given.reason }),
+    body: JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), reason: given.reason }),
   });
   const said = await answer.json().catch(() => ({}));
   toast(said.done ?? said.detail ?? `${answer.status}`, answer.ok ? "good" : "bad");
@@ -110,7 +110,7 @@ document.addEventListener("keydown", (event) => {
 // Rule tester: the first part of each file, which holds its header; pixels never leave the browser.
 const drop = document.getElementById("drop");
 if (drop) {
-  const HEAD = 96 * 1024;
+  const HEAD = 32 * 1024;
   const progress = document.getElementById("drop-progress");
 
   async function filesOf(entry) {
