@@ -74,9 +74,13 @@ class _Outcome:
         return JSONResponse(body, status_code=status, media_type=DICOM_JSON)
 
 
+MAX_BODY_BYTES = 16 * 2**30
+"""A whole study in one message; each instance is bounded by itself, and none waits in memory for the next."""
+
+
 def stow_routes(stow: Stow) -> APIRouter:
     """Return `POST /dicom-web/studies` and `POST /dicom-web/studies/{study}`."""
-    router = APIRouter(tags=["DICOMweb"])
+    router = APIRouter(tags=["DICOMweb"], max_body_size=MAX_BODY_BYTES)
 
     @router.post("/dicom-web/studies")
     async def store(request: Request) -> JSONResponse:
