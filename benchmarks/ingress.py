@@ -29,61 +29,33 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.database import migrate
-from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.processes import BACKGROUND_NICE
-from npc_contour.app.runtime import Runtime
-from npc_contour.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
-from npc_testkit.orthanc import orthanc
-from npc_testkit.peers import free_port, peer_environment, require_tool, start_tool, wait_for_port
+from npc_testkit.doors import Node, orthanc_node, our_node, storescp_node
+from npc_testkit.peers import peer_environment, require_tool
 
 SLICES = 200
 MATRIX = 512
-NAMES = ("ours", "orthanc", "storescp")
 WORK = "import numpy as np\na = np.random.rand(1500, 1500).astype('f4')\nwhile True: a = a @ a; a /= abs(a).max()"
 
 
 @dataclass
 class Server:
-    """One server under test.
+    """One node under test and what was measured of it, by number of associations."""
 
-    Attributes:
-        processes: whose CPU time and memory are counted, with their children.
-        folder: what it wrote, removed between runs where it may be.
-    """
-
-    name: str
-    port: int
-    ae_title: str
-    processes: list[int]
-    received: Path | None = None
+    node: Node
     rates: dict[int, list[float]] = field(default_factory=dict)
     cpu_ms: dict[int, list[float]] = field(default_factory=dict)
 
-    def cpu_s(self) -> float:
-        """CPU seconds of all its processes so far, those that ended included."""
-        total = 0.0
-        for pid in self.processes:
-            main = psutil.Process(pid)
-            for process in (main, *main.children(recursive=True)):
-                try:
-                    times = process.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                total += times.user + times.system + times.children_user + times.children_system
-        return total
-
-    def rss_mb(self) -> float:
-        """Resident memory of its first process."""
-        return float(psutil.Process(self.processes[0]).memory_info().rss) / 2**20
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return self.node.name
 
 
 def main() -> None:
@@ -97,22 +69,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="npc-ingress-", dir=os.environ.get("NPC_BENCH_DIR")) as folder:
         root = Path(folder)
         with ExitStack() as running:
-            servers = [running.enter_context(ours(root / "ours", args.processes))]
+            nodes = [our_node(root / "ours", processes=args.processes)]
             if "orthanc" not in args.without:
-                servers.append(running.enter_context(orthanc_server(root / "orthanc")))
+                nodes.append(orthanc_node(root / "orthanc"))
             if "storescp" not in args.without:
-                servers.append(running.enter_context(storescp_server(root / "storescp")))
+                nodes.append(storescp_node(root / "storescp", "--fork"))
+            servers = [Server(running.enter_context(node)) for node in nodes]
             batches = Batches(root / "images")
             for server in servers:
                 push(server, batches.next(20), 2)  # warm up: caches, prepared statements, first tables
-            before_mb = servers[0].rss_mb()
+            before_mb = servers[0].node.rss_mb()
             for round_number in range(args.rounds):
                 for count in args.associations:
                     files = batches.next(SLICES)
                     for server in turned(servers, round_number):
                         measure(server, files, count)
                     shutil.rmtree(files[0].parent)
-            growth_mb = servers[0].rss_mb() - before_mb
+            growth_mb = servers[0].node.rss_mb() - before_mb
             slowdown = under_load(servers[0], batches, args.rounds)
     report(servers, args.associations, growth_mb, slowdown)
 
@@ -124,19 +97,19 @@ def turned(servers: list[Server], by: int) -> list[Server]:
 
 
 def measure(server: Server, files: Sequence[Path], count: int) -> None:
-    cpu_before = server.cpu_s()
+    cpu_before = server.node.cpu_s()
     seconds = push(server, files, count)
-    cpu = server.cpu_s() - cpu_before
+    cpu = server.node.cpu_s() - cpu_before
     server.rates.setdefault(count, []).append(len(files) / seconds)
     server.cpu_ms.setdefault(count, []).append(1000 * cpu / len(files))
-    if server.received is not None:
-        shutil.rmtree(server.received)
-        server.received.mkdir()
+    if server.name == "storescp":
+        shutil.rmtree(server.node.received)
+        server.node.received.mkdir()
 
 
 def push(server: Server, files: Sequence[Path], count: int) -> float:
     """Let `count` senders push the files at once; return the seconds until the last has ended."""
-    command = [require_tool("storescu"), "-R", "-xe", "-aec", server.ae_title, "127.0.0.1", str(server.port)]
+    command = [require_tool("storescu"), "-R", "-xe", "-aec", server.node.ae_title, "127.0.0.1", str(server.node.port)]
     started = time.perf_counter()
     senders = [
         subprocess.Popen([*command, *map(str, files[part::count])], env=peer_environment(), stderr=subprocess.PIPE)
@@ -176,48 +149,6 @@ class Batches:
             paths.append(folder / f"{number}.dcm")
             paths[-1].write_bytes(data)
         return paths
-
-
-@contextmanager
-def ours(folder: Path, processes: int) -> Iterator[Server]:
-    """Our receiving processes with a PostgreSQL of their own, as `npc-contour serve` starts them."""
-    folder.mkdir()
-    settings = Settings.model_validate({"storage": {"root": str(folder)}, "dicom": {"port": 0, "processes": processes}})
-    with EmbeddedPostgres(folder / "postgres") as database, ExitStack() as running:
-        migrate(database.url, apply_queue_schema)
-        runtime = Runtime.of(settings, database_url=database.url)
-        runtime.write()
-        log = running.enter_context((folder / "receiver.log").open("wb"))
-        pids = []
-        for number in range(processes):
-            command = [sys.executable, "-m", "npc_contour.app", f"receiver-{number}", str(runtime.path)]
-            process = subprocess.Popen(command, stderr=log)
-            running.callback(process.wait)
-            running.callback(process.terminate)
-            pids.append(process.pid)
-        wait_for_port(runtime.dicom_port, timeout_s=60)
-        postgres = [database.pid] if database.pid else []
-        yield Server("ours", runtime.dicom_port, "NPC_CONTOUR", [*pids, *postgres])
-
-
-@contextmanager
-def orthanc_server(folder: Path) -> Iterator[Server]:
-    with orthanc(folder) as node:
-        mine = [p.pid for p in psutil.Process().children() if "Orthanc" in p.name()]
-        yield Server("orthanc", node.dicom_port, node.ae_title, mine)
-
-
-@contextmanager
-def storescp_server(folder: Path) -> Iterator[Server]:
-    folder.mkdir()
-    port = free_port()
-    process = start_tool("storescp", "-q", "--fork", "+B", "-pdu", "131072", "-od", folder, str(port))
-    try:
-        wait_for_port(port)
-        yield Server("storescp", port, "STORESCP", [process.pid], folder)
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
 
 
 def under_load(server: Server, batches: Batches, rounds: int) -> dict[str, float]:

@@ -55,7 +55,7 @@ class Tls(Strict):
 class PeerLimitsSettings(Strict):
     """What one address may take of the front door."""
 
-    associations: int = Field(default=32, ge=1)
+    associations: int = Field(default=16, ge=1)
     associations_per_minute: int = Field(default=0, ge=0)
     mb_per_s: float = Field(default=0.0, ge=0)
 

@@ -118,7 +118,7 @@ class PeerLimits:
         mb_per_s: mebibytes a second over all its associations; faster peers are held back, not refused; 0 is any.
     """
 
-    associations: int = 32
+    associations: int = 16
     associations_per_minute: int = 0
     mb_per_s: float = 0.0
 

@@ -99,6 +99,8 @@ def fragments(body: memoryview) -> Iterator[Fragment]:
     Raises:
         WireError: lengths that do not add up.
     """
+    if not body:
+        raise WireError("a P-DATA-TF without a presentation data value", AbortReason.INVALID_PARAMETER)
     position = 0
     while position < len(body):
         if position + _PDV_HEAD.size > len(body):
