@@ -40,7 +40,11 @@ CALM_S = 60.0
 """A server that lived this long before it died is restarted at once."""
 WATCH_EVERY_S = 0.5
 GRACE_S = 8.0
-PORT_TRIES = 3
+START_TRIES = 3
+_MAY_PASS = ("failed to start", "terminate called")
+"""Ends of a log after which another start may succeed: a port was taken between our look and the server's bind; Triton
+itself aborted over the lock of a network's process that ended while others were loading."""
+
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 LAST_LINES = 25
 
@@ -142,14 +146,13 @@ class EmbeddedTriton:
         end_stale_processes()
         remove_stale_regions()
         self._files = prepare_server(self._work_dir)
-        for attempt in range(PORT_TRIES):
+        for attempt in range(START_TRIES):
             self._ports = free_ports()
             try:
                 self._launch()
                 break
             except EmbeddedServerError as error:
-                # Another process may take a port between our look and the server's bind.
-                if attempt + 1 == PORT_TRIES or "failed to start" not in str(error).lower():
+                if attempt + 1 == START_TRIES or not any(words in str(error).lower() for words in _MAY_PASS):
                     raise
         self._watcher = threading.Thread(target=self._watch, name="triton-watch", daemon=True)
         self._watcher.start()
