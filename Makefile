@@ -4,6 +4,7 @@
 #   make test     set up and run every check and test
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
+#   make conformance-pdf   the DICOM Conformance Statement as PDF
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: conformance-pdf demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -83,6 +84,12 @@ $(PEERS)/.ready: benchmarks/nnunet-peers.txt constraints.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement benchmarks/nnunet-peers.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps nnunet==1.7.1
 	@touch $@
+
+# A hospital signs paper: needs weasyprint (apt-get install weasyprint).
+conformance-pdf: setup
+	@command -v weasyprint >/dev/null || { echo "weasyprint is missing. As root: apt-get install weasyprint"; exit 1; }
+	$(BIN)/npc-contour conformance --html --out conformance-statement.html
+	weasyprint -q conformance-statement.html conformance-statement.pdf
 
 clean:
 	rm -rf $(VENV) $(PEERS) demo-out

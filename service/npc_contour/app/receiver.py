@@ -12,9 +12,8 @@ from contextlib import ExitStack
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
 from npc_contour.adapters.dicom.admission import Admission
-from npc_contour.adapters.dicom.availability import AvailabilityNotice, availability_notices
-from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports
-from npc_contour.adapters.dicom.commitment_scp import commitment_requests
+from npc_contour.adapters.dicom.availability import AvailabilityNotice
+from npc_contour.adapters.dicom.commitment import CommitmentReport
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
     AssociationEvent,
@@ -29,6 +28,7 @@ from npc_contour.adapters.dicom.tls import TlsFiles
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
+from npc_contour.app.door_services import further_services
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
@@ -108,11 +108,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
             keep,
             on_association=tell,
             on_conflict=conflict,
-            services=[
-                commitment_reports(commitment),
-                commitment_requests(asked.knows, asked.asked),
-                availability_notices(announced),
-            ],
+            services=further_services(commitment, asked.knows, asked.asked, announced),
             admission=Admission(spool, settings.storage.reserve_mb),
         )
         with ExitStack() as listening:

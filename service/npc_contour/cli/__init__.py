@@ -48,6 +48,7 @@ MODULES = {
     "send-test": "network",
     "inbox": "network",
     "pull": "pull",
+    "conformance": "conformance",
     "triton": "triton",
     "demo": "demo",
     **dict.fromkeys(
