@@ -60,17 +60,18 @@ class Orthanc:
 
 @contextmanager
 def orthanc(
-    folder: Path, *, ae_title: str = "ORTHANC", options: Mapping[str, object] | None = None
+    folder: Path, *, ae_title: str = "ORTHANC", options: Mapping[str, object] | None = None, port: int = 0
 ) -> Iterator[Orthanc]:
     """Run Orthanc while the block runs; it writes below `folder`.
 
     Args:
         folder: of its index and files.
         ae_title: what it calls itself.
+        port: of DICOM; 0 takes a free one.
         options: further keys of its configuration, for example `{"DicomAlwaysAllowFind": True}`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    node = Orthanc(free_port(), free_port(), ae_title)
+    node = Orthanc(port or free_port(), free_port(), ae_title)
     config = folder / "orthanc.json"
     config.write_text(
         json.dumps(

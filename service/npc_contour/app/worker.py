@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
-from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
+from npc_contour.adapters.workflow.worker import Duties, Run, WorkerOptions, run_worker
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
@@ -34,8 +35,12 @@ FIRST_RETENTION_S = 60.0
 """The first round after a start waits until work is taken up again."""
 
 
-def run(runtime: Runtime) -> None:
+def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> None:
     """Do jobs until SIGTERM.
+
+    Args:
+        runtime: of the service it belongs to.
+        around: given what does a job, returns what is called in its place: trials kill the process there.
 
     Raises:
         StoreError: the database is gone: start again.
@@ -61,7 +66,7 @@ def run(runtime: Runtime) -> None:
         with store.transaction() as tx:
             tx.defer(Job(JobKind.RESCAN, ALL))
             _plan_retention(tx, FIRST_RETENTION_S)
-        duties = Duties(steps.run, sweep, steps.interrupted)
+        duties = Duties(around(steps.run), sweep, steps.interrupted)
         options = WorkerOptions(
             segmentations_at_once=at_once,
             drain_s=settings.workers.drain_s,
