@@ -35,6 +35,7 @@ quiet_aborted_s = 4
 [routing]
 pipelines = [{pipelines}]
 partner_wait_s = 60
+{rules}
 [delivery]
 first_retry_s = 0.5
 max_retry_s = {max_retry_s}
@@ -56,6 +57,9 @@ host = "127.0.0.1"
 port = {tps_port}
 verify = "require"
 """
+RULE = '[[routing.rules]]\npipeline = "{0}"\nrole = "{1}"\nmax_pixel_spacing_mm = 5.0\n'
+"""The small images have pixels larger than a pipeline takes by itself."""
+ROLES = {"ln_ctv": ("planning_ct",), "npc_oar_gtv": ("planning_ct", "contrast_ct")}
 OPTIONS = {"DicomAlwaysAllowFind": True, "OverwriteInstances": True}
 _REPEATED = """
 SELECT count(*) AS n FROM (SELECT FROM event WHERE step = '' AND case_id IS NOT NULL
@@ -120,13 +124,16 @@ class Lab:
         folder = self.folder / f"{name}-{time.time_ns()}"
         folder.mkdir(parents=True)
         roles = changes.pop("roles", "receiver,worker,web")
-        values = {
-            "min_free_mb": 200, "reserve_mb": 20, "spool": "", "pipelines": '"ln_ctv"', "max_retry_s": 4,
+        values: dict[str, Any] = {
+            "min_free_mb": 200, "reserve_mb": 20, "spool": "", "pipelines": ("ln_ctv",), "max_retry_s": 4,
             "database": "embedded", "triton": self.triton_url, "repository": self.repository, "workers": 1,
             "at_once": 1, "tps_title": self.tps.ae_title, "tps_port": self.tps.dicom_port,
         }  # fmt: skip
         config = folder / "site.toml"
-        config.write_text(SITE.format(**{**values, **changes}), encoding="utf-8")
+        values |= changes
+        rules = "".join(RULE.format(name, role) for name in values["pipelines"] for role in ROLES[name])
+        values["pipelines"] = ", ".join(f'"{name}"' for name in values["pipelines"])
+        config.write_text(SITE.format(rules=rules, **values), encoding="utf-8")
         return Service(folder, config, roles)
 
 

@@ -139,7 +139,7 @@ def throughput(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
     count = 3 if short else 20
     for workers in (2,) if short else (1, 2):
         service = lab.service(
-            f"workers-{workers}", workers=workers, at_once=workers, pipelines='"npc_oar_gtv", "ln_ctv"'
+            f"workers-{workers}", workers=workers, at_once=workers, pipelines=("npc_oar_gtv", "ln_ctv")
         )
         with started(service):
             if workers == 2:
