@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from npc_networks.bench import command as bench_command
 from npc_networks.cards import write_card
 from npc_networks.datasets import command as dataset_command
 from npc_networks.engines import command as engine_command
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
   npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
+  npc-networks bench npc_oar --triton gpu-host:8001
   npc-networks dataset segrap2023_oar SegRap2023 nnUNet_raw
   npc-networks train segrap2023_oar nnUNet_raw/Dataset301_SegRapOAR --work training --fold 0
   npc-networks import nnunet-v2 nnUNetTrainer__nnUNetPlans__3d_fullres --pipeline npc_oar_gtv --network npc_gtv
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
     parity_command.add_arguments(_command(commands, "parity", parity_command.TITLE, parity_command.run))
+    bench_command.add_arguments(_command(commands, "bench", bench_command.TITLE, bench_command.run))
     dataset_command.add_dataset_arguments(
         _command(commands, "dataset", dataset_command.DATASET_TITLE, dataset_command.run_dataset)
     )

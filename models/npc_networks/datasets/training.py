@@ -1,7 +1,7 @@
 """Plans and trains by the real nnunetv2, in the environment where that is installed.
 
-Everything is nnU-Net's own but what a recipe changes: our trainer (`nnunet/npc_trainer.py`) is found by nnU-Net as an
-external one, folds keep patients together, and plans may be laid over.
+Everything is nnU-Net's own but what a recipe changes: our trainer (`nnunet/npc_trainer.py`) is a subclass of nnU-Net's,
+folds keep patients together, and plans may be laid over.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def train(run: Run) -> Path:
     if run.epochs is not None:
         asked["epochs"] = run.epochs
     _training_file(run).write_text(json.dumps(asked), encoding="utf-8")
-    arguments = [run.dataset.name, run.recipe.training.configuration, run.fold, "-tr", TRAINER, "-p", PLANS]
-    arguments += ["-device", run.device, *(["--c"] if run.resume else [])]
-    _call(python, "nnunetv2.run.run_training", "run_training_entry", arguments, environment)
+    arguments = [str(run.preprocessed), run.recipe.training.configuration, PLANS, run.fold, run.device]
+    script = TRAINER_FOLDER / "run_training.py"
+    _call("training", [str(python), str(script), *arguments, *(["resume"] if run.resume else [])], environment)
     return run.results
 
 
@@ -160,21 +160,24 @@ def _plan(run: Run, python: Path, environment: Mapping[str, str]) -> None:
         return
     dataset = str(run.recipe.dataset_id)
     planner = run.recipe.training.planner
-    module = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
     arguments = ["-d", dataset, "-c", configuration, "-pl", planner, "--verify_dataset_integrity", "--no_pp"]
-    _call(python, module, "plan_and_preprocess_entry", arguments, environment)
+    _call("planning", [*_entry(python, "plan_and_preprocess_entry"), *arguments], environment)
     plans = lay_over(json.loads(path.read_text(encoding="utf-8")), configuration, run.recipe.plans)
     path.write_text(json.dumps(plans, indent=4), encoding="utf-8")
     arguments = ["-d", dataset, "-c", configuration, "-plans_name", PLANS]
-    _call(python, module, "preprocess_entry", arguments, environment)
+    _call("preprocessing", [*_entry(python, "preprocess_entry"), *arguments], environment)
     done.touch()
 
 
-def _call(python: Path, module: str, entry: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    command = [str(python), "-c", f"from {module} import {entry}; {entry}()", *arguments]
+def _entry(python: Path, name: str) -> list[str]:
+    module = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
+    return [str(python), "-c", f"from {module} import {name}; {name}()"]
+
+
+def _call(what: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
     ended = subprocess.run(command, check=False, env=dict(environment)).returncode
     if ended:
-        raise RecipeRefused(f"nnU-Net's {entry} ended with {ended}; its last lines say why")
+        raise RecipeRefused(f"nnU-Net's {what} ended with {ended}; its last lines say why")
 
 
 def _environment(run: Run) -> dict[str, str]:
@@ -184,7 +187,6 @@ def _environment(run: Run) -> dict[str, str]:
         "nnUNet_raw": str(run.dataset.resolve().parent),
         "nnUNet_preprocessed": str(work / "nnUNet_preprocessed"),
         "nnUNet_results": str(work / "nnUNet_results"),
-        "nnUNet_extTrainer": str(TRAINER_FOLDER),
         # Processes that augment are started anew and find the trainer's files only here.
         "PYTHONPATH": str(TRAINER_FOLDER),
         TRAINING_VARIABLE: str(_training_file(run)),

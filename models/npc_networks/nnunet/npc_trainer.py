@@ -1,4 +1,4 @@
-"""nnU-Net's trainer with what a recipe changes: epochs, loss, mirroring. nnU-Net finds it by `nnUNet_extTrainer`."""
+"""nnU-Net's trainer with what a recipe changes: epochs, loss, mirroring."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""How long a network takes and how much memory, by engine and precision."""
