@@ -149,10 +149,13 @@ def count_windows(contract: NetworkContract) -> int:
 
 
 class Zeros:
+    """Stands in for a network where only the windows are counted."""
+
     def __init__(self, contract: NetworkContract) -> None:
         self.answer = np.zeros((*contract.patch_zyx, contract.outputs), dtype=np.float32)
 
     def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
+        """Yield the same answer for every window."""
         for _ in windows:
             yield self.answer
 
