@@ -28,7 +28,7 @@ class TrainingPart(_Strict):
 
     Attributes:
         loss: "nnunet" is its own; "marginal" lets a case teach only the structures that were drawn in it.
-        mirror_axes: of the augmentation, in nnU-Net's order; none where left and right are different structures.
+        mirror_axes: along which patches are mirrored, of z, y, x; not x where left and right are different structures.
     """
 
     configuration: str = "3d_fullres"

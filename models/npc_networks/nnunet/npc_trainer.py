@@ -25,7 +25,6 @@ class NpcTrainer(nnUNetTrainer):  # type: ignore[misc]
     num_iterations_per_epoch: int
     num_val_iterations_per_epoch: int
     initial_lr: float
-    save_every: int
 
     # nnU-Net keeps the arguments by the names in this signature.
     def __init__(
@@ -48,7 +47,6 @@ class NpcTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.num_iterations_per_epoch = self.asked.get("iterations_per_epoch", self.num_iterations_per_epoch)
         self.num_val_iterations_per_epoch = self.asked.get("validations_per_epoch", self.num_val_iterations_per_epoch)
         self.initial_lr = self.asked.get("learning_rate", self.initial_lr)
-        self.save_every = min(self.save_every, self.asked.get("save_every", self.save_every))
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:  # noqa: N802
         """Mirror along the recipe's axes only, in training and in prediction."""
@@ -56,7 +54,9 @@ class NpcTrainer(nnUNetTrainer):  # type: ignore[misc]
         rotation, dummy, size, mirror = settings
         wanted = self.asked.get("mirror_axes")
         if wanted is not None and mirror is not None:
-            mirror = tuple(axis for axis in mirror if axis in wanted) or None
+            # The recipe's axes are z, y, x; the network's may come in another order.
+            order = self.plans_manager.transpose_forward
+            mirror = tuple(axis for axis in mirror if order[axis] in wanted) or None
             self.inference_allowed_mirroring_axes = mirror
         return rotation, dummy, size, mirror
 
