@@ -114,7 +114,7 @@ def say(running: Running, config: Path, copy_uid: str) -> None:
     done = npc_contour("assign", jobs["npc_oar_gtv"][:8], f"planning_ct={copy_uid[-12:]}", "--config", config)
     assert done.returncode == 0, done.stderr
     order = {"roles": {"planning_ct": copy_uid}, "reason": "the newer one"}
-    url = f"http://127.0.0.1:{running.web_port}/jobs/{jobs['ln_ctv']}/assign"
+    url = f"http://127.0.0.1:{running.web_port}/api/v1/jobs/{jobs['ln_ctv']}/assign"
     answer = httpx.post(url, json=order, timeout=30)
     assert answer.status_code == 200, answer.text
     assert copy_uid in answer.json()["done"]
@@ -172,7 +172,7 @@ def test_the_story_tells_who_said_what_and_every_verdict(pair: HardPair) -> None
 
 def test_what_cannot_be_assigned_is_refused_in_words(pair: HardPair) -> None:
     case_id = story(pair, "npc_oar_gtv")["job"]["case_id"]
-    url = f"http://127.0.0.1:{pair.service.web_port}/jobs/{case_id}/assign"
+    url = f"http://127.0.0.1:{pair.service.web_port}/api/v1/jobs/{case_id}/assign"
 
     unknown = httpx.post(url, json={"roles": {"planning_ct": "7.7.7.7"}}, timeout=30)
     twice = httpx.post(url, json={"roles": dict.fromkeys(("planning_ct", "contrast_ct"), pair.copy_uid)}, timeout=30)

@@ -7,18 +7,17 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from npc_contour.adapters.dicom.reader import read_headers
-from npc_contour.adapters.dicom.registration import read_registration
 from npc_contour.adapters.mask_files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.shared import catalog_of, writer_of
-from npc_contour.app.study import VesselLooker, words_of
+from npc_contour.app.study import route_files
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.application.contouring import (
     Request,
@@ -31,15 +30,12 @@ from npc_contour.application.contouring import (
     timed,
 )
 from npc_contour.catalog import Catalog
-from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
-from npc_contour.core.roles import Candidate, Knowledge
-from npc_contour.core.routing import route, undecided_by_headers
+from npc_contour.core.grouping import group
 from npc_contour.domain.pipelines import NetworkContract, Route
 from npc_contour.domain.profiles import ContourSource
-from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import Case, InstanceHeader, Series
+from npc_contour.domain.series import Case, Series
 from npc_contour.domain.volumes import LabelMap
-from npc_contour.errors import CaseRefused, InstanceRefused, NoPipelineError
+from npc_contour.errors import NoPipelineError
 from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
@@ -70,6 +66,7 @@ def segment_folder(
     *,
     pipeline: str | None = None,
     nifti: bool = False,
+    assign: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[FolderResult, ...]:
     """Contour what lies in a folder.
@@ -79,6 +76,7 @@ def segment_folder(
         folder: searched with its subfolders.
         out: the RTSTRUCT's file; with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
         nifti: also write the masks, as `write_nifti` does, beside each RTSTRUCT, and their names in a text file.
+        assign: role → Series Instance UID, or an ending of it, where a person says which series is which.
         pipeline: run just this one; None runs every enabled pipeline that the images suit.
         progress: told the name of a step and the fraction of it that is done.
 
@@ -103,7 +101,7 @@ def segment_folder(
     routes = [
         (study, answer)
         for study, series in _by_study(grouped.series).items()
-        for answer in _routes(settings, catalog, series, content.headers)
+        for answer in route_files(settings, catalog, series, content.headers, assign or {})
     ]
     cases = [(study, answer, answer.case) for study, answer in routes if answer.case is not None]
     if not cases:
@@ -215,34 +213,6 @@ def _engine(
     return stack.enter_context(
         TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=timeout_s, crossings=crossings)
     )
-
-
-def _routes(
-    settings: Settings, catalog: Catalog, series: Sequence[Series], headers: Sequence[InstanceHeader]
-) -> tuple[Route, ...]:
-    """Route one study with its registrations, and with a look at vessels where the headers leave it open."""
-    moves: list[RigidMove] = []
-    faults = []
-    study = series[0].first.study_instance_uid
-    for header in headers:
-        if header.sop_class_uid == SPATIAL_REGISTRATION_STORAGE and header.study_instance_uid == study:
-            try:
-                moves += read_registration(Path(header.key))
-            except InstanceRefused as error:
-                faults.append(f"registration {header.sop_instance_uid} is not used: {error}")
-    candidates = [Candidate(one) for one in series]
-    knowledge = Knowledge(words_of(settings), {}, moves, {}, faults)
-    pipelines = tuple(catalog.pipelines.values())
-    looker = VesselLooker(Path)
-    seen = {}
-    for candidate in undecided_by_headers(candidates, pipelines, knowledge):
-        try:
-            found = looker.look(candidate.series)
-        except CaseRefused:
-            continue
-        if found is not None:
-            seen[candidate.series.series_instance_uid] = found
-    return route(candidates, pipelines, replace(knowledge, seen=seen))
 
 
 def _by_study(series: Sequence[Series]) -> dict[str, list[Series]]:

@@ -70,3 +70,11 @@ def existing_folder(text: str) -> Path:
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is no folder")
     return path
+
+
+def role_and_series(text: str) -> tuple[str, str]:
+    """Parse ROLE=SERIES."""
+    role, _, series = text.partition("=")
+    if not role or not series:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected ROLE=SERIES, for example planning_ct=1.2.840.17")
+    return role, series

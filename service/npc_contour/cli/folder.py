@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from npc_contour.app.folder import FolderResult, segment_folder
-from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_folder
+from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_folder, role_and_series
 from npc_contour.cli.progress import bars, steps
 from npc_contour.settings import read_settings
 
@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   npc-contour segment patient --out rt.dcm                     every pipeline that the images suit
   npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one
+  npc-contour segment patient --out rt.dcm --assign planning_ct=.17   where headers do not tell which series is which
   npc-contour segment patient --out rt.dcm --seg --nifti       also as voxels: rt.seg.dcm, rt.nii.gz"""
 
 
@@ -33,6 +34,14 @@ def add_verbs(verbs: Verbs) -> None:
         help="the RTSTRUCT; of several, each name gets its pipeline",
     )
     parser.add_argument("--pipeline", help="just this one (default: all of the settings)")
+    parser.add_argument(
+        "--assign",
+        type=role_and_series,
+        action="append",
+        default=[],
+        metavar="ROLE=SERIES",
+        help="say which series fills a role, by its Series Instance UID or the end of it; repeatable",
+    )
     parser.add_argument("--seg", action="store_true", help="also write each as DICOM SEG (FILE.seg.dcm)")
     parser.add_argument("--nifti", action="store_true", help="also write the masks (FILE.nii.gz, FILE.names.txt)")
     add_config(parser)
@@ -47,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
         settings = settings.model_copy(update={"rtstruct": rtstruct})
     with bars() as progress:
         results = segment_folder(
-            settings, args.folder, args.out, pipeline=args.pipeline, nifti=args.nifti, progress=steps(progress)
+            settings,
+            args.folder,
+            args.out,
+            pipeline=args.pipeline,
+            nifti=args.nifti,
+            assign=dict(args.assign),
+            progress=steps(progress),
         )
     console = Console()
     for result in results:

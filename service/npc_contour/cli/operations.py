@@ -27,7 +27,7 @@ from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import CaseStory, StudyStory
-from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
@@ -95,7 +95,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     assign = _verb(verbs, "assign", "say which series fills which role; without a case, list where that is asked")
     assign.add_argument("case", metavar="CASE", nargs="?", help="its id or the beginning of it")
-    assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=_role_and_series, help="repeat for each role")
+    assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=role_and_series, help="repeat for each role")
     assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
     assign.set_defaults(run=_assign)
     for name, words, act in (
@@ -180,14 +180,6 @@ def _supersede(desk: _Desk, args: argparse.Namespace) -> str:
 
 def _resend(desk: _Desk, args: argparse.Namespace) -> str:
     return desk.operations.resend(desk.case(args.case), by=_who(args), to=args.to)
-
-
-def _role_and_series(text: str) -> tuple[str, str]:
-    """Parse ROLE=SERIES."""
-    role, _, series = text.partition("=")
-    if not role or not series:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected ROLE=SERIES, for example planning_ct=1.2.840.17")
-    return role, series
 
 
 def _assign(args: argparse.Namespace) -> int:
