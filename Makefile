@@ -4,6 +4,7 @@
 #   make test     set up and run every check and test
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
+#   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
 #   make conformance-pdf   the DICOM Conformance Statement as PDF
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
@@ -15,7 +16,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: conformance-pdf demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: conformance-pdf fuzz demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -84,6 +85,12 @@ $(PEERS)/.ready: benchmarks/nnunet-peers.txt constraints.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement benchmarks/nnunet-peers.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps nnunet==1.7.1
 	@touch $@
+
+# Minutes of fuzzing; what reaches new code is kept, a fault leaves its input as crash-*.
+SECONDS ?= 300
+fuzz: setup-dev
+	for target in reader door; do \
+	  $(BIN)/python tests/npc_testkit/fuzz.py $$target -max_total_time=$(SECONDS) tests/corpus/$$target || exit 1; done
 
 # A hospital signs paper: needs weasyprint (apt-get install weasyprint).
 conformance-pdf: setup

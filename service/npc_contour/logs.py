@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -136,3 +137,6 @@ def configure(level: str = "INFO") -> None:
     # pynetdicom and procrastinate narrate every message at INFO; their warnings matter, their story is ours to tell.
     for noisy in ("pynetdicom", "procrastinate", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # pydicom warns of each odd value in the words of whoever sent it: that is no line of ours, and Python would keep
+    # every one of them in memory for good.
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
