@@ -59,6 +59,21 @@ def test_two_candidates_wait_for_a_person_for_ever(bench: Bench) -> None:
     assert story.job.reason == "; ".join(case.reasons)
 
 
+def test_where_only_weak_evidence_speaks_a_partner_is_waited_for_before_a_person_is_asked(bench: Bench) -> None:
+    bench.receive([replace(header, series_description="", contrast_bolus_agent="") for header in unnamed()])
+    bench.work_for(WAIT_S / 2)
+    assert bench.case("npc_oar_gtv").state is CaseState.WAITING
+
+    bench.work_for(WAIT_S)
+    bench.receive([registration()])
+    bench.work_for(WAIT_S)
+
+    case = bench.case("npc_oar_gtv")
+    assert case.state is CaseState.AMBIGUOUS
+    assert len(case.choices) == 2
+    assert any("only weak evidence tells" in reason for reason in case.reasons)
+
+
 def test_a_persons_word_makes_the_case_run_and_is_told(bench: Bench) -> None:
     bench.receive(two_plain())
     bench.work_for(20)

@@ -127,6 +127,9 @@ def _at(text: str) -> datetime:
 def answer_in_words(route_: Route, roles: tuple[str, ...]) -> str:
     """A route as the table writes it."""
     names = {uid_of(chr(code)): chr(code) for code in range(ord("A"), ord("Z") + 1)}
+    if route_.choices and route_.waiting_for:
+        alone = answer_in_words(replace(route_, waiting_for=()), roles)
+        return f"waits {' '.join(route_.waiting_for)}, then {alone}"
     if route_.choices:
         return "person " + ", ".join("+".join(names[choice[role]] for role in roles) for choice in route_.choices)
     if route_.case is None:
@@ -154,9 +157,8 @@ def test_case(row: list[str]) -> None:
 
 def _sorted(answer: str) -> str:
     """The order in which choices are offered says nothing."""
-    if not answer.startswith("person "):
-        return answer
-    return "person " + ", ".join(sorted(answer.removeprefix("person ").split(", ")))
+    before, person, choices = answer.partition("person ")
+    return before + person + ", ".join(sorted(choices.split(", ")))
 
 
 def test_the_table_is_long_enough_to_mean_something() -> None:

@@ -98,8 +98,8 @@ class RouteStudy:
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)
         waits = [case.wait_until for case in ours if case.state is CaseState.WAITING and case.wait_until]
-        # A case that is refused or running already has done its waiting.
-        begun = any(case.state not in WITHOUT_IMAGES for case in ours)
+        # A case that asks a person, is refused or running already has done its waiting.
+        begun = any(case.state is not CaseState.WAITING for case in ours)
         return _Answer(pipeline, answer, ours, min(waits) if waits else now if begun else now + self._partner_wait)
 
     def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:

@@ -51,6 +51,11 @@ class ContrastFinding:
     evidence: tuple[ContrastEvidence, ...]
 
     @property
+    def is_faint(self) -> bool:
+        """Whether it rests on weak sources alone, such as an agent that nobody wrote."""
+        return self.phase is not None and all(item.weight < STRONG for item in self.evidence)
+
+    @property
     def sentence(self) -> str:
         """The verdict in words, with every source."""
         words = {Contrast.PRESENT: "contrast-enhanced", Contrast.ABSENT: "without contrast"}

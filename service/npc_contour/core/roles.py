@@ -105,11 +105,13 @@ class Judgement:
         faults: every reason against it.
         merits: what speaks for it when there is none.
         is_open: the only faults are things that are unknown.
+        is_faint: the only faults are things that are unknown, or known from weak sources alone.
     """
 
     faults: tuple[str, ...]
     merits: tuple[str, ...]
-    is_open: bool
+    is_open: bool = False
+    is_faint: bool = False
 
     @property
     def fits(self) -> bool:
@@ -142,14 +144,23 @@ def judge(role: Role, fact: Facts) -> Judgement:
     by_rule = role.description_pattern is not None
     faults = _demand_faults(role, fact)
     unknown: list[str] = []
+    faint: list[str] = []
     if not by_rule:
-        for fault, is_unknown in (*_contrast_faults(role, fact), *_sequence_faults(role, fact)):
+        contrast_faults = _contrast_faults(role, fact)
+        for fault, is_unknown in (*contrast_faults, *_sequence_faults(role, fact)):
             (unknown if is_unknown else faults).append(fault)
+        faint = [fault for fault, _ in contrast_faults if fact.contrast.is_faint]
     faults += _geometry_faults(role, fact)
     merits = [fact.sentence]
     if by_rule and re.search(role.description_pattern or "", first.series_description, re.IGNORECASE):
         merits.append(f"the description matches the rule {role.description_pattern!r}")
-    return Judgement((*faults, *unknown), tuple(merits), is_open=bool(unknown) and not faults)
+    settled = [fault for fault in faults if fault not in faint]
+    return Judgement(
+        (*faults, *unknown),
+        tuple(merits),
+        is_open=bool(unknown) and not faults,
+        is_faint=bool(unknown or faint) and not settled,
+    )
 
 
 def judge_assigned(role: Role, fact: Facts) -> Judgement:
@@ -157,7 +168,7 @@ def judge_assigned(role: Role, fact: Facts) -> Judgement:
     faults = [] if fact.modality == role.modality else [f"modality is {fact.modality}, {role.modality} is asked"]
     if fact.stack is None:
         faults.append(f"no regular stack: {fact.geometry_fault}")
-    return Judgement(tuple(faults), ("assigned by a person", fact.sentence), is_open=False)
+    return Judgement(tuple(faults), ("assigned by a person", fact.sentence))
 
 
 def _demand_faults(role: Role, fact: Facts) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class _Fitting:
 
     sure: Mapping[str, Sequence[Facts]]
     open: Mapping[str, Sequence[Facts]]
+    faint: Mapping[str, Sequence[Facts]]
     verdicts: tuple[Verdict, ...]
     reasons: tuple[str, ...]
 
@@ -52,8 +53,8 @@ def route(
     Returns:
         One route per pipeline, in the order given. `case` set and `waiting_for` empty: run it. `case` None and
         `waiting_for` set: a later series may complete it. Both set: it may run as it is, but a series that suits better
-        (the non-contrast phase) may still come. `choices` set: a person must say which. None of them: refused, as far
-        as this study goes.
+        (the non-contrast phase) may still come. `choices` set: a person must say which, once nothing is waited for.
+        None of them: refused, as far as this study goes.
     """
     facts = find_facts(study, knowledge)
     return tuple(_Router(pipeline, facts, knowledge).answer() for pipeline in pipelines)
@@ -112,13 +113,20 @@ class _Router:
         possible, _ = self._choices(with_open)
         if possible:
             return self._for_a_person("the evidence does not tell which series is which", possible, fitting)
-        return self._unfilled(fitting, with_open, clashes)
+        route = self._unfilled(fitting, with_open, clashes)
+        guesses, _ = self._choices({name: [*with_open[name], *fitting.faint[name]] for name in with_open})
+        if not guesses:
+            return route
+        # A better partner may still come; after that a person may say what weak evidence has wrong.
+        asked = self._for_a_person("only weak evidence tells which series is which", guesses, fitting)
+        return replace(route, reasons=(*route.reasons, asked.reasons[0]), choices=asked.choices)
 
     def _fitting(self) -> _Fitting:
         names = {fact.uid: fact.name for fact in self._facts}
         verdicts, reasons = [], []
         sure: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
         unclear: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
+        faint: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
         for role in self._pipeline.roles:
             chosen = self._assigned.get(role.name)
             if chosen is not None and chosen not in names:
@@ -138,7 +146,9 @@ class _Router:
                     sure[role.name].append(fact)
                 elif judgement.is_open and not taken:
                     unclear[role.name].append(fact)
-        return _Fitting(sure, unclear, tuple(verdicts), tuple(reasons))
+                elif judgement.is_faint and not taken:
+                    faint[role.name].append(fact)
+        return _Fitting(sure, unclear, faint, tuple(verdicts), tuple(reasons))
 
     def _unfilled(self, fitting: _Fitting, with_open: Mapping[str, Sequence[Facts]], clashes: Sequence[str]) -> Route:
         pipeline, required = self._pipeline, self._required
