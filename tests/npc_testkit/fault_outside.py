@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def disk_full(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
         with started(lab.service("disk", spool=spool, min_free_mb=20)) as service:
             full, read_only = lab.studies("disk", 2)
             sender = Sender(service.port)
-            with (disk / "ballast").open("wb") as file:
-                file.write(bytes(110 * 2**20))
+            with (disk / "ballast").open("wb") as file, suppress(OSError):  # until there is no more
+                for _ in range(160):
+                    file.write(bytes(2**20))
+                    file.flush()
             refused = sender.once(full.all_files) != 0
             time.sleep(2 if short else 20)
             rows = service.query("SELECT count(*) AS n FROM instance")[0]["n"]

@@ -230,6 +230,18 @@ class Service:
                 found.append(child.pid)
         return found
 
+    def named(self, name: str) -> list[int]:
+        """Process ids of its children whose program has this name."""
+        if self.process is None:
+            return []
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                found += [child.pid] if child.name() == name else []
+            except psutil.Error:
+                continue
+        return found
+
     def kill_one(self, *words: str) -> bool:
         """Kill -9 one child whose command line has these words; returns whether there was one."""
         pids = self.pids(*words)

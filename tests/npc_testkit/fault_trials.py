@@ -162,11 +162,14 @@ def triton_killed(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
         wait_for(lambda: bool(service.runtime["triton_url"]), "Triton", 180)
         senders, jobs = send_all(service, studies)
         for number, send in enumerate(jobs, start=1):
-            server = wait_for_pid(service, "tritonserver", "--model-repository")
+            wait_for(lambda: bool(service.named("tritonserver")), "Triton", 120)
+            server = service.named("tritonserver")[0]
             os.kill(server, signal.SIGSTOP)
             send()
             wait_for(lambda: bool(service.query(INFERRING)), "an inference under way", 60)
             time.sleep(1.0)
+            # It is frozen with the request in hand: the case cannot have gone on.
+            assert verified(service) == number - 1
             killed_at = time.time()
             os.kill(server, signal.SIGKILL)
             outcome.kills += 1

@@ -36,7 +36,7 @@ from npc_contour.errors import InstanceRefused, SpoolFullError
 
 INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _WRITE_AND_WAIT = 7
