@@ -90,7 +90,7 @@ def test_what_the_destination_lost_is_sent_again_as_the_same_object(bench: Bench
 def test_a_destination_that_loses_everything_is_given_up(bench: Bench) -> None:
     bench.verifier.answer = MISSING
     bench.receive(plain_ct())
-    bench.work_for(100 * 3600, step_s=7200)
+    bench.work_for(120 * 3600, step_s=7200)
 
     assert delivery(bench).state is DeliveryState.FAILED
     assert "does not hold what it took" in delivery(bench).last_error

@@ -15,6 +15,9 @@ import httpx
 from npc_testkit.peers import free_port, start_tool, wait_for_port
 
 
+START_S = 90.0
+
+
 @dataclass(frozen=True, slots=True)
 class Orthanc:
     """A running Orthanc on 127.0.0.1."""
@@ -92,8 +95,8 @@ def orthanc(
     )
     process = start_tool("Orthanc", config)
     try:
-        wait_for_port(node.dicom_port)
-        wait_for_port(node.http_port)
+        wait_for_port(node.dicom_port, timeout_s=START_S)
+        wait_for_port(node.http_port, timeout_s=START_S)
         yield node
     finally:
         process.terminate()
