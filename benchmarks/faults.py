@@ -49,6 +49,9 @@ def main() -> int:
         "--only", nargs="+", choices=TRIALS, default=list(TRIALS), metavar="TRIAL", help=", ".join(TRIALS)
     )
     parser.add_argument("--short", action="store_true", help="few studies, few kills")
+    parser.add_argument(
+        "--size", type=float, default=1.0, help="share of the 100 studies and 40 kills, to do it in parts"
+    )
     parser.add_argument("--results", type=Path, help="add outcomes to this file, and report all that are in it")
     parser.add_argument("--work", type=Path, help="keep images and logs here (default: a temporary folder)")
     args = parser.parse_args()
@@ -57,10 +60,11 @@ def main() -> int:
         work = (args.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         work.chmod(0o755)
-        with lab(work) as shared:
+        with lab(work, args.size) as shared:
             for name in args.only:
                 outcome = run(name, shared, short=args.short)
-                results[name] = {**outcome.as_json(), "short": args.short}
+                part = sum(key.partition("@")[0] == name for key in results) if args.size < 1 else 0
+                results[f"{name}@{part}" if part else name] = {**outcome.as_json(), "short": args.short}
                 if args.results:
                     args.results.write_text(json.dumps(results, indent=1))
     print_table(results)

@@ -99,7 +99,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Lab:
-    """Images, networks, one Triton and one Orthanc for all trials of a run."""
+    """Images, networks, one Triton and one Orthanc for all trials of a run.
+
+    Attributes:
+        size: share of the studies and kills of the largest trial, which may be done in parts.
+    """
 
     folder: Path
     series: dict[str, list[FileDataset]]
@@ -107,6 +111,7 @@ class Lab:
     triton_url: str
     tps: Orthanc
     rng: random.Random
+    size: float = 1.0
 
     def studies(self, name: str, count: int, *, paired: bool = False) -> list[Study]:
         """Write studies to send: a non-contrast series each, or a pair."""
@@ -138,7 +143,7 @@ class Lab:
 
 
 @contextmanager
-def lab(folder: Path) -> Iterator[Lab]:
+def lab(folder: Path, size: float = 1.0) -> Iterator[Lab]:
     """Prepare everything while the block runs; images and networks are kept in `folder` for the next time."""
     with ExitStack() as running:
         repository = folder / "networks"
@@ -146,7 +151,7 @@ def lab(folder: Path) -> Iterator[Lab]:
             write_networks(repository)
         triton = running.enter_context(EmbeddedTriton(repository, folder / "triton", start_timeout_s=300))
         tps = running.enter_context(orthanc(folder / f"orthanc-{time.time_ns()}", options=OPTIONS))
-        yield Lab(folder, phantom_series(folder / "phantom"), repository, triton.urls.grpc, tps, random.Random(7))
+        yield Lab(folder, phantom_series(folder / "phantom"), repository, triton.urls.grpc, tps, random.Random(), size)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def resumed_after(service: Service, killed_at: float, timeout_s: float = 60.0) -
 
 def random_kills(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - the signature of every trial
     """Studies come while workers and the receiver are killed at random moments."""
-    count, workers, receivers = (6, 3, 1) if short else (100, 30, 10)
+    count, workers, receivers = (6, 3, 1) if short else (round(share * lab.size) for share in (100, 30, 10))
     outcome = Outcome("random kills")
     studies = lab.studies("kills", count)
     with started(lab.service("kills", workers=2)) as service:

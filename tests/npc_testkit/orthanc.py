@@ -14,7 +14,6 @@ import httpx
 
 from npc_testkit.peers import free_port, start_tool, wait_for_port
 
-
 START_S = 90.0
 
 
