@@ -171,7 +171,11 @@ class _Router:
             " + ".join(f"{name}: {fact.name}" for name, fact in c.items()) for c in choices[:MAX_CHOICES]
         )
         twins = [_twins(one, other) for one, other in itertools.combinations(self._facts, 2)]
-        reasons = (f"{why}, a person must say which: {listed}", *filter(None, twins), *fitting.reasons)
+        reasons = (
+            f"{self._pipeline.name}: {why}, a person must say which: {listed}",
+            *filter(None, twins),
+            *fitting.reasons,
+        )
         offered = tuple({name: fact.uid for name, fact in choice.items()} for choice in choices[:MAX_CHOICES])
         return Route(self._pipeline.name, None, (), reasons, fitting.verdicts, offered)
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, SpatialRegistrationStorage
 
+from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.registration import read_registration
+from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.application.records import AssociationRow
+from npc_contour.core.grouping import aside_reason
 from npc_contour.core.registrations import way_between
+from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
 
 TURN = np.array([[0.0, -1, 0, 10], [1, 0, 0, -5], [0, 0, 1, 2], [0, 0, 0, 1]])
@@ -88,3 +95,20 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_registration(tmp_path / "r.dcm")
     with pytest.raises(InstanceRefused, match="no Frame of Reference"):
         read_registration(write(tmp_path / "s.dcm", frame=""))
+
+
+def test_the_door_takes_a_registration_and_it_is_left_aside_as_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.dcm", item("9.2", TURN))
+    dataset = dcmread(path)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = UID("1.2.3"), UID("1.2.3.66")
+    dataset.save_as(path, enforce_file_format=True)
+    noted: list[InstanceHeader] = []
+    spool = Spool(tmp_path / "spool", min_free_mb=0)
+    keeper = FileKeeper(spool, lambda header, key, _row: noted.append(replace(header, key=key)), lambda _h, _d: None)
+
+    keeper.keep(path.read_bytes(), AssociationRow("a", "receiver-0", "TPS", "NPC_CONTOUR", "127.0.0.1"))
+
+    (header,) = noted
+    assert aside_reason(header) == "a spatial registration"
+    (move,) = read_registration(spool.open_path(header.key))
+    assert move.source_frame_uid == "9.2"
