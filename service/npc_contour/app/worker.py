@@ -60,12 +60,12 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
                 missing = tx.jobs_missing()
                 for job in missing:
                     tx.defer(job)
-                _plan_retention(tx, settings.retention.every_s)
+                _plan_upkeep(tx, settings.retention.every_s)
             return len(missing)
 
         with store.transaction() as tx:
             tx.defer(Job(JobKind.RESCAN, ALL))
-            _plan_retention(tx, FIRST_RETENTION_S)
+            _plan_upkeep(tx, FIRST_RETENTION_S)
         duties = Duties(around(steps.run), sweep, steps.interrupted)
         options = WorkerOptions(
             segmentations_at_once=at_once,
@@ -75,9 +75,11 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         run_worker(runtime.database_url, duties, options)
 
 
-def _plan_retention(tx: Transaction, seconds: float) -> None:
-    """Plan the next round of deleting, unless one is planned before."""
-    tx.defer(Job(JobKind.RETENTION, ALL, SystemClock().now() + timedelta(seconds=seconds)))
+def _plan_upkeep(tx: Transaction, seconds: float) -> None:
+    """Plan the next round of deleting and comparing, unless one is planned before."""
+    due = SystemClock().now() + timedelta(seconds=seconds)
+    tx.defer(Job(JobKind.RETENTION, ALL, due))
+    tx.defer(Job(JobKind.RESCAN, ALL, due))
 
 
 def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries, partner: FindPartner) -> Steps:
