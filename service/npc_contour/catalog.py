@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from npc_contour.domain.measurements import MeasurementKind, MeasurementRule
 from npc_contour.domain.pipelines import (
     Contrast,
     LargestComponent,
@@ -171,6 +172,12 @@ class _RoiFile(_Strict):
         return name
 
 
+class _MeasurementFile(_Strict):
+    kind: MeasurementKind
+    roi: str
+    ignore_below_mm: float = Field(default=0.0, ge=0)
+
+
 class _PipelineFile(_Strict):
     name: str
     title: str
@@ -179,6 +186,7 @@ class _PipelineFile(_Strict):
     roles: tuple[_RoleFile, ...] = Field(min_length=1)
     networks: tuple[_NetworkUseFile, ...] = Field(min_length=1)
     rois: tuple[_RoiFile, ...] = Field(min_length=1)
+    measurements: _MeasurementFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +265,9 @@ def read_pipeline(path: Path) -> Pipeline:
         roles=roles,
         networks=uses,
         rois=rois,
+        measurements=MeasurementRule(data.measurements.kind, data.measurements.roi, data.measurements.ignore_below_mm)
+        if data.measurements
+        else None,
     )
 
 
@@ -351,6 +362,10 @@ def _check_pipeline(path: Path, data: _PipelineFile, rois: tuple[RoiSpec, ...]) 
         if roi.name.casefold() in folded:
             raise CatalogError(f"{path}: ROI name {roi.name} occurs twice (case is ignored)")
         folded.add(roi.name.casefold())
+    if data.measurements is not None and data.measurements.roi not in {roi.name for roi in rois}:
+        raise CatalogError(
+            f"{path}: measurements are asked of ROI {data.measurements.roi!r}, which is not in the table"
+        )
 
 
 def _check_against_contracts(pipeline: Pipeline, contracts: Mapping[str, NetworkContract]) -> None:

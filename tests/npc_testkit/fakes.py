@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
-from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.crossings import STEPS
 from npc_contour.core.evidence import ContrastEvidence
@@ -169,6 +169,17 @@ class FakeWriter:
             "made_at": made_at.isoformat(),
         }
         return EncodedStructureSet(uid, json.dumps(content).encode(), 1.0)
+
+
+class FakeReportWriter:
+    """Writes measurements as JSON; the same arguments give the same bytes."""
+
+    def write(
+        self, report: MeasurementReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> EncodedReport:
+        uid = f"{structure_set.sop_instance_uid}.1"
+        content = {"uid": uid, "measured": len(report.outlined), "images": len(volume.sop_instance_uids)}
+        return EncodedReport(uid, json.dumps(content | {"series": planning.series_instance_uid}).encode())
 
 
 @dataclass

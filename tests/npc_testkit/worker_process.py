@@ -28,7 +28,15 @@ from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.jobs import AnyDestination, StoreReceipt
 from npc_contour.settings import Completion, Delivery
 from npc_testkit.bench import LOOPBACK, catalog
-from npc_testkit.fakes import FakeEngine, FakeLooker, FakeReader, FakeRegistrations, FakeVerifier, FakeWriter
+from npc_testkit.fakes import (
+    FakeEngine,
+    FakeLooker,
+    FakeReader,
+    FakeRegistrations,
+    FakeReportWriter,
+    FakeVerifier,
+    FakeWriter,
+)
 
 QUIET = Completion(quiet_released_s=0.3)
 
@@ -72,6 +80,7 @@ def main(url: str, folder: Path, segment_s: float) -> None:
                 reader=FakeReader(),
                 engine=FakeEngine(before=busy),
                 writer=FakeWriter(),
+                report_writer=FakeReportWriter(),
                 destinations=(LOOPBACK,),
                 segmentations_at_once=1,
             )

@@ -70,11 +70,22 @@ def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
     verify = Verify(given.verify)
     if isinstance(given, DicomDestination):
         identity = tls.identity(given.tls_name) if given.tls else None
-        return Destination(given.name, given.ae_title, given.host, given.port, given.allow_demo, verify, identity)
+        return Destination(
+            given.name,
+            given.ae_title,
+            given.host,
+            given.port,
+            given.allow_demo,
+            verify,
+            identity,
+            given.measurements,
+        )
     if isinstance(given, DicomwebDestination):
         token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))
-        return WebDestination(given.name, given.url.rstrip("/"), token_file, ca_file, given.allow_demo, verify)
-    return FolderDestination(given.name, str(given.path), given.allow_demo, verify)
+        return WebDestination(
+            given.name, given.url.rstrip("/"), token_file, ca_file, given.allow_demo, verify, given.measurements
+        )
+    return FolderDestination(given.name, str(given.path), given.allow_demo, verify, given.measurements)
 
 
 def own_receiver(settings: Settings, port: int | None = None) -> Destination:

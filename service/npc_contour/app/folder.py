@@ -18,7 +18,7 @@ from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.shared import catalog_of, writer_of
 from npc_contour.app.study import route_files
-from npc_contour.app.tools import FileReader, RtstructWriter
+from npc_contour.app.tools import FileReader, RtstructWriter, SrWriter
 from npc_contour.application.contouring import (
     Request,
     Timings,
@@ -29,6 +29,7 @@ from npc_contour.application.contouring import (
     shift_notes,
     timed,
 )
+from npc_contour.application.measuring import measure_case, measured_report, measurements_csv
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.domain.pipelines import NetworkContract, Route
@@ -74,7 +75,8 @@ def segment_folder(
     Args:
         settings: where Triton and its model repository are; an embedded Triton is started for the call.
         folder: searched with its subfolders.
-        out: the RTSTRUCT's file; with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
+        out: the RTSTRUCT's file, beside which go the measurements of a pipeline that measures (`-measurements.dcm`, SR,
+            and `.csv`); with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
         nifti: also write the masks, as `write_nifti` does, beside each RTSTRUCT, and their names in a text file.
         assign: role → Series Instance UID, or an ending of it, where a person says which series is which.
         pipeline: run just this one; None runs every enabled pipeline that the images suit.
@@ -178,6 +180,7 @@ class _Run:
         )
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)
+        measured = measure_case(request, label_maps, volume, done.encoded, SrWriter(Path), timings_s)
         _put(path, done.encoded.data)
         if done.encoded.segmentation is not None:
             _put(path.with_suffix(".seg.dcm"), done.encoded.segmentation)
@@ -186,7 +189,17 @@ class _Run:
             names = [mask.spec.name for mask in done.masks]
             write_named_masks(path.with_suffix(".nii.gz"), whole, names, volume.grid)
         self.tell(f"{pipeline.name}: RTSTRUCT", 1.0)
-        return report_of(done, pipeline, timings_s)
+        rows = measured_report(measured)
+        if measured is not None:
+            _put(_beside(path, ".csv"), measurements_csv(rows["measurements"]).encode())
+            if measured.encoded is not None:
+                _put(_beside(path, ".dcm"), measured.encoded.data)
+        return report_of(done, pipeline, timings_s) | rows
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return where the measurements beside an RTSTRUCT go."""
+    return path.with_name(f"{path.stem}-measurements{suffix}")
 
 
 def _put(path: Path, data: bytes) -> None:

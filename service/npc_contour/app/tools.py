@@ -7,13 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from pydicom import dcmread
+
 from npc_contour.adapters.dicom.gate import check_rtstruct
+from npc_contour.adapters.dicom.measurement_report import encode_report, report_sop_instance_uid
 from npc_contour.adapters.dicom.planning_header import read_planning_header
 from npc_contour.adapters.dicom.reader import read_volume
 from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
 from npc_contour.adapters.dicom.segmentation import encode_segmentation, read_image_headers
-from npc_contour.application.ports import EncodedStructureSet
+from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask
@@ -111,3 +114,19 @@ class RtstructWriter:
             images = read_image_headers([paths[uid] for uid in volume.sop_instance_uids])
             segmentation = encode_segmentation(structure_set, masks, volume, images, made_at)
         return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice, segmentation)
+
+
+class SrWriter:
+    """Encodes measurements as SR."""
+
+    def __init__(self, open_path: Callable[[str], Path]) -> None:
+        """Find the files of planning images with `open_path`."""
+        self._open_path = open_path
+
+    def write(
+        self, report: MeasurementReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> EncodedReport:
+        """Encode measurements on their planning volume."""
+        image = dcmread(self._open_path(planning.first.key), stop_before_pixels=True, force=True)
+        data = encode_report(report, image, volume, structure_set.data)
+        return EncodedReport(report_sop_instance_uid(report.uid_seed), data)

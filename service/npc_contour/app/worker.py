@@ -16,7 +16,7 @@ from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
 from npc_contour.app.study import study_reader
-from npc_contour.app.tools import FileReader
+from npc_contour.app.tools import FileReader, SrWriter
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
@@ -94,6 +94,7 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
             reader=FileReader(spool.open_path, settings.mr),
             engine=ServiceEngine(runtime),
             writer=writer_of(settings, spool.open_path),
+            report_writer=SrWriter(spool.open_path),
             destinations=destinations,
             segmentations_at_once=settings.workers.segmentations_at_once,
             max_shift_mm=settings.routing.max_shift_mm,

@@ -3,6 +3,7 @@
 labels-<network>-<contract>.npz   label map on the planning grid, and where labels change between voxels
 rtstruct.dcm                      what is sent
 segmentation.dcm                  the same ROIs as DICOM SEG, where the site wants it
+measurements.dcm                  what was measured (SR), where the pipeline measures and found something
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
 
@@ -21,7 +22,8 @@ from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import StoreError
 
-RTSTRUCT, SEGMENTATION, REPORT = "rtstruct.dcm", "segmentation.dcm", "report.json"
+RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
+MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
 LABELS, CROSSINGS = "labels", "crossings"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from npc_contour.application.artefacts import REPORT, RTSTRUCT, SEGMENTATION, Artefacts
+from npc_contour.application.artefacts import MEASUREMENTS, REPORT, RTSTRUCT, SEGMENTATION, Artefacts
 from npc_contour.application.combining import COMBINED, combined_pipeline, is_member
 from npc_contour.application.contouring import (
     Contoured,
@@ -21,11 +21,12 @@ from npc_contour.application.contouring import (
     shift_notes,
 )
 from npc_contour.application.delivery import add_deliveries
-from npc_contour.application.ports import Clock, InferenceEngine, SeriesReader, Spool, StructureSetWriter
+from npc_contour.application.measuring import Measured, measure_case, measured_report
+from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
 from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
-from npc_contour.domain.jobs import AnyDestination, CaseState
+from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
@@ -54,6 +55,7 @@ class Tools:
     reader: SeriesReader
     engine: InferenceEngine
     writer: StructureSetWriter
+    report_writer: ReportWriter
     destinations: Sequence[AnyDestination]
     segmentations_at_once: int
     max_shift_mm: float = 3.0
@@ -125,12 +127,14 @@ class CaseSteps:
         artefacts = Artefacts(tools.spool, case_id)
         timings_s: Timings = {}
         if not (artefacts.has(RTSTRUCT) and artefacts.has(REPORT)):
-            contoured = self._contour(case, series, artefacts, timings_s)
+            contoured, measured = self._contour(case, series, artefacts, timings_s)
             pipeline, _ = self._pipeline(case)
             if contoured.encoded.segmentation is not None:
                 artefacts.put(SEGMENTATION, contoured.encoded.segmentation)
             artefacts.put(RTSTRUCT, contoured.encoded.data)
-            artefacts.put_report(report_of(contoured, pipeline, timings_s))
+            if measured is not None and measured.encoded is not None:
+                artefacts.put(MEASUREMENTS, measured.encoded.data)
+            artefacts.put_report(report_of(contoured, pipeline, timings_s) | measured_report(measured))
         report = artefacts.report()
         with self._lock:
             self._kept.pop(case_id, None)
@@ -146,10 +150,14 @@ class CaseSteps:
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
                 add_deliveries(tx, case, tools.destinations, now)
+            measurements_uid = report.get("measurements_sop_instance_uid", "")
+            if measurements_uid:
+                tx.add_measurements(case_id, measurements_uid, artefacts.key(MEASUREMENTS))
+                add_deliveries(tx, case, tools.destinations, now, Deliverable.MEASUREMENTS)
 
     def _contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
-    ) -> Contoured:
+    ) -> tuple[Contoured, Measured | None]:
         tools = self._tools
         pipeline, contracts = self._pipeline(case)
         with self._lock:
@@ -175,7 +183,8 @@ class CaseSteps:
             notes=("series not confirmed complete by the PACS", *case.reasons),
             predecessor_sop_instance_uid=predecessor,
         )
-        return contour(request, label_maps, volume, tools.writer, timings_s)
+        done = contour(request, label_maps, volume, tools.writer, timings_s)
+        return done, measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)
 
     def _open(self, case_id: str, state: CaseState) -> tuple[CaseRecord | None, dict[str, Series]]:
         """Return a case and its images, as they were when it was made; None when it is not in this state."""

@@ -1,4 +1,4 @@
-"""Sending structure sets, each destination with a state of its own.
+"""Sending structure sets and measurements, each destination with a state of its own.
 
 A result of a demo network never goes to another machine unless the site's settings say so for that destination. A
 destination that is down is tried by one delivery at a time, with growing pauses; once it answers, all that waits for it
@@ -16,8 +16,8 @@ from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.dimse import status_words
-from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState, StoreReceipt, Verify
-from npc_contour.errors import DemoNotAllowedError, SendError
+from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable, DeliveryState, StoreReceipt, Verify
+from npc_contour.errors import DemoNotAllowedError, NotOfferedError, SendError
 from npc_contour.logs import Event
 from npc_contour.settings import Delivery, is_loopback
 
@@ -41,15 +41,23 @@ def check_demo(destination: AnyDestination, *, demo: bool) -> None:
         )
 
 
-def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[AnyDestination], now: datetime) -> None:
-    """Queue the structure set of a case for every destination."""
+def add_deliveries(
+    tx: Transaction,
+    case: CaseRecord,
+    destinations: Sequence[AnyDestination],
+    now: datetime,
+    what: Deliverable = Deliverable.RTSTRUCT,
+) -> None:
+    """Queue an object of a case for every destination that takes such objects."""
     for destination in destinations:
+        if what is Deliverable.MEASUREMENTS and not destination.measurements:
+            continue
         message, state = "", DeliveryState.QUEUED
         try:
             check_demo(destination, demo=case.demo)
         except DemoNotAllowedError as error:
             message, state = str(error), DeliveryState.BLOCKED
-        delivery_id = tx.add_delivery(case.case_id, destination.name, state, message, now)
+        delivery_id = tx.add_delivery(case.case_id, destination.name, state, message, now, what)
         if state is DeliveryState.BLOCKED:
             _tell(
                 tx, Event.DELIVERY_BLOCKED, case.study_instance_uid, case.case_id, f"{destination.name}: {message}", now
@@ -59,8 +67,13 @@ def add_deliveries(tx: Transaction, case: CaseRecord, destinations: Sequence[Any
 
 
 def finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
-    """A case is sent when nothing is queued and one destination has it, verified when all that may have it prove it."""
-    states = {delivery.state for delivery in tx.deliveries(case.case_id)} - {DeliveryState.BLOCKED}
+    """A case is sent when nothing is queued and one destination has it, verified when all that may have it prove it.
+
+    Only its structure set counts: what becomes of the measurements is seen at their own deliveries.
+    """
+    all_of_case = tx.deliveries(case.case_id)
+    states = {delivery.state for delivery in all_of_case if delivery.what is Deliverable.RTSTRUCT}
+    states -= {DeliveryState.BLOCKED}
     state = case.state
     if case.state is CaseState.CONTOURED and states & {DeliveryState.SENT, DeliveryState.VERIFIED}:
         state = case.state if DeliveryState.QUEUED in states else CaseState.SENT
@@ -137,6 +150,8 @@ class SendDelivery:
         except DemoNotAllowedError as error:
             return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
         except SendError as error:
+            if isinstance(error, NotOfferedError) and delivery.what is Deliverable.MEASUREMENTS:
+                return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, f"it takes no measurements: {error}")
             return self._again(delivery, str(error), None, down=True)
         if receipt.is_stored:
             return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, "", receipt.status)

@@ -12,12 +12,13 @@ from npc_contour.core.evidence import ContrastEvidence
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import AnyDestination, Evidence, StoreReceipt
+from npc_contour.domain.measurements import Measurements, Node, Shape
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Series
-from npc_contour.domain.structures import Roi, StructureSet
+from npc_contour.domain.structures import NetworkProvenance, Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
 
 
@@ -162,6 +163,62 @@ class StructureSetWriter(Protocol):
 
         Raises:
             GateError: the RTSTRUCT failed its own check and must not leave the house.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlined:
+    """Something that was measured and where it is.
+
+    Attributes:
+        measured: a node, or the shape of the ROI.
+        roi: its contours.
+    """
+
+    measured: Node | Shape
+    roi: Roi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasurementReport:
+    """What a report says.
+
+    Attributes:
+        outlined: each node, or the tumour; at least one.
+        uid_seed: of the structure set beside it.
+        network: that found the ROI.
+        made_at: written into the object: the same report gives the same bytes.
+    """
+
+    measurements: Measurements
+    outlined: tuple[Outlined, ...]
+    uid_seed: str
+    network: NetworkProvenance
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedReport:
+    """A measurement report as a whole DICOM file (PS3.10)."""
+
+    sop_instance_uid: str
+    data: bytes
+
+
+class ReportWriter(Protocol):
+    """Encodes measurements."""
+
+    def write(
+        self, report: MeasurementReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> EncodedReport:
+        """Encode measurements on their planning volume.
+
+        Args:
+            report: what to say.
+            volume: the planning series as a volume.
+            planning: its images: patient and study are copied from a file of it.
+            structure_set: the RTSTRUCT beside it, which it names.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
@@ -224,12 +224,13 @@ class CaseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
-    """One structure set at one destination.
+    """One object of a case at one destination.
 
     Attributes:
         status: the last C-STORE or STOW-RS status; None while there was no answer.
         ask_at: when it is asked next whether it holds the object; None when it is not asked.
         asks: how often it was asked since it was sent.
+        what: which of the case's objects it is about; `key` and `sop_instance_uid` are that one's.
     """
 
     delivery_id: int
@@ -249,6 +250,7 @@ class DeliveryRecord:
     ask_at: datetime | None = None
     asks: int = 0
     held: bool = False
+    what: Deliverable = Deliverable.RTSTRUCT
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 
 
@@ -70,7 +70,7 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """Where the structure set of a case stands at one destination.
+    """Where an object of a case stands at one destination.
 
     Attributes:
         attempts: tries so far.
@@ -78,6 +78,7 @@ class DeliveryRow:
         last_error: "" when the last try worked.
         status: the DICOM status of the last answer, in words; "" when there was none.
         verified_by: what proved that the destination holds it; "" before that.
+        what: which object: the structure set or the measurements.
     """
 
     destination: str
@@ -89,6 +90,7 @@ class DeliveryRow:
     updated_at: datetime
     status: str = ""
     verified_by: str = ""
+    what: Deliverable = Deliverable.RTSTRUCT
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class CaseStory:
         rtstruct: path of the RTSTRUCT file; "" before it is written.
         verdicts: of every series of the study in every role, with the reasons.
         choices: role → Series Instance UID, while a person must choose.
+        measurements: what was measured, see `measuring.measurement_rows`; None where nothing is.
+        measurements_file: path of the SR file; "" where there is none.
     """
 
     job: JobRow
@@ -125,6 +129,8 @@ class CaseStory:
     rtstruct: str = ""
     verdicts: Sequence[Verdict] = ()
     choices: Sequence[Mapping[str, str]] = ()
+    measurements: Mapping[str, Any] | None = None
+    measurements_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from npc_contour.application.records import (
     SeriesRecord,
     StoryLine,
 )
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.queries import Match
 from npc_contour.domain.series import InstanceHeader
 
@@ -133,10 +133,20 @@ class Transaction(Protocol):
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""
         ...
 
+    def add_measurements(self, case_id: str, sop_instance_uid: str, key: str) -> None:
+        """Note the measurement report beside the structure set of a case; twice is once."""
+        ...
+
     def add_delivery(
-        self, case_id: str, destination: str, state: DeliveryState, message: str, at: datetime
+        self,
+        case_id: str,
+        destination: str,
+        state: DeliveryState,
+        message: str,
+        at: datetime,
+        what: Deliverable = Deliverable.RTSTRUCT,
     ) -> int | None:
-        """Add a delivery; return its id, or None when the destination has one for this case."""
+        """Add a delivery; return its id, or None when the destination has one of this object of the case."""
         ...
 
     def delivery(self, delivery_id: int, *, lock: bool = False) -> DeliveryRecord | None:

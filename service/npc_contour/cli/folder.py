@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +19,8 @@ examples:
   npc-contour segment patient --out rt.dcm                     every pipeline that the images suit
   npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one
   npc-contour segment patient --out rt.dcm --assign planning_ct=.17   where headers do not tell which series is which
-  npc-contour segment patient --out rt.dcm --seg --nifti       also as voxels: rt.seg.dcm, rt.nii.gz"""
+  npc-contour segment patient --out rt.dcm --seg --nifti       also as voxels: rt.seg.dcm, rt.nii.gz
+  npc-contour segment chest --out ln.dcm --pipeline mediastinal_ln   with ln-measurements.dcm (SR) and .csv"""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -82,8 +85,29 @@ def _print(console: Console, result: FolderResult) -> None:
             soft_wrap=True,
             highlight=False,
         )
-        for note in result.report["notes"]:
+        for note in (*result.report["notes"], *_measured(result.report)):
             console.print(f"  {note}", soft_wrap=True, highlight=False)
         return
     for reason in result.reasons:
         console.print(f"  {reason}", soft_wrap=True, highlight=False)
+
+
+def _measured(report: Mapping[str, Any]) -> list[str]:
+    """Say in lines what was measured."""
+    found = report.get("measurements")
+    if found is None:
+        return []
+    if found["shape"] is not None:
+        shape = found["shape"]
+        return [
+            f"{found['roi']}: {shape['volume_cc']:.1f} cc, surface {shape['surface_cm2']:.1f} cm2, diameter"
+            f" {shape['diameter_mm']:.1f} mm, regularity {shape['regularity']:.2f}"
+        ]
+    lines = [
+        f"node {node['node']}: {node['long_axis_mm']:.1f} x {node['short_axis_mm']:.1f} mm, {node['volume_cc']:.2f} cc"
+        + (f", {found['enlarged_from_mm']:g} mm or more" if node["enlarged"] else "")
+        for node in found["nodes"]
+    ]
+    if found["ignored_nodes"]:
+        lines.append(f"{found['ignored_nodes']} nodes below {found['ignore_below_mm']:g} mm are not listed")
+    return lines

@@ -39,6 +39,13 @@ class CaseState(StrEnum):
     COMBINED = "combined"
 
 
+class Deliverable(StrEnum):
+    """What of a case is delivered."""
+
+    RTSTRUCT = "rtstruct"
+    MEASUREMENTS = "measurements"
+
+
 class DeliveryState(StrEnum):
     """Where one structure set stands at one destination."""
 
@@ -59,7 +66,11 @@ class Verify(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A DICOM node that takes RTSTRUCT; `tls` None calls it in the clear."""
+    """A DICOM node that takes RTSTRUCT; `tls` None calls it in the clear.
+
+    Attributes:
+        measurements: whether it takes measurements (SR) too.
+    """
 
     name: str
     ae_title: str
@@ -68,6 +79,7 @@ class Destination:
     allow_demo: bool = False
     verify: Verify = Verify.TRY
     tls: TlsIdentity | None = None
+    measurements: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,7 @@ class WebDestination:
         url: root of its DICOMweb services.
         token_file: file with the bearer token; "" sends none.
         ca_file: file with the certificates that it is judged by; "" takes the system's.
+        measurements: whether it takes measurements (SR) too.
     """
 
     name: str
@@ -86,6 +99,7 @@ class WebDestination:
     ca_file: str = ""
     allow_demo: bool = False
     verify: Verify = Verify.TRY
+    measurements: bool = False
 
     @property
     def host(self) -> str:
@@ -101,6 +115,7 @@ class FolderDestination:
     path: str
     allow_demo: bool = False
     verify: Verify = Verify.TRY
+    measurements: bool = False
 
     @property
     def host(self) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.measurements import MeasurementRule
 from npc_contour.domain.series import Case
 from npc_contour.domain.structures import NetworkProvenance, RoiSpec
 
@@ -180,7 +181,11 @@ class NetworkUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """One product route, for example `npc_oar_gtv`; read from `pipelines/*.toml`."""
+    """One product route, for example `npc_oar_gtv`; read from `pipelines/*.toml`.
+
+    Attributes:
+        measurements: what is measured beside the contours; None measures nothing.
+    """
 
     name: str
     title: str
@@ -189,6 +194,7 @@ class Pipeline:
     roles: tuple[Role, ...]
     networks: tuple[NetworkUse, ...]
     rois: tuple[RoiSpec, ...]
+    measurements: MeasurementRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

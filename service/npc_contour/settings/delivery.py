@@ -24,6 +24,7 @@ class DicomDestination(Strict):
     tls: bool = False
     tls_name: str = ""
     verify: Insist = "try"
+    measurements: bool = False
     allow_demo: bool = False
 
     @property
@@ -41,6 +42,7 @@ class DicomwebDestination(Strict):
     token_file: Path | None = None
     ca_file: Path | None = None
     verify: Insist = "try"
+    measurements: bool = False
     allow_demo: bool = False
 
 
@@ -51,6 +53,7 @@ class FolderDestination(Strict):
     name: Name
     path: Path
     verify: Insist = "try"
+    measurements: bool = False
     allow_demo: bool = False
 
 

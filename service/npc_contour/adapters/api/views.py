@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.application.checks import is_ready
 from npc_contour.application.status import CaseStory, CheckResult, JobRow, SeriesRow
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
+from npc_contour.domain.measurements import MeasurementKind
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 
 CaseId = Annotated[str, Field(description="Our id of the case", examples=["c-2f6d1b9e"])]
@@ -150,9 +151,10 @@ class RoiView(_View):
 
 
 class DeliveryView(_View):
-    """The structure set at one destination."""
+    """An object of the case at one destination."""
 
     destination: str = Field(examples=["tps"])
+    what: Deliverable
     state: DeliveryState
     attempts: int
     next_attempt_at: datetime | None = Field(description="null: no further try is planned")
@@ -174,6 +176,39 @@ class VerdictView(_View):
     )
 
 
+class NodeView(_View):
+    """One lymph node: axes in its axial slice, in millimetres."""
+
+    node: int = Field(description="From 1 on, from the head to the feet")
+    volume_cc: float
+    long_axis_mm: float
+    short_axis_mm: float
+    enlarged: bool = Field(description="Whether the short axis is `enlarged_from_mm` or more")
+    centre_lps_mm: tuple[float, float, float]
+    slice: int = Field(description="From 1 on, from the feet: where the axes lie")
+
+
+class ShapeView(_View):
+    """The shape of an ROI from the mesh around it."""
+
+    volume_cc: float
+    surface_cm2: float
+    diameter_mm: float = Field(description="The largest distance between two points of the mesh")
+    regularity: float = Field(description="Volume over that of the ball with the same surface")
+
+
+class MeasurementsView(_View):
+    """What was measured of one ROI."""
+
+    kind: MeasurementKind
+    roi: str
+    ignore_below_mm: float = Field(description="Nodes with a smaller short axis are counted only")
+    enlarged_from_mm: float
+    ignored_nodes: int
+    nodes: tuple[NodeView, ...]
+    shape: ShapeView | None
+
+
 class StoryView(_View):
     """All of one case."""
 
@@ -190,6 +225,8 @@ class StoryView(_View):
         description="While the case is ambiguous: ways to fill the roles, role → Series Instance UID. Decide with"
         " POST /jobs/{case_id}/assign"
     )
+    measurements: MeasurementsView | None = Field(description="null: the pipeline measures nothing")
+    measurements_file: str = Field(description="Path of the SR on the server; empty where there is none")
 
     @classmethod
     def of(cls, story: CaseStory) -> Self:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from npc_contour.adapters.api.docs_page import docs_page
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
 from npc_contour.adapters.api.operations import PROBLEMS, operation_problem
 from npc_contour.adapters.api.views import JobView, Live, Problem, Ready, SeriesView, StoryView, Version
+from npc_contour.application.measuring import measurements_csv
 from npc_contour.application.status import CheckResult, StatusBoard
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
@@ -121,6 +122,25 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
         if story is None:
             raise HTTPException(404, f"no case {case_id}")
         return StoryView.of(story)
+
+    @app.get(
+        "/jobs/{case_id}/measurements.csv",
+        tags=["work"],
+        response_class=PlainTextResponse,
+        responses={
+            200: {"content": {"text/csv": {}}, "description": "A table with a header"},
+            404: {"model": Problem, "description": "No such case, or nothing is measured of it"},
+            **NO_DATABASE,
+        },
+    )
+    def measurements(
+        case_id: Annotated[str, Path(description="Our id of the case", max_length=128)],
+    ) -> PlainTextResponse:
+        """Return what was measured: a node a line, or the shape of the tumour."""
+        story = board.story(case_id)
+        if story is None or story.measurements is None:
+            raise HTTPException(404, f"no measurements of case {case_id}")
+        return PlainTextResponse(measurements_csv(story.measurements), media_type="text/csv")
 
     @app.get("/series", tags=["work"], responses=NO_DATABASE)
     def series(

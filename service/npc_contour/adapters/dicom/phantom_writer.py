@@ -39,6 +39,7 @@ class WrittenPatient:
         oar: label map of the organs, NIfTI, on the grid of both series.
         gtv: label map of the tumour and its nodes.
         ln_ctv: label map of the nodal levels.
+        han: label map of the fifty structures of HaN5K's list.
         study_instance_uid: of both series.
         series_instance_uids: non-contrast, contrast.
     """
@@ -48,6 +49,7 @@ class WrittenPatient:
     oar: Path
     gtv: Path
     ln_ctv: Path
+    han: Path
     study_instance_uid: str
     series_instance_uids: tuple[str, str]
 
@@ -59,18 +61,18 @@ def write_patient(
     patient_index: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> WrittenPatient:
-    """Write two CT series and three label maps.
+    """Write two CT series and four label maps.
 
     Args:
         phantom: what to write.
         out_dir: made where it is missing; gets the folders `noncontrast` and `contrast` and the files
-            `oar.nii.gz`, `gtv.nii.gz`, `ln_ctv.nii.gz`.
+            `oar.nii.gz`, `gtv.nii.gz`, `ln_ctv.nii.gz`, `han.nii.gz`.
         patient_index: tells copies of one phantom apart: another index is another patient, with other UIDs.
         progress: told the fraction done, 0 to 1.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     slices = phantom.grid.shape_zyx[0]
-    steps, done = 2 * slices + 3, 0
+    steps, done = 2 * slices + 4, 0
     series_uids = []
     for contrast, folder in PHASES.items():
         (out_dir / folder).mkdir(exist_ok=True)
@@ -82,10 +84,17 @@ def write_patient(
             if progress is not None:
                 progress(done / steps)
         series_uids.append(series_uid)
-    truth = {"oar": phantom.oar_labels, "gtv": phantom.gtv_labels, "ln_ctv": phantom.ln_labels}
+    truth = {
+        "oar": phantom.oar_labels,
+        "gtv": phantom.gtv_labels,
+        "ln_ctv": phantom.ln_labels,
+        "han": phantom.han_labels,
+    }
     paths = {name: out_dir / f"{name}.nii.gz" for name in truth}
     for name, labels in truth.items():
-        SimpleITK.WriteImage(_image(labels, phantom.grid), str(paths[name]), useCompression=True, compressionLevel=1)
+        SimpleITK.WriteImage(
+            label_image(labels, phantom.grid), str(paths[name]), useCompression=True, compressionLevel=1
+        )
         done += 1
         if progress is not None:
             progress(done / steps)
@@ -95,7 +104,8 @@ def write_patient(
         oar=paths["oar"],
         gtv=paths["gtv"],
         ln_ctv=paths["ln_ctv"],
-        study_instance_uid=_uid(_identity(phantom, patient_index), "study"),
+        han=paths["han"],
+        study_instance_uid=identity_uid(_identity(phantom, patient_index), "study"),
         series_instance_uids=(series_uids[0], series_uids[1]),
     )
 
@@ -121,11 +131,11 @@ def series_datasets(phantom: Phantom, *, contrast: bool, patient_index: int = 0)
     positions = phantom.grid.to_patient_mm(np.stack([np.arange(count), np.zeros(count), np.zeros(count)], axis=1))
     for number, index in enumerate(range(count - 1, -1, -1), start=1):
         dataset = copy(template)
-        sop_uid = UID(_uid(identity, f"instance {contrast} {index}"))
+        sop_uid = UID(identity_uid(identity, f"instance {contrast} {index}"))
         dataset.SOPInstanceUID = sop_uid
         dataset.InstanceNumber = number
-        dataset.ImagePositionPatient = [_decimal(v) for v in positions[index]]
-        dataset.SliceLocation = _decimal(positions[index][2])
+        dataset.ImagePositionPatient = [decimal(v) for v in positions[index]]
+        dataset.SliceLocation = decimal(positions[index][2])
         stored = (hu[index].astype(np.int32) - RESCALE_INTERCEPT_HU).astype("<u2")
         dataset.PixelData = stored.tobytes()
         dataset["PixelData"].VR = "OW"
@@ -148,7 +158,7 @@ def _template(phantom: Phantom, contrast: bool, identity: str, patient_index: in
     ds.PatientSex = "O"
     ds.PatientIdentityRemoved = "NO"
     ds.QualityControlSubject = "YES"
-    ds.StudyInstanceUID = _uid(identity, "study")
+    ds.StudyInstanceUID = identity_uid(identity, "study")
     ds.StudyID = str(phantom.seed)[:16]
     ds.StudyDate = ds.SeriesDate = ds.AcquisitionDate = ds.ContentDate = STUDY_DATE
     ds.StudyTime = "101000"
@@ -156,7 +166,7 @@ def _template(phantom: Phantom, contrast: bool, identity: str, patient_index: in
     ds.AccessionNumber = ""
     ds.ReferringPhysicianName = ""
     ds.StudyDescription = "SYNTHETIC NPC PLANNING CT"
-    ds.SeriesInstanceUID = _uid(identity, f"series {contrast}")
+    ds.SeriesInstanceUID = identity_uid(identity, f"series {contrast}")
     ds.SeriesNumber = 3 if contrast else 2
     ds.SeriesDescription = _DESCRIPTIONS[contrast]
     ds.BodyPartExamined = "HEADNECK"
@@ -182,11 +192,11 @@ def _describe_pixels(ds: Dataset, grid: Grid, *, wide: bool) -> None:
     if position is None or not np.allclose(np.cross(row, column), grid.direction_lps[0], atol=1e-3):
         raise ValueError(f"directions {grid.direction_lps} are none of HFS, HFP, FFS, FFP")
     ds.PatientPosition = position
-    ds.ImageOrientationPatient = [_decimal(v) for v in (*row, *column)]
+    ds.ImageOrientationPatient = [decimal(v) for v in (*row, *column)]
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.SliceThickness = ds.SpacingBetweenSlices = _decimal(grid.spacing_zyx_mm[0])
-    ds.PixelSpacing = [_decimal(grid.spacing_zyx_mm[1]), _decimal(grid.spacing_zyx_mm[2])]
-    ds.ReconstructionDiameter = _decimal(grid.spacing_zyx_mm[2] * grid.shape_zyx[2])
+    ds.SliceThickness = ds.SpacingBetweenSlices = decimal(grid.spacing_zyx_mm[0])
+    ds.PixelSpacing = [decimal(grid.spacing_zyx_mm[1]), decimal(grid.spacing_zyx_mm[2])]
+    ds.ReconstructionDiameter = decimal(grid.spacing_zyx_mm[2] * grid.shape_zyx[2])
     ds.ConvolutionKernel = "SYNTHETIC"
     ds.SamplesPerPixel = 1
     ds.PhotometricInterpretation = "MONOCHROME2"
@@ -202,7 +212,8 @@ def _describe_pixels(ds: Dataset, grid: Grid, *, wide: bool) -> None:
     ds.WindowCenter, ds.WindowWidth = "40", "400"
 
 
-def _image(labels: npt.NDArray[np.uint8], grid: Grid) -> SimpleITK.Image:
+def label_image(labels: npt.NDArray[np.uint8], grid: Grid) -> SimpleITK.Image:
+    """Return a label map as an image that knows where it lies."""
     image = SimpleITK.GetImageFromArray(labels)
     image.SetSpacing([float(v) for v in grid.spacing_zyx_mm[::-1]])
     image.SetOrigin([float(v) for v in grid.origin_lps_mm])
@@ -221,12 +232,12 @@ def _identity(phantom: Phantom, patient_index: int) -> str:
     return f"{phantom.seed} {patient_index} {digest.hexdigest()}"
 
 
-def _uid(identity: str, what: str) -> str:
+def identity_uid(identity: str, what: str) -> str:
     """Return a UID under 2.25 (PS3.5 B.2)."""
     number = int.from_bytes(sha256(f"npc-contour phantom {identity} {what}".encode()).digest()[:16], "big")
     return f"2.25.{number}"
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """Return a decimal string of at most 16 characters (PS3.5 6.2)."""
     return f"{float(value):.10g}"[:16]

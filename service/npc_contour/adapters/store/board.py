@@ -19,7 +19,7 @@ from npc_contour.application.status import (
     TimelineEvent,
 )
 from npc_contour.domain.dimse import status_words
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 
 _JOBS = """
 SELECT * FROM contour_case WHERE (%(state)s::text IS NULL OR state = %(state)s)
@@ -69,7 +69,8 @@ class PgBoard:
         roles = {role: str(given["series"]) for role, given in case["inputs"].items()}
         timeline = self._store.query(_TIMELINE, {"case": case_id, "series": list(roles.values())})
         deliveries = self._store.query(
-            "SELECT delivery.*, sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
+            "SELECT delivery.*, CASE what WHEN 'rtstruct' THEN sop_instance_uid ELSE measurements_uid END"
+            " AS sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
             " WHERE case_id = %(case)s ORDER BY delivery.id",
             {"case": case_id},
         )
@@ -89,6 +90,10 @@ class PgBoard:
             rtstruct=self._path_of(written[0]["key"]) if written else "",
             verdicts=verdicts_from_json(case["verdicts"], case["pipeline"]),
             choices=tuple(case["choices"]),
+            measurements=report.get("measurements"),
+            measurements_file=self._path_of(written[0]["measurements_key"])
+            if written and written[0]["measurements_key"]
+            else "",
         )
 
     def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
@@ -170,4 +175,5 @@ def _delivery(row: Row) -> DeliveryRow:
         updated_at=row["updated_at"],
         status="" if row["status"] is None else status_words(row["status"]),
         verified_by=row["verified_by"],
+        what=Deliverable(row["what"]),
     )

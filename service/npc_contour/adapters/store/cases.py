@@ -148,6 +148,13 @@ class Cases(Statements):
             (case_id, sop_instance_uid, key, Jsonb(report), at),
         )
 
+    def add_measurements(self, case_id: str, sop_instance_uid: str, key: str) -> None:
+        """Note the measurement report beside the structure set of a case; twice is once."""
+        self._run(
+            "UPDATE structure_set SET measurements_uid = %s, measurements_key = %s WHERE case_id = %s",
+            (sop_instance_uid, key, case_id),
+        )
+
     def structure_set_uid(self, case_id: str) -> str | None:
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""
         row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))

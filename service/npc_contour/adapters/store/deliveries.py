@@ -7,11 +7,13 @@ from datetime import datetime
 from npc_contour.adapters.store.connection import CLAIM_CLASSES, Row
 from npc_contour.adapters.store.statements import Statements
 from npc_contour.application.records import DeliveryRecord, Job, JobKind
-from npc_contour.domain.jobs import DeliveryState
+from npc_contour.domain.jobs import Deliverable, DeliveryState
 
 DELIVERY = (
-    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, structure_set.key,"
-    " structure_set.sop_instance_uid, held_reason <> '' AS held FROM delivery JOIN structure_set USING (case_id)"
+    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo,"
+    " CASE what WHEN 'rtstruct' THEN key ELSE measurements_key END AS key,"
+    " CASE what WHEN 'rtstruct' THEN sop_instance_uid ELSE measurements_uid END AS sop_instance_uid,"
+    " held_reason <> '' AS held FROM delivery JOIN structure_set USING (case_id)"
     " JOIN contour_case ON contour_case.id = case_id"
 )
 
@@ -37,13 +39,20 @@ class Deliveries(Statements):
     """The part of a transaction that concerns deliveries."""
 
     def add_delivery(
-        self, case_id: str, destination: str, state: DeliveryState, message: str, at: datetime
+        self,
+        case_id: str,
+        destination: str,
+        state: DeliveryState,
+        message: str,
+        at: datetime,
+        what: Deliverable = Deliverable.RTSTRUCT,
     ) -> int | None:
-        """Add a delivery; return its id, or None when the destination has one for this case."""
+        """Add a delivery; return its id, or None when the destination has one of this object of the case."""
+        next_try_at = at if state is DeliveryState.QUEUED else None
         row = self._one(
-            "INSERT INTO delivery (case_id, destination, state, next_try_at, message, created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (case_id, destination) DO NOTHING RETURNING id",
-            (case_id, destination, state, at if state is DeliveryState.QUEUED else None, message, at, at),
+            "INSERT INTO delivery (case_id, destination, what, state, next_try_at, message, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (case_id, destination, what) DO NOTHING RETURNING id",
+            (case_id, destination, what, state, next_try_at, message, at, at),
         )
         return None if row is None else int(row["id"])
 
@@ -111,4 +120,5 @@ def delivery_record(row: Row) -> DeliveryRecord:
         ask_at=row["ask_at"],
         asks=row["asks"],
         held=row["held"],
+        what=Deliverable(row["what"]),
     )
