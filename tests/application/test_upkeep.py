@@ -100,6 +100,8 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     # The other pipeline never got its pair: it is refused, which is an end.
     case = bench.case("ln_ctv")
     assert case.state is CaseState.SENT
+    bench.assignment.assign(case.case_id, {"planning_ct": "1.2.10"}, by="Ann")
+    bench.work_for(15)
 
     retain(bench, disk, 9)
     assert len(disk.files) == 50
@@ -113,6 +115,7 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     retain(bench, disk, 10)
     assert bench.board.story(case.case_id) is None
     assert bench.store.query("SELECT 1 FROM study UNION SELECT 1 FROM event UNION SELECT 1 FROM association") == []
+    assert bench.store.query("SELECT 1 FROM assignment") == []
 
 
 @pytest.mark.parametrize("undelivered", ["destination down", "case failed", "held", "paused", "not verified yet"])

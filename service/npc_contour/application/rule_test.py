@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from npc_contour.core.evidence import NO_WORDS, SiteWords
 from npc_contour.core.grouping import group
-from npc_contour.core.roles import Candidate
+from npc_contour.core.roles import Candidate, Knowledge
 from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Pipeline, Route
 from npc_contour.domain.series import InstanceHeader, Series
@@ -38,7 +39,10 @@ class StudyAnswer:
 
 
 def ask_rules(
-    headers: Sequence[InstanceHeader], pipelines: Iterable[Pipeline], called_ae_title: str = ""
+    headers: Sequence[InstanceHeader],
+    pipelines: Iterable[Pipeline],
+    called_ae_title: str = "",
+    words: SiteWords = NO_WORDS,
 ) -> tuple[StudyAnswer, ...]:
     """Route images as if they had just been received.
 
@@ -46,6 +50,7 @@ def ask_rules(
         headers: of any number of studies; an image given twice counts once.
         pipelines: with the site's rules.
         called_ae_title: to which of our AE titles they would be sent; "" is none.
+        words: the site's own in descriptions.
 
     Returns:
         One answer per study, in the order of their UIDs.
@@ -55,17 +60,21 @@ def ask_rules(
     for header in once.values():
         studies.setdefault(header.study_instance_uid, []).append(replace(header, key=""))
     asked = tuple(pipelines)
-    return tuple(_ask(uid, studies[uid], asked, called_ae_title) for uid in sorted(studies))
+    return tuple(_ask(uid, studies[uid], asked, called_ae_title, words) for uid in sorted(studies))
 
 
 def _ask(
-    study: str, headers: Sequence[InstanceHeader], pipelines: tuple[Pipeline, ...], called_ae_title: str
+    study: str,
+    headers: Sequence[InstanceHeader],
+    pipelines: tuple[Pipeline, ...],
+    called_ae_title: str,
+    words: SiteWords,
 ) -> StudyAnswer:
     grouped = group(headers)
     candidates = [Candidate(series, called_ae_title) for series in grouped.series]
     lines = [_line(series.instances) for series in grouped.series]
     lines += [_line(aside.instances, aside.reason) for aside in grouped.aside]
-    return StudyAnswer(study, tuple(lines), route(candidates, pipelines) if candidates else ())
+    return StudyAnswer(study, tuple(lines), route(candidates, pipelines, Knowledge(words)) if candidates else ())
 
 
 def _line(instances: Sequence[InstanceHeader], aside: str = "") -> SeriesLine:

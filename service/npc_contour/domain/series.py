@@ -66,6 +66,19 @@ class InstanceHeader:
     sequence_variant: tuple[str, ...] = ()
     scan_options: tuple[str, ...] = ()
 
+    def is_same_image(self, other: InstanceHeader) -> bool:
+        """Whether another header is of the same image in the same place.
+
+        Attributes that only describe are left out: a later version may read more of them than the one that kept a row.
+        """
+        return all(getattr(self, name) == getattr(other, name) for name in _IDENTITY)
+
+
+_IDENTITY = (
+    *("sop_instance_uid", "sop_class_uid", "series_instance_uid", "study_instance_uid", "frame_of_reference_uid"),
+    *("modality", "rows", "columns", "number_of_frames", "pixel_spacing_mm", "position_lps_mm", "orientation"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Series:

@@ -277,10 +277,17 @@ def test_cut_off_fragments_are_refused(syntax: UID, tmp_path: Path) -> None:
 def test_a_file_that_changed_since_its_header_was_read_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, ct_datasets(CtPlan()))
     content = read_headers(tmp_path)
-    moved = tuple(replace(h, contrast_bolus_agent="other") for h in content.headers)
+    moved = tuple(replace(h, frame_of_reference_uid="1.2.3") for h in content.headers)
 
     with pytest.raises(PixelDataError, match="not the one whose header was read"):
         read_volume(Series(moved))
+
+
+def test_a_row_of_an_earlier_version_that_read_fewer_attributes_is_read_all_the_same(tmp_path: Path) -> None:
+    write_series(tmp_path, ct_datasets(CtPlan()))
+    fewer = tuple(replace(h, scan_options=(), body_part="", manufacturer="") for h in read_headers(tmp_path).headers)
+
+    np.testing.assert_array_equal(read_volume(Series(fewer)).hu, expected_hu(CtPlan()))
 
 
 def test_a_lost_slice_is_refused_before_pixels_are_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from npc_contour.adapters.web.site import Site
 from npc_contour.application.rule_test import ask_rules
+from npc_contour.core.evidence import SiteWords
 from npc_contour.errors import InstanceRefused
 
 MAX_FILES = 3000
@@ -20,6 +21,8 @@ MAX_BODY = 128 * 2**20
 def add_rules(app: FastAPI, site: Site) -> None:
     """Add the page and its answer."""
     pipelines = tuple(site.catalog.pipelines.values())
+
+    words = SiteWords(**site.settings.routing.words.model_dump())
 
     @app.get("/rules", include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
@@ -44,7 +47,7 @@ def add_rules(app: FastAPI, site: Site) -> None:
         return site.page(
             request,
             "_answer.html",
-            answers=ask_rules(headers, pipelines, called.strip()),
+            answers=ask_rules(headers, pipelines, called.strip(), words),
             skipped=skipped,
             taken=len(headers),
         )
