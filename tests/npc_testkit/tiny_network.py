@@ -94,22 +94,28 @@ def threshold_model(network: TinyNetwork) -> onnx.ModelProto:
     return model
 
 
-def engine_record(contract: NetworkContract, *, batch: int = 4) -> EngineRecord:
-    """Return the record of an engine that answers in float32 on the processor."""
+def engine_record(contract: NetworkContract, *, batch: int = 4, half: bool = False) -> EngineRecord:
+    """Return the record of an engine on the processor that answers in float32, or in float16."""
     return EngineRecord(
         contract_sha256=contract.contract_sha256,
         onnx_sha256=contract.weights_sha256,
         window=(len(contract.channels), *contract.patch_zyx),
         target="onnx",
         device="cpu",
-        precision="f32",
-        logits="TYPE_FP32",
+        precision="fp16" if half else "f32",
+        logits="TYPE_FP16" if half else "TYPE_FP32",
         batch=batch,
     )
 
 
 def write_engine_model(
-    repository: Path, network: TinyNetwork, contract: NetworkContract, *, batch: int = 4, log: Path | None = None
+    repository: Path,
+    network: TinyNetwork,
+    contract: NetworkContract,
+    *,
+    batch: int = 4,
+    half: bool = False,
+    log: Path | None = None,
 ) -> None:
     """Write `<network>_engine` in the place of an engine: label 1 where the window is *below* the threshold.
 
@@ -119,7 +125,7 @@ def write_engine_model(
     """
     folder = repository / f"{network.name}_engine"
     (folder / "1").mkdir(parents=True)
-    record = engine_record(contract, batch=batch)
+    record = engine_record(contract, batch=batch, half=half)
     (folder / RECORD_FILE).write_text(record_text(record))
     config = engine_config_pbtxt(contract, record)
     (folder / "config.pbtxt").write_text(config.replace('backend: "onnxruntime"', 'backend: "python"'))
@@ -145,7 +151,7 @@ class TritonPythonModel:
 
     def answer(self, image):
         below = {(network.threshold_hu - MEAN_HU) / STD_HU} - image[:, {network.channel_of_label}]
-        logits = np.stack([np.zeros_like(below), below], axis=1)
+        logits = np.stack([np.zeros_like(below), below], axis=1).astype({"float16" if half else "float32"!r})
         return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("logits", Lent(logits))])
 """
     )

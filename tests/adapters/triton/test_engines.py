@@ -1,4 +1,4 @@
-"""Engines of one device run one after another, several windows at a time, however many volumes are asked for."""
+"""Engines of one device take turns, get several windows at a time, and may answer in half precision."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_engines_take_turns_and_get_full_batches(tmp_path: Path) -> None:
     repository, log = tmp_path / "repository", tmp_path / "runs"
     networks = [TinyNetwork(name="first"), TinyNetwork(name="second")]
     contracts = [write_tiny_network(repository, network) for network in networks]
-    for network, contract in zip(networks, contracts, strict=True):
-        write_engine_model(repository, network, contract, batch=4, log=log)
+    for network, contract, half in zip(networks, contracts, (False, True), strict=True):
+        write_engine_model(repository, network, contract, batch=4, half=half, log=log)
     volume = volume_of(blocks((16, 80, 64)))  # 4 x 3 windows
 
     with EmbeddedTriton(repository, tmp_path / "work") as server:
