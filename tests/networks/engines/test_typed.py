@@ -9,10 +9,12 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from npc_networks.engines.typed import Precision, TypingRefused, operators, typed_model
-from npc_networks.export import onnx_bytes
+from npc_networks.export import exporter_quiet, onnx_bytes
+from npc_networks.imports.uxnet import UXNet, UXPlan
 from npc_networks.networks import NETWORKS
 from npc_networks.unet import PlainConvUNet, isotropic_plan
 
@@ -96,6 +98,43 @@ def test_bfloat16_is_near_the_network(network: onnx.ModelProto) -> None:
     )
 
     assert 0 < np.abs(own - typed).max() < 0.05 * np.abs(own).max()
+
+
+@pytest.mark.parametrize("groups", [(8, 8, 8, 8), None], ids=["uxnet3d", "repuxnet"])
+def test_networks_with_layer_normalisation_compute_it_in_float32(groups: tuple[int, int, int, int] | None) -> None:
+    plan = UXPlan(in_channels=1, classes=3, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), kernel=3, hidden=8, groups=groups)
+    torch.manual_seed(3)
+    network = exported(UXNet(plan).eval(), (1, 32, 32, 32))
+    image = np.random.default_rng(3).normal(size=(1, 1, 32, 32, 32)).astype(np.float32)
+
+    typed = typed_model(network, "fp16")
+
+    types = types_of(typed)
+    (first, *_) = (node for node in typed.graph.node if node.op_type == "LayerNormalization")
+    assert {types[name] for name in (*first.input, *first.output)} == {TensorProto.FLOAT}
+    own, half = (
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"image": image}
+        )[0]
+        for model in (network, typed)
+    )
+    assert np.abs(own - half).max() <= 2e-2 * np.abs(own).max()
+
+
+def exported(network: torch.nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
+    with exporter_quiet():
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, *shape),),
+            dynamo=True,
+            opset_version=20,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def single(op_type: str, weight: float = 1.0) -> onnx.ModelProto:
