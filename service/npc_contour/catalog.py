@@ -141,6 +141,7 @@ class _RoleFile(_Strict):
     max_pixel_spacing_mm: float = 2.0
     weighting: Weighting | None = None
     fat_suppressed: bool | None = None
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
     anatomy: Literal["head", "any"] = "head"
     required: bool = True
 

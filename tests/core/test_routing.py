@@ -258,3 +258,17 @@ def test_of_two_t1_a_site_takes_the_one_with_dark_fat() -> None:
 
     assert undecided.case is None
     assert chosen(decided)["t1c"] == "1.3.3"
+
+
+def test_a_coronal_series_fills_no_role_that_asks_for_axial_slices() -> None:
+    images = mr("1.3.6", "t1_tse_fs +C", contrast_bolus_agent="GADOVIST").series.instances
+    coronal = [
+        replace(h, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0), position_lps_mm=(0.0, 5.0 * i, 0.0))
+        for i, h in enumerate(images)
+    ]
+    axial = replace(THREE, roles=(*MR_ROLES[:2], replace(MR_ROLES[2], plane="axial")))
+
+    (answer,) = route([*MR_STUDY, Candidate(Series(tuple(coronal)))], [axial])
+
+    assert chosen(answer)["t1c"] == "1.3.3"
+    assert any("the slices lie coronal, axial is asked" in r for v in answer.verdicts for r in v.reasons)

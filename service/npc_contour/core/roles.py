@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from npc_contour.core.evidence import (
     NO_WORDS,
     ContrastEvidence,
@@ -21,6 +23,7 @@ from npc_contour.core.evidence import (
 )
 from npc_contour.core.mr_sequences import SequenceFinding, sequence_of
 from npc_contour.core.stacking import Stack, stack
+from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import Contrast, Role
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
@@ -220,6 +223,9 @@ def _geometry_faults(role: Role, fact: Facts) -> list[str]:
         return [f"no regular stack: {fact.geometry_fault}"]
     faults = []
     grid = fact.stack.grid
+    plane = plane_of(grid)
+    if role.plane is not None and plane != role.plane:
+        faults.append(f"the slices lie {plane}, {role.plane} is asked")
     slices, gap_mm, pixel_mm = grid.shape_zyx[0], grid.spacing_zyx_mm[0], max(grid.spacing_zyx_mm[1:])
     if slices < role.min_slices:
         faults.append(f"{slices} slices, at least {role.min_slices} are asked")
@@ -230,6 +236,11 @@ def _geometry_faults(role: Role, fact: Facts) -> list[str]:
     if pixel_mm > role.max_pixel_spacing_mm + 1e-3:
         faults.append(f"pixels are {pixel_mm:.2f} mm wide, at most {role.max_pixel_spacing_mm:.2f} mm is taken")
     return faults
+
+
+def plane_of(grid: Grid) -> str:
+    """Return the plane to which the slices lie nearest."""
+    return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(np.asarray(grid.direction_lps[0]))))]
 
 
 def _plain(body_part: str) -> str:

@@ -150,6 +150,7 @@ class Role:
         body_parts: BodyPartExamined is one of these or empty; empty asks nothing.
         weighting: of an MR sequence.
         fat_suppressed: whether fat is dark in an MR sequence (saturated, inverted, or the water part of a Dixon).
+        plane: to which the slices lie nearest.
         anatomy: what a CT must be seen to show before it is contoured; "any" looks at nothing.
         required: False lets the pipeline run without this role.
     """
@@ -167,6 +168,7 @@ class Role:
     max_pixel_spacing_mm: float = 2.0
     weighting: Weighting | None = None
     fat_suppressed: bool | None = None
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
     anatomy: Literal["head", "any"] = "head"
     required: bool = True
 

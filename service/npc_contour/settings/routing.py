@@ -37,6 +37,7 @@ class RuleSettings(Strict):
 
     weighting: Weighting | None = None
     fat_suppressed: bool | None = None
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
     planning: bool | None = None
 
     @property
