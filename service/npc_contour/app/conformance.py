@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel
 from pydicom.uid import UID
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    Comprehensive3DSRStorage,
     ModalityWorklistInformationFind,
     RTStructureSetStorage,
     SegmentationStorage,
@@ -54,6 +55,7 @@ def requested() -> list[tuple[str, str, tuple[str, ...]]]:
         (str(Verification), "readiness, `npc-contour echo`", NATIVE),
         (str(RTStructureSetStorage), "structure sets to destinations", NATIVE),
         (str(SegmentationStorage), "segmentations to destinations, where asked for", NATIVE),
+        (str(Comprehensive3DSRStorage), "measurements to destinations, where a pipeline measures", NATIVE),
         (str(StorageCommitmentPushModel), "proof that a destination holds what was sent (SCU); reports (SCP)", NATIVE),
         (str(ModalityWorklistInformationFind), "`npc-contour pull --worklist`", NATIVE),
     ]
@@ -77,8 +79,9 @@ another compares its tables with what DCMTK negotiates. Form: DICOM PS3.2. Not a
 ## 1 Overview
 
 The service receives CT and MR images, contours them, and sends RT Structure Sets (UNAPPROVED) and, where asked for,
-Segmentations to the planning system. It can fetch images from a PACS, asks destinations to commit themselves to what
-was sent, and answers senders that ask the same of it. It is no archive: it answers no queries.
+Segmentations and measurement reports (SR) to the planning system. It can fetch images from a PACS, asks
+destinations to commit themselves to what was sent, and answers senders that ask the same of it. It is no archive:
+it answers no queries.
 """
     yield from _table(("SOP class", "UID", "SCU", "SCP"), _overview())
     yield "\n| DICOMweb (PS3.18) | user agent | origin server |\n|---|---|---|"

@@ -12,12 +12,15 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from npc_contour.adapters.dicom.measurement_report import encode_report
 from npc_contour.adapters.dicom.planning_header import planning_header
 from npc_contour.adapters.dicom.rtstruct import derived_uid, encode_rtstruct
 from npc_contour.adapters.dicom.segmentation import encode_segmentation
+from npc_contour.application.ports import MeasurementReport, Outlined
 from npc_contour.core.contouring import contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.domain.geometry import Grid
+from npc_contour.domain.measurements import MeasurementKind, MeasurementRule, Measurements, Shape
 from npc_contour.domain.structures import InterpretedType, NetworkProvenance, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
 
@@ -39,7 +42,10 @@ byte; optional attributes of patient and study are copied where the images have 
 UUID that derives from the case, so the same case gives the same object. No private attributes. Contours are
 CLOSED_PLANAR, each on one image of the planning series; Approval Status is UNAPPROVED. The networks stand in
 Contributing Equipment Sequence and in ROI Generation Description."""
-    for title, data in (("RT Structure Set", rtstruct), ("Segmentation", segmentation)):
+    yield "\nOf each sequence the first item is shown."
+    report = _report(content, images[0], volume, rtstruct)
+    objects = (("RT Structure Set", rtstruct), ("Segmentation", segmentation), ("Comprehensive 3D SR", report))
+    for title, data in objects:
         yield f"\n### {title} Storage\n\n| tag | attribute | VR | value |\n|---|---|---|---|"
         yield from _rows(dcmread(BytesIO(data)), depth=0)
 
@@ -85,6 +91,19 @@ def _case() -> tuple[list[Dataset], Volume, tuple[RoiMask, ...], StructureSet]:
         networks={"network": NetworkProvenance("network", "1.0.0", "0" * 64, demo=False)},
     )
     return images, volume, masks, content
+
+
+def _report(content: StructureSet, image: Dataset, volume: Volume, rtstruct: bytes) -> bytes:
+    shape = Shape(volume_cc=0.048, surface_cm2=0.9, diameter_mm=5.6, regularity=0.8)
+    roi = content.rois[0]
+    said = MeasurementReport(
+        measurements=Measurements(rule=MeasurementRule(MeasurementKind.SHAPE, roi.spec.name), shape=shape),
+        outlined=(Outlined(shape, roi),),
+        uid_seed=content.uid_seed,
+        network=content.networks["network"],
+        made_at=_MADE_AT,
+    )
+    return encode_report(said, image, volume, rtstruct)
 
 
 def _image(index: int) -> Dataset:
