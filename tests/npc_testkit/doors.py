@@ -60,11 +60,12 @@ class Node:
         return total
 
     def rss_mb(self) -> float:
-        """Resident memory of what takes images, without the database."""
-        total = 0.0
-        for process in psutil.Process(self.pids[0]), *psutil.Process(self.pids[0]).children(recursive=True):
+        """Memory of what takes images, without the database; of forked children what they do not share."""
+        main = psutil.Process(self.pids[0])
+        total = float(main.memory_info().rss) / 2**20
+        for process in main.children(recursive=True):
             try:
-                total += process.memory_info().rss / 2**20
+                total += float(process.memory_full_info().uss) / 2**20
             except psutil.NoSuchProcess:
                 continue
         return total
