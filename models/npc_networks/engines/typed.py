@@ -27,11 +27,14 @@ LOGITS_TYPES: Final = {"f32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "b
 
 KEPT_IN_FLOAT32: Final = frozenset({"InstanceNormalization", "LayerNormalization", "Softmax", "LogSoftmax"})
 """Sums over many values, which half precision cannot hold."""
+COMPARES: Final = frozenset({"Equal", "Greater", "Less", "Not"})
+"""Operators whose output is true or false; what they compare keeps its digits."""
 FOLLOWS_ITS_INPUTS: Final = frozenset(
     {
-        "Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "Div", "Dropout", "Erf", "Expand", "Gelu", "Gemm",
-        "GlobalAveragePool", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Neg", "PRelu", "Pad", "Relu",
-        "Reshape", "Sigmoid", "Slice", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+        "Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "Div", "Dropout", "Erf", "Expand", "Gather",
+        "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul",
+        "Neg", "PRelu", "Pad", "Relu", "Reshape", "ScatterND", "Sigmoid", "Slice", "Split", "Squeeze", "Sub",
+        "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Operators whose output has the type of their floating inputs."""
@@ -165,7 +168,7 @@ class _Typing:
                 raise TypingRefused(f"weight {tensor.name} is stored in a type of its own and not cast to float32")
 
     def _type(self, node: NodeProto) -> None:
-        if node.op_type in KEPT_IN_FLOAT32:
+        if node.op_type in KEPT_IN_FLOAT32 | COMPARES:
             wanted = TensorProto.FLOAT
         elif node.op_type in FOLLOWS_ITS_INPUTS:
             wanted = self._half
@@ -178,7 +181,7 @@ class _Typing:
                 node.input[index] = self._as(name, wanted)
         floating = any(name in self._names or name.endswith(_SUFFIXES) for name in node.input)
         for name in node.output:
-            if floating:
+            if floating and node.op_type not in COMPARES:
                 self._names[name] = {wanted: name}
         self._nodes.append(node)
 

@@ -121,6 +121,30 @@ def test_networks_with_layer_normalisation_compute_it_in_float32(groups: tuple[i
     assert np.abs(own - half).max() <= 2e-2 * np.abs(own).max()
 
 
+class Chosen(torch.nn.Module):
+    """What exported attention masks are made of: a comparison that decides between two values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shifted = x * 3
+        return torch.where(shifted == 3, shifted, -x)
+
+
+def test_comparisons_decide_between_half_precision_values() -> None:
+    network = exported(Chosen(), (1, 4, 4, 4))
+    image = np.array([1.0, 1.0001], dtype=np.float32).repeat(32).reshape(1, 1, 4, 4, 4)
+
+    typed = typed_model(network, "fp16")
+
+    (compared,) = (node for node in typed.graph.node if node.op_type == "Equal")
+    types = types_of(typed)
+    assert {types[name] for name in compared.output} == {TensorProto.BOOL}
+    (answer,) = onnxruntime.InferenceSession(typed.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+        None, {"image": image}
+    )
+    assert answer.dtype == np.float16
+    np.testing.assert_allclose(answer.ravel()[:32], 3)
+
+
 def exported(network: torch.nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
     with exporter_quiet():
         program = torch.onnx.export(
