@@ -51,6 +51,7 @@ class Event(StrEnum):
     SERIES_READY = "series.ready"
     SERIES_HELD = "series.held"
     SERIES_ASIDE = "series.aside"
+    SERIES_NOT_SEEN = "series.not_seen"
     CASE_CREATED = "case.created"
     CASE_WAITING = "case.waiting"
     CASE_AMBIGUOUS = "case.ambiguous"

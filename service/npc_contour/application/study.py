@@ -18,6 +18,7 @@ from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.errors import CaseRefused, InstanceRefused
+from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class StudyReader:
                 self._seen[key] = self._looker.look(candidate.series)
             except (CaseRefused, OSError) as error:
                 # Whoever contours the series will say so again; here it only means that nothing was seen.
-                logger.warning("series.not_seen", extra={"series_instance_uid": key[0], "reason": str(error)})
+                logger.warning(Event.SERIES_NOT_SEEN, extra={"series_instance_uid": key[0], "reason": str(error)})
                 self._seen[key] = None
             while len(self._seen) > MOST_KEPT:
                 self._seen.popitem(last=False)
