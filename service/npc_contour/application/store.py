@@ -185,8 +185,8 @@ class Transaction(Protocol):
         """Note when a destination is asked (again) whether it holds the object; None asks no more."""
         ...
 
-    def begin_ask(self, delivery_id: int, transaction_uid: str, ask_at: datetime) -> None:
-        """Note a question before it is put, so that an answer on another association finds it; `ask_at` is a lease."""
+    def begin_ask(self, delivery_id: int, transaction_uid: str) -> None:
+        """Note a question before it is put, so that an answer on another association finds it."""
         ...
 
     def delivery_of_transaction(self, transaction_uid: str) -> DeliveryRecord | None:

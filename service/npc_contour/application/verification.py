@@ -70,8 +70,8 @@ class VerifyDelivery:
                 tx.defer(Job(JobKind.VERIFY, delivery_id, wait_until))
             if not gate.is_open or now < wait_until:
                 return
-            lease = now + timedelta(seconds=LEASE_FACTOR * self._rules.timeout_s)
-            tx.begin_ask(delivery.delivery_id, transaction_uid, lease)
+            # It stays due: should this process die, the question is put again at once.
+            tx.begin_ask(delivery.delivery_id, transaction_uid)
         try:
             evidence = self._verifier.ask(self._spool.read(delivery.key), destination, transaction_uid)
         except SendError as error:

@@ -37,11 +37,11 @@ class Destinations(Deliveries):
         if ask_at is not None:
             self.defer(Job(JobKind.VERIFY, str(delivery_id), ask_at))
 
-    def begin_ask(self, delivery_id: int, transaction_uid: str, ask_at: datetime) -> None:
+    def begin_ask(self, delivery_id: int, transaction_uid: str) -> None:
         """Note a question before it is put."""
         self._run(
-            "UPDATE delivery SET asks = asks + 1, transaction_uid = %s, ask_at = %s WHERE id = %s AND state = 'sent'",
-            (transaction_uid, ask_at, delivery_id),
+            "UPDATE delivery SET asks = asks + 1, transaction_uid = %s WHERE id = %s AND state = 'sent'",
+            (transaction_uid, delivery_id),
         )
 
     def delivery_of_transaction(self, transaction_uid: str) -> DeliveryRecord | None:
