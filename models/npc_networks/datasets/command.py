@@ -9,7 +9,7 @@ from rich.console import Console
 
 from npc_networks.datasets.layouts import find_cases
 from npc_networks.datasets.recipe import Recipe, RecipeRefused, read_recipe, shipped
-from npc_networks.datasets.training import TRAINER, Run, train
+from npc_networks.datasets.training import Run, train
 from npc_networks.datasets.writing import Written, write_dataset
 from npc_networks.progress import bar
 
@@ -81,7 +81,7 @@ def run_train(options: argparse.Namespace, console: Console) -> int:
     pipeline = f"--pipeline {recipe.pipeline} --network {recipe.network}" if recipe.network else "--pipeline PIPELINE"
     for line in (
         f"{results}: fold {run.fold}",
-        f"npc-networks import nnunet-v2 {results} {pipeline} --folds {run.fold} --trainer {TRAINER}",
+        f"npc-networks import nnunet-v2 {results} {pipeline} --folds {run.fold}",
     ):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     return 0

@@ -18,7 +18,7 @@ from npc_networks.imports.state_dicts import load, tensors_of
 from npc_networks.unet import PlainConvUNet
 
 CHECKPOINT = "checkpoint_final.pth"
-TRAINER = re.compile(r"nnUNetTrainer(_\d+epochs?|NoMirroring|_NoMirroring|DA5|NoDA)?(_\d+epochs?)?")
+TRAINER = re.compile(r"NpcTrainer|nnUNetTrainer(_\d+epochs?|NoMirroring|_NoMirroring|DA5|NoDA)?(_\d+epochs?)?")
 """Trainers that change the length of training or the augmentation, not the network or its last layer."""
 
 

@@ -138,6 +138,6 @@ def test_real_nnunet_trains_on_partly_drawn_phantoms_and_the_result_is_imported(
         (tmp_path / "work" / "nnUNet_preprocessed" / "Dataset391_Smoke" / "splits_final.json").read_text()
     )
     assert len(folds) == 3
-    bring = ["import", "nnunet-v2", str(results), "--pipeline", "ln_ctv", "--folds", "0", "--trainer", "NpcTrainer"]
+    bring = ["import", "nnunet-v2", str(results), "--pipeline", "ln_ctv", "--folds", "0"]
     assert main([*bring, "--repo", str(tmp_path / "repo")]) == 0
     assert read_contract(tmp_path / "repo" / "ln_ctv" / "contract.json").patch_zyx == (16, 32, 32)
