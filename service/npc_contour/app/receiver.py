@@ -45,6 +45,7 @@ from npc_contour.settings import Settings, Storage
 logger = logging.getLogger(__name__)
 
 RECEIVER_NAME = "receiver"
+LOOK_EVERY_S = 1.0
 RECEIVER_POOL = 16
 MAX_PROCESSES = 16
 """Of `dicom.processes`."""
@@ -118,7 +119,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
                 dicom = runtime.settings.dicom
                 where, why = f"{dicom.host}:{runtime.dicom_port}", error.strerror or error
                 raise SettingsError(f"dicom.host, dicom.port: cannot listen on {where}: {why}") from error
-            stop.wait()
+            _wait(stop, receiver)
 
 
 def receiver_name(storage: Storage, number: int) -> str:
@@ -178,6 +179,13 @@ def _tls_port(runtime: Runtime) -> TlsPort | None:
 
 def _association_row(info: AssociationInfo, receiver: str) -> AssociationRow:
     return AssociationRow(info.association_id, receiver, info.calling_ae_title, info.called_ae_title, info.peer_address)
+
+
+def _wait(stop: threading.Event, receiver: Receiver) -> None:
+    """Return when we are to end; raise should the door have died, so that the supervisor starts us again."""
+    while not stop.wait(LOOK_EVERY_S):
+        if not receiver.is_listening:
+            raise RuntimeError("the front door lets nobody in any more")
 
 
 def _stop_signal() -> threading.Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -10,10 +11,11 @@ import psutil
 import pytest
 
 from npc_contour.adapters.dicom.access import PeerLimits
+from npc_contour.adapters.dicom.lobby import Arrival, Door, Lobby
 from npc_contour.adapters.dicom.scp import Deadlines, Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
 from npc_testkit.attacks import ATTACKS, Battlefield, echo_command
-from npc_testkit.raw_dicom import RawAssociation
+from npc_testkit.raw_dicom import RawAssociation, associate_rq
 
 AET = "NPC_CONTOUR"
 VERIFICATION, IMPLICIT = "1.2.840.10008.1.1", "1.2.840.10008.1.2"
@@ -58,6 +60,28 @@ def test_an_attack_takes_little_and_leaves_nothing(name: str, tmp_path: Path) ->
     assert psutil.Process().memory_info().rss - memory < 64 * 2**20
     assert list((root / "incoming").iterdir()) == []
     assert threading.active_count() <= threads + 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_door_that_died_says_so() -> None:
+    def broken(arrival: Arrival) -> None:
+        arrival.connection.close()
+        raise RuntimeError("nobody expected this")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    lobby = Lobby([Door(listener)], 5.0, broken)
+    lobby.start()
+    seen = [lobby.is_open]
+    field = Battlefield(listener.getsockname()[1], AET, until=time.monotonic() + 5)
+    field.send(field.connect(), associate_rq(VERIFICATION, [IMPLICIT], called=AET))
+    deadline = time.monotonic() + 10
+    while seen[-1] and time.monotonic() < deadline:
+        time.sleep(0.01)
+        seen.append(lobby.is_open)
+    lobby.stop()
+    field.leave()
+
+    assert (seen[0], seen[-1]) == (True, False)
 
 
 def test_a_health_check_is_no_association_and_no_line_in_the_log(

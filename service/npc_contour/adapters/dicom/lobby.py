@@ -87,6 +87,11 @@ class Lobby:
         """How many are in the lobby."""
         return len(self._newcomers)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to accept."""
         for door in self._doors:

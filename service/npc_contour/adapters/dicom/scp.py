@@ -25,7 +25,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from npc_contour.adapters.dicom import pixels
@@ -35,12 +35,12 @@ from npc_contour.adapters.dicom.access import (
     AccessRule,
     Caller,
     Gatekeeper,
-    PeerLimits,
     Refusal,
     refusal,
 )
 from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.conversation import AssociationEnd, Conversation
+from npc_contour.adapters.dicom.door_settings import Deadlines, ReceiverSettings, TlsPort
 from npc_contour.adapters.dicom.incoming import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -51,68 +51,23 @@ from npc_contour.adapters.dicom.negotiation import APPLICATION_CONTEXT, Associat
 from npc_contour.adapters.dicom.services import AssociationInfo, Service, Services, verification
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicom.storing import Intake, OnConflict, Session, Storing
-from npc_contour.adapters.dicom.tls import Reloading, TlsFiles, certificate_names, server_context
+from npc_contour.adapters.dicom.tls import Reloading, certificate_names, server_context
 from npc_contour.adapters.dicom.wire import PeerGoneError, Wire, WireError, reject_pdu
 from npc_contour.logs import Event
 
-__all__ = ["AssociationEnd", "AssociationEvent", "AssociationInfo", "Deadlines", "Receiver", "ReceiverSettings"]
+__all__ = [
+    "AssociationEnd",
+    "AssociationEvent",
+    "AssociationInfo",
+    "Deadlines",
+    "Receiver",
+    "ReceiverSettings",
+    "TlsPort",
+]
 
 LONGEST_PAUSE_S = 1.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a peer may take.
-
-    Attributes:
-        associate_s: from the connection to a whole A-ASSOCIATE-RQ, the TLS handshake included.
-        silence_s: without a whole PDU; also within one.
-        message_s: for one message, however steadily it drips.
-    """
-
-    associate_s: float = 10.0
-    silence_s: float = 60.0
-    message_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsPort:
-    """The port for TLS.
-
-    Attributes:
-        port: 0 takes a free one; `Receiver.tls_port` then says which.
-        client_certificates: whether a peer must prove to hold a certificate of a trusted authority.
-    """
-
-    port: int
-    files: TlsFiles
-    client_certificates: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverSettings:
-    """How the front door behaves.
-
-    Attributes:
-        port: 0 takes a free one; `Receiver.port` then says which.
-        shared_port: other processes may listen on the same ports; the kernel spreads connections over them.
-        called_ae_titles: further titles that peers may call, as routing rules tell apart by them.
-        access: who may come in; our own title from this machine always may, for readiness asks by C-ECHO.
-    """
-
-    ae_title: str = "NPC_CONTOUR"
-    host: str = "127.0.0.1"
-    port: int = 11112
-    shared_port: bool = False
-    tls: TlsPort | None = None
-    max_associations: int = 32
-    called_ae_titles: tuple[str, ...] = ()
-    access: tuple[AccessRule, ...] = (AccessRule(),)
-    limits: PeerLimits = field(default_factory=PeerLimits)
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    stop_grace_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +142,11 @@ class Receiver:
         """Associations under way."""
         with self._lock:
             return len(self._wires)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether newcomers are let in: False before `start`, after `stop`, and should the lobby's thread have died."""
+        return self._lobby is not None and self._lobby.is_open
 
     def start(self) -> None:
         """Listen.
