@@ -173,6 +173,16 @@ class FetchSeries:
             raise ArchiveError(str(error)) from error
         finally:
             tools.intake.association_ended(association.association_id, ending)
+            logger.info(
+                Event.ASSOCIATION_ENDED,
+                extra={
+                    "association_id": association.association_id,
+                    "calling_ae_title": association.calling_ae_title,
+                    "called_ae_title": association.called_ae_title,
+                    "peer": association.peer,
+                    "how": ending.value,
+                },
+            )
         return result
 
     def _end(self, wanted: PulledSeries, state: PullState, message: str) -> None:

@@ -151,7 +151,8 @@ def _queries(args: argparse.Namespace, today: date) -> list[Query]:
 def _table(series: Sequence[Match]) -> Table:
     table = Table(box=None, pad_edge=False)
     for head in ("date", "patient", "accession", "modality", "images", "description", "series"):
-        table.add_column(head, overflow="fold", no_wrap=head == "series")
+        # Where the terminal is narrow, the long texts give way: what a person searches by stays in one piece.
+        table.add_column(head, overflow="fold", no_wrap=head not in {"description", "series"})
     for match in series:
         count = "" if match.instances is None else str(match.instances)
         table.add_row(

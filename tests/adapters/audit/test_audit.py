@@ -16,13 +16,15 @@ import pytest
 
 from npc_contour.adapters.audit.syslog import SyslogSender, SyslogTarget
 from npc_contour.adapters.audit.trail import AuditTrail
+from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.scu import send_series
 from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.application.records import AssociationRow
 from npc_contour.domain.jobs import Destination
 from npc_contour.errors import SendError, SettingsError
 from npc_contour.logs import Event, JsonFormatter
-from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
+from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets, write_series
 from npc_testkit.peers import require_tool
 
 STUDY = str(ct_datasets(CtPlan())[0].StudyInstanceUID)
@@ -77,6 +79,19 @@ def test_images_received_are_one_message_with_study_classes_and_patient_id(trail
     assert trail.level == logging.INFO
 
 
+def test_files_that_are_fetched_or_posted_are_told_like_images_received(trail: AuditTrail, tmp_path: Path) -> None:
+    keeper = FileKeeper(Spool(tmp_path / "spool", min_free_mb=1), lambda *_: None, lambda *_: None)
+    keeper.keep(as_bytes(ct_datasets(CtPlan())[0]), AssociationRow("a1", "stow", "STOW-RS", "NPC_CONTOUR", "10.0.0.3"))
+    logging.getLogger("npc_contour.any").info(
+        Event.ASSOCIATION_ENDED, extra={"association_id": "a1", "calling_ae_title": "STOW-RS", "peer": "10.0.0.3"}
+    )
+
+    (message,) = messages(tmp_path)
+    assert [one.attrib["UserID"] for one in message.findall("ActiveParticipant")] == ["STOW-RS", "NPC_CONTOUR"]
+    assert objects(message) == {"3": STUDY, "1": "TK0001"}
+    assert trail.level == logging.INFO
+
+
 def test_a_stranger_is_a_security_alert(trail: AuditTrail, tmp_path: Path) -> None:
     write_series(tmp_path / "ct", ct_datasets(CtPlan(slices=1)))
     with Receiver(ReceiverSettings(port=0), Spool(tmp_path / "spool", min_free_mb=1), lambda *_: None) as receiver:
@@ -99,7 +114,6 @@ def test_a_stranger_is_a_security_alert(trail: AuditTrail, tmp_path: Path) -> No
         (Event.SERVICE_STOPPING, {}, ("110100", "110121")),
         (Event.CASE_SEGMENTED, {"study_instance_uid": STUDY}, ("110103", "")),
         (Event.DELIVERY_SENT, {"study_instance_uid": STUDY, "destination": "tps"}, ("110104", "")),
-        (Event.PULL_FETCHED, {"study_instance_uid": STUDY, "pacs": "pacs"}, ("110104", "")),
     ],
 )
 def test_other_events(

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from npc_contour.application.ports import InstanceKeeper
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError, StoreError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
 
 MAX_INSTANCE_BYTES = 64 * 2**20
 """Twice the largest image that is taken."""
@@ -113,6 +117,18 @@ async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -
     finally:
         if outcome.kept:
             await run_in_threadpool(stow.ended, association.association_id, ending)
+            logger.info(
+                Event.ASSOCIATION_ENDED,
+                extra={
+                    "association_id": association.association_id,
+                    "calling_ae_title": CALLING,
+                    "called_ae_title": stow.our_ae_title,
+                    "peer": host,
+                    "how": ending.value,
+                    "stored": len(outcome.kept),
+                    "refused": len(outcome.failed),
+                },
+            )
     if not outcome.kept and not outcome.failed:
         raise HTTPException(400, "the body holds no instance")
     return outcome.answer()

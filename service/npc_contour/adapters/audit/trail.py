@@ -67,7 +67,6 @@ class AuditTrail(logging.Handler):
             Event.ASSOCIATION_REJECTED: self._alert,
             Event.DELIVERY_SENT: self._sent,
             Event.CASE_SEGMENTED: self._accessed,
-            Event.PULL_FETCHED: self._fetched,
         }
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -178,19 +177,6 @@ class AuditTrail(logging.Handler):
             action="R",
             at=_at(record),
             participants=[self._us(None, requestor=True)],
-            source=self._ae_title,
-            studies=[Study(_of(record, "study_instance_uid"))],
-        )
-
-    def _fetched(self, record: logging.LogRecord) -> AuditMessage:
-        return AuditMessage(
-            event=EventId.INSTANCES_TRANSFERRED,
-            action="C",
-            at=_at(record),
-            participants=[
-                Participant(_of(record, "pacs"), role=Role.SOURCE),
-                self._us(Role.DESTINATION, requestor=True),
-            ],
             source=self._ae_title,
             studies=[Study(_of(record, "study_instance_uid"))],
         )

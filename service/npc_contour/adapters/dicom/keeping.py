@@ -81,4 +81,18 @@ class FileKeeper:
             self._note_conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
             raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
         self._note(header, kept.key, association)
+        logger.info(
+            Event.INSTANCE_STORED,
+            extra={
+                "sop_instance_uid": header.sop_instance_uid,
+                "series_instance_uid": header.series_instance_uid,
+                "study_instance_uid": header.study_instance_uid,
+                "sop_class_uid": header.sop_class_uid,
+                "audit_patient_id": header.patient_id,
+                "association_id": association.association_id,
+                "calling_ae_title": association.calling_ae_title,
+                "called_ae_title": association.called_ae_title,
+                "peer": association.peer,
+            },
+        )
         return header
