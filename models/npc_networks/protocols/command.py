@@ -9,7 +9,7 @@ from rich.console import Console
 
 from npc_networks.protocols.definitions import PROTOCOLS, TASKS, protocol
 from npc_networks.protocols.masks import EvaluationRefused
-from npc_networks.protocols.report import score, table, write_csv, write_json, write_plot
+from npc_networks.protocols.report import score, table, write_csv, write_json, write_plot, write_structure_plots
 
 TITLE = "score label maps against references by a public protocol"
 
@@ -23,6 +23,7 @@ def add_arguments(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="keep every score, one row per case and structure")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="keep every score and the summary")
     evaluate.add_argument("--plot", type=Path, metavar="FILE", help="draw one box per structure, as PNG")
+    evaluate.add_argument("--plots", type=Path, metavar="DIR", help="one PNG per structure, every case as a bar")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -38,4 +39,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if path is not None:
             write(path, chosen, scores)
             console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+    if options.plots is not None:
+        drawn = write_structure_plots(options.plots, chosen, scores)
+        console.print(f"wrote {drawn} pictures into {options.plots}", soft_wrap=True, markup=False, highlight=False)
     return 0

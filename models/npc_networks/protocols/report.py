@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -17,6 +18,7 @@ from npc_networks.protocols.definitions import Protocol, Values
 from npc_networks.protocols.masks import pair_files, read_pair
 
 PLOTTED = 3
+COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,48 @@ def write_plot(path: Path, protocol: Protocol, scores: Sequence[CaseScore]) -> N
     panels[-1].set_xticks(range(len(names)), names, rotation=90)
     panels[0].set_title(protocol.name)
     figure.savefig(path, dpi=120, format="png")
+
+
+def write_structure_plots(folder: Path, protocol: Protocol, scores: Sequence[CaseScore]) -> int:
+    """Draw one PNG per structure that has a value: every case as a bar, worst first, the mean as a line; all metrics.
+
+    Returns:
+        How many were written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = 0
+    for structure in protocol.structures:
+        of_structure = [one for one in scores if one.structure == structure.name]
+        metrics = [name for name in protocol.metrics if any(one.values[name] is not None for one in of_structure)]
+        if not metrics:
+            continue
+        height = max(2.2, 0.16 * len(of_structure) + 1.2)
+        figure = Figure(figsize=(3.2 * min(len(metrics), COLUMNS), height * -(-len(metrics) // COLUMNS)))
+        figure.set_layout_engine("constrained")
+        FigureCanvasAgg(figure)
+        rows, columns = -(-len(metrics) // COLUMNS), min(len(metrics), COLUMNS)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel, metric in zip(panels, metrics, strict=False):
+            _draw_cases(panel, metric, of_structure)
+        for panel in panels[len(metrics) :]:
+            panel.set_visible(False)
+        figure.suptitle(f"{structure.name} ({protocol.name})")
+        figure.savefig(folder / f"{structure.name}.png", dpi=120, format="png")
+        drawn += 1
+    return drawn
+
+
+def _draw_cases(panel: Axes, metric: str, scores: Sequence[CaseScore]) -> None:
+    values = [(value, one.case) for one in scores if (value := one.values[metric]) is not None]
+    # The worst stands on top: the lowest overlap, the largest distance.
+    values.sort(reverse=not metric.endswith("mm"))
+    numbers = [value for value, _ in values]
+    panel.barh([case for _, case in values], numbers, color="tab:blue", alpha=0.7)
+    panel.axvline(float(np.mean(numbers)), color="tab:red", linewidth=1)
+    panel.set_title(metric.replace("_", " "), fontsize=9)
+    panel.tick_params(labelsize=7)
+    if not metric.endswith(("mm", "mm2", "mm3", "cc")) and "_" not in metric:
+        panel.set_xlim(0.0, 1.02)
 
 
 def _values(scores: Sequence[CaseScore], structure: str, metric: str) -> list[float]:

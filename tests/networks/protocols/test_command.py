@@ -156,3 +156,18 @@ def test_unknown_labels_and_what_is_no_image_are_refused(tmp_path: Path, capsys:
     assert "holds the values 7; the protocol has labels 0 to 6" in capsys.readouterr().out
     assert main(["evaluate", str(broken), str(good), "--protocol", "lnctvseg"]) == 2
     assert "cannot be read as an image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("lnctvseg", ["CTVn_II_III_Va_R"]), ("npc-mri", ["GTVp_MR"])])
+def test_every_structure_with_a_value_gets_a_picture(tmp_path: Path, name: str, drawn: list[str]) -> None:
+    for folder, shift in (("answers", 1), ("references", 0)):
+        (tmp_path / folder).mkdir()
+        for case in range(3):
+            _write(tmp_path / folder / f"case{case}.nii.gz", _labels(shift=shift * case))
+
+    folders = [str(tmp_path / "answers"), str(tmp_path / "references")]
+    assert main(["evaluate", *folders, "--protocol", name, "--plots", str(tmp_path / "plots")]) == 0
+
+    pictures = sorted((tmp_path / "plots").iterdir())
+    assert [path.stem for path in pictures] == drawn
+    assert all(path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000 for path in pictures)
