@@ -3,7 +3,8 @@
     make nnunet-peers                # nnU-Net 2 and 1 in .venv-nnunet, once
     python benchmarks/networks.py    # the first time trains a small network by the real nnunetv2, some minutes
 
-The network has the 11 largest organs of the phantoms as labels, learned in a few epochs; it stays in .nnunet-phantoms.
+The network has the six groups of neck levels as labels: the demo network ln_ctv, trained on by nnunetv2 for a few
+minutes under a plan of its own; it stays in .nnunet-phantoms.
 Times leave out starting, reading weights and compiling on both sides, and each side warms up on a small case first.
 nnU-Net runs on the processor, in float32, as many threads as cores. Its export and this product's argmax both end in
 labels on the planning grid. Peak memory is that of the whole process of either side.
@@ -30,17 +31,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import SimpleITK
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from npc_contour.catalog import read_contract
 from npc_contour.core.argmax import AxisLookup, axis_lookup
 from npc_contour.core.phantom import PhantomOptions, draw
+from npc_contour.settings import default_model_repository
+from npc_networks.export import WEIGHTS_FILE
 from npc_networks.imports.network import Target, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.origin import Origin
+from npc_networks.networks import LN_LABELS
 from npc_networks.parity.cases import read_case
 from npc_networks.parity.comparison import Agreement, compare
 from npc_networks.parity.original import DEFAULT_PYTHON, INSTALL, Original, predict
@@ -55,19 +61,6 @@ TRAINING_SEED, TRAINING_CASES, TRAINING_MM = 1000, 5, 3.0
 CASE_SEED, CASE = 7, PhantomOptions(matrix=512, slices=120, slice_spacing_mm=2.5)
 SMALL_ZYX = (slice(40, 90), slice(140, 370), slice(140, 370))
 V1_LABELS = 6
-ORGANS = {
-    "Brain": (1, 3, 4, 5, 6, 7, 8, 9),
-    "Brainstem": (2,),
-    "Eyes": (10, 11, 12, 13),
-    "Mandible_L": (36,),
-    "Mandible_R": (37,),
-    "Cavity_Oral": (35,),
-    "Parotid_L": (40,),
-    "Parotid_R": (41,),
-    "SpinalCord": (46,),
-    "Larynx": (48, 49, 50, 51),
-    "Trachea": (54,),
-}
 PREPOST = ("crop", "resample", "argmax", "postprocess")
 
 Float32Array = npt.NDArray[np.float32]
@@ -117,27 +110,36 @@ def train(python: Path) -> None:
     console.print("training by nnunetv2 on phantoms (once)")
     shutil.rmtree(CACHE, ignore_errors=True)
     folder = CACHE / "nnUNet_raw" / TRAINED.parent.name
-    table = np.zeros(256, dtype=np.uint8)
-    for value, labels in enumerate(ORGANS.values(), 1):
-        table[list(labels)] = value
     for index in range(TRAINING_CASES):
         seed = TRAINING_SEED + index
         matrix = round(draw(seed).scan.field_of_view_mm / TRAINING_MM)
         scan = scan_of(seed, PhantomOptions(matrix=matrix, slice_spacing_mm=TRAINING_MM))
-        write(folder / "imagesTr" / f"phantom_{index}_0000.nii.gz", scan.hu[0], scan.spacing_zyx_mm)
-        write(folder / "labelsTr" / f"phantom_{index}.nii.gz", table[scan.labels["oar"]], scan.spacing_zyx_mm)
+        write(folder / "imagesTr" / f"phantom_{index}_0000.nii.gz", scan.images[0], scan.spacing_zyx_mm)
+        write(folder / "labelsTr" / f"phantom_{index}.nii.gz", scan.labels["ln"], scan.spacing_zyx_mm)
     description = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0} | {organ: value for value, organ in enumerate(ORGANS, 1)},
+        "labels": {"background": 0} | {label: value for value, label in enumerate(LN_LABELS[1:], 1)},
         "numTraining": TRAINING_CASES,
         "file_ending": ".nii.gz",
     }
     (folder / "dataset.json").write_text(json.dumps(description))
+    torch.save(demo_weights(), CACHE / "start.pth")
     paths = {name: str(CACHE / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     for path in paths.values():
         Path(path).mkdir(exist_ok=True)
     environment = {**os.environ, **paths, "nnUNet_n_proc_DA": "1"}
     quiet(str(python), "-I", str(HERE / "nnunet_train.py"), environment=environment)
+
+
+def demo_weights() -> dict[str, torch.Tensor]:
+    """Return the weights of the committed demo network ln_ctv, out of its ONNX file."""
+    graph = onnx.load(default_model_repository() / "ln_ctv" / WEIGHTS_FILE).graph
+    suffix = ".half"
+    return {
+        one.name.removesuffix(suffix): torch.from_numpy(onnx.numpy_helper.to_array(one).astype(np.float32))
+        for one in graph.initializer
+        if one.name.endswith(suffix)
+    }
 
 
 def write(path: Path, voxels: npt.NDArray[Any], spacing_zyx_mm: tuple[float, float, float]) -> Path:
@@ -151,21 +153,21 @@ def write(path: Path, voxels: npt.NDArray[Any], spacing_zyx_mm: tuple[float, flo
 def write_cases(root: Path) -> tuple[Path, Path]:
     """Write a scan of a patient that no network saw, and a part of it."""
     scan = scan_of(CASE_SEED, CASE)
-    whole = write(root / "case_0000.nii.gz", scan.hu[0], scan.spacing_zyx_mm)
-    return whole, write(root / "small_0000.nii.gz", np.ascontiguousarray(scan.hu[0][SMALL_ZYX]), scan.spacing_zyx_mm)
+    whole = write(root / "case_0000.nii.gz", scan.images[0], scan.spacing_zyx_mm)
+    return whole, write(root / "small_0000.nii.gz", np.ascontiguousarray(scan.images[0][SMALL_ZYX]), scan.spacing_zyx_mm)
 
 
 def measure(python: Path, root: Path, case: Path, small: Path) -> dict[str, float]:
     plain, mirrored = root / "plain", root / "mirrored"
     for folder, mirroring in ((plain, False), (mirrored, True)):
         network = read_nnunet_v2(TRAINED, mirroring=mirroring)
-        write_network(network, Target("phantoms", ("CT",), ("background", *ORGANS)), folder)
+        write_network(network, Target("phantoms", ("CT",), LN_LABELS), folder)
     origin = Origin("nnunet-v2", TRAINED, mirroring=False)
     original = predict(origin, [(small,), (case,)], python, maps=False)
     theirs = original.predictions[1]
     f32 = run_ours(plain / "phantoms", case, small, "f32")
     bf16 = run_ours(plain / "phantoms", case, small, "fastest")
-    found = {name: compare(run.labels, theirs.labels, labels()) for name, run in (("f32", f32), ("bf16", bf16))}
+    found = {name: compare(run.labels, theirs.labels, LN_LABELS) for name, run in (("f32", f32), ("bf16", bf16))}
     show_speed(original, f32, bf16)
     show_agreement("nnU-Net 2, whole case", found)
     total_s = sum(theirs.seconds.values())
@@ -202,8 +204,8 @@ def mirroring_and_commands(python: Path, root: Path, small: Path) -> dict[str, A
     quiet(*command, "-m", str(TRAINED), "-f", "0", "-device", "cpu", "--disable_tta", "-npp", "1", "-nps", "1")
     written = read_labels(root / "v2-out" / "case.nii.gz")
     return {
-        "f32, mirrored": compare(mirrored.labels, theirs.labels, labels()),
-        "f32, against the command": compare(plain.labels, written, labels()),
+        "f32, mirrored": compare(mirrored.labels, theirs.labels, LN_LABELS),
+        "f32, against the command": compare(plain.labels, written, LN_LABELS),
     }
 
 
@@ -238,10 +240,6 @@ def alone(folder: Path, image: Path) -> Path:
 
 def read_labels(path: Path) -> UInt8Array:
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), dtype=np.uint8)
-
-
-def labels() -> tuple[str, ...]:
-    return ("background", *ORGANS)
 
 
 def lowest(agreement: Agreement) -> float:
@@ -309,7 +307,7 @@ def quiet(*command: str, environment: Mapping[str, str] | None = None) -> None:
 def show_speed(original: Original, f32: Ours, bf16: Ours) -> None:
     theirs = original.predictions[1].seconds
     versions = ", ".join(f"{name} {number}" for name, number in original.versions.items())
-    table = Table(title=f"512 x 512 x 120, 12 classes, no mirroring: seconds; {versions}", title_justify="left")
+    table = Table(title=f"512 x 512 x 120, 7 classes, no mirroring: seconds; {versions}", title_justify="left")
     for head in ("", "prepare", "network + blend", "to labels", "total", "peak RSS, MB"):
         table.add_column(head, justify="right")
     table.add_row(
