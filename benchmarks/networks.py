@@ -59,7 +59,7 @@ CACHE = HERE.parent / ".nnunet-phantoms"
 TRAINED = CACHE / "nnUNet_results" / "Dataset001_Phantoms" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
 TRAINING_SEED, TRAINING_CASES, TRAINING_MM = 1000, 5, 3.0
 CASE_SEED, CASE = 7, PhantomOptions(matrix=512, slices=120, slice_spacing_mm=2.5)
-SMALL_ZYX = (slice(40, 90), slice(140, 370), slice(140, 370))
+SMALL_ZYX = (slice(0, 50), slice(140, 370), slice(150, 380))
 V1_LABELS = 6
 PREPOST = ("crop", "resample", "argmax", "postprocess")
 
@@ -154,7 +154,8 @@ def write_cases(root: Path) -> tuple[Path, Path]:
     """Write a scan of a patient that no network saw, and a part of it."""
     scan = scan_of(CASE_SEED, CASE)
     whole = write(root / "case_0000.nii.gz", scan.images[0], scan.spacing_zyx_mm)
-    return whole, write(root / "small_0000.nii.gz", np.ascontiguousarray(scan.images[0][SMALL_ZYX]), scan.spacing_zyx_mm)
+    part = np.ascontiguousarray(scan.images[0][SMALL_ZYX])
+    return whole, write(root / "small_0000.nii.gz", part, scan.spacing_zyx_mm)
 
 
 def measure(python: Path, root: Path, case: Path, small: Path) -> dict[str, float]:

@@ -46,12 +46,18 @@ def read_case(path: Path, channels: int) -> Case:
     frames = {(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()) for image in images}
     if len(frames) > 1:
         raise ParityRefused(f"{path}: the channels lie on {len(frames)} different grids")
-    values = np.stack([SimpleITK.GetArrayFromImage(image) for image in images])
-    hu = np.rint(values).astype(np.int16)
-    if values.ndim != 4 or not np.array_equal(hu, values):
-        raise ParityRefused(f"{path}: expected three axes and whole numbers that fit 16 bits, as Hounsfield units are")
+    hu = np.stack([_whole(image, path) for image in images])
     x, y, z = (float(value) for value in images[0].GetSpacing())
     return Case(path.name.split(".")[0].replace(FIRST, ""), files, hu, (z, y, x))
+
+
+def _whole(image: SimpleITK.Image, path: Path) -> npt.NDArray[np.int16]:
+    """Return the voxels as they are; a view where they are 16 bits already, for a scan is large."""
+    values = SimpleITK.GetArrayViewFromImage(image)
+    hu: npt.NDArray[np.int16] = values.astype(np.int16, copy=False)
+    if values.ndim != 3 or (hu is not values and not np.array_equal(hu, values)):
+        raise ParityRefused(f"{path}: expected three axes and whole numbers that fit 16 bits, as Hounsfield units are")
+    return hu
 
 
 def _read(path: Path) -> SimpleITK.Image:
