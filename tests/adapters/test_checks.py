@@ -217,3 +217,22 @@ def test_receiver_is_called_where_it_listens(tmp_path: Path, host: str, called: 
     receiver = own_receiver(settings)
 
     assert (receiver.host, receiver.port, receiver.ae_title) == (called, 104, "NPC_CONTOUR")
+
+
+def test_the_doctor_asks_each_pacs_over_dimse(tmp_path: Path) -> None:
+    rows = [
+        {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104},
+        {"name": "web", "ae_title": "W", "host": "h", "port": 1, "retrieve": "web", "web_url": "http://127.0.0.1/x"},
+    ]
+    asked: list[str] = []
+
+    def reach(destination: AnyDestination) -> str:
+        asked.append(destination.name)
+        return "answers"
+
+    checks = doctor_checks(site(tmp_path, pacs=rows), CATALOG, replace(probes(), reach=reach))
+    for check in checks:
+        if check.name.startswith("pacs:"):
+            check.probe()
+
+    assert asked == ["pacs"]

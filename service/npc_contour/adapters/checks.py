@@ -19,6 +19,7 @@ from npc_contour.application.checks import Check
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import AnyDestination, Destination, FolderDestination, Verify, WebDestination
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.queries import Retrieval
 from npc_contour.errors import (
     AutocontourError,
     CatalogError,
@@ -172,7 +173,7 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
         for contract in catalog.contracts.values()
     ]
     checks += [_demo_check(destination, catalog) for destination in destinations_of(settings)]
-    return (*checks, *_destination_checks(settings, probes))
+    return (*checks, *_archive_checks(settings, probes), *_destination_checks(settings, probes))
 
 
 def spool_space(settings: Settings) -> Check:
@@ -286,6 +287,30 @@ def weights_match(model_repository: Path, contract: NetworkContract) -> str:
         raise CatalogError(f"{path} has SHA-256 {found}, the contract says {contract.weights_sha256}")
     kind = "demo network" if contract.demo else "network"
     return f"{kind} {contract.name} {contract.version}, SHA-256 {found[:12]}"
+
+
+def _archive_checks(settings: Settings, probes: Probes) -> tuple[Check, ...]:
+    """C-ECHO of each PACS that is asked over DIMSE; one behind DICOMweb says what is wrong when it is asked."""
+    tls = settings.dicom.tls
+    return tuple(
+        Check(
+            f"pacs:{pacs.name}",
+            partial(
+                probes.reach,
+                Destination(
+                    pacs.name,
+                    pacs.ae_title,
+                    pacs.host,
+                    pacs.port,
+                    tls=tls.identity(pacs.tls_name) if pacs.tls else None,
+                ),
+            ),
+            "check address and AE titles on both sides; pulls wait and are tried again",
+            required=False,
+        )
+        for pacs in settings.pacs
+        if pacs.retrieve is not Retrieval.WEB
+    )
 
 
 def _destination_checks(settings: Settings, probes: Probes) -> tuple[Check, ...]:
