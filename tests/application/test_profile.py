@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.artefacts import Artefacts
-from npc_contour.domain.jobs import CaseState
+from npc_contour.application.artefacts import SEGMENTATION, Artefacts
+from npc_contour.domain.jobs import CaseState, Deliverable
 from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, RoiOverride
 from npc_contour.domain.structures import InterpretedType, StructureSet
 from npc_contour.errors import GateError
-from npc_testkit.bench import Bench, contrast_ct, plain_ct
+from npc_testkit.bench import LOOPBACK, Bench, contrast_ct, plain_ct
 
 
 def names(structure_set: StructureSet) -> list[str]:
@@ -73,3 +73,23 @@ def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_
     spacing_mm = plain_ct()[0].pixel_spacing_mm
     assert spacing_mm is not None
     assert width_mm == pytest.approx((4 + 2 * reach_px) * spacing_mm[1], rel=0.01)
+
+
+@pytest.mark.parametrize(("segmentations", "objects"), [(True, 2), (False, 1)])
+def test_voxels_go_where_they_are_wanted_and_do_not_hold_the_case_up(
+    store: PgStore, *, segmentations: bool, objects: int
+) -> None:
+    bench = Bench(store, destinations=(replace(LOOPBACK, segmentations=segmentations),))
+    bench.writer.segmentation = True
+
+    bench.receive(plain_ct())
+    bench.work_for(15)
+
+    case = bench.case("ln_ctv")
+    assert case.state is CaseState.SENT
+    assert bench.spool.exists(Artefacts(bench.spool, case.case_id).key(SEGMENTATION))
+    with store.transaction() as tx:
+        sent = {delivery.what: delivery.sop_instance_uid for delivery in tx.deliveries(case.case_id)}
+    assert len(bench.sender.sent) == len(sent) == objects
+    if segmentations:
+        assert sent[Deliverable.SEGMENTATION] == sent[Deliverable.RTSTRUCT] + ".1"

@@ -140,6 +140,7 @@ class FakeWriter:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.failures: list[Exception] = []
+        self.segmentation = False
         self.written: list[StructureSet] = []
         self.profile = GENERIC
 
@@ -168,7 +169,11 @@ class FakeWriter:
             "series": planning.series_instance_uid,
             "made_at": made_at.isoformat(),
         }
-        return EncodedStructureSet(uid, json.dumps(content).encode(), 1.0)
+        data = json.dumps(content).encode()
+        if not self.segmentation:
+            return EncodedStructureSet(uid, data, 1.0)
+        voxels = json.dumps(content | {"uid": f"{uid}.1"}).encode()
+        return EncodedStructureSet(uid, data, 1.0, voxels, f"{uid}.1")
 
 
 class FakeReportWriter:

@@ -80,13 +80,23 @@ def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
             verify,
             identity,
             given.measurements,
+            given.segmentations,
         )
     if isinstance(given, DicomwebDestination):
         token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))
         return WebDestination(
-            given.name, given.url.rstrip("/"), token_file, ca_file, given.allow_demo, verify, given.measurements
+            given.name,
+            given.url.rstrip("/"),
+            token_file,
+            ca_file,
+            given.allow_demo,
+            verify,
+            given.measurements,
+            given.segmentations,
         )
-    return FolderDestination(given.name, str(given.path), given.allow_demo, verify, given.measurements)
+    return FolderDestination(
+        given.name, str(given.path), given.allow_demo, verify, given.measurements, given.segmentations
+    )
 
 
 def own_receiver(settings: Settings, port: int | None = None) -> Destination:

@@ -15,7 +15,11 @@ from npc_contour.adapters.dicom.planning_header import read_planning_header
 from npc_contour.adapters.dicom.reader import read_volume
 from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
-from npc_contour.adapters.dicom.segmentation import encode_segmentation, read_image_headers
+from npc_contour.adapters.dicom.segmentation import (
+    encode_segmentation,
+    read_image_headers,
+    segmentation_uid,
+)
 from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
@@ -108,12 +112,13 @@ class RtstructWriter:
             raise CaseRefused(str(error)) from error
         data = encode_rtstruct(structure_set, volume, header, made_at=made_at, profile=self._profile)
         report = check_rtstruct(data, masks, volume, header, second_reader=self._second_reader)
-        segmentation = None
-        if self._segmentation:
-            paths = {image.sop_instance_uid: self._open_path(image.key) for image in planning.instances}
-            images = read_image_headers([paths[uid] for uid in volume.sop_instance_uids])
-            segmentation = encode_segmentation(structure_set, masks, volume, images, made_at)
-        return EncodedStructureSet(sop_instance_uid(structure_set), data, report.min_dice, segmentation)
+        uid = sop_instance_uid(structure_set)
+        if not self._segmentation:
+            return EncodedStructureSet(uid, data, report.min_dice)
+        paths = {image.sop_instance_uid: self._open_path(image.key) for image in planning.instances}
+        images = read_image_headers([paths[image_uid] for image_uid in volume.sop_instance_uids])
+        voxels = encode_segmentation(structure_set, masks, volume, images, made_at)
+        return EncodedStructureSet(uid, data, report.min_dice, voxels, segmentation_uid(structure_set))
 
 
 class SrWriter:

@@ -39,6 +39,10 @@ PLACE_S = 0.3
 """How long a case waits before it looks again for a free place in Triton."""
 
 
+BESIDE = {Deliverable.MEASUREMENTS: MEASUREMENTS, Deliverable.SEGMENTATION: SEGMENTATION}
+"""What may be delivered beside the structure set, and the artefact that it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """What both steps work with.
@@ -150,10 +154,11 @@ class CaseSteps:
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
                 add_deliveries(tx, case, tools.destinations, now)
-            measurements_uid = report.get("measurements_sop_instance_uid", "")
-            if measurements_uid:
-                tx.add_measurements(case_id, measurements_uid, artefacts.key(MEASUREMENTS))
-                add_deliveries(tx, case, tools.destinations, now, Deliverable.MEASUREMENTS)
+            for what, name in BESIDE.items():
+                uid = report.get(f"{what}_sop_instance_uid", "")
+                if uid:
+                    tx.add_beside(case_id, what, uid, artefacts.key(name))
+                    add_deliveries(tx, case, tools.destinations, now, what)
 
     def _contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings

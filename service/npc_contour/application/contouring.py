@@ -199,6 +199,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
     return {
         "pipeline": pipeline.name,
         "sop_instance_uid": contoured.encoded.sop_instance_uid,
+        "segmentation_sop_instance_uid": contoured.encoded.segmentation_uid,
         "label": content.label,
         "demo": content.demo,
         "contour_source": contoured.source.value,

@@ -41,6 +41,17 @@ def check_demo(destination: AnyDestination, *, demo: bool) -> None:
         )
 
 
+def takes(destination: AnyDestination, what: Deliverable) -> bool:
+    """Whether the site wants this kind of object at a destination."""
+    match what:
+        case Deliverable.RTSTRUCT:
+            return True
+        case Deliverable.MEASUREMENTS:
+            return destination.measurements
+        case Deliverable.SEGMENTATION:
+            return destination.segmentations
+
+
 def add_deliveries(
     tx: Transaction,
     case: CaseRecord,
@@ -50,7 +61,7 @@ def add_deliveries(
 ) -> None:
     """Queue an object of a case for every destination that takes such objects."""
     for destination in destinations:
-        if what is Deliverable.MEASUREMENTS and not destination.measurements:
+        if not takes(destination, what):
             continue
         message, state = "", DeliveryState.QUEUED
         try:
@@ -150,8 +161,8 @@ class SendDelivery:
         except DemoNotAllowedError as error:
             return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
         except SendError as error:
-            if isinstance(error, NotOfferedError) and delivery.what is Deliverable.MEASUREMENTS:
-                return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, f"it takes no measurements: {error}")
+            if isinstance(error, NotOfferedError) and delivery.what is not Deliverable.RTSTRUCT:
+                return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, f"it takes no {delivery.what}: {error}")
             return self._again(delivery, str(error), None, down=True)
         if receipt.is_stored:
             return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, "", receipt.status)

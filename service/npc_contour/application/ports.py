@@ -118,12 +118,14 @@ class EncodedStructureSet:
         data: a whole DICOM file (PS3.10).
         min_dice: of the worst ROI, the mask read back against the mask it came from.
         segmentation: the same ROIs as DICOM SEG, a whole file; None where the site does not want one.
+        segmentation_uid: its SOP Instance UID; "" where there is none.
     """
 
     sop_instance_uid: str
     data: bytes
     min_dice: float
     segmentation: bytes | None = None
+    segmentation_uid: str = ""
 
 
 class StructureSetWriter(Protocol):

@@ -133,8 +133,8 @@ class Transaction(Protocol):
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""
         ...
 
-    def add_measurements(self, case_id: str, sop_instance_uid: str, key: str) -> None:
-        """Note the measurement report beside the structure set of a case; twice is once."""
+    def add_beside(self, case_id: str, what: Deliverable, sop_instance_uid: str, key: str) -> None:
+        """Note measurements or a segmentation beside the structure set of a case; twice is once."""
         ...
 
     def add_delivery(

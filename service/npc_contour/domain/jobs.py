@@ -44,6 +44,7 @@ class Deliverable(StrEnum):
 
     RTSTRUCT = "rtstruct"
     MEASUREMENTS = "measurements"
+    SEGMENTATION = "segmentation"
 
 
 class DeliveryState(StrEnum):
@@ -70,6 +71,7 @@ class Destination:
 
     Attributes:
         measurements: whether it takes measurements (SR) too.
+        segmentations: whether it takes the ROIs as voxels (SEG) too.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Destination:
     verify: Verify = Verify.TRY
     tls: TlsIdentity | None = None
     measurements: bool = False
+    segmentations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class WebDestination:
         token_file: file with the bearer token; "" sends none.
         ca_file: file with the certificates that it is judged by; "" takes the system's.
         measurements: whether it takes measurements (SR) too.
+        segmentations: whether it takes the ROIs as voxels (SEG) too.
     """
 
     name: str
@@ -100,6 +104,7 @@ class WebDestination:
     allow_demo: bool = False
     verify: Verify = Verify.TRY
     measurements: bool = False
+    segmentations: bool = False
 
     @property
     def host(self) -> str:
@@ -116,6 +121,7 @@ class FolderDestination:
     allow_demo: bool = False
     verify: Verify = Verify.TRY
     measurements: bool = False
+    segmentations: bool = False
 
     @property
     def host(self) -> str:

@@ -25,6 +25,7 @@ class DicomDestination(Strict):
     tls_name: str = ""
     verify: Insist = "try"
     measurements: bool = False
+    segmentations: bool = False
     allow_demo: bool = False
 
     @property
@@ -43,6 +44,7 @@ class DicomwebDestination(Strict):
     ca_file: Path | None = None
     verify: Insist = "try"
     measurements: bool = False
+    segmentations: bool = False
     allow_demo: bool = False
 
 
@@ -54,6 +56,7 @@ class FolderDestination(Strict):
     path: Path
     verify: Insist = "try"
     measurements: bool = False
+    segmentations: bool = False
     allow_demo: bool = False
 
 

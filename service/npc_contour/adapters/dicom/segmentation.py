@@ -40,6 +40,11 @@ _CATEGORIES: dict[InterpretedType, tuple[Code, Code]] = {
 """Segmented Property Category and Type (PS3.16 CID 9502, 9534, 9535)."""
 
 
+def segmentation_uid(structure_set: StructureSet) -> str:
+    """Return the SOP Instance UID that the segmentation of this structure set has."""
+    return derived_uid(structure_set.uid_seed, "seg-instance")
+
+
 def encode_segmentation(
     structure_set: StructureSet,
     masks: Sequence[RoiMask],
@@ -82,7 +87,7 @@ def encode_segmentation(
             ],
             series_instance_uid=derived_uid(structure_set.uid_seed, "seg-series"),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=derived_uid(structure_set.uid_seed, "seg-instance"),
+            sop_instance_uid=segmentation_uid(structure_set),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MODEL_NAME,

@@ -69,8 +69,7 @@ class PgBoard:
         roles = {role: str(given["series"]) for role, given in case["inputs"].items()}
         timeline = self._store.query(_TIMELINE, {"case": case_id, "series": list(roles.values())})
         deliveries = self._store.query(
-            "SELECT delivery.*, CASE what WHEN 'rtstruct' THEN sop_instance_uid ELSE measurements_uid END"
-            " AS sop_instance_uid FROM delivery JOIN structure_set USING (case_id)"
+            "SELECT delivery.*, sop_instance_uid FROM delivery JOIN delivered ON delivery_id = delivery.id"
             " WHERE case_id = %(case)s ORDER BY delivery.id",
             {"case": case_id},
         )

@@ -11,7 +11,16 @@ from psycopg.types.json import Jsonb
 from npc_contour.adapters.store.codec import case_from_row, inputs_to_json, verdicts_to_json
 from npc_contour.adapters.store.statements import Statements
 from npc_contour.application.records import Attempts, CaseRecord, JobKind
-from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.jobs import CaseState, Deliverable
+
+_BESIDE = {
+    Deliverable.MEASUREMENTS: (
+        "UPDATE structure_set SET measurements_uid = %s, measurements_key = %s WHERE case_id = %s"
+    ),
+    Deliverable.SEGMENTATION: (
+        "UPDATE structure_set SET segmentation_uid = %s, segmentation_key = %s WHERE case_id = %s"
+    ),
+}
 
 
 class Cases(Statements):
@@ -148,12 +157,9 @@ class Cases(Statements):
             (case_id, sop_instance_uid, key, Jsonb(report), at),
         )
 
-    def add_measurements(self, case_id: str, sop_instance_uid: str, key: str) -> None:
-        """Note the measurement report beside the structure set of a case; twice is once."""
-        self._run(
-            "UPDATE structure_set SET measurements_uid = %s, measurements_key = %s WHERE case_id = %s",
-            (sop_instance_uid, key, case_id),
-        )
+    def add_beside(self, case_id: str, what: Deliverable, sop_instance_uid: str, key: str) -> None:
+        """Note measurements or a segmentation beside the structure set of a case; twice is once."""
+        self._run(_BESIDE[what], (sop_instance_uid, key, case_id))
 
     def structure_set_uid(self, case_id: str) -> str | None:
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""

@@ -10,11 +10,9 @@ from npc_contour.application.records import DeliveryRecord, Job, JobKind
 from npc_contour.domain.jobs import Deliverable, DeliveryState
 
 DELIVERY = (
-    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo,"
-    " CASE what WHEN 'rtstruct' THEN key ELSE measurements_key END AS key,"
-    " CASE what WHEN 'rtstruct' THEN sop_instance_uid ELSE measurements_uid END AS sop_instance_uid,"
-    " held_reason <> '' AS held FROM delivery JOIN structure_set USING (case_id)"
-    " JOIN contour_case ON contour_case.id = case_id"
+    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, delivered.key,"
+    " delivered.sop_instance_uid, held_reason <> '' AS held FROM delivery"
+    " JOIN delivered ON delivered.delivery_id = delivery.id JOIN contour_case ON contour_case.id = case_id"
 )
 
 _UNFINISHED = """
