@@ -102,7 +102,8 @@ def main() -> None:
         if not (TRAINED / "fold_0" / "checkpoint_final.pth").is_file():
             train(options.python)
         case, small = write_cases(root)
-        console.print(json.dumps(measure(options.python, root, case, small)))
+        # Not by the console, which would break the line.
+        print(json.dumps(measure(options.python, root, case, small)))
 
 
 def train(python: Path) -> None:
