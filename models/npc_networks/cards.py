@@ -63,10 +63,13 @@ _EXPECTS = {
 
 _BALANCE = " in which small classes weigh more (fading in the second half)"
 
+WHOLE_SCANS = "whole scans at their own spacing and field of view"
+COARSE_SCANS = "scans no finer than those trained on"
+
 _UNJUDGED = "Not judged yet: `npc-networks evaluate-demo --repo triton_repo --cards` fills in this table."
 
-_JUDGED = """Dice on {phantoms} phantoms that were not trained on (seeds {seeds}), whole scans at their own spacing and
-field of view, through the serving code on OpenVINO. `n` counts the phantoms that hold the structure.
+_JUDGED = """Dice on {phantoms} phantoms that were not trained on (seeds {seeds}), {scans}, through the
+serving code on OpenVINO. `n` counts the phantoms that hold the structure.
 
 {means}
 
@@ -75,7 +78,14 @@ field of view, through the serving code on OpenVINO. `n` counts the phantoms tha
 {rows}"""
 
 
-def write_card(repository: Path, name: str, summaries: Sequence[Summary] = (), seeds: Sequence[int] = ()) -> Path:
+def write_card(
+    repository: Path,
+    name: str,
+    summaries: Sequence[Summary] = (),
+    seeds: Sequence[int] = (),
+    *,
+    scans: str = WHOLE_SCANS,
+) -> Path:
     """Write the model card of an exported network.
 
     Args:
@@ -83,6 +93,7 @@ def write_card(repository: Path, name: str, summaries: Sequence[Summary] = (), s
         name: of the network.
         summaries: its scores; none leaves the table out and says so.
         seeds: of the phantoms behind the scores.
+        scans: how those were scanned, in words.
 
     Returns:
         Where it lies.
@@ -91,7 +102,7 @@ def write_card(repository: Path, name: str, summaries: Sequence[Summary] = (), s
     size = (repository / name / contract["weights"]["file"]).stat().st_size
     own = [summary for summary in summaries if summary.network == name]
     path = repository / name / CARD_FILE
-    path.write_text(_card(contract, size, _scores(own, seeds)), encoding="utf-8")
+    path.write_text(_card(contract, size, _scores(own, seeds, scans)), encoding="utf-8")
     return path
 
 
@@ -129,7 +140,7 @@ def _words(normalisation: dict[str, Any]) -> str:
     return f"clip {low:g} to {high:g} HU, minus {normalisation['mean_hu']:g}, by {normalisation['std_hu']:g}"
 
 
-def _scores(summaries: Sequence[Summary], seeds: Sequence[int]) -> str:
+def _scores(summaries: Sequence[Summary], seeds: Sequence[int], scans: str) -> str:
     if not summaries:
         return _UNJUDGED
     rows = "\n".join(f"| {s.roi} | {s.inputs} | {s.mean:.3f} | {s.worst:.3f} | {s.cases} |" for s in summaries)
@@ -137,4 +148,4 @@ def _scores(summaries: Sequence[Summary], seeds: Sequence[int]) -> str:
         f"* mean over structures, input {inputs}: **{value:.3f}**" for (_, inputs), value in means(summaries).items()
     )
     words = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(seeds[0])
-    return _JUDGED.format(phantoms=len(seeds), seeds=words, means=overall, rows=rows)
+    return _JUDGED.format(scans=scans, phantoms=len(seeds), seeds=words, means=overall, rows=rows)

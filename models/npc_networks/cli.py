@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_networks.bench import command as bench_command
-from npc_networks.cards import write_card
+from npc_networks.cards import COARSE_SCANS, WHOLE_SCANS, write_card
 from npc_networks.datasets import command as dataset_command
 from npc_networks.engines import command as engine_command
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
@@ -22,7 +22,7 @@ from npc_networks.export import export_network, write_served
 from npc_networks.imports import command as import_command
 from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.parity import command as parity_command
-from npc_networks.phantom_data import full_scan
+from npc_networks.phantom_data import full_scan, training_scan
 from npc_networks.pool import PhantomPool, rendering_ahead
 from npc_networks.progress import bar
 from npc_networks.protocols import command as protocol_command
@@ -155,6 +155,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default all)")
     evaluate.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
     evaluate.add_argument("--seeds", type=seeds_of, default=seeds_of("1-10"), metavar="LIST", help="default 1-10")
+    evaluate.add_argument("--coarse", action="store_true", help="scans no finer than those trained on: much quicker")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="keep every score")
     evaluate.add_argument("--cards", action="store_true", help="write the tables into the model cards")
 
@@ -239,16 +240,18 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     judge = Judge(options.repo, options.names or list(NETWORKS))
     with bar(console) as progress:
         task = progress.add_task("phantoms", total=len(options.seeds) * len(judge.kinds))
-        scores = evaluate(judge, options.seeds, full_scan, lambda: progress.advance(task))
+        render = training_scan if options.coarse else full_scan
+        scores = evaluate(judge, options.seeds, render, lambda: progress.advance(task))
     summaries = summarise(scores)
     console.print(_table(summaries))
     for (network, inputs), value in means(summaries).items():
         console.print(f"{network} ({inputs}): mean Dice over structures {value:.3f}")
     if options.json:
         options.json.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n", encoding="utf-8")
+    scans = COARSE_SCANS if options.coarse else WHOLE_SCANS
     if options.cards:
         for name in options.names or list(NETWORKS):
-            console.print(f"wrote {write_card(options.repo, name, summaries, options.seeds)}")
+            console.print(f"wrote {write_card(options.repo, name, summaries, options.seeds, scans=scans)}")
     return 0
 
 

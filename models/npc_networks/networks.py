@@ -120,6 +120,7 @@ class NetworkSpec:
 
 _WIDE = Normalisation(clip_hu=(-600.0, 1200.0), mean_hu=40.0, std_hu=200.0)
 _SOFT_TISSUE = Normalisation(clip_hu=(-250.0, 400.0), mean_hu=40.0, std_hu=100.0)
+_OF_ITS_OWN = Normalisation(clip_hu=(0.0, 0.0), mean_hu=0.0, std_hu=1.0, scheme="zscore")
 
 NETWORKS = {
     spec.name: spec
@@ -160,6 +161,47 @@ NETWORKS = {
             patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
             class_balance=0.8,
+        ),
+        NetworkSpec(
+            name="mediastinal_ln",
+            version="1.0.0",
+            title="enlarged lymph nodes of the mediastinum",
+            target="nodes",
+            channels=(CONTRAST,),
+            normalisation=(_SOFT_TISSUE,),
+            labels=("background", "Lymph Node"),
+            spacing_zyx_mm=(2.0, 2.0, 2.0),
+            patch_zyx=(64, 64, 64),
+            features=(16, 32, 48, 64, 64),
+            kind="chest",
+        ),
+        NetworkSpec(
+            name="npc_mr_gtv",
+            version="1.0.0",
+            title="primary tumour of nasopharyngeal carcinoma on MR",
+            target="gtvp",
+            channels=(T1, T2, T1C),
+            normalisation=(_OF_ITS_OWN,) * 3,
+            labels=("background", "GTVp"),
+            spacing_zyx_mm=(2.5, 2.0, 2.0),
+            patch_zyx=(48, 80, 80),
+            features=(16, 32, 48, 64, 64),
+            kind="mr",
+            cropped=False,
+        ),
+        NetworkSpec(
+            name="han_oar",
+            version="1.0.0",
+            title="the 50 structures of HaN5K's list",
+            target="han",
+            channels=(EITHER_PHASE,),
+            normalisation=(_WIDE,),
+            labels=HAN_LABELS,
+            spacing_zyx_mm=(2.0, 2.0, 2.0),
+            patch_zyx=(64, 80, 80),
+            features=(16, 32, 64, 96, 96),
+            class_balance=0.8,
+            kind="han",
         ),
     )
 }

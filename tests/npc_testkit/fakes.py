@@ -26,7 +26,7 @@ from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import ArchiveError, InferenceError, InstanceRefused, SendError
+from npc_contour.errors import ArchiveError, InferenceError, InstanceRefused, NotOfferedError, SendError
 
 
 class FakeClock:
@@ -189,10 +189,11 @@ class FakeReportWriter:
 
 @dataclass
 class FakeSender:
-    """A destination that takes everything, except while `down` or while it answers another status."""
+    """A destination that takes everything, except while `down`, while it answers another status, or SR without `sr`."""
 
     clock: FakeClock
     down: bool = False
+    sr: bool = True
     status: int = 0x0000
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     tries: int = 0
@@ -201,6 +202,8 @@ class FakeSender:
         self.tries += 1
         if self.down:
             raise SendError(f"{destination.name} at {destination.host}: connection refused")
+        if not self.sr and "measured" in json.loads(instance):
+            raise NotOfferedError("it accepts none of the proposed presentation contexts: Comprehensive 3D SR")
         if self.status == 0:
             self.sent.append((destination.name, instance))
         return StoreReceipt(destination.name, json.loads(instance)["uid"], self.status, self.clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,19 @@ def npc_contour(*arguments: str | Path, timeout_s: float = 240.0) -> subprocess.
 
 
 @contextmanager
-def site(folder: Path, *destinations: str, more: str = "") -> Iterator[Running]:
+def site(folder: Path, *destinations: str, more: str = "", pipelines: Sequence[str] = ()) -> Iterator[Running]:
     """Run the service with the trial settings in a folder of its own while the block runs.
 
     Args:
         folder: for its site.toml, log and data.
         destinations: TOML, see `local_run.destination_toml`.
         more: further TOML.
+        pipelines: to run; none takes those that are on from the start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "site.toml"
-    config.write_text(local_run.SITE + more + "".join(destinations), encoding="utf-8")
+    chosen = f"[routing]\npipelines = {list(pipelines)}" if pipelines else "[routing]"
+    config.write_text(local_run.SITE.replace("[routing]", chosen) + more + "".join(destinations), encoding="utf-8")
     with local_run.service(config) as running:
         yield running
 

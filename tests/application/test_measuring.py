@@ -1,0 +1,62 @@
+"""Measurements of a case go, as an object of their own, to destinations that take them; nothing else waits for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.artefacts import MEASUREMENTS
+from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState
+from npc_contour.domain.series import InstanceHeader
+from npc_testkit.bench import LOOPBACK, Bench, contract, contrast_ct
+
+ARCHIVE = replace(LOOPBACK, name="archive", measurements=True)
+NAME = "mediastinal_ln"
+
+
+def chest_bench(store: PgStore) -> Bench:
+    catalog = Catalog({NAME: read_pipeline(PIPELINES_DIR / f"{NAME}.toml")}, {NAME: contract(NAME, 1)})
+    single = replace(catalog.contracts[NAME], channels=("contrast CT",))
+    return Bench(store, destinations=(LOOPBACK, ARCHIVE), catalog=Catalog(catalog.pipelines, {NAME: single}))
+
+
+def chest() -> list[InstanceHeader]:
+    return [replace(header, body_part="CHEST", series_description="CHEST C+") for header in contrast_ct()]
+
+
+def test_measurements_go_where_they_are_taken(store: PgStore) -> None:
+    bench = chest_bench(store)
+    bench.receive(chest())
+    bench.work_for(15)
+
+    story = bench.board.story(bench.case(NAME).case_id)
+    assert story is not None
+    assert {(d.destination, d.what) for d in story.deliveries} == {
+        ("tps", Deliverable.RTSTRUCT),
+        ("archive", Deliverable.RTSTRUCT),
+        ("archive", Deliverable.MEASUREMENTS),
+    }
+    assert story.measurements is not None
+    assert len(story.measurements["nodes"]) == 1
+    assert story.measurements_file.endswith(MEASUREMENTS)
+    uids = {d.what: d.sop_instance_uid for d in story.deliveries if d.destination == "archive"}
+    assert sorted(json.loads(data)["uid"] for name, data in bench.sender.sent if name == "archive") == sorted(
+        uids.values()
+    )
+
+
+def test_a_destination_without_sr_fails_that_delivery_alone(store: PgStore) -> None:
+    bench = chest_bench(store)
+    bench.sender.sr = False
+    bench.receive(chest())
+    bench.work_for(15)
+
+    case = bench.case(NAME)
+    story = bench.board.story(case.case_id)
+    assert story is not None
+    states = {(d.destination, d.what): d.state for d in story.deliveries}
+    assert states.pop(("archive", Deliverable.MEASUREMENTS)) is DeliveryState.FAILED
+    assert set(states.values()) == {DeliveryState.SENT}
+    assert case.state is CaseState.SENT

@@ -1,0 +1,3 @@
+from npc_networks.serving.model import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
