@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -269,25 +270,15 @@ def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, 
 
 
 def test_slots_are_shared_by_all_processes(database_url: str) -> None:
-    running, most = 0, 0
-    lock = threading.Lock()
-
-    def work() -> None:
-        nonlocal running, most
-        with PgStore(database_url, lambda *_: None) as mine, mine.slot(2):
-            with lock:
-                running += 1
-                most = max(most, running)
-            threading.Event().wait(0.1)
-            with lock:
-                running -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 2
+    with ExitStack() as stack:
+        stores = [stack.enter_context(PgStore(database_url, lambda *_: None)) for _ in range(4)]
+        first, second = (stack.enter_context(ExitStack()) for _ in range(2))
+        held = [first.enter_context(stores[0].slot(2)), second.enter_context(stores[1].slot(2))]
+        with stores[2].slot(2) as third:
+            assert [*held, third] == [True, True, False]
+        first.close()
+        with stores[3].slot(2) as fourth:
+            assert fourth
 
 
 def test_attempts_that_left_no_word_are_deaths(store: PgStore) -> None:
