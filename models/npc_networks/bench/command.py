@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from npc_contour.catalog import read_contract
 from npc_contour.domain.geometry import Vec3
@@ -102,7 +102,9 @@ def _apart(task: Task) -> dict[str, Any]:
 def _tell(contract: NetworkContract, rows: Sequence[dict[str, Any]], bound_mb: float, console: Console) -> None:
     heads = ("load s", "first s", "latency s", "windows", "windows/s", "peak RSS MB")
     keys = ("load_s", "first_s", "latency_s", "windows", "windows_per_s", "peak_rss_mb")
-    table = Table("engine", *heads, title=f"{contract.name} {contract.version}", title_justify="left")
+    table = Table(
+        Column("engine", no_wrap=True), *heads, title=f"{contract.name} {contract.version}", title_justify="left"
+    )
     for row in rows:
         table.add_row(row["engine"], *(f"{row[key]:g}" if key in row else "" for key in keys))
     console.print(table)

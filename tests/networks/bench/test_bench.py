@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 def test_every_engine_of_this_machine_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tiny_network(tmp_path, TinyNetwork())
+    own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
     assert main(["bench", "tiny", "--repo", str(tmp_path), *SMALL, "--json", str(tmp_path / "line.json")]) == 0
 
@@ -33,6 +35,8 @@ def test_every_engine_of_this_machine_is_measured(tmp_path: Path, capsys: pytest
         assert row["windows"] == 4
         assert row["latency_s"] > 0
         assert row["windows_per_s"] > 0
+        # This process has PyTorch loaded; theirs must not count it.
+        assert row["peak_rss_mb"] < own_mb
         assert row["peak_rss_mb"] > found["volume_memory_bound_mb"] > 0
 
 
