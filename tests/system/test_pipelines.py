@@ -57,10 +57,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         port = processes.enter_context(storescp(inbox))
         tps = destination_toml("tps", "TPS", port) + "measurements = true\n"
         running = processes.enter_context(site(folder / "site", tps, pipelines=tuple(EXPECTED)))
-        for series in (folder / "chest" / "contrast", folder / "mr", folder / "han" / "contrast"):
+        studies = {"chest": ("contrast",), "mr": ("t1", "t2", "t1c"), "han": ("contrast",)}
+        for study, series in studies.items():
             command = [require_tool("storescu"), "+sd", "+r", "-R", "-aec", "NPC_CONTOUR", "127.0.0.1"]
+            folders = [str(folder / study / name) for name in series]
             subprocess.run(
-                [*command, str(running.dicom_port), str(series)], check=True, env=peer_environment(), timeout=120
+                [*command, str(running.dicom_port), *folders], check=True, env=peer_environment(), timeout=120
             )
         wait_for_jobs(running, EXPECTED)
         files = _wait_for(inbox, 5)
