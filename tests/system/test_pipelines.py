@@ -22,10 +22,10 @@ from pydicom.dataset import Dataset
 
 from npc_contour.cli.local_run import Running, destination_toml
 from npc_testkit.peers import peer_environment, require_tool, run_tool, storescp
-from npc_testkit.service_process import npc_contour, site, wait_for_jobs
+from npc_testkit.service_process import npc_contour, site
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-EXPECTED = {"mediastinal_ln": "sent", "npc_mr_gtv": "sent", "han_oar": "sent"}
+PIPELINES = {"mediastinal_ln", "npc_mr_gtv", "han_oar"}
 PHANTOMS = {
     "chest": ("--kind", "chest", "--seed", "4", "--matrix", "512", "--slice-spacing", "5"),
     "mr": ("--kind", "mr", "--seed", "4", "--slice-spacing", "5"),
@@ -42,7 +42,7 @@ class Run:
     files: tuple[Path, ...]
 
     def case(self, pipeline: str) -> str:
-        return str(next(row["case_id"] for row in self.service.get("/jobs") if row["pipeline"] == pipeline))
+        return _delivered(self.service)[pipeline]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with ExitStack() as processes:
         port = processes.enter_context(storescp(inbox))
         tps = destination_toml("tps", "TPS", port) + "measurements = true\n"
-        running = processes.enter_context(site(folder / "site", tps, pipelines=tuple(EXPECTED)))
+        running = processes.enter_context(site(folder / "site", tps, pipelines=sorted(PIPELINES)))
         studies = {"chest": ("contrast",), "mr": ("t1", "t2", "t1c"), "han": ("contrast",)}
         for study, series in studies.items():
             command = [require_tool("storescu"), "+sd", "+r", "-R", "-aec", "NPC_CONTOUR", "127.0.0.1"]
@@ -64,12 +64,27 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             subprocess.run(
                 [*command, str(running.dicom_port), *folders], check=True, env=peer_environment(), timeout=120
             )
-        wait_for_jobs(running, EXPECTED)
+        _wait_for_cases(running)
         files = _wait_for(inbox, 5)
         received: dict[str, list[Dataset]] = {}
         for path in files:
             received.setdefault(str((read := dcmread(path)).Modality), []).append(read)
         yield Run(running, received, files)
+
+
+def _delivered(running: Running) -> dict[str, str]:
+    """The case of each pipeline that was sent; the other studies' cases of that pipeline are refused."""
+    done = [row for row in running.get("/jobs") if row["state"] in {"sent", "verified"}]
+    return {str(row["pipeline"]): str(row["case_id"]) for row in done}
+
+
+def _wait_for_cases(running: Running) -> None:
+    deadline = time.monotonic() + 300
+    while set(_delivered(running)) != PIPELINES:
+        if time.monotonic() > deadline:
+            states = [(row["pipeline"], row["state"], row["reason"]) for row in running.get("/jobs")]
+            raise TimeoutError(f"delivered {sorted(_delivered(running))}, wanted {sorted(PIPELINES)}: {states}")
+        time.sleep(0.5)
 
 
 def _wait_for(inbox: Path, count: int) -> tuple[Path, ...]:

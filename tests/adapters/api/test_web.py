@@ -248,7 +248,8 @@ def test_openapi_describes_every_path_and_the_page_loads_nothing_from_elsewhere(
         page = client.get("/docs").text
 
     assert set(described["paths"]) == {"/health/live", "/health/ready", "/metrics", "/api/v1/version", "/api/v1/jobs",
-                                       "/api/v1/jobs/{case_id}", "/api/v1/series"}  # fmt: skip
+                                       "/api/v1/jobs/{case_id}", "/api/v1/jobs/{case_id}/measurements.csv",
+                                       "/api/v1/series"}  # fmt: skip
     for path, methods in described["paths"].items():
         assert set(methods) == {"get"}, f"{path} must be read only"
         assert methods["get"]["description"]
