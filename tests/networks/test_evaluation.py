@@ -56,7 +56,7 @@ def test_every_label_of_every_network_reaches_an_roi() -> None:
 
 
 def test_label_names_say_which_rois_share_them() -> None:
-    """A label called "X in Y" belongs to the ROIs X and Y; any other to the ROI of its name, or to that of its seed's."""
+    """A label called "X in Y" belongs to the ROIs X and Y; any other to the ROI of its name or of its seed's name."""
     for name, rois in rois_by_network().items():
         labels_of = {roi.name: roi.labels for roi in rois}
         for value, label in enumerate(NETWORKS[name].labels[1:], start=1):
