@@ -79,7 +79,6 @@ class Event(StrEnum):
     DELIVERY_FAILED = "delivery.failed"
     DESTINATION_PAUSED = "destination.paused"
     DESTINATION_RESUMED = "destination.resumed"
-    DESTINATION_DOWN = "destination.down"
     DESTINATION_BACK = "destination.back"
     SPOOL_RESCANNED = "spool.rescanned"
     INSTANCES_ADOPTED = "instances.adopted"

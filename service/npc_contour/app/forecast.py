@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.checks import Check
 from npc_contour.application.upkeep import forecast
@@ -12,11 +14,20 @@ MEBIBYTE = 2**20
 _SAMPLES = "SELECT at, free_bytes FROM disk_sample WHERE at > now() - interval '7 days' ORDER BY at"
 
 
+def days_until_full(store: PgStore, settings: Settings) -> float | None:
+    """Return in how many days the disk is full; None when it does not fill, or it is too early to tell.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    return forecast(_samples(store), settings.storage.min_free_mb * MEBIBYTE)
+
+
 def forecast_check(store: PgStore, settings: Settings) -> Check:
     """Return the check that warns days before the disk is full; it never makes the service not ready."""
 
     def look() -> str:
-        samples = [(row["at"], int(row["free_bytes"])) for row in store.query(_SAMPLES)]
+        samples = _samples(store)
         days = forecast(samples, settings.storage.min_free_mb * MEBIBYTE)
         if days is None:
             return "the disk does not fill" if len(samples) > 1 else "too early to tell"
@@ -27,3 +38,7 @@ def forecast_check(store: PgStore, settings: Settings) -> Check:
 
     remedy = "grow the disk, or shorten [retention]; `npc-contour jobs --state failed` shows what is kept"
     return Check("disk forecast", look, remedy, required=False)
+
+
+def _samples(store: PgStore) -> list[tuple[datetime, int]]:
+    return [(row["at"], int(row["free_bytes"])) for row in store.query(_SAMPLES)]

@@ -29,7 +29,7 @@ from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import keeper_of
 from npc_contour.app.engine import ServiceEngine
-from npc_contour.app.forecast import forecast_check
+from npc_contour.app.forecast import days_until_full, forecast_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
@@ -84,7 +84,8 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             posting = Stow(
                 keeper_of(spool, intake), settings.web.stow_networks, settings.dicom.ae_title, intake.association_ended
             )
-            app = create_app(board, checkup.run, catalog, __version__, space, routes)
+            full = partial(days_until_full, store, settings)
+            app = create_app(board, checkup.run, catalog, __version__, space, routes, full)
             app.include_router(stow_routes(posting))
             add_pages(
                 app,

@@ -156,14 +156,26 @@ class StepTotal:
 
 
 @dataclass(frozen=True, slots=True)
+class DueJobs:
+    """Jobs of one queue whose time has come; `oldest_s` is how long ago it came for the first of them."""
+
+    count: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Numbers for monitoring.
 
     Attributes:
         deliveries: by (destination, state).
         steps: by name of the step.
-        queued: jobs that wait to run.
+        queued: jobs that wait to run, those with a later time included.
         running: jobs that run.
+        due: by queue; a queue without such jobs is left out.
+        undelivered_s: destination → age of its oldest queued delivery since it was last asked for, 0 without one; a
+            case that a person holds does not count.
+        consumers: of job queues, one a queue and worker, that gave a sign of life within the last minute.
     """
 
     cases: Mapping[CaseState, int] = field(default_factory=dict)
@@ -172,6 +184,9 @@ class Counts:
     steps: Mapping[str, StepTotal] = field(default_factory=dict)
     queued: int = 0
     running: int = 0
+    due: Mapping[str, DueJobs] = field(default_factory=dict)
+    undelivered_s: Mapping[str, float] = field(default_factory=dict)
+    consumers: int = 0
 
 
 class StatusBoard(Protocol):

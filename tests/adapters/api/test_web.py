@@ -18,6 +18,7 @@ from npc_contour.application.status import (
     CheckResult,
     Counts,
     DeliveryRow,
+    DueJobs,
     JobRow,
     RoiRow,
     SeriesRow,
@@ -95,6 +96,9 @@ def board() -> FakeBoard:
             deliveries={("tps", DeliveryState.QUEUED): 1},
             steps={"segment": StepTotal(3, 18.5)},
             queued=4,
+            due={"segment": DueJobs(2, 61.5)},
+            undelivered_s={"tps": 7200.0},
+            consumers=4,
         ),
     )  # fmt: skip
 
@@ -227,6 +231,11 @@ def test_metrics_can_be_scraped(board: FakeBoard) -> None:
     assert found["npc_contour_step_seconds_sum", (("step", "segment"),)] == 18.5
     assert found["npc_contour_step_seconds_count", (("step", "segment"),)] == 3
     assert found["npc_contour_jobs_queued", ()] == 4
+    assert found["npc_contour_jobs_due", (("queue", "segment"),)] == 2
+    assert found["npc_contour_oldest_due_job_seconds", (("queue", "segment"),)] == 61.5
+    assert found["npc_contour_oldest_undelivered_seconds", (("destination", "tps"),)] == 7200
+    assert found["npc_contour_worker_consumers", ()] == 4
+    assert ("npc_contour_disk_full_seconds", ()) not in found
     assert found["npc_contour_spool_free_bytes", ()] == 123_456_789
     assert found["npc_contour_dependency_up", (("dependency", "database"),)] == 1
     assert found["npc_contour_dependency_up", (("dependency", "triton"),)] == 0

@@ -12,6 +12,8 @@ from npc_contour.application.status import CheckResult, Counts, StatusBoard
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.errors import StoreError
 
+DAY_S = 86400
+
 
 class StatusCollector(Collector):
     """Reads the board and the checks when asked.
@@ -21,6 +23,7 @@ class StatusCollector(Collector):
         checks: the latest results of the readiness checks.
         spool_free_bytes: free bytes where images are stored.
         version: the service's version.
+        disk_full_days: in how many days the disk is full; None when it does not fill, or it is too early to tell.
     """
 
     def __init__(
@@ -29,11 +32,13 @@ class StatusCollector(Collector):
         checks: Callable[[], tuple[CheckResult, ...]],
         spool_free_bytes: Callable[[], int],
         version: str,
+        disk_full_days: Callable[[], float | None],
     ) -> None:
         self._board = board
         self._checks = checks
         self._spool_free_bytes = spool_free_bytes
         self._version = version
+        self._disk_full_days = disk_full_days
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; without the database those that need it are left out, not shown as 0."""
@@ -46,12 +51,19 @@ class StatusCollector(Collector):
             "npc_contour_spool_free_bytes", "Free bytes where images are stored", value=self._spool_free_bytes()
         )
         try:
-            counts = self._board.counts()
+            counts, days = self._board.counts(), self._disk_full_days()
         except StoreError:
             yield GaugeMetricFamily("npc_contour_database_readable", "1 when the counts could be read", value=0)
             return
         yield GaugeMetricFamily("npc_contour_database_readable", "1 when the counts could be read", value=1)
+        if days is not None:
+            yield GaugeMetricFamily(
+                "npc_contour_disk_full_seconds",
+                "Until the disk is full, as it filled in the last week; absent while it does not fill",
+                value=days * DAY_S,
+            )
         yield from _of_counts(counts)
+        yield from _of_work(counts)
 
 
 def registry_of(collector: StatusCollector) -> CollectorRegistry:
@@ -86,5 +98,28 @@ def _of_counts(counts: Counts) -> Iterator[Metric]:
     for step, total in sorted(counts.steps.items()):
         steps.add_metric([step], total.count, total.seconds)
     yield from (cases, series, deliveries, steps)
+
+
+def _of_work(counts: Counts) -> Iterator[Metric]:
     yield GaugeMetricFamily("npc_contour_jobs_queued", "Jobs that wait to run", value=counts.queued)
     yield GaugeMetricFamily("npc_contour_jobs_running", "Jobs that run", value=counts.running)
+    due = GaugeMetricFamily("npc_contour_jobs_due", "Jobs whose time has come, by queue", labels=["queue"])
+    oldest = GaugeMetricFamily(
+        "npc_contour_oldest_due_job_seconds", "Since the time of the oldest due job came, by queue", labels=["queue"]
+    )
+    for queue, jobs in sorted(counts.due.items()):
+        due.add_metric([queue], jobs.count)
+        oldest.add_metric([queue], jobs.oldest_s)
+    undelivered = GaugeMetricFamily(
+        "npc_contour_oldest_undelivered_seconds",
+        "Age of the oldest structure set that waits to be sent, by destination; 0 when none does",
+        labels=["destination"],
+    )
+    for destination, age_s in sorted(counts.undelivered_s.items()):
+        undelivered.add_metric([destination], age_s)
+    yield from (due, oldest, undelivered)
+    yield GaugeMetricFamily(
+        "npc_contour_worker_consumers",
+        "Queue consumers of all workers with a sign of life within the last minute; 0: no worker lives",
+        value=counts.consumers,
+    )

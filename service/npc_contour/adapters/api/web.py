@@ -33,6 +33,7 @@ def create_app(
     version: str,
     spool_free_bytes: Callable[[], int],
     operations: APIRouter | None = None,
+    disk_full_days: Callable[[], float | None] = lambda: None,
 ) -> FastAPI:
     """Return the application.
 
@@ -43,6 +44,7 @@ def create_app(
         version: the service's version.
         spool_free_bytes: free bytes where images are stored.
         operations: routes that change work; None leaves REST read only.
+        disk_full_days: in how many days the disk is full; None when nothing says so.
     """
     app = FastAPI(
         title="NPC auto-contouring",
@@ -54,7 +56,7 @@ def create_app(
         max_body_size=MAX_BODY,
     )
     _add_health(app, checks)
-    registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version))
+    registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version, disk_full_days))
 
     @app.get("/metrics", tags=["monitoring"], response_class=Response)
     def metrics() -> Response:

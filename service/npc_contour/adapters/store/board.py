@@ -12,6 +12,7 @@ from npc_contour.application.status import (
     CaseStory,
     Counts,
     DeliveryRow,
+    DueJobs,
     JobRow,
     RoiRow,
     SeriesRow,
@@ -20,6 +21,7 @@ from npc_contour.application.status import (
 )
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
+from npc_contour.logs import Event
 
 _JOBS = """
 SELECT * FROM contour_case WHERE (%(state)s::text IS NULL OR state = %(state)s)
@@ -33,6 +35,21 @@ _SERIES = """
 SELECT * FROM series WHERE %(state)s::text IS NULL OR state = %(state)s
 ORDER BY last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
 
+_DUE = """
+SELECT queue_name, count(*) AS n,
+    extract(epoch FROM now() - min(coalesce(scheduled_at, (SELECT min(at) FROM procrastinate_events
+        WHERE job_id = procrastinate_jobs.id), now())))::float AS oldest_s
+FROM procrastinate_jobs WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY 1"""
+
+# What a person asked for anew counts from then on.
+_UNDELIVERED = """
+SELECT destination, coalesce(extract(epoch FROM now() - min(greatest(delivery.created_at,
+    (SELECT max(at) FROM event WHERE event.case_id = delivery.case_id AND name = ANY(%(anew)s))))
+    FILTER (WHERE delivery.state = 'queued' AND held_reason = '')), 0)::float AS oldest_s
+FROM delivery JOIN contour_case ON contour_case.id = case_id GROUP BY 1"""
+_ANEW = [Event.DELIVERY_RESENT, Event.CASE_RETRIED, Event.CASE_RELEASED]
+
+_CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"
 
 EXPLAINED = {CaseState.WAITING, CaseState.AMBIGUOUS, CaseState.REFUSED, CaseState.FAILED, CaseState.CANCELLED}
 """States of which a list says why."""
@@ -119,6 +136,11 @@ class PgBoard:
             steps={row["step"]: StepTotal(row["n"], float(row["seconds"])) for row in steps},
             queued=int(jobs[0]["queued"]),
             running=int(jobs[0]["running"]),
+            due={row["queue_name"]: DueJobs(row["n"], row["oldest_s"]) for row in self._store.query(_DUE)},
+            undelivered_s={
+                row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})
+            },
+            consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
         )
 
 
