@@ -11,6 +11,8 @@ from npc_contour.errors import SpoolFullError
 from npc_contour.settings import Settings
 
 MEBIBYTE = 2**20
+FORECAST = "disk forecast"
+"""Name of the check."""
 _SAMPLES = "SELECT at, free_bytes FROM disk_sample WHERE at > now() - interval '7 days' ORDER BY at"
 
 
@@ -37,7 +39,7 @@ def forecast_check(store: PgStore, settings: Settings) -> Check:
         return words
 
     remedy = "grow the disk, or shorten [retention]; `npc-contour jobs --state failed` shows what is kept"
-    return Check("disk forecast", look, remedy, required=False)
+    return Check(FORECAST, look, remedy, required=False)
 
 
 def _samples(store: PgStore) -> list[tuple[datetime, int]]:
