@@ -33,7 +33,7 @@ ANCHORS = {
 
 MATCHERS = re.compile(r"(\w+)\s*\{([^}]*)\}")
 MATCHER = re.compile(r'(\w+)\s*(=~|!=|!~|=)\s*"([^"]*)"')
-FUNCTIONS = {"rate", "delta", "max_over_time", "and", "or", "unless", "on", "by"}
+FUNCTIONS = {"rate", "min_over_time", "unless"}
 FROM_PROMETHEUS = {"up": {("job", "npc-contour")}}
 """Numbers and labels that Prometheus itself adds: whether a scrape worked."""
 
