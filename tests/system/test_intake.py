@@ -226,7 +226,6 @@ def test_a_localizer_is_left_aside(hospital: Hospital) -> None:
 @pytest.mark.parametrize(
     ("scenario", "pipeline", "reason"),
     [
-        ("two candidates", "npc_oar_gtv", "more than one choice"),
         ("two frames", "npc_oar_gtv", "different frames of reference"),
         ("abdomen", "ln_ctv", "body part is 'ABDOMEN'"),
         ("MR", "ln_ctv", "modality is MR, CT is asked"),
@@ -237,6 +236,12 @@ def test_what_cannot_be_contoured_is_refused_with_the_reason(
     hospital: Hospital, scenario: str, pipeline: str, reason: str
 ) -> None:
     assert reason in hospital.ended(scenario, pipeline, "refused")["reason"]
+
+
+def test_two_candidates_for_a_role_are_a_persons_choice(hospital: Hospital) -> None:
+    case = hospital.ended("two candidates", "npc_oar_gtv", "ambiguous")
+
+    assert "more than one choice" in case["reason"]
 
 
 def test_the_log_is_json_without_names_and_without_stack_traces(hospital: Hospital) -> None:
