@@ -26,6 +26,8 @@ reserve_mb = {reserve_mb}
 {spool}
 [dicom]
 port = 0
+[dicom.peer_limits]
+associations = 64
 [web]
 port = 0
 [completion]
