@@ -114,8 +114,8 @@ def write_study(series: Sequence[Sequence[FileDataset]], folder: Path, seed: str
         paths = []
         for index, image in enumerate(images):
             image.StudyInstanceUID, image.FrameOfReferenceUID = study, frame
-            image.SeriesInstanceUID = generate_uid(entropy_srcs=[seed, "series", str(number)])
-            image.SOPInstanceUID = generate_uid(entropy_srcs=[seed, str(number), str(index)])
+            image.SeriesInstanceUID = generate_uid(entropy_srcs=[f"{seed}/series/{number}"])
+            image.SOPInstanceUID = generate_uid(entropy_srcs=[f"{seed}/{number}/{index}"])
             image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
             path = folder / seed / f"{number}-{index:03d}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,12 +135,14 @@ class Sender:
             second sending cannot hide a loss.
         acknowledged: files whose C-STORE was answered with success, over all tries.
         lost: files that were acknowledged and then missing.
+        last_words: of the last storescu.
     """
 
     port: Callable[[], int]
     missing: Callable[[set[Path]], set[Path]] = lambda _: set()
     acknowledged: set[Path] = field(default_factory=set)
     lost: set[Path] = field(default_factory=set)
+    last_words: str = ""
 
     def send(self, files: Sequence[Path], *, tries: int = 60, called: str = "NPC_CONTOUR") -> None:
         """Send until everything is acknowledged.
@@ -153,7 +155,7 @@ class Sender:
                 return
             time.sleep(0.5)
             self.lost |= self.missing(set(self.acknowledged))
-        raise TimeoutError(f"{len(files)} files were not acknowledged in {tries} tries")
+        raise TimeoutError(f"{len(files)} files were not acknowledged in {tries} tries: {self.last_words}")
 
     def once(self, files: Sequence[Path], *, called: str = "NPC_CONTOUR") -> int:
         """Send once; returns storescu's exit status."""
@@ -162,6 +164,7 @@ class Sender:
             [*command, *map(str, files)], capture_output=True, text=True, check=False, env=peer_environment(),
             errors="replace", timeout=240,
         )  # fmt: skip
+        self.last_words = "; ".join((done.stdout + done.stderr).splitlines()[-3:])
         current: Path | None = None
         for line in (done.stdout + done.stderr).splitlines():
             if (sending := _SENDING.search(line)) is not None:
