@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 
 import requests
 from dicomweb_client.web import DICOMwebClient
 from pydicom.datadict import tag_for_keyword
 
+from npc_contour.core.matches import match_from
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.errors import ArchiveError, InstanceRefused
 
@@ -168,25 +170,7 @@ def _dates(since: date | None, until: date | None) -> str:
 
 def match_of_json(found: JsonDataset) -> Match | None:
     """Read one result in the DICOM JSON model (PS3.18 F); None for one without a Study Instance UID."""
-    study = _text(found, "StudyInstanceUID")
-    if not study:
-        return None
-    series = _text(found, "SeriesInstanceUID")
-    return Match(
-        study_instance_uid=study,
-        series_instance_uid=series,
-        sop_instance_uid=_text(found, "SOPInstanceUID"),
-        sop_class_uid=_text(found, "SOPClassUID"),
-        patient_id=_text(found, "PatientID"),
-        accession_number=_text(found, "AccessionNumber"),
-        modalities=_texts(found, "Modality") or _texts(found, "ModalitiesInStudy"),
-        study_date=_text(found, "StudyDate"),
-        description=_text(found, "SeriesDescription" if series else "StudyDescription"),
-        body_part=_text(found, "BodyPartExamined"),
-        series_number=_number(found, "SeriesNumber"),
-        instance_number=_number(found, "InstanceNumber"),
-        instances=_number(found, "NumberOfSeriesRelatedInstances" if series else "NumberOfStudyRelatedInstances"),
-    )
+    return match_from(partial(_texts, found))
 
 
 def _texts(found: JsonDataset, keyword: str) -> tuple[str, ...]:
@@ -195,12 +179,3 @@ def _texts(found: JsonDataset, keyword: str) -> tuple[str, ...]:
     if not isinstance(values, list):
         return ()
     return tuple(text for text in (str(value).strip() for value in values if value is not None) if text)
-
-
-def _text(found: JsonDataset, keyword: str) -> str:
-    return next(iter(_texts(found, keyword)), "")
-
-
-def _number(found: JsonDataset, keyword: str) -> int | None:
-    text = _text(found, keyword)
-    return int(text) if text.isdecimal() else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -20,6 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from npc_contour.adapters.dicom.requestor import Link, associate
+from npc_contour.core.matches import match_from
 from npc_contour.domain.dimse import query_status_words
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, QueryRoot, Wanted
@@ -178,25 +180,7 @@ def date_range(since: date | None, until: date | None) -> str:
 
 def match_of(answer: Dataset) -> Match | None:
     """Read one answer; None for one without a Study Instance UID, which cannot be used."""
-    study = text_of(answer, "StudyInstanceUID")
-    if not study:
-        return None
-    series = text_of(answer, "SeriesInstanceUID")
-    return Match(
-        study_instance_uid=study,
-        series_instance_uid=series,
-        sop_instance_uid=text_of(answer, "SOPInstanceUID"),
-        sop_class_uid=text_of(answer, "SOPClassUID"),
-        patient_id=text_of(answer, "PatientID"),
-        accession_number=text_of(answer, "AccessionNumber"),
-        modalities=_texts(answer, "Modality") or _texts(answer, "ModalitiesInStudy"),
-        study_date=text_of(answer, "StudyDate"),
-        description=text_of(answer, "SeriesDescription" if series else "StudyDescription"),
-        body_part=text_of(answer, "BodyPartExamined"),
-        series_number=_number(answer, "SeriesNumber"),
-        instance_number=_number(answer, "InstanceNumber"),
-        instances=_number(answer, "NumberOfSeriesRelatedInstances" if series else "NumberOfStudyRelatedInstances"),
-    )
+    return match_from(partial(_texts, answer))
 
 
 def _texts(answer: Dataset, keyword: str) -> tuple[str, ...]:
@@ -214,8 +198,3 @@ def _texts(answer: Dataset, keyword: str) -> tuple[str, ...]:
 def text_of(answer: Dataset, keyword: str) -> str:
     """The first value of an element of an answer; "" for one that is absent, empty or cannot be decoded."""
     return next(iter(_texts(answer, keyword)), "")
-
-
-def _number(answer: Dataset, keyword: str) -> int | None:
-    text = text_of(answer, keyword)
-    return int(text) if text.isdecimal() else None
