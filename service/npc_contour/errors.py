@@ -18,6 +18,7 @@ AutocontourError
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
+├── ProcessMissingError      a process of this service does not run now
 ├── SendError                the destination did not take the RTSTRUCT: retry
 │   └── NotOfferedError      it accepts none of what was proposed
 └── ArchiveError             a PACS did not answer a query, or not in full, or did not give the images: retry
@@ -114,6 +115,10 @@ class EmbeddedServerError(AutocontourError):
     """An embedded PostgreSQL or Triton cannot start."""
 
     retryable = True
+
+
+class ProcessMissingError(AutocontourError):
+    """A process of this service does not run now."""
 
 
 class SendError(AutocontourError):

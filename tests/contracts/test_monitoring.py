@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
 from npc_contour.adapters.checks import Probes, doctor_checks, own_receiver, service_checks
 from npc_contour.app.forecast import FORECAST
+from npc_contour.app.status import PROCESSES
 from npc_contour.application.status import CheckResult, Counts, DueJobs, StepTotal
 from npc_contour.domain.jobs import DeliveryState
 from npc_contour.settings import Settings, read_settings
@@ -59,7 +60,7 @@ def site() -> Settings:
 def readiness_names() -> list[str]:
     settings = site()
     checks = service_checks(settings, catalog(), PROBES, own_receiver(settings))
-    return [*(check.name for check in checks), FORECAST]
+    return [*(check.name for check in checks), FORECAST, PROCESSES]
 
 
 def printed() -> dict[str, set[tuple[str, str]]]:

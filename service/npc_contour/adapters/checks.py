@@ -187,11 +187,11 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
 
 
 def spool_space(settings: Settings) -> Check:
-    """Return the check of free disk space at the storage folder."""
+    """Return the check of free disk space where images are stored."""
     return Check(
         "spool",
-        partial(free_space, settings.storage.root, settings.storage.min_free_mb),
-        "free disk space or move storage.root: below storage.min_free_mb images are answered with 0xA700",
+        partial(free_space, settings.storage.spool, settings.storage.min_free_mb),
+        "free disk space or move the spool: below storage.min_free_mb images are answered with 0xA700",
     )
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from npc_contour.app.runtime import SERVED, Runtime
 from npc_contour.errors import SettingsError
 
-ROLES = (*SERVED, "warmup")
+ROLES = (*SERVED, "status", "warmup")
 
 
 def run_role(role: str, runtime: Runtime) -> None:

@@ -28,6 +28,7 @@ class Runtime:
     Attributes:
         database_url: how to connect to PostgreSQL.
         dicom_tls_port: 0 when no TLS port is opened.
+        status_port: 0 when none is opened.
         triton_url: host:port of Triton's gRPC endpoint; "" until an embedded one is up.
         triton_metrics_url: of Triton's metrics; "" when there is none.
         pid: of the supervisor.
@@ -39,6 +40,7 @@ class Runtime:
     dicom_port: int
     web_port: int
     dicom_tls_port: int = 0
+    status_port: int = 0
     triton_url: str = ""
     triton_metrics_url: str = ""
     pid: int = 0
@@ -68,7 +70,8 @@ class Runtime:
             database_url=url,
             dicom_port=settings.dicom.port or free_port(settings.dicom.host),
             web_port=settings.web.port or free_port(settings.web.host),
-            dicom_tls_port=_tls_port(settings),
+            dicom_tls_port=_optional_port(settings.dicom.tls.port, settings.dicom.host),
+            status_port=_optional_port(settings.status.port, settings.status.host),
             triton_url=triton,
             triton_metrics_url=settings.triton.metrics_url or "",
             pid=os.getpid(),
@@ -94,6 +97,7 @@ class Runtime:
             "dicom_port": self.dicom_port,
             "web_port": self.web_port,
             "dicom_tls_port": self.dicom_tls_port,
+            "status_port": self.status_port,
             "database_url": self.database_url,
             "triton_url": self.triton_url,
             "triton_metrics_url": self.triton_metrics_url,
@@ -113,9 +117,8 @@ class Runtime:
         return replace(self, triton_url=url, triton_metrics_url=metrics_url)
 
 
-def _tls_port(settings: Settings) -> int:
-    port = settings.dicom.tls.port
-    return 0 if port is None else port or free_port(settings.dicom.host)
+def _optional_port(port: int | None, host: str) -> int:
+    return 0 if port is None else port or free_port(host)
 
 
 def running_database_url(settings: Settings) -> str:

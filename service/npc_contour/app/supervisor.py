@@ -105,7 +105,8 @@ def _children(settings: Settings, runtime: Runtime) -> list[Child]:
         Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
     ]
     by_role = {"receiver": receivers, "web": [Child("web", command("web"))], "worker": [*workers, warmup]}
-    return [child for role, children in by_role.items() if role in runtime.roles for child in children]
+    status = [] if settings.status.port is None else [Child("status", command("status"))]
+    return [*status, *(child for role, children in by_role.items() if role in runtime.roles for child in children)]
 
 
 def _end(children: list[Child]) -> None:
@@ -113,7 +114,7 @@ def _end(children: list[Child]) -> None:
     receivers = [child for child in children if child.name.startswith("receiver")]
     others = [child for child in children if child not in receivers]
     for child in (*receivers, *others):
-        if child.name != "web":
+        if child.name not in {"web", "status"}:
             child.terminate()
     for child in receivers:
         child.wait()
@@ -178,12 +179,14 @@ class _TritonKeeper:
 def _refuse_taken_ports(settings: Settings, roles: Sequence[str], stop: threading.Event, wait_s: float) -> None:
     deadline_s = time.monotonic() + wait_s
     shared = settings.dicom.has_shared_port(settings.storage)
+    dicom, web, status = settings.dicom, settings.web, settings.status
     ports = {
-        "receiver": (("dicom", settings.dicom.port, shared), ("dicom.tls", settings.dicom.tls.port or 0, shared)),
-        "web": (("web", settings.web.port, False),),
+        "receiver": (("dicom", dicom.host, dicom.port, shared), ("dicom.tls", dicom.host, dicom.tls.port or 0, shared)),
+        "web": (("web", web.host, web.port, False),),
+        "status": (("status", status.host, status.port or 0, False),),
     }
-    for key, port, reuse in (port for role, group in ports.items() if role in roles for port in group):
-        host = settings.web.host if key == "web" else settings.dicom.host
+    wanted = (*roles, "status")
+    for key, host, port, reuse in (port for role, group in ports.items() if role in wanted for port in group):
         while True:
             try:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET

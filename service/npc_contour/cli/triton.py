@@ -9,13 +9,18 @@ import threading
 from pathlib import Path
 
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.triton.loopback import HOST
 from npc_contour.cli.arguments import RAW, Verbs
 from npc_contour.settings import default_model_repository
 
 EXAMPLES = """\
 examples:
   npc-contour triton                          the networks of this product, on loopback ports of their own
-  npc-contour triton --models my_repository   others"""
+  npc-contour triton --models my_repository   others
+  npc-contour triton --host 0.0.0.0 --ports 8000,8001,8002
+                                              for workers elsewhere in a closed network: triton.url = "HOST:8001"
+
+Triton asks nobody who he is: beyond this machine, only the workers may reach its ports."""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -29,6 +34,16 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument(
         "--models", type=Path, default=default_model_repository(), metavar="DIR", help="model repository"
     )
+    parser.add_argument("--host", default=HOST, metavar="ADDRESS", help=f"IPv4 address to listen on (default {HOST})")
+    parser.add_argument(
+        "--ports", type=_ports, metavar="HTTP,GRPC,METRICS", help="TCP ports (default: three that are free)"
+    )
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        metavar="DIR",
+        help="for compiled networks and the log, kept (default: a temporary one)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,8 +54,16 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with (
         tempfile.TemporaryDirectory(prefix="npc-contour-") as work,
-        EmbeddedTriton(args.models, Path(work)) as server,
+        EmbeddedTriton(args.models, args.work_dir or Path(work), host=args.host, ports=args.ports) as server,
     ):
         print(server.urls.grpc, flush=True)
         stop.wait()
     return 0
+
+
+def _ports(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.isdecimal() and 0 < int(part) < 65536 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected three ports, for example 8000,8001,8002")
+    http, grpc, metrics = (int(part) for part in parts)
+    return http, grpc, metrics

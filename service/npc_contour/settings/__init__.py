@@ -25,7 +25,7 @@ from npc_contour.settings.delivery import (
 )
 from npc_contour.settings.dicom import AccessRuleSettings, CommitmentPeer, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
-from npc_contour.settings.processes import Logs, Triton, Web, Workers, default_model_repository
+from npc_contour.settings.processes import Logs, Status, Triton, Web, Workers, default_model_repository
 from npc_contour.settings.results import Results
 from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
@@ -54,6 +54,7 @@ __all__ = [
     "Rtstruct",
     "RuleSettings",
     "Settings",
+    "Status",
     "Storage",
     "Tls",
     "Triton",
@@ -78,6 +79,7 @@ class Settings(Strict):
     database: Database = Database()
     triton: Triton = Field(default_factory=Triton)
     web: Web = Web()
+    status: Status = Status()
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
     workers: Workers = Workers()
@@ -126,7 +128,12 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Settings:
-        ports = {"dicom.port": self.dicom.port, "dicom.tls.port": self.dicom.tls.port, "web.port": self.web.port}
+        ports = {
+            "dicom.port": self.dicom.port,
+            "dicom.tls.port": self.dicom.tls.port,
+            "web.port": self.web.port,
+            "status.port": self.status.port,
+        }
         taken: dict[int, str] = {}
         for name, port in ports.items():
             if port and port in taken:
@@ -150,12 +157,13 @@ def read_settings(path: Path | None) -> Settings:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = Settings.model_validate(raw)
+        home = path.parent.resolve()
+        database = settings.database.with_password(home)
     except ValidationError as error:
         lines = [f"  {_where(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
-    home = path.parent.resolve()
     shared = settings.storage.shared_spool
     storage = settings.storage.model_copy(
         update={"root": home / settings.storage.root, "shared_spool": home / shared if shared is not None else None}
@@ -166,7 +174,13 @@ def read_settings(path: Path | None) -> Settings:
     dicom = settings.dicom.model_copy(update={"tls": _files_from(home, settings.dicom.tls)})
     destinations = tuple(_placed(destination, home) for destination in settings.destinations)
     return settings.model_copy(
-        update={"storage": storage, "rtstruct": rtstruct, "dicom": dicom, "destinations": destinations}
+        update={
+            "storage": storage,
+            "database": database,
+            "rtstruct": rtstruct,
+            "dicom": dicom,
+            "destinations": destinations,
+        }
     )
 
 

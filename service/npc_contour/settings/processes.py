@@ -46,6 +46,13 @@ class Web(Strict):
         return self.accounts == "required" or (self.accounts == "auto" and not is_loopback(self.host))
 
 
+class Status(Strict):
+    """A port that tells monitoring how the processes of this machine do; no `port` means that none is opened."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
 class Workers(Strict):
     """Processes that work."""
 

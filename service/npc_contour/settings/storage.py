@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field
 
+from npc_contour.errors import SettingsError
 from npc_contour.settings.base import Strict
 
 
@@ -37,3 +39,23 @@ class Database(Strict):
     """PostgreSQL: `embedded`, or a URL such as postgresql://user@host/npc."""
 
     url: str = Field(default="embedded", pattern=r"^(embedded|postgres(ql)?://.+)$")
+    password_file: Path | None = None
+
+    def with_password(self, home: Path) -> Database:
+        """Return the same with the password of the file inside the URL.
+
+        Args:
+            home: folder that a relative path starts at.
+
+        Raises:
+            SettingsError: the URL takes no password.
+            OSError: the file cannot be read.
+        """
+        if self.password_file is None:
+            return self
+        if self.url == "embedded" or urlsplit(self.url).password is not None:
+            raise SettingsError("database.password_file: database.url is embedded, or holds a password itself")
+        password = (home / self.password_file).read_text(encoding="utf-8").strip()
+        parts = urlsplit(self.url)
+        user, _, place = parts.netloc.rpartition("@")
+        return Database(url=urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}")))

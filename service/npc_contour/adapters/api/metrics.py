@@ -42,11 +42,7 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; without the database those that need it are left out, not shown as 0."""
-        yield InfoMetricFamily("npc_contour", "The service", value={"version": self._version})
-        up = GaugeMetricFamily("npc_contour_dependency_up", "1 when a dependency is ok", labels=["dependency"])
-        for result in self._checks():
-            up.add_metric([result.name], float(result.ok))
-        yield up
+        yield from _of_checks(self._checks(), self._version)
         yield GaugeMetricFamily(
             "npc_contour_spool_free_bytes", "Free bytes where images are stored", value=self._spool_free_bytes()
         )
@@ -66,7 +62,24 @@ class StatusCollector(Collector):
         yield from _of_work(counts)
 
 
-def registry_of(collector: StatusCollector) -> CollectorRegistry:
+class RoleCollector(Collector):
+    """What a machine tells of its own processes where the page, and with it all counts, runs elsewhere.
+
+    Args:
+        checks: the latest results of its checks.
+        version: the service's version.
+    """
+
+    def __init__(self, checks: Callable[[], tuple[CheckResult, ...]], version: str) -> None:
+        self._checks = checks
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the version and every check."""
+        yield from _of_checks(self._checks(), self._version)
+
+
+def registry_of(collector: Collector) -> CollectorRegistry:
     """Return a registry with a collector and this process's memory, CPU and file descriptors."""
     registry = CollectorRegistry()
     registry.register(collector)
@@ -77,6 +90,14 @@ def registry_of(collector: StatusCollector) -> CollectorRegistry:
 def render(registry: CollectorRegistry) -> bytes:
     """Return the text that Prometheus reads."""
     return generate_latest(registry)
+
+
+def _of_checks(results: tuple[CheckResult, ...], version: str) -> Iterator[Metric]:
+    yield InfoMetricFamily("npc_contour", "The service", value={"version": version})
+    up = GaugeMetricFamily("npc_contour_dependency_up", "1 when a dependency is ok", labels=["dependency"])
+    for result in results:
+        up.add_metric([result.name], float(result.ok))
+    yield up
 
 
 def _of_counts(counts: Counts) -> Iterator[Metric]:

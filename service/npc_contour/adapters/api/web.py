@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from npc_contour.adapters.api.docs_page import docs_page
-from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
+from npc_contour.adapters.api.metrics import StatusCollector, registry_of
 from npc_contour.adapters.api.operations import PROBLEMS, operation_problem
-from npc_contour.adapters.api.views import JobView, Live, Problem, Ready, SeriesView, StoryView, Version
+from npc_contour.adapters.api.status import add_health, add_metrics
+from npc_contour.adapters.api.views import JobView, Problem, SeriesView, StoryView, Version
 from npc_contour.application.measuring import measurements_csv
 from npc_contour.application.status import CheckResult, StatusBoard
 from npc_contour.catalog import Catalog
@@ -55,14 +55,8 @@ def create_app(
         redoc_url=None,
         max_body_size=MAX_BODY,
     )
-    _add_health(app, checks)
-    registry = registry_of(StatusCollector(board, checks, spool_free_bytes, version, disk_full_days))
-
-    @app.get("/metrics", tags=["monitoring"], response_class=Response)
-    def metrics() -> Response:
-        """Return numbers in Prometheus' text format: cases, deliveries, series, step durations, disk, queue."""
-        return Response(render(registry), media_type=CONTENT_TYPE_LATEST)
-
+    add_health(app, checks)
+    add_metrics(app, registry_of(StatusCollector(board, checks, spool_free_bytes, version, disk_full_days)))
     v1 = APIRouter()
     _add_version(v1, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
     _add_jobs(v1, board)
@@ -76,24 +70,6 @@ def create_app(
     _add_docs(app)
     app.add_exception_handler(AutocontourError, _unavailable)
     return app
-
-
-def _add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> None:
-    @app.get("/health/live", tags=["health"])
-    def live() -> Live:
-        """Return 200 as long as the process answers; looks at nothing else."""
-        return Live()
-
-    @app.get(
-        "/health/ready",
-        tags=["health"],
-        responses={503: {"model": Ready, "description": "Something required does not work; `remedy` says what to do"}},
-    )
-    def ready(response: Response) -> Ready:
-        """Look at every dependency (at most every few seconds): 200 when all that is required is ok, else 503."""
-        result = Ready.of(checks())
-        response.status_code = 503 if result.status == "not ready" else 200
-        return result
 
 
 def _add_version(app: APIRouter, version: Version) -> None:

@@ -35,6 +35,7 @@ from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - read, and bound only where a person asks for it
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 CALM_S = 60.0
 """A server that lived this long before it died is restarted at once."""
@@ -69,6 +70,8 @@ class EmbeddedTriton:
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
         nice: int = 0,
+        host: str = HOST,
+        ports: tuple[int, int, int] | None = None,
     ) -> None:
         """Describe the server; nothing is started yet.
 
@@ -78,7 +81,12 @@ class EmbeddedTriton:
             log_file: what the server prints; `work_dir/triton.log` when None.
             start_timeout_s: how long loading all networks may take.
             nice: added to the priority of the server and its networks; more is less urgent.
+            host: address to listen on; others than loopback are for a network that only the service is on, for Triton
+                asks nobody who he is.
+            ports: for HTTP, gRPC and metrics; None takes free ones.
         """
+        self._host = host
+        self._chosen_ports = ports
         self._repository = repository.resolve()
         self._work_dir = work_dir.resolve()
         self._log_file = (log_file or work_dir / "triton.log").resolve()
@@ -118,7 +126,8 @@ class EmbeddedTriton:
         http, grpc, metrics = self._ports
         if not http:
             raise EmbeddedServerError("the embedded Triton was not started")
-        return TritonUrls(f"{HOST}:{grpc}", f"http://{HOST}:{http}", f"http://{HOST}:{metrics}/metrics")
+        host = HOST if self._host == ANY_ADDRESS else self._host
+        return TritonUrls(f"{host}:{grpc}", f"http://{host}:{http}", f"http://{host}:{metrics}/metrics")
 
     @property
     def server_pid(self) -> int | None:
@@ -147,7 +156,7 @@ class EmbeddedTriton:
         remove_stale_regions()
         self._files = prepare_server(self._work_dir)
         for attempt in range(START_TRIES):
-            self._ports = free_ports()
+            self._ports = self._chosen_ports or free_ports()
             try:
                 self._launch()
                 break
@@ -260,9 +269,9 @@ class EmbeddedTriton:
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             # Loading compiles a network and the kernels; on a busy machine that takes longer than the default 30 s.
             f"--backend-config=python,stub-timeout-seconds={int(self._start_timeout_s)}",
-            f"--http-address={HOST}",
-            f"--grpc-address={HOST}",
-            f"--metrics-address={HOST}",
+            f"--http-address={self._host}",
+            f"--grpc-address={self._host}",
+            f"--metrics-address={self._host}",
             f"--http-port={http}",
             f"--grpc-port={grpc}",
             f"--metrics-port={metrics}",

@@ -1,0 +1,55 @@
+"""Health and numbers over HTTP: part of REST, and alone on the status port of machines without the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from npc_contour.adapters.api.metrics import render
+from npc_contour.adapters.api.views import Live, Ready
+from npc_contour.application.status import CheckResult
+
+
+def status_app(checks: Callable[[], tuple[CheckResult, ...]], registry: CollectorRegistry, version: str) -> FastAPI:
+    """Return what the status port answers: `/health/live`, `/health/ready` and `/metrics`, and nothing about patients.
+
+    Args:
+        checks: looks at what this machine's processes depend on; must return within seconds.
+        registry: the numbers.
+        version: the service's version.
+    """
+    app = FastAPI(title="NPC auto-contouring: status", version=version, docs_url=None, redoc_url=None, openapi_url=None)
+    add_health(app, checks)
+    add_metrics(app, registry)
+    return app
+
+
+def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> None:
+    """Add `/health/live` and `/health/ready`."""
+
+    @app.get("/health/live", tags=["health"])
+    def live() -> Live:
+        """Return 200 as long as the process answers; looks at nothing else."""
+        return Live()
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        responses={503: {"model": Ready, "description": "Something required does not work; `remedy` says what to do"}},
+    )
+    def ready(response: Response) -> Ready:
+        """Look at every dependency (at most every few seconds): 200 when all that is required is ok, else 503."""
+        result = Ready.of(checks())
+        response.status_code = 503 if result.status == "not ready" else 200
+        return result
+
+
+def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
+    """Add `/metrics`."""
+
+    @app.get("/metrics", tags=["monitoring"], response_class=Response)
+    def metrics() -> Response:
+        """Return numbers in Prometheus' text format: cases, deliveries, series, step durations, disk, queue."""
+        return Response(render(registry), media_type=CONTENT_TYPE_LATEST)
