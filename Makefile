@@ -5,6 +5,7 @@
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
 #   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
+#   make fuzz-rest SECONDS=300  fuzz REST, that long
 #   make conformance-pdf   the DICOM Conformance Statement as PDF
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
@@ -16,7 +17,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: conformance-pdf fuzz demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: conformance-pdf fuzz fuzz-rest demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -91,6 +92,9 @@ SECONDS ?= 300
 fuzz: setup-dev
 	for target in reader door; do \
 	  $(BIN)/python tests/npc_testkit/fuzz.py $$target -max_total_time=$(SECONDS) tests/corpus/$$target || exit 1; done
+
+fuzz-rest: setup-dev
+	REST_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -o timeout=0 tests/app/test_rest.py -k answered_with_a_fault
 
 # A hospital signs paper: needs weasyprint (apt-get install weasyprint).
 conformance-pdf: setup

@@ -17,6 +17,7 @@ AutocontourError
 ├── StoreError               the database failed: retry
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
+│   └── TooManyError         so much waits already that nothing more is taken for now
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
 ├── ProcessMissingError      a process of this service does not run now
 ├── SendError                the destination did not take the RTSTRUCT: retry
@@ -109,6 +110,10 @@ class NoSuchRowError(AutocontourError):
 
 class OperationRefused(AutocontourError):
     """What a person asks for cannot be done in this state."""
+
+
+class TooManyError(OperationRefused):
+    """So much waits already that nothing more is taken for now."""
 
 
 class EmbeddedServerError(AutocontourError):

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 
-from npc_contour.adapters.api.operations import PROBLEMS, operation_problem, operation_routes
+from npc_contour.adapters.api.operations import operation_routes
+from npc_contour.adapters.api.problems import add_problems
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
@@ -42,8 +43,7 @@ def client(bench: Bench) -> Iterator[httpx.Client]:
     operations = Operations(bench.store, bench.clock, bench.destinations)
     assignment = bench.assignment
     app.include_router(operation_routes(operations, assignment, PgWorkBoard(bench.store), names, guard))
-    for problem in PROBLEMS:
-        app.add_exception_handler(problem, operation_problem)
+    add_problems(app)
     with (
         BackgroundServer(app, "127.0.0.1", 0) as server,
         httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers={"X-User": "Ann"}, timeout=20) as asking,

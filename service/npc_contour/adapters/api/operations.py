@@ -7,48 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from npc_contour.adapters.api.views import JobView, Problem, SeriesView
+from npc_contour.adapters.api.problems import CHANGING, READING, problems
+from npc_contour.adapters.api.texts import CASE_ID, NAME, STUDY_UID, UID_PATTERN, Known, Line
+from npc_contour.adapters.api.views import JobView, SeriesView
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import WorkBoard
 from npc_contour.domain.jobs import DeliveryState
-from npc_contour.errors import NoSuchRowError, OperationRefused
 
 Guard = Callable[[Request], str]
 """Returns who asks."""
-CaseId = Annotated[str, Path(description="Our id of the case", max_length=128)]
-Name = Annotated[str, Path(description="Of a destination of the settings", max_length=32)]
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    403: {"model": Problem, "description": "Not from here"},
-    404: {"model": Problem, "description": "No such case or destination"},
-    409: {"model": Problem, "description": "Not in this state; the answer says which"},
-    503: {"model": Problem, "description": "The database does not answer"},
-}
 
 
 class Order(BaseModel):
     """Why something is done, for the story."""
 
     model_config = ConfigDict(extra="forbid")
-    reason: str = Field(default="", max_length=200, description="Never a patient's name")
+    reason: Line = Field(default="", description="Never a patient's name", examples=["the planning system lost it"])
 
 
 class ResendOrder(Order):
     """Where to send again."""
 
-    to: tuple[str, ...] = Field(default=(), description="Names of destinations; empty: all")
+    to: tuple[Known, ...] = Field(
+        default=(), max_length=32, description="Names of destinations; empty: all", examples=[["tps"]]
+    )
 
 
 class AssignOrder(Order):
     """Which series fills which role."""
 
-    roles: dict[str, str] = Field(
+    roles: dict[Known, Annotated[str, Field(pattern=UID_PATTERN)]] = Field(
         min_length=1,
         max_length=8,
         description="Role → Series Instance UID, or an ending of it that no other series of the study has",
@@ -106,7 +100,7 @@ def operation_routes(
         names: of the destinations of the settings.
         guard: who asks.
     """
-    router = APIRouter(tags=["operations"], responses=ANSWERS)
+    router = APIRouter(tags=["operations"])
     _add_reading(router, board, names)
     _add_cases(router, operations, guard)
     _add_assignment(router, assignment, guard)
@@ -114,77 +108,68 @@ def operation_routes(
     return router
 
 
-async def operation_problem(_: Request, error: Exception) -> JSONResponse:
-    """Answer 404 for what does not exist and 409 for what cannot be done now."""
-    return JSONResponse({"detail": str(error)}, status_code=404 if isinstance(error, NoSuchRowError) else 409)
-
-
-PROBLEMS = (NoSuchRowError, OperationRefused)
-"""Errors that `operation_problem` answers."""
-
-
 def _add_reading(router: APIRouter, board: WorkBoard, names: tuple[str, ...]) -> None:
-    @router.get("/studies/{study_instance_uid}")
-    def study(study_instance_uid: Annotated[str, Path(max_length=64)]) -> StudyView:
+    @router.get("/studies/{study_instance_uid}", responses={**READING, **problems(404)})
+    def study(study_instance_uid: STUDY_UID) -> StudyView:
         """Return series, cases and the timeline of a study: received, waiting, routed, refused, sent, verified."""
         story = board.study(study_instance_uid)
         if story is None:
             raise HTTPException(404, f"no study {study_instance_uid}")
         return StudyView.model_validate(story)
 
-    @router.get("/destinations")
+    @router.get("/destinations", responses=READING)
     def destinations() -> list[DestinationView]:
         """Return where destinations stand: paused, down, and how many deliveries are in each state."""
         return [DestinationView.model_validate(row) for row in board.destinations(names)]
 
 
 def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
-    @router.post("/jobs/{case_id}/retry")
-    def retry(case_id: CaseId, order: Order, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/retry", responses=CHANGING)
+    def retry(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Begin again what failed: the case, or deliveries that were given up."""
         return Done(done=operations.retry(case_id, by=_signed(guard(request), order)))
 
-    @router.post("/jobs/{case_id}/cancel")
-    def cancel(case_id: CaseId, order: Order, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/cancel", responses=CHANGING)
+    def cancel(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """End a case that is not finished."""
         return Done(done=operations.cancel(case_id, by=guard(request), reason=order.reason))
 
-    @router.post("/jobs/{case_id}/hold")
-    def hold(case_id: CaseId, order: Order, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/hold", responses=CHANGING)
+    def hold(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Keep a case where it is until it is released."""
         return Done(done=operations.hold(case_id, by=guard(request), reason=order.reason))
 
-    @router.post("/jobs/{case_id}/release")
-    def release(case_id: CaseId, order: Order, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/release", responses=CHANGING)
+    def release(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Let a held case go on."""
         return Done(done=operations.release(case_id, by=_signed(guard(request), order)))
 
-    @router.post("/jobs/{case_id}/supersede")
-    def supersede(case_id: CaseId, order: Order, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/supersede", responses=CHANGING)
+    def supersede(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Contour the same images anew; the new structure set names its predecessor."""
         return Done(done=operations.supersede(case_id, by=guard(request), reason=order.reason))
 
-    @router.post("/jobs/{case_id}/resend")
-    def resend(case_id: CaseId, order: ResendOrder, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/resend", responses=CHANGING)
+    def resend(case_id: CASE_ID, order: ResendOrder, request: Request) -> Done:
         """Send the structure set again: the same object with the same UID."""
         return Done(done=operations.resend(case_id, by=_signed(guard(request), order), to=order.to))
 
 
 def _add_assignment(router: APIRouter, assignment: AssignRoles, guard: Guard) -> None:
-    @router.post("/jobs/{case_id}/assign")
-    def assign(case_id: CaseId, order: AssignOrder, request: Request) -> Done:
+    @router.post("/jobs/{case_id}/assign", responses=CHANGING)
+    def assign(case_id: CASE_ID, order: AssignOrder, request: Request) -> Done:
         """Say which series fills which role, where the evidence does not tell or tells wrong (`choices` of the job)."""
         return Done(done=assignment.assign(case_id, order.roles, by=_signed(guard(request), order)))
 
 
 def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -> None:
-    @router.post("/destinations/{name}/pause")
-    def pause(name: Name, order: Order, request: Request) -> Done:
+    @router.post("/destinations/{name}/pause", responses=CHANGING)
+    def pause(name: NAME, order: Order, request: Request) -> Done:
         """Send nothing to a destination until it is resumed."""
         return Done(done=operations.pause(name, by=guard(request), reason=order.reason))
 
-    @router.post("/destinations/{name}/resume")
-    def resume(name: Name, order: Order, request: Request) -> Done:
+    @router.post("/destinations/{name}/resume", responses=CHANGING)
+    def resume(name: NAME, order: Order, request: Request) -> Done:
         """Send to a paused destination again, at once."""
         return Done(done=operations.resume(name, by=_signed(guard(request), order)))
 

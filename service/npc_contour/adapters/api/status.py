@@ -8,8 +8,11 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from npc_contour.adapters.api.metrics import render
+from npc_contour.adapters.api.problems import problems
 from npc_contour.adapters.api.views import Live, Ready
 from npc_contour.application.status import CheckResult
+
+METRICS = '# TYPE npc_contour_cases gauge\nnpc_contour_cases{state="sent"} 12.0\n'
 
 
 def status_app(checks: Callable[[], tuple[CheckResult, ...]], registry: CollectorRegistry, version: str) -> FastAPI:
@@ -29,7 +32,7 @@ def status_app(checks: Callable[[], tuple[CheckResult, ...]], registry: Collecto
 def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> None:
     """Add `/health/live` and `/health/ready`."""
 
-    @app.get("/health/live", tags=["health"])
+    @app.get("/health/live", tags=["health"], responses=problems(421))
     def live() -> Live:
         """Return 200 as long as the process answers; looks at nothing else."""
         return Live()
@@ -37,7 +40,10 @@ def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> N
     @app.get(
         "/health/ready",
         tags=["health"],
-        responses={503: {"model": Ready, "description": "Something required does not work; `remedy` says what to do"}},
+        responses={
+            503: {"model": Ready, "description": "Something required does not work; `remedy` says what to do"},
+            **problems(421),
+        },
     )
     def ready(response: Response) -> Ready:
         """Look at every dependency (at most every few seconds): 200 when all that is required is ok, else 503."""
@@ -49,7 +55,18 @@ def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]]) -> N
 def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
     """Add `/metrics`."""
 
-    @app.get("/metrics", tags=["monitoring"], response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["monitoring"],
+        response_class=Response,
+        responses={
+            **problems(401, 421),
+            200: {
+                "content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}},
+                "description": "Prometheus' text format",
+            },
+        },
+    )
     def metrics() -> Response:
         """Return numbers in Prometheus' text format: cases, deliveries, series, step durations, disk, queue."""
         return Response(render(registry), media_type=CONTENT_TYPE_LATEST)

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
@@ -27,6 +28,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.concurrency import run_in_threadpool
 
+from npc_contour.adapters.api.problems import WRONG_INPUT, Responses, problems
+from npc_contour.adapters.api.texts import STUDY_UID
 from npc_contour.application.ports import InstanceKeeper
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
@@ -81,18 +84,44 @@ class _Outcome:
 MAX_BODY_BYTES = 16 * 2**30
 """A whole study in one message; each instance is bounded by itself, and none waits in memory for the next."""
 
+_RESPONSE = {
+    _REFERENCED: {
+        "vr": "SQ",
+        "Value": [
+            {
+                _CLASS: {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+                _INSTANCE: {"vr": "UI", "Value": ["1.2.826.0.1.3680043.8.498.1.1.1"]},
+            }
+        ],
+    }
+}
+_STORED: dict[str, Any] = {"content": {DICOM_JSON: {"schema": {"type": "object"}, "example": _RESPONSE}}}
+_ANSWERS: Responses = {
+    **problems(400, 403, 413, 415, 421, 503),
+    200: {"description": "Every instance is kept", **_STORED},
+    202: {"description": "Some are kept; the answer names the others with their reason", **_STORED},
+    409: {"description": "None is kept", **_STORED},
+    **WRONG_INPUT,
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
 
 def stow_routes(stow: Stow) -> APIRouter:
     """Return `POST /dicom-web/studies` and `POST /dicom-web/studies/{study}`."""
     router = APIRouter(tags=["DICOMweb"], max_body_size=MAX_BODY_BYTES)
 
-    @router.post("/dicom-web/studies")
+    @router.post("/dicom-web/studies", responses=_ANSWERS, openapi_extra=_BODY)
     async def store(request: Request) -> JSONResponse:
         """Keep DICOM files (multipart/related; type="application/dicom")."""
         return await _store(stow, request, None)
 
-    @router.post("/dicom-web/studies/{study_instance_uid}")
-    async def store_of_study(study_instance_uid: str, request: Request) -> JSONResponse:
+    @router.post("/dicom-web/studies/{study_instance_uid}", responses=_ANSWERS, openapi_extra=_BODY)
+    async def store_of_study(study_instance_uid: STUDY_UID, request: Request) -> JSONResponse:
         """Keep DICOM files of one study; those of another are refused."""
         return await _store(stow, request, study_instance_uid)
 

@@ -250,9 +250,3 @@ class SeriesView(_View):
     def of(cls, row: SeriesRow) -> Self:
         """Show a row."""
         return cls.model_validate(row)
-
-
-class Problem(_View):
-    """Why there is no answer."""
-
-    detail: str = Field(examples=["no case c-2f6d1b9e"])

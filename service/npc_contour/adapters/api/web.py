@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from npc_contour.adapters.api.docs_page import docs_page
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of
-from npc_contour.adapters.api.operations import PROBLEMS, operation_problem
+from npc_contour.adapters.api.openapi import complete
+from npc_contour.adapters.api.problems import READING, add_problems, leading_to, problems
 from npc_contour.adapters.api.status import add_health, add_metrics
-from npc_contour.adapters.api.views import JobView, Problem, SeriesView, StoryView, Version
+from npc_contour.adapters.api.texts import CASE_ID, Known
+from npc_contour.adapters.api.views import JobView, SeriesView, StoryView, Version
 from npc_contour.application.measuring import measurements_csv
 from npc_contour.application.status import CheckResult, StatusBoard
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
-from npc_contour.errors import AutocontourError
 
 MAX_BODY = 2**20
+CSV = "node,volume_cc,long_axis_mm,short_axis_mm,enlarged\n1,0.821,14.2,9.7,True\n"
 API = "/api/v1"
 """Within a version fields and paths are added, never changed or taken away."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")]
-NO_DATABASE: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": "The database does not answer"}}
 
 
 def create_app(
@@ -48,6 +49,7 @@ def create_app(
     """
     app = FastAPI(
         title="NPC auto-contouring",
+        generate_unique_id_function=lambda route: route.name,
         version=version,
         description="CT series in over DICOM, RTSTRUCT out. Not a medical device: every structure set is"
         " UNAPPROVED and needs review by a radiation oncologist.",
@@ -62,28 +64,31 @@ def create_app(
     _add_jobs(v1, board)
     if operations is not None:
         v1.include_router(operations)
-        for problem in PROBLEMS:
-            app.add_exception_handler(problem, operation_problem)
     app.include_router(v1, prefix=API)
     # For people with curl: the same without the version. Programs use the versioned paths.
     app.include_router(v1, include_in_schema=False)
     _add_docs(app)
-    app.add_exception_handler(AutocontourError, _unavailable)
+    add_problems(app)
+    complete(app)
     return app
 
 
 def _add_version(app: APIRouter, version: Version) -> None:
-    @app.get("/version", tags=["monitoring"])
+    @app.get("/version", tags=["monitoring"], responses=problems(401, 421))
     def what_runs() -> Version:
         """Return the version, the networks (demo or not) and the pipelines in use."""
         return version
 
 
 def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
-    @app.get("/jobs", tags=["work"], responses=NO_DATABASE)
+    @app.get(
+        "/jobs",
+        tags=["work"],
+        responses={**READING, **leading_to("job", case_id="$response.body#/0/case_id")},
+    )
     def jobs(
         state: Annotated[CaseState | None, Query(description="Only cases in this state")] = None,
-        pipeline: Annotated[str | None, Query(description="Only cases of this pipeline")] = None,
+        pipeline: Annotated[Known | None, Query(description="Only cases of this pipeline")] = None,
         limit: Limit = 100,
     ) -> list[JobView]:
         """Return cases, newest first."""
@@ -92,9 +97,9 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     @app.get(
         "/jobs/{case_id}",
         tags=["work"],
-        responses={404: {"model": Problem, "description": "No such case"}, **NO_DATABASE},
+        responses={**READING, **problems(404)},
     )
-    def job(case_id: Annotated[str, Path(description="Our id of the case", max_length=128)]) -> StoryView:
+    def job(case_id: CASE_ID) -> StoryView:
         """Return all of one case: series by role, the router's reasons, timeline, ROIs with volumes, deliveries."""
         story = board.story(case_id)
         if story is None:
@@ -104,15 +109,18 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     @app.get(
         "/jobs/{case_id}/measurements.csv",
         tags=["work"],
-        response_class=PlainTextResponse,
+        response_class=Response,
         responses={
-            200: {"content": {"text/csv": {}}, "description": "A table with a header"},
-            404: {"model": Problem, "description": "No such case, or nothing is measured of it"},
-            **NO_DATABASE,
+            **READING,
+            200: {
+                "content": {"text/csv": {"schema": {"type": "string"}, "example": CSV}},
+                "description": "A table with a header",
+            },
+            **problems(404),
         },
     )
     def measurements(
-        case_id: Annotated[str, Path(description="Our id of the case", max_length=128)],
+        case_id: CASE_ID,
     ) -> PlainTextResponse:
         """Return what was measured: a node a line, or the shape of the tumour."""
         story = board.story(case_id)
@@ -120,7 +128,11 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
             raise HTTPException(404, f"no measurements of case {case_id}")
         return PlainTextResponse(measurements_csv(story.measurements), media_type="text/csv")
 
-    @app.get("/series", tags=["work"], responses=NO_DATABASE)
+    @app.get(
+        "/series",
+        tags=["work"],
+        responses={**READING, **leading_to("study", study_instance_uid="$response.body#/0/study_instance_uid")},
+    )
     def series(
         state: Annotated[SeriesState | None, Query(description="Only series in this state")] = None,
         limit: Limit = 100,
@@ -133,7 +145,3 @@ def _add_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()))
-
-
-async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=503)

@@ -1,0 +1,117 @@
+"""The real application answers whatever it is asked as its description says, never with a fault of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from npc_contour.adapters.api.web import MAX_BODY
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.accounts import LOCAL, AccessRole
+from npc_contour.domain.jobs import CaseState
+from npc_testkit.page import World
+from npc_testkit.served import Served, served
+
+SECONDS = int(os.environ.get("REST_FUZZ_SECONDS", "25"))
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+
+
+@pytest.fixture
+def running(store: PgStore, database_url: str, tmp_path: Path) -> Iterator[Served]:
+    world = World(store, tmp_path / "world")
+    world.add_case(seed="sent")
+    world.add_case(seed="failed", state=CaseState.FAILED, reason="the network did not answer")
+    with served(store, database_url, tmp_path / "root") as application:
+        yield application
+
+
+@pytest.fixture
+def document(running: Served) -> dict[str, Any]:
+    described: dict[str, Any] = running.client.get("/openapi.json").json()
+    return described
+
+
+def test_nothing_asked_is_answered_with_a_fault_or_otherwise_than_described(running: Served, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run", f"{running.url}/openapi.json",
+         "--header", f"Authorization: Bearer {running.token}", "--max-time", str(SECONDS), "--max-examples", "1000",
+         "--generation-database", "none", "--no-color", "--suppress-health-check", "all"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS + 200, check=False,
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
+    assert "Stateful" in ended.stdout
+
+
+def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
+    bodies = 0
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for kind, content in body.get("content", {}).items():
+                    if "multipart" in kind:
+                        continue
+                    assert "example" in content, (method, path, kind)
+                    schema = {**content["schema"], "components": document["components"]}
+                    jsonschema_rs.validate(schema, content["example"])
+                    bodies += 1
+    assert bodies > 100
+
+
+def test_every_path_documents_its_refusals(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            found = set(operation["responses"])
+            assert "421" in found, path
+            if path.startswith("/api/"):
+                assert {"401"} <= found, path
+            if method == "post" and path.startswith("/api/"):
+                assert {"400", "401", "403", "404", "409", "413", "422", "503"} <= found, path
+            for status, response in operation["responses"].items():
+                if path.startswith("/api/") and status.startswith("4") and status not in {"413", "422"}:
+                    reference = response["content"]["application/json"]["schema"]["$ref"]
+                    assert reference.endswith("/Problem"), (path, status)
+
+
+def test_refusals_have_the_shape_that_is_documented(running: Served) -> None:
+    viewer = {"Authorization": f"Bearer {running.accounts.make_token('viewer', LOCAL, AccessRole.VIEWER, 1)}"}
+    none = {"Authorization": "Bearer npc_wrong"}
+    case = running.client.get("/api/v1/jobs").json()[0]["case_id"]
+    post = f"/api/v1/jobs/{case}/hold"
+    answers = {
+        400: running.client.post(post, content=b"\xff", headers={"Content-Type": "application/json"}),
+        401: running.client.get("/api/v1/jobs", headers=none),
+        403: running.client.post(post, json={}, headers=viewer),
+        404: running.client.get("/api/v1/jobs/nothing"),
+        409: running.client.post(f"/api/v1/jobs/{case}/release", json={}),
+        415: running.client.post("/dicom-web/studies", content=b"x"),
+    }
+
+    for status, answer in answers.items():
+        assert answer.status_code == status, answer.text
+        assert isinstance(answer.json()["detail"], str)
+    assert running.client.post(post, json={"reason": "x" * MAX_BODY}).status_code == 413
+    wrong = running.client.get("/api/v1/jobs?limit=0")
+    assert (wrong.status_code, wrong.json()["detail"][0]["loc"]) == (422, ["query", "limit"])
+    assert answers[401].headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("reason", ["a\x00b", "two\nlines", "\ud800"])
+def test_odd_text_is_refused_before_it_reaches_the_database(running: Served, reason: str) -> None:
+    case = running.client.get("/api/v1/jobs").json()[0]["case_id"]
+    body = '{"reason": ' + json.dumps(reason) + "}"
+    answer = running.client.post(
+        f"/api/v1/jobs/{case}/hold", content=body, headers={"Content-Type": "application/json"}
+    )
+
+    assert answer.status_code == 422
+    assert isinstance(httpx.Response(422, content=answer.content).json(), dict)
