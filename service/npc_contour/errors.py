@@ -22,6 +22,7 @@ AutocontourError
 ├── ProcessMissingError      a process of this service does not run now
 ├── SendError                the destination did not take the RTSTRUCT: retry
 │   └── NotOfferedError      it accepts none of what was proposed
+├── WebhookError             a webhook's receiver did not take a message, or may not be called: retry
 └── ArchiveError             a PACS did not answer a query, or not in full, or did not give the images: retry
 """
 
@@ -134,6 +135,12 @@ class SendError(AutocontourError):
 
 class NotOfferedError(SendError):
     """A peer accepts none of the presentation contexts that were proposed."""
+
+
+class WebhookError(AutocontourError):
+    """A webhook's receiver did not take a message, or may not be called."""
+
+    retryable = True
 
 
 class ArchiveError(AutocontourError):

@@ -95,6 +95,7 @@ class Event(StrEnum):
     ACCESS_ACTION = "access.action"
     ACCESS_OPEN = "access.open"
     CHECK_BROKEN = "check.broken"
+    PULL_ASKED = "pull.asked"
     PULL_FOUND = "pull.found"
     SERIES_ANNOUNCED = "series.announced"
     COMMITMENT_REPORTED = "commitment.reported"
@@ -102,6 +103,9 @@ class Event(StrEnum):
     PULL_FETCHED = "pull.fetched"
     PULL_INCOMPLETE = "pull.incomplete"
     PULL_FAILED = "pull.failed"
+    WEBHOOK_DELIVERED = "webhook.delivered"
+    WEBHOOK_RETRY = "webhook.retry"
+    WEBHOOK_FAILED = "webhook.failed"
 
 
 class JsonFormatter(logging.Formatter):

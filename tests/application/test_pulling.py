@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.intake import Intake
-from npc_contour.application.pulling import MAX_ATTEMPTS, FetchSeries, PollArchive, PullTools, want
+from npc_contour.application.pulling import MAX_ATTEMPTS, PollArchive, want
 from npc_contour.application.records import JobKind, PullState
 from npc_contour.application.steps import Steps
 from npc_contour.domain.queries import Query, QueryLevel
 from npc_contour.errors import ArchiveError
-from npc_contour.settings import Completion, PullSettings
-from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
-from npc_testkit.fakes import FakeArchive, FakeClock
+from npc_testkit.ct_series import as_bytes, ct_datasets
+from npc_testkit.pulling import NECK, Desk, desk
 
-NECK, SCOUT = CtPlan(seed="neck", slices=5), CtPlan(seed="scout", slices=3, description="SCOUT")
-RULE = PullSettings(name="planning-ct", pacs="pacs", exclude_pattern="scout", min_images=2, every_s=60)
-
-
-def files(plan: CtPlan) -> list[bytes]:
-    return [as_bytes(dataset) for dataset in ct_datasets(plan)]
-
-
-@dataclass
-class Desk:
-    """Pulling with a PACS in memory, over a real database and a real spool."""
-
-    store: PgStore
-    spool: Spool
-    clock: FakeClock
-    archive: FakeArchive
-    tools: PullTools
-    poll: PollArchive
-    fetch: FetchSeries
-
-    def jobs(self) -> list[tuple[str, str]]:
-        rows = self.store.query("SELECT task_name, args FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id")
-        return [(row["task_name"], row["args"]["key"]) for row in rows]
-
-    def series(self) -> list[tuple[str, int | None, int, str]]:
-        rows = self.store.query("SELECT state, images, attempts, message FROM pulled_series ORDER BY id")
-        return [(row["state"], row["images"], row["attempts"], row["message"]) for row in rows]
-
-    def images(self) -> int:
-        return int(self.store.query("SELECT count(*) AS n FROM instance")[0]["n"])
-
-
-@pytest.fixture
-def desk(store: PgStore, tmp_path: Path) -> Desk:
-    clock, archive = FakeClock(), FakeArchive(files(NECK) + files(SCOUT))
-    spool = Spool(tmp_path, min_free_mb=0)
-    intake = Intake(store, clock, Completion())
-    tools = PullTools(
-        store=store,
-        clock=clock,
-        intake=intake,
-        keeper=FileKeeper(spool, intake.keep, intake.conflict),
-        archives={"pacs": archive},
-        ae_titles={"pacs": "PACS"},
-        our_ae_title="NPC_CONTOUR",
-    )
-    return Desk(store, spool, clock, archive, tools, PollArchive(tools, [RULE]), FetchSeries(tools))
+__all__ = ["desk"]
 
 
 def test_a_rule_finds_what_it_asks_for_and_looks_again(desk: Desk) -> None:

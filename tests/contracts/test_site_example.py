@@ -21,6 +21,7 @@ from npc_contour.settings import (
     PullSettings,
     RuleSettings,
     Settings,
+    WebhookSettings,
     read_settings,
 )
 
@@ -32,6 +33,7 @@ TABLES: dict[str, tuple[type[BaseModel], ...]] = {
     "pacs": (PacsSettings,),
     "pull": (PullSettings,),
     "commitment": (CommitmentPeer,),
+    "webhooks": (WebhookSettings,),
     "access": (AccessRuleSettings,),
 }
 KEY = re.compile(r"^#?[a-z_]+ = ")

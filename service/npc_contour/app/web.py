@@ -10,10 +10,12 @@ from fastapi import FastAPI
 
 from npc_contour import __version__
 from npc_contour.adapters.api.operations import operation_routes
+from npc_contour.adapters.api.pulls import pull_routes
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
 from npc_contour.adapters.api.stow import Stow, stow_routes
 from npc_contour.adapters.api.web import create_app
+from npc_contour.adapters.api.webhooks import webhook_routes
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
@@ -39,7 +41,9 @@ from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
 from npc_contour.application.intake import Intake
 from npc_contour.application.operations import Operations
+from npc_contour.application.pull_requests import PullRequests
 from npc_contour.application.review import Eyes, Review
+from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
 
 
@@ -79,6 +83,10 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 tuple(destination.name for destination in destinations),
                 name_of,
             )
+            routes.include_router(
+                pull_routes(PullRequests(store, SystemClock(), [pacs.name for pacs in settings.pacs]), name_of)
+            )
+            routes.include_router(webhook_routes(WebhookBoard(store, SystemClock())))
             intake = Intake(store, SystemClock(), settings.completion)
             intake.receiver_started(STOW_NAME)
             posting = Stow(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from npc_contour.adapters.checks import destinations_of
@@ -17,16 +17,18 @@ from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
 from npc_contour.app.study import study_reader
 from npc_contour.app.tools import FileReader, SrWriter
+from npc_contour.app.webhooks import webhook_calls
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import SendDelivery
 from npc_contour.application.intake import Intake
 from npc_contour.application.partners import FindPartner
+from npc_contour.application.pull_requests import FindStudy
 from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.records import Job, JobKind
 from npc_contour.application.routing import RouteStudy
-from npc_contour.application.steps import Steps
+from npc_contour.application.steps import Handler, Steps
 from npc_contour.application.store import Transaction
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
@@ -53,7 +55,13 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         poll = PollArchive(pulling, settings.pull)
         poll.start()
         partner = FindPartner(pulling, catalog_of(settings), settings.routing.partner_pacs)
-        steps = _steps(runtime, store, poll, FetchSeries(pulling), partner)
+        fetching = {
+            JobKind.POLL_ARCHIVE: poll.run,
+            JobKind.FIND_STUDY: FindStudy(pulling).run,
+            JobKind.FETCH_SERIES: FetchSeries(pulling).run,
+            JobKind.FIND_PARTNER: partner.run,
+        }
+        steps = _steps(runtime, store, fetching)
 
         def sweep() -> int:
             with store.transaction() as tx:
@@ -82,7 +90,7 @@ def _plan_upkeep(tx: Transaction, seconds: float) -> None:
     tx.defer(Job(JobKind.RESCAN, ALL, due))
 
 
-def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeries, partner: FindPartner) -> Steps:
+def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]) -> Steps:
     settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     cases = CaseSteps(
@@ -121,10 +129,9 @@ def _steps(runtime: Runtime, store: PgStore, poll: PollArchive, fetch: FetchSeri
         JobKind.VERIFY: VerifyDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
         JobKind.RESCAN: Rescan(store, spool, clock, keeper, intake, settings.dicom.ae_title).run,
         JobKind.RETENTION: Retain(store, spool, clock, settings.retention).run,
-        JobKind.POLL_ARCHIVE: poll.run,
-        JobKind.FETCH_SERIES: fetch.run,
-        JobKind.FIND_PARTNER: partner.run,
         JobKind.REPORT_COMMITMENT: commitments_of(settings, store, spool).run,
         JobKind.COMBINE_STUDY: CombineStudy(store, clock, catalog.pipelines, wait_s=settings.results.wait_s).run,
+        JobKind.CALL_WEBHOOK: webhook_calls(settings, store).run,
+        **fetching,
     }
     return Steps(store, clock, handlers)

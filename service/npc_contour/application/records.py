@@ -30,6 +30,8 @@ class JobKind(StrEnum):
     FIND_PARTNER = "find_partner"
     REPORT_COMMITMENT = "report_commitment"
     COMBINE_STUDY = "combine_study"
+    FIND_STUDY = "find_study"
+    CALL_WEBHOOK = "call_webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,71 @@ class PulledSeries:
     state: PullState
     attempts: int
     message: str
+
+
+class PullRequestState(StrEnum):
+    """Where a program's request for a study stands: no PACS has answered yet, its series are known, or it failed."""
+
+    ASKED = "asked"
+    FOUND = "found"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """A study that a program asks us to fetch.
+
+    Attributes:
+        pacs: its name in the settings.
+        series_instance_uids: only these; empty takes all that a pipeline may take.
+        pull_ids: of the series that are fetched for it.
+    """
+
+    request_id: int
+    pacs: str
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
+    asked_by: str
+    asked_at: datetime
+    state: PullRequestState
+    attempts: int
+    message: str
+    pull_ids: tuple[int, ...]
+
+
+class WebhookState(StrEnum):
+    """Where a message to another program stands."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookMessage:
+    """What one program is told once.
+
+    Attributes:
+        hook: the receiver's name in the settings.
+        event: what happened.
+        at: when it happened.
+        status: HTTP status of the last answer; None while there was none.
+        message: what became of the last try.
+    """
+
+    message_id: str
+    hook: str
+    event: str
+    at: datetime
+    study_instance_uid: str | None
+    series_instance_uid: str | None
+    case_id: str | None
+    state: WebhookState
+    attempts: int
+    next_try_at: datetime | None
+    status: int | None
+    message: str
+    created_at: datetime
 
 
 class CommitmentState(StrEnum):

@@ -34,6 +34,8 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.FIND_PARTNER,
     JobKind.REPORT_COMMITMENT,
     JobKind.COMBINE_STUDY,
+    JobKind.FIND_STUDY,
+    JobKind.CALL_WEBHOOK,
     JobKind.RESCAN,
     JobKind.RETENTION,
 }

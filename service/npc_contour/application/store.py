@@ -20,9 +20,12 @@ from npc_contour.application.records import (
     Job,
     JobKind,
     PulledSeries,
+    PullRequest,
     PullState,
     SeriesRecord,
     StoryLine,
+    WebhookMessage,
+    WebhookState,
 )
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.queries import Match
@@ -37,7 +40,7 @@ class Transaction(Protocol):
         ...
 
     def tell(self, line: StoryLine) -> None:
-        """Add a line to the story."""
+        """Add a line to the story; webhooks that want to be told of it are told once this is committed."""
         ...
 
     def images_under_way(self, receiver: str) -> dict[str, str]:
@@ -328,6 +331,52 @@ class Transaction(Protocol):
 
     def set_pulled(self, pull_id: int, state: PullState, attempts: int, message: str, at: datetime) -> None:
         """Change the state of one."""
+        ...
+
+    def add_pull_request(
+        self, pacs: str, study_instance_uid: str, series_instance_uids: Sequence[str], by: str, at: datetime
+    ) -> int:
+        """Note that a program asks for a study; return the request's id."""
+        ...
+
+    def pull_requests_waiting(self) -> int:
+        """Return how many requests no PACS has answered yet."""
+        ...
+
+    def pull_request(self, request_id: int) -> PullRequest | None:
+        """Return one request."""
+        ...
+
+    def set_pull_request(self, request: PullRequest, at: datetime) -> None:
+        """Change state, attempts, message and series of one."""
+        ...
+
+    def set_webhooks(self, events: Mapping[str, Sequence[str]]) -> None:
+        """Let just these hooks be told, each of its events."""
+        ...
+
+    def webhook_message(self, message_id: str) -> WebhookMessage | None:
+        """Return one message."""
+        ...
+
+    def webhook_messages(self, state: WebhookState | None, limit: int) -> tuple[WebhookMessage, ...]:
+        """Return messages, newest first; None takes every state."""
+        ...
+
+    def set_webhook_message(
+        self,
+        message_id: str,
+        state: WebhookState,
+        status: int | None,
+        message: str,
+        at: datetime,
+        next_try_at: datetime | None,
+    ) -> None:
+        """Note a try and what it came to."""
+        ...
+
+    def renew_webhook_message(self, message_id: str, at: datetime) -> None:
+        """Begin the tries of a message again; its id stays."""
         ...
 
     def add_commitment(

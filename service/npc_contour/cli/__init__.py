@@ -56,6 +56,7 @@ MODULES = {
         "operations",
     ),
     "account": "account",
+    "webhook": "webhook",
     "migrate": "migrate",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -30,6 +31,7 @@ from npc_contour.settings.results import Results
 from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
+from npc_contour.settings.webhooks import WebhookSettings
 
 __all__ = [
     "DESTINATION_KINDS",
@@ -59,6 +61,7 @@ __all__ = [
     "Tls",
     "Triton",
     "Web",
+    "WebhookSettings",
     "Workers",
     "default_model_repository",
     "is_loopback",
@@ -88,6 +91,7 @@ class Settings(Strict):
     destinations: tuple[DestinationSettings, ...] = ()
     pacs: tuple[PacsSettings, ...] = ()
     pull: tuple[PullSettings, ...] = ()
+    webhooks: tuple[WebhookSettings, ...] = ()
 
     @field_validator("destinations")
     @classmethod
@@ -97,11 +101,11 @@ class Settings(Strict):
             raise ValueError(f"destination names must differ, got {names}")
         return value
 
-    @field_validator("pacs", "pull")
+    @field_validator("pacs", "pull", "webhooks")
     @classmethod
     def _archive_names_differ(
-        cls, value: tuple[PacsSettings | PullSettings, ...]
-    ) -> tuple[PacsSettings | PullSettings, ...]:
+        cls, value: tuple[PacsSettings | PullSettings | WebhookSettings, ...]
+    ) -> tuple[PacsSettings | PullSettings | WebhookSettings, ...]:
         names = [one.name for one in value]
         if len(set(names)) != len(names):
             raise ValueError(f"names must differ, got {names}")
@@ -173,6 +177,7 @@ def read_settings(path: Path | None) -> Settings:
         rtstruct = rtstruct.model_copy(update={"profile": str(home / rtstruct.profile)})
     dicom = settings.dicom.model_copy(update={"tls": _files_from(home, settings.dicom.tls)})
     destinations = tuple(_placed(destination, home) for destination in settings.destinations)
+    webhooks = tuple(_placed(webhook, home) for webhook in settings.webhooks)
     return settings.model_copy(
         update={
             "storage": storage,
@@ -180,6 +185,7 @@ def read_settings(path: Path | None) -> Settings:
             "rtstruct": rtstruct,
             "dicom": dicom,
             "destinations": destinations,
+            "webhooks": webhooks,
         }
     )
 
@@ -189,9 +195,12 @@ def _files_from(home: Path, tls: Tls) -> Tls:
     return tls.model_copy(update={name: home / path for name, path in given.items() if path is not None})
 
 
-def _placed(destination: DestinationSettings, home: Path) -> DestinationSettings:
-    """Return a destination whose relative paths start at the folder of the file."""
-    keys = ("path", "token_file", "ca_file")
+_Placed = TypeVar("_Placed", bound=Strict)
+
+
+def _placed(destination: _Placed, home: Path) -> _Placed:
+    """Return a destination or webhook whose relative paths start at the folder of the file."""
+    keys = ("path", "token_file", "ca_file", "secret_file")
     paths = {key: home / path for key in keys if (path := getattr(destination, key, None)) is not None}
     return destination.model_copy(update=paths)
 

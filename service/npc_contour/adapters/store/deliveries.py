@@ -29,6 +29,8 @@ UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON 
 UNION SELECT 'combine_study', study_instance_uid FROM contour_case WHERE to_combine AND state = 'contoured'
 UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
 UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
+UNION SELECT 'find_study', id::text FROM pull_request WHERE state = 'asked'
+UNION SELECT 'call_webhook', id::text FROM webhook_message WHERE state = 'queued'
 UNION SELECT 'report_commitment', id::text FROM commitment_request WHERE state = 'asked'
 """
 

@@ -13,9 +13,11 @@ from npc_contour.adapters.store.commitments import Commitments
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
+from npc_contour.adapters.store.pull_requests import PullRequests
 from npc_contour.adapters.store.pulls import Pulls
 from npc_contour.adapters.store.upkeep import Upkeep
-from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord
+from npc_contour.adapters.store.webhooks import Webhooks
+from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
@@ -31,7 +33,7 @@ URGENCY = {
 """By kind of job: finds a row when the case is urgent."""
 
 
-class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments):
+class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments, PullRequests, Webhooks):
     """Everything done through it is committed together."""
 
     def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
@@ -43,6 +45,13 @@ class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep, Com
         """Do a job once this is committed."""
         urgent = job.urgent or (job.kind in URGENCY and self._one(URGENCY[job.kind], (job.key,)) is not None)
         self._defer(self._connection, replace(job, urgent=urgent))
+
+    def tell(self, line: StoryLine) -> None:
+        """Add a line to the story; webhooks that want to be told of it are told once this is committed."""
+        super().tell(line)
+        if not line.step:
+            for message_id in self.add_webhook_messages(line):
+                self.defer(Job(JobKind.CALL_WEBHOOK, message_id))
 
     def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
         """Note its end; return the series it carried that are still being received."""

@@ -99,6 +99,8 @@ class Upkeep(Statements):
         key = (study_instance_uid,)
         cases = "SELECT id FROM contour_case WHERE study_instance_uid = %s"
         self._run("DELETE FROM event WHERE study_instance_uid = %s", key)
+        self._run("DELETE FROM webhook_message WHERE study_instance_uid = %s", key)
+        self._run("DELETE FROM pull_request WHERE study_instance_uid = %s", key)
         self._run(f"DELETE FROM delivery WHERE case_id IN ({cases})", key)  # noqa: S608 - constants only
         self._run(f"DELETE FROM structure_set WHERE case_id IN ({cases})", key)  # noqa: S608 - constants only
         self._run("DELETE FROM assignment WHERE study_instance_uid = %s", key)

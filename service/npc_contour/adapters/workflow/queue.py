@@ -13,7 +13,7 @@ from procrastinate.schema import SchemaManager
 
 from npc_contour.application.records import Job, JobKind
 
-SEGMENT_QUEUE, WORK_QUEUE, SEND_QUEUE, FETCH_QUEUE = "segment", "work", "send", "fetch"
+SEGMENT_QUEUE, WORK_QUEUE, SEND_QUEUE, FETCH_QUEUE, TELL_QUEUE = "segment", "work", "send", "fetch", "tell"
 QUEUES = {
     JobKind.CLOSE_SERIES: WORK_QUEUE,
     JobKind.ROUTE_STUDY: WORK_QUEUE,
@@ -26,6 +26,8 @@ QUEUES = {
     JobKind.FIND_PARTNER: FETCH_QUEUE,
     JobKind.REPORT_COMMITMENT: FETCH_QUEUE,
     JobKind.COMBINE_STUDY: WORK_QUEUE,
+    JobKind.FIND_STUDY: FETCH_QUEUE,
+    JobKind.CALL_WEBHOOK: TELL_QUEUE,
     JobKind.RESCAN: WORK_QUEUE,
     JobKind.RETENTION: WORK_QUEUE,
 }

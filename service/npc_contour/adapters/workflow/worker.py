@@ -19,7 +19,7 @@ import procrastinate
 import psycopg
 from procrastinate import jobs as procrastinate_jobs
 
-from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, SEND_QUEUE, WORK_QUEUE
+from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, SEND_QUEUE, TELL_QUEUE, WORK_QUEUE
 from npc_contour.application.records import JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
@@ -61,6 +61,7 @@ class WorkerOptions:
         light_at_once: short jobs in this process.
         fetches_at_once: queries and retrievals from a PACS in this process.
         sends_at_once: jobs that wait for destinations in this process.
+        calls_at_once: webhooks called in this process.
         sweep_every_s: how often rows are compared with jobs.
         drain_s: how long a stop waits for the jobs that run; then they are cut short and done again later.
         step_deadline_s: a job that takes longer ends the process, for a thread cannot be stopped; that counts as a
@@ -71,6 +72,7 @@ class WorkerOptions:
     light_at_once: int = 4
     fetches_at_once: int = 2
     sends_at_once: int = 4
+    calls_at_once: int = 2
     sweep_every_s: float = 5.0
     drain_s: float = 5.0
     step_deadline_s: float = 7200.0
@@ -113,6 +115,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once, options.drain_s)),
+            asyncio.create_task(_consume(app, TELL_QUEUE, options.calls_at_once, options.drain_s)),
             asyncio.create_task(_watch(running, options.step_deadline_s)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]

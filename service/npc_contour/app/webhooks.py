@@ -1,0 +1,33 @@
+"""The webhooks of the settings, ready to be called."""
+
+from __future__ import annotations
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.webhooks import Hook, WebhookCaller, read_secret
+from npc_contour.app.shared import SystemClock
+from npc_contour.application.webhooks import CallWebhook, Patience
+from npc_contour.settings import Settings, WebhookSettings
+
+
+def webhook_calls(settings: Settings, store: PgStore) -> CallWebhook:
+    """Return what delivers messages, and have just the hooks of the settings be told from now on.
+
+    Raises:
+        SettingsError: a secret cannot be read.
+    """
+    hooks = {hook.name: _hook(hook) for hook in settings.webhooks}
+    with store.transaction() as tx:
+        tx.set_webhooks({hook.name: hook.events for hook in settings.webhooks})
+    patience = {hook.name: Patience(hook.give_up_after_h) for hook in settings.webhooks}
+    return CallWebhook(store, SystemClock(), WebhookCaller(hooks), patience)
+
+
+def _hook(settings: WebhookSettings) -> Hook:
+    return Hook(
+        name=settings.name,
+        url=settings.url,
+        secret=read_secret(settings.secret_file, settings.name),
+        networks=settings.networks,
+        timeout_s=settings.timeout_s,
+        ca_file=str(settings.ca_file) if settings.ca_file else "",
+    )

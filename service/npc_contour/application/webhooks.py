@@ -1,0 +1,171 @@
+"""Telling other programs what happened: a message is written with the change it tells of, and delivered by a job.
+
+A message names what happened and the UIDs of what it happened to: whoever wants more asks REST. It is delivered at
+least once; `id` is the same at every try, so that a receiver can tell what it has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from npc_contour.application.ports import Clock
+from npc_contour.application.records import Job, JobKind, StoryLine, WebhookMessage, WebhookState
+from npc_contour.application.store import Store
+from npc_contour.errors import NoSuchRowError, OperationRefused, WebhookError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 5.0
+MAX_PAUSE_S = 3600.0
+GONE = 410
+"""The receiver says that it will never take a message again."""
+
+
+class HookCaller(Protocol):
+    """Delivers messages over HTTP."""
+
+    def call(self, hook: str, message_id: str, at: datetime, body: bytes) -> int:
+        """Deliver one signed message and return the receiver's status.
+
+        Args:
+            hook: its name in the settings.
+            message_id: the same at every try.
+            at: the time of this try, which is signed.
+            body: what is signed.
+
+        Raises:
+            WebhookError: there was no answer, or the receiver may not be called.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one receiver is tried."""
+
+    give_up_after_h: float
+
+
+class CallWebhook:
+    """Delivers one message."""
+
+    def __init__(self, store: Store, clock: Clock, caller: HookCaller, hooks: Mapping[str, Patience]) -> None:
+        """Deliver to these hooks of the settings."""
+        self._store = store
+        self._clock = clock
+        self._caller = caller
+        self._hooks = hooks
+
+    def run(self, key: str) -> None:
+        """Try once; plan the next try or note the receipt."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            message = tx.webhook_message(key)
+            if message is None or message.state is not WebhookState.QUEUED:
+                return
+            if message.next_try_at is not None and message.next_try_at > now:
+                tx.defer(Job(JobKind.CALL_WEBHOOK, key, message.next_try_at))
+                return
+        patience = self._hooks.get(message.hook)
+        if patience is None:
+            self._end(message, WebhookState.FAILED, None, f"the settings have no [[webhooks]] named {message.hook!r}")
+            return
+        status: int | None = None
+        try:
+            status = self._caller.call(message.hook, message.message_id, now, body_of(message))
+            words = f"answered {status}"
+        except WebhookError as error:
+            words = str(error)
+        if status is not None and 200 <= status < 300:
+            self._end(message, WebhookState.DELIVERED, status, words)
+        elif status == GONE or now - message.created_at >= timedelta(hours=patience.give_up_after_h):
+            self._end(message, WebhookState.FAILED, status, words)
+        else:
+            self._again(message, status, words)
+
+    def _again(self, message: WebhookMessage, status: int | None, words: str) -> None:
+        now = self._clock.now()
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(message.attempts, 20), MAX_PAUSE_S)
+        next_try_at = now + timedelta(seconds=pause_s)
+        with self._store.transaction() as tx:
+            tx.set_webhook_message(message.message_id, WebhookState.QUEUED, status, words, now, next_try_at)
+            tx.defer(Job(JobKind.CALL_WEBHOOK, message.message_id, next_try_at))
+        logger.warning(
+            Event.WEBHOOK_RETRY,
+            extra={"hook": message.hook, "message_id": message.message_id, "error": words, "again_in_s": pause_s},
+        )
+
+    def _end(self, message: WebhookMessage, state: WebhookState, status: int | None, words: str) -> None:
+        now = self._clock.now()
+        delivered = state is WebhookState.DELIVERED
+        event = Event.WEBHOOK_DELIVERED if delivered else Event.WEBHOOK_FAILED
+        with self._store.transaction() as tx:
+            tx.set_webhook_message(message.message_id, state, status, words, now, None)
+            tx.tell(
+                StoryLine(
+                    event=event,
+                    at=now,
+                    study=message.study_instance_uid,
+                    series=message.series_instance_uid,
+                    case=message.case_id,
+                    detail=f"{message.hook} {words}, told of {message.event} (message {message.message_id})",
+                )
+            )
+        logger.log(
+            logging.INFO if delivered else logging.ERROR,
+            event,
+            extra={"hook": message.hook, "message_id": message.message_id, "told": message.event, "detail": words},
+        )
+
+
+class WebhookBoard:
+    """What was told, and another try for what was given up."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Look into this store."""
+        self._store = store
+        self._clock = clock
+
+    def messages(self, state: WebhookState | None, limit: int) -> tuple[WebhookMessage, ...]:
+        """Return messages, newest first."""
+        with self._store.transaction() as tx:
+            return tx.webhook_messages(state, limit)
+
+    def retry(self, message_id: str) -> str:
+        """Deliver a message that was given up, at once; return what was done.
+
+        Raises:
+            NoSuchRowError: there is none of that id.
+            OperationRefused: it was not given up.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            message = tx.webhook_message(message_id)
+            if message is None:
+                raise NoSuchRowError(f"there is no message {message_id}")
+            if message.state is not WebhookState.FAILED:
+                raise OperationRefused(f"message {message_id} is {message.state}: only one that failed is tried anew")
+            tx.renew_webhook_message(message_id, now)
+            tx.defer(Job(JobKind.CALL_WEBHOOK, message_id))
+        return f"message {message_id}: tried anew"
+
+
+def body_of(message: WebhookMessage) -> bytes:
+    """Return what is sent: the same bytes at every try, and nothing that says who a patient is."""
+    data = {
+        "study_instance_uid": message.study_instance_uid,
+        "series_instance_uid": message.series_instance_uid,
+        "case_id": message.case_id,
+    }
+    content = {
+        "type": message.event,
+        "timestamp": message.at.isoformat(),
+        "data": {name: value for name, value in data.items() if value},
+    }
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,62 @@
+"""`npc-contour webhook`: what other programs were told, another try, and a new secret."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import secrets
+
+from rich.console import Console
+from rich.table import Table
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.webhooks import PREFIX
+from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.runtime import running_database_url
+from npc_contour.app.shared import SystemClock
+from npc_contour.application.records import WebhookState
+from npc_contour.application.webhooks import WebhookBoard
+from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.settings import read_settings
+
+EXAMPLES = """\
+examples:
+  npc-contour webhook list --state failed --config site.toml     what could not be delivered, and why
+  npc-contour webhook retry 6f1c1b9e-6c0e-4b57-9d5e-5b1f0d1c2a3b --config site.toml
+  npc-contour webhook secret > ris.secret                        for webhooks.secret_file and the receiver"""
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "webhook", help="what other programs were told by webhook", epilog=EXAMPLES, formatter_class=RAW
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list messages, newest first")
+    listing.add_argument("--state", type=WebhookState, choices=list(WebhookState), help="only messages in this state")
+    listing.add_argument("--limit", type=number_in(1, 1000), default=50, help="at most this many (default 50)")
+    retry = actions.add_parser("retry", help="deliver a message that was given up again")
+    retry.add_argument("message_id", metavar="ID")
+    for action in (listing, retry):
+        add_config(action)
+    actions.add_parser("secret", help="print a new secret")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or do one thing."""
+    if args.action == "secret":
+        print(PREFIX + base64.b64encode(secrets.token_bytes(32)).decode())
+        return 0
+    with PgStore(running_database_url(read_settings(args.config)), defer, pool_size=2, timeout_s=5.0) as store:
+        board = WebhookBoard(store, SystemClock())
+        if args.action == "retry":
+            print(board.retry(args.message_id))
+            return 0
+        table = Table(box=None, pad_edge=False)
+        for head in ("message", "hook", "event", "state", "tries", "last"):
+            table.add_column(head, no_wrap=head in {"message", "state"})
+        for row in board.messages(args.state, int(args.limit)):
+            table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), row.message)
+        Console().print(table)
+    return 0
