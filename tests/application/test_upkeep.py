@@ -141,6 +141,30 @@ def test_what_is_not_delivered_is_never_deleted(bench: Bench, undelivered: str) 
     assert disk.deleted == []
 
 
+def test_images_that_a_sender_was_promised_to_have_kept_outlive_their_time(bench: Bench) -> None:
+    images = plain_ct()
+    disk = received(bench, images)
+    bench.work_for(200)
+    with bench.store.transaction() as tx:
+        promised = tx.promise_instances([images[0].sop_instance_uid, "1.2.3.4"], bench.clock.now())
+    assert promised == {images[0].sop_instance_uid: (images[0].sop_class_uid, key_of(images[0]))}
+
+    retain(bench, disk, RULES.committed_days - 1)
+    assert len(disk.files) == len(images)
+    retain(bench, disk, 2)
+    assert disk.files == {}
+
+
+def test_a_promise_for_ever_is_kept(bench: Bench) -> None:
+    disk = received(bench, plain_ct())
+    bench.work_for(200)
+    with bench.store.transaction() as tx:
+        tx.promise_instances([plain_ct()[0].sop_instance_uid], bench.clock.now())
+    bench.clock.forward(4000 * DAY_S)
+    Retain(bench.store, disk, bench.clock, RULES.model_copy(update={"committed_days": 0.0})).run(ALL)
+    assert len(disk.files) == 50
+
+
 def test_images_that_come_again_after_their_time_are_taken_again_and_change_nothing(bench: Bench) -> None:
     images = plain_ct()
     disk = received(bench, images)

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
 from npc_contour.adapters.checks import Probes, doctor_checks, own_receiver, service_checks
 from npc_contour.app.forecast import FORECAST
+from npc_contour.app.self_test import SELF_TEST
 from npc_contour.app.status import PROCESSES
 from npc_contour.application.status import CheckResult, Counts, DueJobs, StepTotal
 from npc_contour.domain.jobs import DeliveryState
@@ -60,7 +61,7 @@ def site() -> Settings:
 def readiness_names() -> list[str]:
     settings = site()
     checks = service_checks(settings, catalog(), PROBES, own_receiver(settings))
-    return [*(check.name for check in checks), FORECAST, PROCESSES]
+    return [*(check.name for check in checks), FORECAST, PROCESSES, SELF_TEST]
 
 
 def printed() -> dict[str, set[tuple[str, str]]]:
@@ -71,6 +72,8 @@ def printed() -> dict[str, set[tuple[str, str]]]:
         due={"segment": DueJobs(1, 1.0), "work": DueJobs(1, 1.0)},
         undelivered_s={"tps": 1.0},
         consumers=4,
+        parked={"route_study": 1},
+        self_test_dice={"npc_oar": 0.8},
     )
     results = tuple(CheckResult(name, ok=True, detail="") for name in readiness_names())
     collector = StatusCollector(FakeBoard(numbers=numbers), lambda: results, lambda: 1, "1", lambda: 5.0)

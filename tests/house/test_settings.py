@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from npc_contour.application.records import JobKind
 from npc_contour.errors import SettingsError
-from npc_contour.settings import is_loopback, read_settings
+from npc_contour.settings import Deadlines, is_loopback, read_settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -24,6 +25,10 @@ def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert settings.storage.root == tmp_path / "npc-contour-data"
 
 
+def test_every_kind_of_job_has_a_deadline() -> None:
+    assert set(Deadlines.model_fields) == set(JobKind)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -36,6 +41,8 @@ def test_empty_file_gives_the_defaults(tmp_path: Path) -> None:
         ('[[destinations]]\nname = "a"\nae_title = "X"\nhost = "h"', "destinations.0.port"),
         ('[logs]\nlevel = "loud"', "logs.level"),
         ("[dicom]\nport = 8080", "dicom.port and web.port"),
+        ("[workers.deadlines_s]\nsegment_case = 900", "must be longer than triton.timeout_s"),
+        ('[self_test]\nat = "25:00"', "self_test.at"),
         (
             '[[routing.rules]]\npipeline = "ln_ctv"\nrole = "planning_ct"\nexclude_pattern = "("',
             "no regular expression",

@@ -12,7 +12,7 @@ from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
-from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow, CaseRecord, Ending, JobKind
 from npc_contour.application.routing import RouteStudy
@@ -130,10 +130,15 @@ class Bench:
                 combine=self.combine,
             )
         )
-        send = SendDelivery(self.store, self.spool, self.clock, self.sender, self.destinations, self.delivery)
-        self.verification = VerifyDelivery(
-            self.store, self.spool, self.clock, self.verifier, self.destinations, self.delivery
+        delivery = DeliveryTools(
+            store=self.store,
+            spool=self.spool,
+            clock=self.clock,
+            destinations=self.destinations,
+            rules=self.delivery,
         )
+        send = SendDelivery(delivery, self.sender)
+        self.verification = VerifyDelivery(delivery, self.verifier)
         close = CloseSeries(self.store, self.clock, self.completion)
         route = RouteStudy(
             self.store,
@@ -144,7 +149,7 @@ class Bench:
             urgent_called_ae_titles=["NPC_URGENT"],
             seek_partners=JobKind.FIND_PARTNER in self.more,
         )
-        handlers = {
+        self.handlers = {
             JobKind.CLOSE_SERIES: close.run,
             JobKind.ROUTE_STUDY: route.run,
             JobKind.SEGMENT_CASE: cases.segment,
@@ -154,7 +159,8 @@ class Bench:
             JobKind.COMBINE_STUDY: CombineStudy(self.store, self.clock, self.catalog.pipelines, wait_s=WAIT_S * 2).run,
             **self.more,
         }
-        return Steps(self.store, self.clock, handlers)
+        given_up = {JobKind.SEND: send.given_up, JobKind.VERIFY: self.verification.given_up}
+        return Steps(self.store, self.clock, self.handlers, given_up)
 
     def receive(
         self,

@@ -21,7 +21,16 @@ WORKER, RECEIVER = "npc_contour.app worker", "npc_contour.app receiver"
 KIT = Path(str(npc_testkit.__file__)).parent
 RESUME_LIMIT_S = 15.0
 INFERRING = "SELECT 1 FROM contour_case JOIN attempt ON key = id WHERE state = 'routed' AND message = ''"
-NEXT_EVENT = "SELECT extract(epoch FROM min(at)) AS t FROM event WHERE at > to_timestamp(%(at)s)"
+NEXT_EVENT = """
+SELECT extract(epoch FROM min(at)) AS t FROM event
+WHERE at > to_timestamp(%(at)s) AND name NOT IN ('series.opened', 'instance.conflict')
+"""
+"""What a worker did: the receiver's own lines do not count."""
+BUSY = """
+SELECT 1 FROM contour_case WHERE state IN ('routed', 'segmented', 'contoured', 'sent')
+UNION SELECT 1 FROM series WHERE state = 'receiving' UNION SELECT 1 FROM study WHERE routing_due
+"""
+TAKEN = "SELECT 1 FROM instance WHERE received_at > to_timestamp(%(at)s)"
 BOUNDARIES = (
     JobKind.CLOSE_SERIES,
     JobKind.ROUTE_STUDY,
@@ -33,14 +42,13 @@ BOUNDARIES = (
 
 
 def resumed_after(service: Service, killed_at: float, timeout_s: float = 60.0) -> float | None:
-    """Seconds from a kill to the next thing in the story; None when there was nothing left to do."""
-    busy = "SELECT 1 FROM contour_case WHERE state IN ('routed', 'segmented', 'contoured', 'sent')"
+    """Seconds from a kill to the next thing that a worker did; None when there was nothing left to do."""
     deadline = time.time() + timeout_s
     while time.time() < deadline:
         rows = service.query(NEXT_EVENT, {"at": killed_at})
         if rows and rows[0]["t"] is not None:
             return float(rows[0]["t"]) - killed_at
-        if rows and not service.query(busy):
+        if rows and not service.query(BUSY):
             return None
         time.sleep(0.2)
     return timeout_s
@@ -51,11 +59,16 @@ def random_kills(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - the signat
     count, workers, receivers = (6, 3, 1) if short else (round(share * lab.size) for share in (100, 30, 10))
     outcome = Outcome("random kills")
     studies = lab.studies("kills", count)
+    victims = [WORKER] * workers + [RECEIVER] * receivers
+    lab.rng.shuffle(victims)
     with started(lab.service("kills", workers=2)) as service:
         senders, jobs = send_all(service, studies)
-        with sending(jobs, at_once=3) as errors:
-            victims = [WORKER] * workers + [RECEIVER] * receivers
-            lab.rng.shuffle(victims)
+        # Spread over the kills: all that is killed has something in its hands.
+        paced = [
+            partial(_when, partial(_has, outcome, number * len(victims) // count), job)
+            for number, job in enumerate(jobs)
+        ]
+        with sending(paced, at_once=3) as errors:
             for victim in victims:
                 time.sleep(lab.rng.uniform(0.3, 3.0))
                 killed_at = time.time()
@@ -64,11 +77,27 @@ def random_kills(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - the signat
                 if victim == WORKER:
                     resumed = resumed_after(service, killed_at, 30)
                     outcome.resume_s += [resumed] if resumed is not None else []
+                elif outcome.kills < len(victims):
+                    # There is always a sender that tries again: the next kill is of a receiver that takes images.
+                    wait_for(partial(_took_after, service, killed_at), "images after a kill", 60)
         assert not errors, errors
         wait_verified(service, count, 60 + 6 * count)
         audit(lab, service, studies, senders, outcome)
     outcome.detail = f"{outcome.kills} kills, {count} studies verified"
     return outcome
+
+
+def _took_after(service: Service, killed_at: float) -> bool:
+    return bool(service.query(TAKEN, {"at": killed_at}))
+
+
+def _has(outcome: Outcome, kills: int) -> bool:
+    return outcome.kills >= kills
+
+
+def _when(due: Callable[[], bool], job: Callable[[], object]) -> None:
+    wait_for(due, "the kills before a study", 1200)
+    job()
 
 
 def boundaries(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001

@@ -1,6 +1,6 @@
 """A worker in a process of its own, to be killed: real queue, store, spool; a slow network, a folder for a sender.
 
-python worker_process.py DATABASE_URL FOLDER SEGMENT_SECONDS
+python worker_process.py DATABASE_URL FOLDER SEGMENT_SECONDS DEADLINE_SECONDS
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
-from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
@@ -60,7 +60,7 @@ class FolderSender:
         return StoreReceipt(destination.name, "1.2", 0, datetime.now(UTC))
 
 
-def main(url: str, folder: Path, segment_s: float) -> None:
+def main(url: str, folder: Path, segment_s: float, deadline_s: float) -> None:
     """Work until stopped."""
     logs.configure("INFO")
     (folder / "segmenting").mkdir(exist_ok=True)
@@ -87,13 +87,14 @@ def main(url: str, folder: Path, segment_s: float) -> None:
         )
         reader = StudyReader(tuple(catalog().pipelines.values()), FakeLooker(), FakeRegistrations())
         sender = FolderSender(folder / "sent")
+        delivery = DeliveryTools(store=store, spool=spool, clock=clock, destinations=(LOOPBACK,), rules=Delivery())
         handlers = {
             JobKind.CLOSE_SERIES: CloseSeries(store, clock, QUIET).run,
             JobKind.ROUTE_STUDY: RouteStudy(store, clock, catalog(), partner_wait_s=60, reader=reader).run,
             JobKind.SEGMENT_CASE: cases.segment,
             JobKind.WRITE_STRUCTURE_SET: cases.write,
-            JobKind.SEND: SendDelivery(store, spool, clock, sender, (LOOPBACK,), Delivery()).run,
-            JobKind.VERIFY: VerifyDelivery(store, spool, clock, FakeVerifier(), (LOOPBACK,), Delivery()).run,
+            JobKind.SEND: SendDelivery(delivery, sender).run,
+            JobKind.VERIFY: VerifyDelivery(delivery, FakeVerifier()).run,
         }
 
         def sweep() -> int:
@@ -104,8 +105,9 @@ def main(url: str, folder: Path, segment_s: float) -> None:
             return len(missing)
 
         steps = Steps(store, clock, handlers)
-        run_worker(url, Duties(steps.run, sweep, steps.interrupted), WorkerOptions(sweep_every_s=0.5))
+        options = WorkerOptions(sweep_every_s=0.5, deadlines_s={JobKind.SEGMENT_CASE: deadline_s})
+        run_worker(url, Duties(steps.run, sweep, steps.interrupted), options)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 BACKGROUND_NICE = 10
 """Of what computes: receiving, the database and the web page come first when cores are scarce."""
-BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
+"""A process that is killed again and again is still there again within seconds."""
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
 

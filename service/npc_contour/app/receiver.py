@@ -32,6 +32,7 @@ from npc_contour.app.door_services import further_services
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.application.delivery import DeliveryTools
 from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import PollArchive
 from npc_contour.application.records import AssociationRow, Ending
@@ -76,9 +77,14 @@ def run(runtime: Runtime, number: int = 0) -> None:
             if event.kind is not AssociationEnd.OPENED:
                 intake.association_ended(event.association.association_id, Ending(event.kind.value))
 
-        verification = VerifyDelivery(
-            store, spool, SystemClock(), Senders(settings), destinations_of(settings), settings.delivery
+        delivery = DeliveryTools(
+            store=store,
+            spool=spool,
+            clock=SystemClock(),
+            destinations=destinations_of(settings),
+            rules=settings.delivery,
         )
+        verification = VerifyDelivery(delivery, Senders(settings))
 
         def commitment(report: CommitmentReport) -> bool:
             held = [verification.reported(report.transaction_uid, uid, held=True) for uid in report.held]

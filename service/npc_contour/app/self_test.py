@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.app.shared import catalog_of
+from npc_contour.application.checks import Check
+from npc_contour.application.self_testing import NetworkScore
 from npc_contour.core.overlap import confusion, roi_dice
 from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render, uid
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
@@ -29,6 +32,10 @@ from npc_contour.settings import Settings
 Progress = Callable[[str, float], None]
 SLICE_SPACING_MM = 3.0
 
+SELF_TEST = "self-test"
+"""Name of the check."""
+NIGHTLY_SEED = 1
+
 FLOOR = 0.5
 """Mean Dice under which a network that knows phantoms is broken, not merely weak."""
 
@@ -38,7 +45,8 @@ class NetworkResult:
     """One network's answer to the phantom.
 
     Attributes:
-        dice: by ROI name; ROIs that neither truth nor answer holds are left out.
+        dice: by ROI name; ROIs that neither truth nor answer holds are left out. Empty where the phantom has no truth
+            for the network: then only its contract was compared.
     """
 
     network: str
@@ -46,14 +54,14 @@ class NetworkResult:
     dice: Mapping[str, float]
 
     @property
-    def mean(self) -> float:
-        """Mean Dice over the ROIs."""
-        return float(np.mean(list(self.dice.values())))
+    def mean(self) -> float | None:
+        """Mean Dice over the ROIs; None without any."""
+        return float(np.mean(list(self.dice.values()))) if self.dice else None
 
     @property
     def works(self) -> bool:
         """Whether it does what it must; networks trained on patients need not know a phantom."""
-        return self.mean >= FLOOR or not self.demo
+        return self.mean is None or self.mean >= FLOOR or not self.demo
 
 
 def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[NetworkResult, ...]:
@@ -83,6 +91,33 @@ def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[Networ
     return tuple(results)
 
 
+def scores(settings: Settings) -> tuple[NetworkScore, ...]:
+    """Do the test that the service does by itself: always the same phantom, so that nights can be compared.
+
+    Raises:
+        AutocontourError: as `self_test`.
+    """
+    results = self_test(settings, NIGHTLY_SEED, lambda *_: None)
+    return tuple(NetworkScore(result.network, result.mean, result.works) for result in results)
+
+
+def self_test_check(store: PgStore, settings: Settings) -> Check:
+    """Return the readiness line of the test that runs by itself; it never makes the service not ready."""
+
+    def look() -> str:
+        with store.transaction() as tx:
+            last = tx.last_self_test()
+        if last is None:
+            return f"has not run yet: the first is at {settings.self_test.at}"
+        words = f"{last.at.astimezone():%Y-%m-%d %H:%M}: {last.detail}"
+        if not last.ok:
+            raise InferenceError(words)
+        return words
+
+    remedy = "`npc-contour self-test --config FILE` repeats it; see the networks and Triton's log"
+    return Check(SELF_TEST, look, remedy, required=False)
+
+
 def _phantom(seed: int, progress: Callable[[float], None]) -> Phantom:
     patient = draw(seed, PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM))
     return render(patient, patient.grid(), progress=progress)
@@ -91,7 +126,8 @@ def _phantom(seed: int, progress: Callable[[float], None]) -> Phantom:
 def _judge(engine: TritonEngine, pipeline: Pipeline, contract: NetworkContract, phantom: Phantom) -> NetworkResult:
     truths = {"npc_oar": phantom.oar_labels, "npc_gtv": phantom.gtv_labels, "ln_ctv": phantom.ln_labels}
     if contract.name not in truths:
-        raise InferenceError(f"the phantom has no truth for network {contract.name}; it knows {sorted(truths)}")
+        engine.check(contract)
+        return NetworkResult(contract.name, contract.demo, {})
     use = next(use for use in pipeline.networks if use.network == contract.name)
     phases = {"planning_ct": phantom.noncontrast_hu, "contrast_ct": phantom.contrast_hu}
     engine.check(contract)

@@ -24,6 +24,7 @@ from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.errors import ProcessMissingError
@@ -49,6 +50,8 @@ def run(runtime: Runtime) -> None:
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
         if "web" in runtime.roles:
             wanted.append(forecast_check(store, settings))
+            if settings.self_test.every_h:
+                wanted.append(self_test_check(store, settings))
         with Checkup(wanted) as checkup:
             registry = registry_of(
                 StatusCollector(

@@ -34,6 +34,7 @@ from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.accounts import Accounts
@@ -70,8 +71,11 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
+        checks = (*checks, forecast_check(store, settings))
+        if settings.self_test.every_h:
+            checks = (*checks, self_test_check(store, settings))
         with (
-            Checkup((*checks, forecast_check(store, settings))) as checkup,
+            Checkup(checks) as checkup,
             Review(store, spool, eyes) as review,
         ):
             space = partial(free_bytes, settings.storage.spool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.keeping import FileKeeper
@@ -13,6 +14,7 @@ from npc_contour.adapters.workflow.worker import Duties, Run, WorkerOptions, run
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
+from npc_contour.app.self_test import scores
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
 from npc_contour.app.study import study_reader
@@ -21,17 +23,19 @@ from npc_contour.app.webhooks import webhook_calls
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
-from npc_contour.application.delivery import SendDelivery
+from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.intake import Intake
 from npc_contour.application.partners import FindPartner
 from npc_contour.application.pull_requests import FindStudy
 from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.records import Job, JobKind
 from npc_contour.application.routing import RouteStudy
+from npc_contour.application.self_testing import TryNetworks, next_due
 from npc_contour.application.steps import Handler, Steps
 from npc_contour.application.store import Transaction
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
+from npc_contour.settings import SelfTest
 
 FIRST_RETENTION_S = 60.0
 """The first round after a start waits until work is taken up again."""
@@ -69,6 +73,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
                 for job in missing:
                     tx.defer(job)
                 _plan_upkeep(tx, settings.retention.every_s)
+                _plan_self_test(tx, settings.self_test)
             return len(missing)
 
         with store.transaction() as tx:
@@ -78,7 +83,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         options = WorkerOptions(
             segmentations_at_once=at_once,
             drain_s=settings.workers.drain_s,
-            step_deadline_s=settings.workers.step_deadline_s,
+            deadlines_s={JobKind(kind): limit_s for kind, limit_s in settings.workers.deadlines_s},
         )
         run_worker(runtime.database_url, duties, options)
 
@@ -88,6 +93,13 @@ def _plan_upkeep(tx: Transaction, seconds: float) -> None:
     due = SystemClock().now() + timedelta(seconds=seconds)
     tx.defer(Job(JobKind.RETENTION, ALL, due))
     tx.defer(Job(JobKind.RESCAN, ALL, due))
+
+
+def _plan_self_test(tx: Transaction, rules: SelfTest) -> None:
+    if rules.every_h:
+        last = tx.last_self_test()
+        now = SystemClock().now().astimezone()
+        tx.defer(Job(JobKind.SELF_TEST, ALL, next_due(now, last.at if last else None, rules)))
 
 
 def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]) -> Steps:
@@ -110,6 +122,8 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
         )
     )
     senders = Senders(settings)
+    delivery = DeliveryTools(store=store, spool=spool, clock=clock, destinations=destinations, rules=settings.delivery)
+    sending, asking = SendDelivery(delivery, senders), VerifyDelivery(delivery, senders)
     intake = Intake(store, clock, settings.completion)
     keeper = FileKeeper(spool, intake.keep, intake.conflict)
     handlers = {
@@ -125,13 +139,16 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
         ).run,
         JobKind.SEGMENT_CASE: cases.segment,
         JobKind.WRITE_STRUCTURE_SET: cases.write,
-        JobKind.SEND: SendDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
-        JobKind.VERIFY: VerifyDelivery(store, spool, clock, senders, destinations, settings.delivery).run,
+        JobKind.SEND: sending.run,
+        JobKind.VERIFY: asking.run,
         JobKind.RESCAN: Rescan(store, spool, clock, keeper, intake, settings.dicom.ae_title).run,
         JobKind.RETENTION: Retain(store, spool, clock, settings.retention).run,
         JobKind.REPORT_COMMITMENT: commitments_of(settings, store, spool).run,
+        JobKind.SELF_TEST: TryNetworks(
+            store, clock, partial(scores, settings), settings.self_test, settings.workers.segmentations_at_once
+        ).run,
         JobKind.COMBINE_STUDY: CombineStudy(store, clock, catalog.pipelines, wait_s=settings.results.wait_s).run,
         JobKind.CALL_WEBHOOK: webhook_calls(settings, store).run,
         **fetching,
     }
-    return Steps(store, clock, handlers)
+    return Steps(store, clock, handlers, {JobKind.SEND: sending.given_up, JobKind.VERIFY: asking.given_up})

@@ -1,7 +1,8 @@
 """Storage Commitment that senders ask of us (PS3.4 J): they may delete their images once we say that we keep them.
 
 A request is a row before it is answered, and a job reports over an association of our own: the sender's address is in
-the settings, for a request does not carry it. An image counts as kept when its row is committed and its file is there.
+the settings, for a request does not carry it. An image counts as kept when its row is committed and its file is there;
+from then on it is kept `retention.committed_days` at least.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Commitments:
 
     def _looked_up(self, row: CommitmentRow) -> Commitment:
         with self._store.transaction() as tx:
-            kept = tx.kept_instances([instance for _, instance in row.objects])
+            # Noted before it is said: what is promised is not deleted meanwhile.
+            kept = tx.promise_instances([instance for _, instance in row.objects], self._clock.now())
         held: list[tuple[str, str]] = []
         failed: list[tuple[str, str, int]] = []
         for sop_class, instance in row.objects:

@@ -8,7 +8,7 @@ goes at once. What a destination has taken is verified next (`application.verifi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -112,25 +112,50 @@ class _Outcome:
     down: bool = False
 
 
-class SendDelivery:
-    """Sends one structure set to one destination, and plans the next try when it was not taken."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryTools:
+    """What sending and asking work with.
 
-    def __init__(
-        self,
-        store: Store,
-        spool: Spool,
-        clock: Clock,
-        sender: Sender,
-        destinations: Sequence[AnyDestination],
-        rules: Delivery,
-    ) -> None:
-        """Send what is in this spool by these rules."""
-        self._store = store
-        self._spool = spool
-        self._clock = clock
+    Attributes:
+        destinations: that the settings name.
+        rules: how long to wait, and how long to try.
+    """
+
+    store: Store
+    spool: Spool
+    clock: Clock
+    destinations: Sequence[AnyDestination]
+    rules: Delivery
+
+    def destination(self, name: str) -> AnyDestination | None:
+        """Return a destination of the settings."""
+        return next((one for one in self.destinations if one.name == name), None)
+
+    def may_begin(
+        self, tx: Transaction, delivery: DeliveryRecord, kind: JobKind, due_at: datetime | None, now: datetime
+    ) -> bool:
+        """Whether a delivery is due and its destination may be called; else the job is planned for when that is so."""
+        wait_until = due_at if due_at is not None and now < due_at else None
+        if wait_until is None:
+            gate = tx.pass_gate(delivery.destination, now, LEASE_FACTOR * self.rules.timeout_s)
+            if gate.is_open:
+                return True
+            wait_until = gate.wait_until
+        if wait_until is not None:
+            tx.defer(Job(kind, str(delivery.delivery_id), wait_until))
+        return False
+
+
+class SendDelivery:
+    """Sends one object of a case to one destination, and plans the next try when it was not taken."""
+
+    def __init__(self, tools: DeliveryTools, sender: Sender) -> None:
+        """Send with these tools."""
+        self._tools = tools
+        self._store = tools.store
+        self._clock = tools.clock
+        self._rules = tools.rules
         self._sender = sender
-        self._destinations: Mapping[str, AnyDestination] = {d.name: d for d in destinations}
-        self._rules = rules
 
     def run(self, delivery_id: str) -> None:
         """Do it once, when it is due."""
@@ -139,25 +164,27 @@ class SendDelivery:
             delivery = tx.delivery(int(delivery_id))
             if delivery is None or delivery.state is not DeliveryState.QUEUED or delivery.held:
                 return
-            if delivery.next_try_at is not None and now < delivery.next_try_at:
-                tx.defer(Job(JobKind.SEND, delivery_id, delivery.next_try_at))
-                return
-            gate = tx.pass_gate(delivery.destination, now, LEASE_FACTOR * self._rules.timeout_s)
-            if gate.wait_until is not None:
-                tx.defer(Job(JobKind.SEND, delivery_id, gate.wait_until))
-            if not gate.is_open:
+            if not self._tools.may_begin(tx, delivery, JobKind.SEND, delivery.next_try_at, now):
                 return
         outcome = self._try(delivery)
         self._note(delivery, outcome, now)
 
+    def given_up(self, delivery_id: str, reason: str) -> None:
+        """Note that it cannot be sent by a fault of ours; a person may send it again."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            delivery = tx.delivery(int(delivery_id))
+        if delivery is not None and delivery.state is DeliveryState.QUEUED:
+            self._note(delivery, _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, reason), now)
+
     def _try(self, delivery: DeliveryRecord) -> _Outcome:
-        destination = self._destinations.get(delivery.destination)
+        destination = self._tools.destination(delivery.destination)
         if destination is None:
             message = f"destination {delivery.destination} is not in the settings any more"
             return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, message)
         try:
             check_demo(destination, demo=delivery.demo)
-            receipt = self._sender.send(self._spool.read(delivery.key), destination)
+            receipt = self._sender.send(self._tools.spool.read(delivery.key), destination)
         except DemoNotAllowedError as error:
             return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
         except SendError as error:
@@ -236,8 +263,8 @@ class SendDelivery:
         return outcome
 
     def _plan_question(self, tx: Transaction, delivery: DeliveryRecord, now: datetime) -> None:
-        destination = self._destinations[delivery.destination]
-        if destination.verify is not Verify.OFF:
+        destination = self._tools.destination(delivery.destination)
+        if destination is not None and destination.verify is not Verify.OFF:
             ask_at = now + timedelta(seconds=self._rules.first_ask_s)
             tx.ask_later(delivery.delivery_id, ask_at, now, message="")
 

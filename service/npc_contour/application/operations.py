@@ -14,6 +14,7 @@ from dataclasses import replace
 from npc_contour.application.delivery import add_deliveries, check_demo
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
+from npc_contour.application.steps import STUDY_KINDS
 from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState
 from npc_contour.errors import DemoNotAllowedError, NoSuchRowError, OperationRefused
@@ -66,6 +67,32 @@ class Operations:
                 raise OperationRefused(f"case {case_id} is {case.state} and nothing of it has failed: see resend")
             names = self._queue(tx, case, failed)
             return self._done(tx, Event.DELIVERY_RESENT, case, by, f"sent again to {names}")
+
+    def retry_step(self, kind: str, key: str, *, by: str) -> str:
+        """Begin a parked step again.
+
+        Args:
+            kind: of job.
+            key: of its row.
+            by: who asks for it.
+
+        Raises:
+            NoSuchRowError: there is no such step.
+            OperationRefused: it is not parked.
+        """
+        if kind not in set(JobKind):
+            raise NoSuchRowError(f"there are no steps {kind!r}, only {', '.join(JobKind)}")
+        step, now = JobKind(kind), self._clock.now()
+        with self._store.transaction() as tx:
+            if not tx.clear_attempts(step, key):
+                raise OperationRefused(f"{kind}:{key} is not parked")
+            tx.defer(Job(step, key))
+            series = tx.series(key) if step is JobKind.CLOSE_SERIES else None
+            study = series.study_instance_uid if series else key if step in STUDY_KINDS else None
+            line = StoryLine(event=Event.STEP_RETRIED, at=now, study=study, detail=f"{kind}, by {by}")
+            tx.tell(replace(line, series=key) if series else line)
+        logger.info(Event.STEP_RETRIED, extra={"step": kind, "key": key, "by": by})
+        return f"{kind}:{key} begins again"
 
     def cancel(self, case_id: str, *, by: str, reason: str = "") -> str:
         """End a case that is not finished; what is queued of it is not sent. New images make a new case.

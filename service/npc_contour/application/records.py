@@ -15,7 +15,10 @@ from npc_contour.logs import Event
 
 
 class JobKind(StrEnum):
-    """What workers do; each job names one row and may be done twice without harm."""
+    """What workers do; each job names one row and may be done twice without harm.
+
+    New kinds go to the end: their order numbers the claims, and workers of two versions run beside each other.
+    """
 
     CLOSE_SERIES = "close_series"
     ROUTE_STUDY = "route_study"
@@ -32,6 +35,7 @@ class JobKind(StrEnum):
     COMBINE_STUDY = "combine_study"
     FIND_STUDY = "find_study"
     CALL_WEBHOOK = "call_webhook"
+    SELF_TEST = "self_test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,48 @@ class Attempts:
 
     count: int
     deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deaths:
+    """How often a step took its process down since it last succeeded, and when it was begun last."""
+
+    count: int
+    begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedStep:
+    """A step that was given up, and waits for something new or for a person.
+
+    Attributes:
+        kind: of job; a newer version's may be among them.
+        key: of the row.
+        tries: since it last succeeded.
+    """
+
+    kind: str
+    key: str
+    reason: str
+    tries: int
+    parked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestResult:
+    """How a test of the networks ended.
+
+    Attributes:
+        at: when it ended.
+        detail: in words.
+        dice: network → mean Dice on the phantom; empty when a network did not answer.
+    """
+
+    at: datetime
+    seconds: float
+    ok: bool
+    detail: str
+    dice: Mapping[str, float]
 
 
 class Added(StrEnum):

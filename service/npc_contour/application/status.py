@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from npc_contour.application.records import ParkedStep
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 
@@ -176,6 +177,8 @@ class Counts:
         undelivered_s: destination → age of its oldest queued delivery since it was last asked for, 0 without one; a
             case that a person holds does not count.
         consumers: of job queues, one a queue and worker, that gave a sign of life within the last minute.
+        parked: by kind of job.
+        self_test_dice: network → mean Dice of the last self-test that had an answer.
     """
 
     cases: Mapping[CaseState, int] = field(default_factory=dict)
@@ -187,6 +190,8 @@ class Counts:
     due: Mapping[str, DueJobs] = field(default_factory=dict)
     undelivered_s: Mapping[str, float] = field(default_factory=dict)
     consumers: int = 0
+    parked: Mapping[str, int] = field(default_factory=dict)
+    self_test_dice: Mapping[str, float] = field(default_factory=dict)
 
 
 class StatusBoard(Protocol):
@@ -257,6 +262,10 @@ class WorkBoard(Protocol):
 
     def destinations(self, names: Sequence[str]) -> Sequence[DestinationRow]:
         """Return where destinations stand: these, and those that only old deliveries name."""
+        ...
+
+    def parked(self) -> Sequence[ParkedStep]:
+        """Return the steps that were given up and wait for something new or for a person, oldest first."""
         ...
 
     def cases_like(self, beginning: str) -> Sequence[str]:

@@ -1,8 +1,9 @@
 """The boundary around every step: who may do it, how often, and what becomes of an error.
 
 An error whose class says `retryable` is tried again with growing pauses; one that says the images cannot be contoured
-refuses the case; any other fails it. A step that takes its process down is given up after a few deaths, so that one
-case cannot stop the others.
+refuses the case; any other gives the step up. So do too many tries, and a step that takes its process down again and
+again: then a case has failed, a delivery has failed, anything else is parked with the reason. Nothing is tried for
+ever, but for what comes again by itself at its own pace.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from npc_contour.logs import Event
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[str], None]
+GivenUp = Callable[[str, str], None]
 MAX_ATTEMPTS = 12
-MAX_DEATHS = 5
+MAX_DEATHS = 8
+"""So many that whoever was only near when its process was killed for another reason is not among them."""
 FIRST_PAUSE_S = 5.0
 MAX_PAUSE_S = 300.0
 CASE_KINDS = {JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET}
@@ -38,19 +41,46 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.CALL_WEBHOOK,
     JobKind.RESCAN,
     JobKind.RETENTION,
+    JobKind.SELF_TEST,
 }
 """Long steps are claimed; the short ones are one transaction each, which row locks keep apart."""
+STUDY_KINDS = {JobKind.ROUTE_STUDY, JobKind.COMBINE_STUDY, JobKind.FIND_PARTNER}
 LIVE = {CaseState.ROUTED, CaseState.SEGMENTED}
+AT_THEIR_OWN_PACE = {
+    JobKind.FIND_STUDY,
+    JobKind.POLL_ARCHIVE,
+    JobKind.FETCH_SERIES,
+    JobKind.FIND_PARTNER,
+    JobKind.REPORT_COMMITMENT,
+    JobKind.RESCAN,
+    JobKind.RETENTION,
+    JobKind.SELF_TEST,
+}
+"""They come again anyhow, or give up by themselves: an error never parks them, only deaths of the process do."""
 
 
 class Steps:
     """Does jobs."""
 
-    def __init__(self, store: Store, clock: Clock, handlers: Mapping[JobKind, Handler]) -> None:
-        """Do each kind of job with its handler."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        handlers: Mapping[JobKind, Handler],
+        given_up: Mapping[JobKind, GivenUp] | None = None,
+    ) -> None:
+        """Do each kind of job with its handler.
+
+        Args:
+            store: of the service.
+            clock: of the service.
+            handlers: by kind of job.
+            given_up: told the key and the reason of a step of these kinds that is given up; others are parked.
+        """
         self._store = store
         self._clock = clock
         self._handlers = handlers
+        self._given_up = given_up or {}
 
     def run(self, kind: JobKind, key: str) -> None:
         """Do one job, whatever happens; only StoreError leaves, for then nothing could be noted."""
@@ -63,13 +93,12 @@ class Steps:
 
     def interrupted(self, kind: JobKind, key: str) -> None:
         """Note that a stop of the service cut a job short, so that it does not count as a death."""
-        if kind in CASE_KINDS:
-            with self._store.transaction() as tx:
-                tx.attempt_message(kind, key, "cut short by a stop of the service")
+        with self._store.transaction() as tx:
+            tx.attempt_message(kind, key, "cut short by a stop of the service")
         logger.info(Event.STEP_INTERRUPTED, extra={"step": kind.value, "key": key})
 
     def _attempt(self, kind: JobKind, key: str) -> None:
-        if kind in CASE_KINDS and not self._may_begin(kind, key):
+        if not self._may_begin(kind, key):
             return
         try:
             self._handlers[kind](key)
@@ -94,31 +123,62 @@ class Steps:
             self._end_case(kind, key, CaseState.REFUSED, str(error), Event.CASE_REFUSED)
 
     def _may_begin(self, kind: JobKind, key: str) -> bool:
+        now = self._clock.now()
         with self._store.transaction() as tx:
-            attempts = tx.count_attempt(kind, key, self._clock.now())
+            died = tx.deaths(kind, key)
+            if died is not None and 1 < died.count < MAX_DEATHS:
+                # Twice may be chance. From then on it waits longer each time, so that it does not take others along.
+                due_at = died.begun_at + timedelta(seconds=_pause_s(died.count - 1))
+                if now < due_at:
+                    tx.defer(Job(kind, key, due_at))
+                    return False
+            attempts = tx.count_attempt(kind, key, now)
         if attempts.deaths < MAX_DEATHS:
             return True
         reason = f"{kind} ended {attempts.deaths} times without an answer: its process was killed or out of memory"
-        self._end_case(kind, key, CaseState.FAILED, reason, Event.CASE_FAILED)
+        self._give_up(kind, key, reason)
         return False
 
     def _failed(self, kind: JobKind, key: str, error: Exception, *, again: bool) -> None:
         now = self._clock.now()
         message = str(error) or type(error).__name__
         with self._store.transaction() as tx:
-            count = tx.attempts(kind, key) if kind in CASE_KINDS else tx.count_attempt(kind, key, now).count
+            count = tx.attempts(kind, key)
             tx.attempt_message(kind, key, message)
-            give_up = kind in CASE_KINDS and (not again or count >= MAX_ATTEMPTS)
+            give_up = kind not in AT_THEIR_OWN_PACE and (not again or count >= MAX_ATTEMPTS)
             if not give_up:
-                pause_s = min(FIRST_PAUSE_S * 2.0 ** min(count - 1, 20), MAX_PAUSE_S)
-                tx.defer(Job(kind, key, now + timedelta(seconds=pause_s)))
+                tx.defer(Job(kind, key, now + timedelta(seconds=_pause_s(count))))
         logger.warning(
             Event.STEP_FAILED,
             extra={"step": kind.value, "key": key, "attempt": count, "error": message, "again": not give_up},
         )
         if give_up:
-            reason = f"{kind} failed {count} times: {message}" if again else message
+            self._give_up(kind, key, f"{kind} failed {count} times: {message}" if again else message)
+
+    def _give_up(self, kind: JobKind, key: str, reason: str) -> None:
+        if kind in CASE_KINDS:
             self._end_case(kind, key, CaseState.FAILED, reason, Event.CASE_FAILED)
+        elif kind in self._given_up:
+            self._given_up[kind](key, reason)
+            with self._store.transaction() as tx:
+                tx.clear_attempts(kind, key)
+        else:
+            self._park(kind, key, reason)
+
+    def _park(self, kind: JobKind, key: str, reason: str) -> None:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            fresh = tx.park(kind, key, reason, now)
+            series = tx.series(key) if kind is JobKind.CLOSE_SERIES else None
+            if fresh:
+                study = series.study_instance_uid if series else key if kind in STUDY_KINDS else None
+                words = f"{kind}: {reason}"
+                tx.tell(
+                    StoryLine(
+                        event=Event.STEP_PARKED, at=now, study=study, series=key if series else None, detail=words
+                    )
+                )
+        logger.error(Event.STEP_PARKED, extra={"step": kind.value, "key": key, "reason": reason})
 
     def _end_case(self, kind: JobKind, case_id: str, state: CaseState, reason: str, event: Event) -> None:
         now = self._clock.now()
@@ -130,3 +190,8 @@ class Steps:
             tx.set_case(case_id, state, now, reasons=(reason, *case.reasons))
             tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case_id, detail=reason))
         logger.warning(event, extra={"case_id": case_id, "reason": reason})
+
+
+def _pause_s(count: int) -> float:
+    """Return how long to wait after so many tries."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(count - 1, 20), MAX_PAUSE_S)

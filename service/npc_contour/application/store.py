@@ -14,14 +14,17 @@ from npc_contour.application.records import (
     CaseRecord,
     CommitmentRow,
     CommitmentState,
+    Deaths,
     DeliveryRecord,
     Ending,
     Gate,
     Job,
     JobKind,
+    ParkedStep,
     PulledSeries,
     PullRequest,
     PullState,
+    SelfTestResult,
     SeriesRecord,
     StoryLine,
     WebhookMessage,
@@ -242,8 +245,13 @@ class Transaction(Protocol):
         """Return the AE titles of ours under which series came."""
         ...
 
-    def studies_with_old_images(self, before: datetime, limit: int) -> tuple[str, ...]:
-        """Return studies whose images may be deleted: settled, and unchanged since `before`."""
+    def studies_with_old_images(
+        self, before: datetime, promised_before: datetime | None, limit: int
+    ) -> tuple[str, ...]:
+        """Return studies whose images may be deleted: settled, and unchanged since `before`.
+
+        None of their images was promised to be kept since `promised_before`; None: ever.
+        """
         ...
 
     def cases_with_old_files(self, before: datetime, limit: int) -> tuple[str, ...]:
@@ -294,6 +302,10 @@ class Transaction(Protocol):
         """Count one more attempt of a step; return how many there are with it."""
         ...
 
+    def deaths(self, kind: JobKind, key: str) -> Deaths | None:
+        """Return how often a step that is not being done took its process down; None when it was not begun."""
+        ...
+
     def attempts(self, kind: JobKind, key: str) -> int:
         """Return how often a step was begun since it last succeeded."""
         ...
@@ -302,8 +314,24 @@ class Transaction(Protocol):
         """Note why the last attempt failed."""
         ...
 
-    def clear_attempts(self, kind: JobKind, key: str) -> None:
-        """Forget the attempts: the step succeeded."""
+    def clear_attempts(self, kind: JobKind, key: str) -> bool:
+        """Forget the attempts: the step succeeded, or begins anew. Return whether it was parked."""
+        ...
+
+    def park(self, kind: JobKind, key: str, reason: str, at: datetime) -> bool:
+        """Do a step no more until something asks for it anew; return False when it was parked already."""
+        ...
+
+    def parked(self) -> tuple[ParkedStep, ...]:
+        """Return all parked steps, oldest first."""
+        ...
+
+    def add_self_test(self, result: SelfTestResult, forget_before: datetime) -> None:
+        """Keep the result of a test of the networks, and forget old ones."""
+        ...
+
+    def last_self_test(self) -> SelfTestResult | None:
+        """Return how the last test of the networks ended; None before the first."""
         ...
 
     def set_pull_rules(self, names: Sequence[str], at: datetime) -> None:
@@ -395,12 +423,15 @@ class Transaction(Protocol):
         """Change the state of a request for storage commitment."""
         ...
 
-    def kept_instances(self, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return SOP Instance UID → (SOP Class UID, key) of those images that we have."""
+    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, tuple[str, str]]:
+        """Note that a sender is promised to have these images kept; return UID → (SOP Class UID, key) of those we have.
+
+        None of them is being deleted, and none will be for `retention.committed_days`.
+        """
         ...
 
     def jobs_missing(self) -> tuple[Job, ...]:
-        """Return what should be done by the state of rows but is neither queued nor being done."""
+        """Return what should be done by the state of rows but is neither queued nor being done, nor parked."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Upkeep of the disk: what was delivered is deleted after its time, and files and rows are compared both ways.
 
-Nothing that is not delivered everywhere is ever deleted, however full the disk is: then images are answered with 0xA700
-and a person decides.
+Nothing that is not delivered everywhere is ever deleted, nor an image whose keeping a sender was promised, however full
+the disk is: then images are answered with 0xA700 and a person decides.
 """
 
 from __future__ import annotations
@@ -82,14 +82,16 @@ class Retain:
             self._rows(now - timedelta(days=self._rules.rows_days))
 
     def _images(self, before: datetime, now: datetime) -> None:
+        days = self._rules.committed_days
+        promised_before = now - timedelta(days=days) if days else None
         with self._store.transaction() as tx:
-            studies = tx.studies_with_old_images(before, BATCH)
+            studies = tx.studies_with_old_images(before, promised_before, BATCH)
         reason = f"images deleted {self._rules.images_days:g} days after the study was done"
         for study in studies:
             with self._store.transaction() as tx:
                 # A late image may have come since: only what is settled still is forgotten.
                 tx.lock_settled_study(study)
-                if study in tx.studies_with_old_images(before, BATCH):
+                if study in tx.studies_with_old_images(before, promised_before, BATCH):
                     images = tx.expire_images(study, reason)
                     tx.tell(StoryLine(event=Event.FILES_EXPIRED, at=now, study=study, detail=f"{images} {reason}"))
             self._delete_files()

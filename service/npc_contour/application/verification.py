@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from npc_contour.application.delivery import LEASE_FACTOR, finish_case
-from npc_contour.application.ports import Clock, Spool, Verifier
-from npc_contour.application.records import DeliveryRecord, Job, JobKind, StoryLine
-from npc_contour.application.store import Store, Transaction
+from npc_contour.application.delivery import DeliveryTools, finish_case
+from npc_contour.application.ports import Verifier
+from npc_contour.application.records import DeliveryRecord, JobKind, StoryLine
+from npc_contour.application.store import Transaction
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import AnyDestination, DeliveryState, Evidence, Proof, Verify
 from npc_contour.errors import SendError
 from npc_contour.logs import Event
-from npc_contour.settings import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +33,13 @@ PROMISE_S = 30.0
 class VerifyDelivery:
     """Asks one destination about one structure set."""
 
-    def __init__(
-        self,
-        store: Store,
-        spool: Spool,
-        clock: Clock,
-        verifier: Verifier,
-        destinations: Sequence[AnyDestination],
-        rules: Delivery,
-    ) -> None:
-        """Ask about what is in this spool by these rules."""
-        self._store = store
-        self._spool = spool
-        self._clock = clock
+    def __init__(self, tools: DeliveryTools, verifier: Verifier) -> None:
+        """Ask with these tools."""
+        self._tools = tools
+        self._store = tools.store
+        self._clock = tools.clock
+        self._rules = tools.rules
         self._verifier = verifier
-        self._destinations: Mapping[str, AnyDestination] = {d.name: d for d in destinations}
-        self._rules = rules
 
     def run(self, delivery_id: str) -> None:
         """Do it once, when it is due."""
@@ -60,24 +49,29 @@ class VerifyDelivery:
             delivery = tx.delivery(int(delivery_id))
             if delivery is None or delivery.state is not DeliveryState.SENT or delivery.ask_at is None:
                 return
-            destination = self._destinations.get(delivery.destination)
+            destination = self._tools.destination(delivery.destination)
             if destination is None or destination.verify is Verify.OFF:
                 tx.ask_later(delivery.delivery_id, None, now, message="")
                 return
-            gate = tx.pass_gate(delivery.destination, now, LEASE_FACTOR * self._rules.timeout_s)
-            wait_until = max((at for at in (gate.wait_until, delivery.ask_at) if at is not None), default=now)
-            if now < wait_until:
-                tx.defer(Job(JobKind.VERIFY, delivery_id, wait_until))
-            if not gate.is_open or now < wait_until:
+            if not self._tools.may_begin(tx, delivery, JobKind.VERIFY, delivery.ask_at, now):
                 return
             # It stays due: should this process die, the question is put again at once.
             tx.begin_ask(delivery.delivery_id, transaction_uid)
         try:
-            evidence = self._verifier.ask(self._spool.read(delivery.key), destination, transaction_uid)
+            evidence = self._verifier.ask(self._tools.spool.read(delivery.key), destination, transaction_uid)
         except SendError as error:
             self._no_answer(delivery, destination, str(error), now)
         else:
             self._answered(delivery, destination, evidence)
+
+    def given_up(self, delivery_id: str, reason: str) -> None:
+        """Note that it cannot be asked about by a fault of ours."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            delivery = tx.delivery(int(delivery_id), lock=True)
+            destination = self._tools.destination(delivery.destination) if delivery is not None else None
+            if delivery is not None and destination is not None and delivery.state is DeliveryState.SENT:
+                self._give_up(tx, delivery, destination, reason, now)
 
     def reported(self, transaction_uid: str, sop_instance_uid: str, *, held: bool) -> bool:
         """Note the report of a storage commitment that came over an association of the destination's own.

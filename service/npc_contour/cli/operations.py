@@ -37,9 +37,11 @@ examples:
   npc-contour jobs --config site.toml                      the newest cases
   npc-contour jobs --state failed                          only those that failed
   npc-contour jobs --destinations                          what waits for whom, and why
+  npc-contour jobs --parked                                steps that were given up, and why
   npc-contour show 3f2a                                    the story of the case whose id begins so
   npc-contour show 1.2.840.113...                          the story of a study, from the first image to the proof
   npc-contour retry 3f2a                                   begin again what failed
+  npc-contour retry route_study:1.2.840.113...             ... also a step that was parked
   npc-contour cancel 3f2a --reason "wrong patient"         nothing more is done or sent
   npc-contour hold 3f2a --reason "the right study?"        keep it where it is ...
   npc-contour release 3f2a                                 ... and let it go on
@@ -79,12 +81,14 @@ def add_verbs(verbs: Verbs) -> None:
     jobs.add_argument("--state", choices=[state.value for state in CaseState], help="only cases in this state")
     jobs.add_argument("--pipeline", metavar="NAME", help="only cases of this pipeline")
     jobs.add_argument("--limit", type=number_in(1, 1000), default=20, metavar="N", help="at most N (default: 20)")
-    jobs.add_argument("--destinations", action="store_true", help="list destinations instead of cases")
+    instead = jobs.add_mutually_exclusive_group()
+    instead.add_argument("--destinations", action="store_true", help="list destinations instead of cases")
+    instead.add_argument("--parked", action="store_true", help="list steps that were given up instead of cases")
     jobs.set_defaults(run=_jobs)
     show = _verb(verbs, "show", "the whole story of a case or of a study")
     show.add_argument("what", metavar="CASE|STUDY", help="a case's id or its beginning, or a Study Instance UID")
     show.set_defaults(run=_show)
-    _order(verbs, "retry", "begin again what failed: a case, or deliveries that were given up", _retry)
+    _order(verbs, "retry", "begin again what failed: a case, deliveries, or a parked step", _retry)
     _order(verbs, "cancel", "end a case that is not finished; nothing more of it is sent", _cancel)
     _order(verbs, "hold", "keep a case where it is", _hold)
     _order(verbs, "release", "let a held case go on", _release)
@@ -159,6 +163,9 @@ def _who(args: argparse.Namespace) -> str:
 
 
 def _retry(desk: _Desk, args: argparse.Namespace) -> str:
+    kind, colon, key = str(args.case).partition(":")
+    if colon:
+        return desk.operations.retry_step(kind, key, by=_who(args))
     return desk.operations.retry(desk.case(args.case), by=_who(args))
 
 
@@ -223,6 +230,9 @@ def _jobs(args: argparse.Namespace) -> int:
         if args.destinations:
             _print_destinations(desk)
             return 0
+        if args.parked:
+            _print_parked(desk)
+            return 0
         state = CaseState(args.state) if args.state else None
         table = _table("case", "made", "pipeline", "state", "study", "why")
         for row in desk.board.jobs(state=state, pipeline=args.pipeline, limit=int(args.limit)):
@@ -239,6 +249,17 @@ def _print_destinations(desk: _Desk) -> None:
     for row in desk.work.destinations(desk.destinations):
         numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
         table.add_row(row.name, *numbers, row.paused or row.down)
+    Console().print(table)
+
+
+def _print_parked(desk: _Desk) -> None:
+    rows = desk.work.parked()
+    if not rows:
+        print("no step is parked")
+        return
+    table = _table("step", "since", "tries", "why")
+    for row in rows:
+        table.add_row(f"{row.kind}:{row.key}", f"{row.parked_at.astimezone():%m-%d %H:%M}", str(row.tries), row.reason)
     Console().print(table)
 
 

@@ -45,6 +45,9 @@ def _table(results: tuple[NetworkResult, ...]) -> Table:
     for head in ("", "network", "ROIs", "mean Dice", "lowest"):
         table.add_column(head)
     for result in results:
+        if result.mean is None:
+            table.add_row("[green]loaded[/]", result.network, "0", "the phantom has no truth for it", "")
+            continue
         name, worst = min(result.dice.items(), key=lambda item: item[1])
         word = "[green]ok[/]" if result.works else f"[bold red]below {FLOOR}[/]"
         table.add_row(word, result.network, str(len(result.dice)), f"{result.mean:.3f}", f"{name} {worst:.3f}")

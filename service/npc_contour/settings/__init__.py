@@ -26,7 +26,16 @@ from npc_contour.settings.delivery import (
 )
 from npc_contour.settings.dicom import AccessRuleSettings, CommitmentPeer, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
-from npc_contour.settings.processes import Logs, Status, Triton, Web, Workers, default_model_repository
+from npc_contour.settings.processes import (
+    Deadlines,
+    Logs,
+    SelfTest,
+    Status,
+    Triton,
+    Web,
+    Workers,
+    default_model_repository,
+)
 from npc_contour.settings.results import Results
 from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
@@ -40,6 +49,7 @@ __all__ = [
     "CommitmentPeer",
     "Completion",
     "Database",
+    "Deadlines",
     "Delivery",
     "DestinationSettings",
     "Dicom",
@@ -55,6 +65,7 @@ __all__ = [
     "Routing",
     "Rtstruct",
     "RuleSettings",
+    "SelfTest",
     "Settings",
     "Status",
     "Storage",
@@ -86,6 +97,7 @@ class Settings(Strict):
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
     workers: Workers = Workers()
+    self_test: SelfTest = SelfTest()
     logs: Logs = Logs()
     audit: Audit = Audit()
     destinations: tuple[DestinationSettings, ...] = ()
@@ -128,6 +140,16 @@ class Settings(Strict):
         for name in self.routing.partner_pacs:
             if name not in known:
                 raise ValueError(f"routing.partner_pacs: there is no [[pacs]] named {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _triton_answers_before_the_deadline(self) -> Settings:
+        deadline_s = self.workers.deadlines_s.segment_case
+        if deadline_s <= self.triton.timeout_s:
+            raise ValueError(
+                f"workers.deadlines_s.segment_case is {deadline_s:g}, must be longer than triton.timeout_s"
+                f" ({self.triton.timeout_s:g})"
+            )
         return self
 
     @model_validator(mode="after")

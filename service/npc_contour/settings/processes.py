@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -53,13 +53,44 @@ class Status(Strict):
     port: Port | None = None
 
 
+Deadline = Annotated[float, Field(gt=0)]
+
+
+class Deadlines(Strict):
+    """How long a job may take, in seconds, by its kind; a job that takes longer ends its process."""
+
+    close_series: Deadline = 300.0
+    route_study: Deadline = 1800.0
+    segment_case: Deadline = 7200.0
+    write_structure_set: Deadline = 1800.0
+    combine_study: Deadline = 600.0
+    send: Deadline = 1800.0
+    verify: Deadline = 900.0
+    find_partner: Deadline = 900.0
+    poll_archive: Deadline = 1800.0
+    fetch_series: Deadline = 7200.0
+    report_commitment: Deadline = 900.0
+    rescan: Deadline = 7200.0
+    retention: Deadline = 7200.0
+    find_study: Deadline = 1800.0
+    call_webhook: Deadline = 900.0
+    self_test: Deadline = 3600.0
+
+
 class Workers(Strict):
     """Processes that work."""
 
     processes: int = Field(default=1, ge=1, le=64)
     segmentations_at_once: int = Field(default=1, ge=1, le=64)
     drain_s: float = Field(default=5.0, ge=0)
-    step_deadline_s: float = Field(default=7200.0, gt=0)
+    deadlines_s: Deadlines = Deadlines()
+
+
+class SelfTest(Strict):
+    """The test of the networks on a phantom that runs by itself; `every_h` 0 turns it off."""
+
+    every_h: float = Field(default=24.0, ge=0)
+    at: str = Field(default="02:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
 
 
 class Logs(Strict):

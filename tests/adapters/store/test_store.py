@@ -262,7 +262,8 @@ def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, 
         other.query("SELECT 1")
         victim = psycopg.connect(database_url, autocommit=True)
         victim.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
         )
         victim.close()
         with store.transaction() as tx:

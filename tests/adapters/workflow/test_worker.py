@@ -31,8 +31,10 @@ ROOTS = [str(Path(package.__file__).parents[1]) for package in (npc_contour, npc
 
 
 @contextmanager
-def worker(url: str, folder: Path, segment_s: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(worker_process.__file__), url, str(folder), str(segment_s)]
+def worker(
+    url: str, folder: Path, segment_s: float = 0.0, deadline_s: float = 3600.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, str(worker_process.__file__), url, str(folder), str(segment_s), str(deadline_s)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS)}
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, stderr=log, env=environment)
@@ -116,6 +118,20 @@ def test_workers_killed_again_and_again_still_finish(store: PgStore, database_ur
     with worker(database_url, tmp_path):
         wait_until(all_sent(store), tmp_path)
     assert len(set(sent_uids(tmp_path))) == 2
+
+
+def test_a_job_past_the_deadline_of_its_kind_ends_its_worker_and_another_begins_it_anew(
+    store: PgStore, database_url: str, tmp_path: Path
+) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path, segment_s=3600.0, deadline_s=0.5) as stuck:
+        assert stuck.wait(60) == 1
+    said = [json.loads(line) for line in (tmp_path / "worker.log").read_text().splitlines() if line.startswith("{")]
+    (overdue,) = [line for line in said if line["event"] == "step.overdue"]
+    assert overdue["deadline_s"] == 0.5
+    assert overdue["jobs"][0].startswith("segment_case:")
+    with worker(database_url, tmp_path):
+        wait_until(all_sent(store), tmp_path)
 
 
 def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, tmp_path: Path) -> None:

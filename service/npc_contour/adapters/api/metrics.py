@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from npc_contour.application.records import JobKind
 from npc_contour.application.status import CheckResult, Counts, StatusBoard
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.errors import StoreError
@@ -144,3 +145,14 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
         "Queue consumers of all workers with a sign of life within the last minute; 0: no worker lives",
         value=counts.consumers,
     )
+    parked = GaugeMetricFamily(
+        "npc_contour_parked_steps", "Steps that were given up and wait for a person, by kind", labels=["step"]
+    )
+    for kind in JobKind:
+        parked.add_metric([kind], counts.parked.get(kind, 0))
+    dice = GaugeMetricFamily(
+        "npc_contour_self_test_dice", "Mean Dice on the phantom in the last self-test, by network", labels=["network"]
+    )
+    for network, value in sorted(counts.self_test_dice.items()):
+        dice.add_metric([network], value)
+    yield from (parked, dice)

@@ -13,10 +13,11 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.adapters.api.problems import CHANGING, READING, problems
-from npc_contour.adapters.api.texts import CASE_ID, NAME, STUDY_UID, UID_PATTERN, Known, Line
+from npc_contour.adapters.api.texts import CASE_ID, NAME, STEP_KEY, STUDY_UID, UID_PATTERN, Known, Line
 from npc_contour.adapters.api.views import JobView, SeriesView
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
+from npc_contour.application.records import JobKind
 from npc_contour.application.status import WorkBoard
 from npc_contour.domain.jobs import DeliveryState
 
@@ -67,6 +68,17 @@ class DestinationView(BaseModel):
     deliveries: dict[DeliveryState, int]
 
 
+class ParkedView(BaseModel):
+    """A step that was given up."""
+
+    model_config = ConfigDict(from_attributes=True)
+    kind: str = Field(examples=["route_study"])
+    key: str = Field(description="Series or Study Instance UID, or our id")
+    reason: str
+    tries: int
+    parked_at: datetime
+
+
 class StudyEventView(BaseModel):
     """Something that happened to a study."""
 
@@ -105,6 +117,7 @@ def operation_routes(
     _add_cases(router, operations, guard)
     _add_assignment(router, assignment, guard)
     _add_destinations(router, operations, guard)
+    _add_steps(router, operations, guard)
     return router
 
 
@@ -121,6 +134,18 @@ def _add_reading(router: APIRouter, board: WorkBoard, names: tuple[str, ...]) ->
     def destinations() -> list[DestinationView]:
         """Return where destinations stand: paused, down, and how many deliveries are in each state."""
         return [DestinationView.model_validate(row) for row in board.destinations(names)]
+
+    @router.get("/parked", responses=READING)
+    def parked() -> list[ParkedView]:
+        """Return the steps that were given up, oldest first; cases and deliveries that failed are not among them."""
+        return [ParkedView.model_validate(row) for row in board.parked()]
+
+
+def _add_steps(router: APIRouter, operations: Operations, guard: Guard) -> None:
+    @router.post("/parked/{kind}/{key}/retry", responses=CHANGING)
+    def retry_step(kind: JobKind, key: STEP_KEY, order: Order, request: Request) -> Done:
+        """Begin a parked step again."""
+        return Done(done=operations.retry_step(kind, key, by=_signed(guard(request), order)))
 
 
 def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:

@@ -19,6 +19,15 @@ STUDY_UID = Annotated[
     str, Path(description="Study Instance UID", pattern=UID_PATTERN, examples=["1.2.826.0.1.3680043.8.498.1"])
 ]
 NAME = Annotated[str, Path(description="Of a destination of the settings", pattern=NAME_PATTERN, examples=["tps"])]
+STEP_KEY = Annotated[
+    str,
+    Path(
+        description="Of the step's row: Series or Study Instance UID, or our id",
+        max_length=128,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        examples=["1.2.826.0.1.3680043.8.498.1"],
+    ),
+]
 Known = Annotated[str, Field(max_length=64, pattern=ONE_LINE)]
 """A name that is looked up."""
 Line = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]

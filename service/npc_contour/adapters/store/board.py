@@ -51,6 +51,12 @@ _ANEW = [Event.DELIVERY_RESENT, Event.CASE_RETRIED, Event.CASE_RELEASED]
 
 _CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"
 
+_PARKED = "SELECT kind, count(*) AS n FROM attempt WHERE parked_at IS NOT NULL GROUP BY kind"
+
+_SELF_TEST = """
+SELECT key AS network, value::float AS dice FROM jsonb_each_text(
+    (SELECT dice FROM self_test WHERE dice <> '{}' ORDER BY at DESC LIMIT 1))"""
+
 EXPLAINED = {CaseState.WAITING, CaseState.AMBIGUOUS, CaseState.REFUSED, CaseState.FAILED, CaseState.CANCELLED}
 """States of which a list says why."""
 
@@ -141,6 +147,8 @@ class PgBoard:
                 row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})
             },
             consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
+            parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
+            self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
         )
 
 

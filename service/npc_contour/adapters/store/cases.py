@@ -1,4 +1,4 @@
-"""Cases, their attempts and their structure sets."""
+"""Cases and their structure sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from npc_contour.adapters.store.codec import case_from_row, inputs_to_json, verdicts_to_json
 from npc_contour.adapters.store.statements import Statements
-from npc_contour.application.records import Attempts, CaseRecord, JobKind
+from npc_contour.application.records import CaseRecord
 from npc_contour.domain.jobs import CaseState, Deliverable
 
 _BESIDE = {
@@ -165,26 +165,3 @@ class Cases(Statements):
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""
         row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))
         return None if row is None else str(row["sop_instance_uid"])
-
-    def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
-        """Count one more attempt of a step; return what came before it."""
-        row = self._one(
-            "INSERT INTO attempt (kind, key, count, at) VALUES (%s, %s, 1, %s)"
-            " ON CONFLICT (kind, key) DO UPDATE SET count = attempt.count + 1, at = EXCLUDED.at, message = '',"
-            " deaths = attempt.deaths + (attempt.message = '')::integer RETURNING count, deaths",
-            (kind, key, at),
-        )
-        return Attempts(int(row["count"]), int(row["deaths"])) if row else Attempts(1, 0)
-
-    def attempts(self, kind: JobKind, key: str) -> int:
-        """Return how often a step was begun since it last succeeded."""
-        row = self._one("SELECT count FROM attempt WHERE kind = %s AND key = %s", (kind, key))
-        return int(row["count"]) if row else 0
-
-    def attempt_message(self, kind: JobKind, key: str, message: str) -> None:
-        """Note why the last attempt failed."""
-        self._run("UPDATE attempt SET message = %s WHERE kind = %s AND key = %s", (message, kind, key))
-
-    def clear_attempts(self, kind: JobKind, key: str) -> None:
-        """Forget the attempts: the step succeeded."""
-        self._run("DELETE FROM attempt WHERE kind = %s AND key = %s", (kind, key))

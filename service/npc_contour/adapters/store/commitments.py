@@ -48,11 +48,17 @@ class Commitments(Statements):
             (state, attempts, message, at, commitment_id),
         )
 
-    def kept_instances(self, sop_instance_uids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return SOP Instance UID → (SOP Class UID, key) of those images that we have."""
-        rows = self._all(
-            "SELECT sop_instance_uid, header ->> 'sop_class_uid' AS sop_class_uid, key FROM instance"
-            " WHERE sop_instance_uid = ANY(%s)",
+    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, tuple[str, str]]:
+        """Note that these images are to be kept; return UID → (SOP Class UID, key) of those we have."""
+        # Whoever deletes locks the series first: either it sees the promise, or the images are gone for us.
+        self._run(
+            "SELECT FROM series WHERE series_instance_uid IN (SELECT series_instance_uid FROM instance"
+            " WHERE sop_instance_uid = ANY(%s)) ORDER BY series_instance_uid FOR SHARE",
             (list(sop_instance_uids),),
+        )
+        rows = self._all(
+            "UPDATE instance SET committed_at = %s WHERE sop_instance_uid = ANY(%s)"
+            " RETURNING sop_instance_uid, header ->> 'sop_class_uid' AS sop_class_uid, key",
+            (at, list(sop_instance_uids)),
         )
         return {row["sop_instance_uid"]: (row["sop_class_uid"], row["key"]) for row in rows}

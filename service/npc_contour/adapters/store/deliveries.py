@@ -1,12 +1,12 @@
-"""Deliveries, and the work that rows ask for but no job stands for."""
+"""Deliveries."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from npc_contour.adapters.store.connection import CLAIM_CLASSES, Row
+from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.statements import Statements
-from npc_contour.application.records import DeliveryRecord, Job, JobKind
+from npc_contour.application.records import DeliveryRecord
 from npc_contour.domain.jobs import Deliverable, DeliveryState
 
 DELIVERY = (
@@ -14,25 +14,6 @@ DELIVERY = (
     " delivered.sop_instance_uid, held_reason <> '' AS held FROM delivery"
     " JOIN delivered ON delivered.delivery_id = delivery.id JOIN contour_case ON contour_case.id = case_id"
 )
-
-_UNFINISHED = """
-SELECT 'close_series' AS kind, series_instance_uid AS key FROM series WHERE state = 'receiving'
-UNION SELECT 'route_study', study_instance_uid FROM study WHERE routing_due
-UNION SELECT 'route_study', study_instance_uid FROM contour_case WHERE state = 'waiting'
-UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed' AND held_reason = ''
-UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented' AND held_reason = ''
-UNION SELECT 'send', delivery.id::text FROM delivery JOIN contour_case ON contour_case.id = case_id
-    LEFT JOIN destination ON destination.name = delivery.destination
-    WHERE delivery.state = 'queued' AND held_reason = '' AND paused_at IS NULL
-UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON destination.name = delivery.destination
-    WHERE ask_at IS NOT NULL AND paused_at IS NULL
-UNION SELECT 'combine_study', study_instance_uid FROM contour_case WHERE to_combine AND state = 'contoured'
-UNION SELECT 'poll_archive', name FROM pull_rule WHERE next_poll_at <= now()
-UNION SELECT 'fetch_series', id::text FROM pulled_series WHERE state = 'wanted'
-UNION SELECT 'find_study', id::text FROM pull_request WHERE state = 'asked'
-UNION SELECT 'call_webhook', id::text FROM webhook_message WHERE state = 'queued'
-UNION SELECT 'report_commitment', id::text FROM commitment_request WHERE state = 'asked'
-"""
 
 
 class Deliveries(Statements):
@@ -85,19 +66,6 @@ class Deliveries(Statements):
             " sent_at = CASE WHEN %s = 'sent' THEN %s ELSE sent_at END WHERE id = %s",
             (state, attempts, next_try_at, status, message, at, state, at, delivery_id),
         )
-
-    def jobs_missing(self) -> tuple[Job, ...]:
-        """Return what rows ask for that is neither queued nor claimed by a process that lives."""
-        classes = ", ".join(f"('{kind}', {number})" for kind, number in CLAIM_CLASSES.items())
-        rows = self._all(
-            f"WITH unfinished AS ({_UNFINISHED}), classes (kind, class) AS (VALUES {classes})"  # noqa: S608 - constants only
-            " SELECT kind, key FROM unfinished JOIN classes USING (kind) WHERE NOT EXISTS ("
-            "   SELECT FROM procrastinate_jobs WHERE queueing_lock = kind || ':' || key AND status = 'todo')"
-            " AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
-            "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            "   AND classid = class::oid AND objid::bigint = (hashtext(key)::bigint & 4294967295))"
-        )
-        return tuple(Job(JobKind(row["kind"]), row["key"]) for row in rows)
 
 
 def delivery_record(row: Row) -> DeliveryRecord:

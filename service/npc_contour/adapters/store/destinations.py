@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from npc_contour.adapters.store.deliveries import DELIVERY, Deliveries, delivery_record
+from npc_contour.adapters.store.jobs import Jobs
 from npc_contour.application.records import DeliveryRecord, Gate, Job, JobKind
 
 _MOST_DOUBLINGS = 30
 
 
-class Destinations(Deliveries):
+class Destinations(Deliveries, Jobs):
     """The part of a transaction that concerns what destinations are asked, and whether they may be called."""
-
-    def defer(self, job: Job) -> None:
-        """Do a job once this is committed."""
-        raise NotImplementedError
 
     def deliver_again(
         self, delivery_id: int, due_at: datetime, at: datetime, *, message: str, fresh: bool = False

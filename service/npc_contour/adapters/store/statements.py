@@ -27,7 +27,7 @@ class Statements:
     def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
         self._connection.execute(statement, values)
 
-    def _one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
+    def _one(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Row | None:
         return self._connection.execute(statement, values).fetchone()
 
     def _all(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:

@@ -1,50 +1,31 @@
-"""One transaction over one connection: intake here, cases and deliveries in the two modules beside."""
+"""One transaction over one connection: intake here, all else in the modules beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 
 from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json
 from npc_contour.adapters.store.commitments import Commitments
-from npc_contour.adapters.store.connection import Connection, Row
+from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
 from npc_contour.adapters.store.pull_requests import PullRequests
 from npc_contour.adapters.store.pulls import Pulls
+from npc_contour.adapters.store.self_tests import SelfTests
 from npc_contour.adapters.store.upkeep import Upkeep
 from npc_contour.adapters.store.webhooks import Webhooks
 from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
-_OF_DELIVERY = (
-    "SELECT FROM delivery JOIN contour_case ON contour_case.id = case_id WHERE delivery.id::text = %s AND urgent"
-)
-URGENCY = {
-    JobKind.SEGMENT_CASE: "SELECT FROM contour_case WHERE id = %s AND urgent",
-    JobKind.WRITE_STRUCTURE_SET: "SELECT FROM contour_case WHERE id = %s AND urgent",
-    JobKind.SEND: _OF_DELIVERY,
-    JobKind.VERIFY: _OF_DELIVERY,
-}
-"""By kind of job: finds a row when the case is urgent."""
 
-
-class PgTransaction(Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments, PullRequests, Webhooks):
+class PgTransaction(
+    Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments, PullRequests, Webhooks, SelfTests
+):
     """Everything done through it is committed together."""
-
-    def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
-        """Work over a connection that is in no transaction yet."""
-        super().__init__(connection)
-        self._defer = defer
-
-    def defer(self, job: Job) -> None:
-        """Do a job once this is committed."""
-        urgent = job.urgent or (job.kind in URGENCY and self._one(URGENCY[job.kind], (job.key,)) is not None)
-        self._defer(self._connection, replace(job, urgent=urgent))
 
     def tell(self, line: StoryLine) -> None:
         """Add a line to the story; webhooks that want to be told of it are told once this is committed."""

@@ -24,6 +24,9 @@ AND NOT EXISTS (SELECT FROM series s WHERE s.study_instance_uid = study.study_in
 _WITH_IMAGES = f"""
 SELECT study_instance_uid FROM study WHERE {_SETTLED} AND EXISTS (SELECT FROM instance JOIN series s
     USING (series_instance_uid) WHERE s.study_instance_uid = study.study_instance_uid)
+AND NOT EXISTS (SELECT FROM instance JOIN series s USING (series_instance_uid)
+    WHERE s.study_instance_uid = study.study_instance_uid
+    AND committed_at > coalesce(%(promised_before)s::timestamptz, '-infinity'))
 ORDER BY created_at LIMIT %(limit)s
 """  # noqa: S608 - constants only
 _WITH_FILES = f"""
@@ -43,9 +46,12 @@ ORDER BY created_at LIMIT %(limit)s
 class Upkeep(Statements):
     """The part of a transaction that concerns deleting, and comparing files with rows."""
 
-    def studies_with_old_images(self, before: datetime, limit: int) -> tuple[str, ...]:
-        """Return studies whose images may be deleted: settled, and unchanged since `before`."""
-        return self._keys(_WITH_IMAGES, before, limit, "study_instance_uid")
+    def studies_with_old_images(
+        self, before: datetime, promised_before: datetime | None, limit: int
+    ) -> tuple[str, ...]:
+        """Return studies whose images may be deleted: settled, unchanged since `before`, not promised to be kept."""
+        rows = self._all(_WITH_IMAGES, {"before": before, "promised_before": promised_before, "limit": limit})
+        return tuple(row["study_instance_uid"] for row in rows)
 
     def cases_with_old_files(self, before: datetime, limit: int) -> tuple[str, ...]:
         """Return cases whose files may be deleted: their study is settled, and unchanged since `before`."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from npc_contour.adapters.store.board import job_row, series_row
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.records import ParkedStep
 from npc_contour.application.status import DestinationRow, StudyEvent, StudyStory
 from npc_contour.domain.jobs import DeliveryState
 
@@ -55,6 +56,11 @@ class PgWorkBoard:
                 )
             )
         return rows
+
+    def parked(self) -> Sequence[ParkedStep]:
+        """Return the steps that were given up and wait for something new or for a person, oldest first."""
+        with self._store.transaction() as tx:
+            return tx.parked()
 
     def cases_like(self, beginning: str) -> Sequence[str]:
         """Return the ids of cases that begin so, at most ten."""

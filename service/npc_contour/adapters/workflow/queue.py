@@ -30,9 +30,10 @@ QUEUES = {
     JobKind.CALL_WEBHOOK: TELL_QUEUE,
     JobKind.RESCAN: WORK_QUEUE,
     JobKind.RETENTION: WORK_QUEUE,
+    JobKind.SELF_TEST: SEGMENT_QUEUE,
 }
 """What holds a volume in memory, and what waits for other machines, have queues of their own: nothing else waits."""
-PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10, JobKind.RESCAN: -10, JobKind.RETENTION: -10}
+PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10, JobKind.RESCAN: -10, JobKind.RETENTION: -10, JobKind.SELF_TEST: -20}
 """What is segmented is written before the next case is begun; higher goes first."""
 URGENT = 100
 

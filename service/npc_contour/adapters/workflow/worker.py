@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import procrastinate
@@ -27,6 +28,7 @@ from npc_contour.logs import Event
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
+WATCH_S = 0.5
 HEARTBEAT_S = 10.0
 STALLED_S = 60.0
 LAST_WORDS_S = 3.0
@@ -64,8 +66,8 @@ class WorkerOptions:
         calls_at_once: webhooks called in this process.
         sweep_every_s: how often rows are compared with jobs.
         drain_s: how long a stop waits for the jobs that run; then they are cut short and done again later.
-        step_deadline_s: a job that takes longer ends the process, for a thread cannot be stopped; that counts as a
-            death of its step.
+        deadlines_s: a job of this kind that takes longer ends the process, for a thread cannot be stopped; that counts
+            as a death of its step. A kind without one has no deadline.
     """
 
     segmentations_at_once: int = 1
@@ -75,7 +77,7 @@ class WorkerOptions:
     calls_at_once: int = 2
     sweep_every_s: float = 5.0
     drain_s: float = 5.0
-    step_deadline_s: float = 7200.0
+    deadlines_s: Mapping[JobKind, float] = field(default_factory=dict)
 
 
 def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
@@ -116,7 +118,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, TELL_QUEUE, options.calls_at_once, options.drain_s)),
-            asyncio.create_task(_watch(running, options.step_deadline_s)),
+            asyncio.create_task(_watch(running, options.deadlines_s)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())
@@ -180,14 +182,18 @@ async def _consume(app: procrastinate.App, queue: str, concurrency: int, drain_s
     )
 
 
-async def _watch(running: Running, deadline_s: float) -> None:
+async def _watch(running: Running, deadlines_s: Mapping[JobKind, float]) -> None:
     while True:
-        await asyncio.sleep(min(1.0, deadline_s / 4))
-        late = [job for job, since in running.items() if time.monotonic() - since > deadline_s]
+        await asyncio.sleep(WATCH_S)
+        now = time.monotonic()
+        late = [(job, now - since) for job, since in running.items() if now - since > deadlines_s.get(job[0], math.inf)]
         if late:
             logger.error(
                 Event.STEP_OVERDUE,
-                extra={"jobs": [f"{kind}:{key}" for kind, key in late], "deadline_s": deadline_s},
+                extra={
+                    "jobs": [f"{kind}:{key}" for (kind, key), _ in late],
+                    "deadline_s": deadlines_s[late[0][0][0]],
+                },
             )
             logging.shutdown()
             os._exit(1)
