@@ -14,7 +14,7 @@ VENV   ?= .venv
 PEERS  ?= .venv-nnunet
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium
+APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: conformance-pdf fuzz fuzz-rest demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,10 @@ from npc_contour.adapters.api.metrics import StatusCollector, registry_of, rende
 from npc_contour.adapters.checks import Probes, doctor_checks, own_receiver, service_checks
 from npc_contour.app.forecast import FORECAST
 from npc_contour.app.self_test import SELF_TEST
-from npc_contour.app.status import PROCESSES
+from npc_contour.app.status import PAGE, PROCESSES
 from npc_contour.application.status import CheckResult, Counts, DueJobs, StepTotal
 from npc_contour.domain.jobs import DeliveryState
-from npc_contour.settings import Settings, read_settings
+from npc_contour.settings import Settings
 from npc_testkit.bench import catalog
 from npc_testkit.fake_board import FakeBoard
 
@@ -55,13 +56,13 @@ PROBES = Probes(
 
 
 def site() -> Settings:
-    return read_settings(DEPLOY / "compose.site.toml")
+    return Settings.model_validate(tomllib.loads((DEPLOY / "compose.site.toml").read_text(encoding="utf-8")))
 
 
 def readiness_names() -> list[str]:
     settings = site()
     checks = service_checks(settings, catalog(), PROBES, own_receiver(settings))
-    return [*(check.name for check in checks), FORECAST, PROCESSES, SELF_TEST]
+    return [*(check.name for check in checks), FORECAST, PROCESSES, PAGE, SELF_TEST]
 
 
 def printed() -> dict[str, set[tuple[str, str]]]:

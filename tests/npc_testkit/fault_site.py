@@ -34,7 +34,7 @@ import npc_contour
 import npc_testkit
 from npc_contour.cli.phantom import write as write_phantom
 from npc_contour.core.phantom import PhantomOptions
-from npc_testkit.peers import free_port, peer_environment, require_tool
+from npc_testkit.peers import free_port, peer_environment, require_postgres, require_tool
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 
 ROOTS = os.pathsep.join(str(Path(p.__file__).parents[1]) for p in (npc_contour, npc_testkit) if p.__file__)
@@ -295,19 +295,29 @@ def wait_for(what: Callable[[], bool], words: str, timeout_s: float) -> float:
 
 
 @contextmanager
-def debian_postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Run Debian's PostgreSQL as a site would, on TCP; yields its URL and what crash-restarts it."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+def debian_postgres(folder: Path, *, password: str = "") -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run Debian's PostgreSQL as a site would, on TCP; yields its URL and what crash-restarts it.
+
+    Args:
+        folder: made for it; its own user must be able to enter the folders above.
+        password: of the user npc; none lets everybody in.
+    """
+    binaries = require_postgres()
     folder.mkdir(parents=True)
+    secret = folder / "password"
+    secret.write_text(password or "unused")
+    secret.chmod(0o644)
     as_postgres: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
     if as_postgres:
         shutil.chown(folder, "postgres", "postgres")
     data, port = folder / "data", free_port()
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/", **as_postgres}
-    subprocess.run([str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "npc"], check=True, **quiet)
+    subprocess.run([str(binaries / "initdb"), "-D", str(data),
+                    "-A", "scram-sha-256" if password else "trust", "--pwfile", str(secret), "-U", "npc"],
+                   check=True, **quiet)  # fmt: skip
     command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1",
                "-c", "max_connections=200"]  # fmt: skip
-    url = f"postgresql://npc@127.0.0.1:{port}/postgres"
+    url = f"postgresql://npc:{password or 'unused'}@127.0.0.1:{port}/postgres"
     processes = [subprocess.Popen(command, **quiet)]
 
     def up() -> bool:

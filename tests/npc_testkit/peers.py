@@ -36,6 +36,12 @@ def require_tool(name: str) -> str:
     pytest.skip(message)
 
 
+def require_postgres() -> Path:
+    """Return the folder of Debian's PostgreSQL programs; absent as `require_tool` says."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else Path(require_tool("initdb")).parent
+
+
 def require_foreign_python() -> Path:
     """Return the Python that has dcmrtstruct2nii, which needs an older pydicom; absent as `require_tool` says."""
     path = Path(__file__).parents[2] / ".venv-readers" / "bin" / "python"

@@ -16,7 +16,7 @@ from npc_contour import __version__
 from npc_contour.adapters.api.metrics import RoleCollector, StatusCollector, registry_of
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.status import status_app
-from npc_contour.adapters.checks import free_bytes, own_receiver, service_checks
+from npc_contour.adapters.checks import free_bytes, own_receiver, rest_answers, service_checks
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
@@ -31,7 +31,8 @@ from npc_contour.errors import ProcessMissingError
 from npc_contour.settings import Settings
 
 PROCESSES = "processes"
-"""Name of the check."""
+PAGE = "page"
+"""Names of checks."""
 _OF_ROLE = {
     "receiver": ("receiver",),
     "worker": ("triton", "network:", "destination:"),
@@ -49,7 +50,7 @@ def run(runtime: Runtime) -> None:
         checks = service_checks(settings, catalog, probes, own_receiver(settings, runtime.dicom_port))
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
         if "web" in runtime.roles:
-            wanted.append(forecast_check(store, settings))
+            wanted += [page_check(runtime), forecast_check(store, settings)]
             if settings.self_test.every_h:
                 wanted.append(self_test_check(store, settings))
         with Checkup(wanted) as checkup:
@@ -87,6 +88,12 @@ def processes_check(settings: Settings, roles: tuple[str, ...], running: Callabl
         return f"running: {words}"
 
     return Check(PROCESSES, look, "the service starts it again by itself; the log says why it ended (child.ended)")
+
+
+def page_check(runtime: Runtime) -> Check:
+    """Return the check that the page of this machine answers."""
+    web = runtime.settings.web.model_copy(update={"port": runtime.web_port})
+    return Check(PAGE, partial(rest_answers, web), "see the log for the process `web`")
 
 
 def _running(supervisor: int) -> Counter[str]:
