@@ -11,7 +11,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -83,8 +82,7 @@ class FuzzDoor:
         memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
         self._folder = Path(tempfile.mkdtemp(prefix="npc-fuzz-", dir=memory if memory.is_dir() else None))
         self._spool = Spool(self._folder, min_free_mb=1)
-        self._flushing = ThreadPoolExecutor(1)
-        self._storing = Storing(self._spool, lambda *_: None, self._flushing)
+        self._storing = Storing(self._spool, lambda *_: None)
         further = further_services(lambda _: True, lambda _: True, lambda *_: True, lambda _: None)
         self._services = Services([verification(), *storage_services(), *further])
         self._rounds = 0
@@ -131,7 +129,6 @@ class FuzzDoor:
     def close(self) -> None:
         """Remove its folder."""
         logging.getLogger("npc_contour").removeHandler(self._listener)
-        self._flushing.shutdown()
         shutil.rmtree(self._folder)
 
     def _tidy(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from npc_contour.adapters.checks import destinations_of
@@ -70,8 +71,8 @@ def run(runtime: Runtime, number: int = 0) -> None:
         for gone in _names_to_end(settings, number):
             intake.receiver_started(gone, spool.exists)
 
-        def keep(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
-            intake.keep(header, key, _association_row(association, name))
+        def keep(header: InstanceHeader, key: str, association: AssociationInfo, flush: Callable[[], None]) -> None:
+            intake.keep(header, key, _association_row(association, name), flush)
 
         def tell(event: AssociationEvent) -> None:
             if event.kind is not AssociationEnd.OPENED:

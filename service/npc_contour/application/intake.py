@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from npc_contour.application.group_commit import GroupCommit
+from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Added, ArrivedImage, AssociationRow, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
@@ -29,15 +29,23 @@ class Intake:
         self._completion = completion
         self._together: GroupCommit[ArrivedImage, Added] = GroupCommit(self._note)
 
-    def keep(self, header: InstanceHeader, key: str, association: AssociationRow) -> bool:
-        """Note an image whose bytes are on disk; on return it survives a power cut.
+    def keep(
+        self,
+        header: InstanceHeader,
+        key: str,
+        association: AssociationRow,
+        flush: Callable[[], None] = nothing,
+    ) -> bool:
+        """Note an image whose file is there; on return it survives a power cut.
 
-        Images that several associations bring at the same time are noted together: one commit serves all.
+        Images that several associations bring at the same time are noted together: one commit serves all. The disk
+        is waited for while the database works.
 
         Args:
             header: of the image.
             key: where the spool keeps it.
             association: who brought it.
+            flush: makes its file durable, where it is not yet; raises when it could not, and so does this.
 
         Returns:
             Whether it is new.
@@ -46,7 +54,7 @@ class Intake:
             StoreError: the database did not take it: the sender must keep its copy.
             InstanceRefused: another series or study has an image of this UID.
         """
-        added = self._together.run(ArrivedImage(replace(header, key=key), association))
+        added = self._together.run(ArrivedImage(replace(header, key=key), association), flush)
         if added is Added.TAKEN:
             self.conflict(header, "another series has an image of this SOP Instance UID")
             raise InstanceRefused(
@@ -54,8 +62,11 @@ class Intake:
             )
         return added is not Added.KNOWN
 
-    def _note(self, images: Sequence[ArrivedImage]) -> tuple[Added, ...]:
+    def _note(self, images: Sequence[ArrivedImage], flush: Callable[[], None]) -> tuple[Added, ...]:
         now = self._clock.now()
+        done = self._store.add_to_open_series(images, now, flush)
+        if done is not None:
+            return done
         with self._store.transaction() as tx:
             outcomes = tx.add_images(images, now)
             due = now + timedelta(seconds=self._completion.quiet_released_s)

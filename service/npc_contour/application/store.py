@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -440,6 +440,21 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin; commit at the end of the block, roll back when it raises."""
+        ...
+
+    def add_to_open_series(
+        self, images: Sequence[ArrivedImage], at: datetime, meanwhile: Callable[[], None]
+    ) -> tuple[Added, ...] | None:
+        """Add images by one committed statement where all their series are being received, as `add_images` does.
+
+        Args:
+            images: to add.
+            at: when they came.
+            meanwhile: called once, while the database works; what it raises is raised when the database is done.
+
+        Returns:
+            What became of each; None where nothing was done, because a series is not being received.
+        """
         ...
 
     def claim(self, kind: JobKind, key: str) -> AbstractContextManager[bool]:

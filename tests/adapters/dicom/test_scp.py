@@ -85,7 +85,7 @@ def desk(
     root = tmp_path / "spool"
     spool = Spool(root, min_free_mb=min_free_mb)
 
-    def intake(header: InstanceHeader, key: str, association: AssociationInfo) -> None:
+    def intake(header: InstanceHeader, key: str, association: AssociationInfo, _: Callable[[], None]) -> None:
         assert spool.exists(key), "the file must be there before its row"
         if fail:
             raise fail.pop()

@@ -73,7 +73,7 @@ def desk(folder: Path, ours: Identity, *, client_certificates: bool = True, **ch
     receiver = Receiver(
         ReceiverSettings(**{"port": 0, "tls": tls, "stop_grace_s": 0.5, **changes}),
         Spool(folder / "spool", min_free_mb=1),
-        lambda _header, _key, info: seen.append(info),
+        lambda _header, _key, info, _flush: seen.append(info),
     )
     with receiver:
         yield Desk(receiver, seen)

@@ -24,7 +24,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -112,8 +111,7 @@ class Receiver:
         admission: Admission | None = None,
     ) -> None:
         self._settings = settings
-        self._flushing = ThreadPoolExecutor(settings.max_associations, thread_name_prefix="dicom-flush")
-        self._storing = Storing(spool, intake, self._flushing, on_conflict, admission)
+        self._storing = Storing(spool, intake, on_conflict, admission)
         self._admission = admission
         self._on_association = on_association
         self._services = Services([verification(), *storage_services(), *services])
@@ -189,7 +187,6 @@ class Receiver:
             wire.shut()
         for thread, _ in running:
             thread.join(timeout=5.0)
-        self._flushing.shutdown()
 
     def __enter__(self) -> Self:
         self.start()

@@ -39,10 +39,15 @@ _MEBIBYTE = 2**20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
-_WRITE_AND_WAIT = 7
-"""SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER, see sync_file_range(2)."""
+_WRITE, _WRITE_AND_WAIT = 2, 7
+"""SYNC_FILE_RANGE_WRITE, and with _WAIT_BEFORE and _WAIT_AFTER; see sync_file_range(2)."""
 _sync_file_range = ctypes.CDLL(None).sync_file_range
 _sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+_NAMES_WITH_FILES = frozenset({"ext4", "xfs"})
+"""File systems on which a file's flush commits the names given to it before: one journal, in order, holds both (ext4:
+`ext4_sync_file` commits the inode's last transaction, of which the link was part; XFS forces its log as far). Elsewhere
+the folder is flushed, too, which waits for the disk a second time."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -108,6 +113,10 @@ class Draft:
         """What is written so far, read from the file as it is asked for; empty before anything is written."""
         return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)) if self.size else memoryview(b"")
 
+    def start_write_out(self) -> None:
+        """Have the disk begin with what is written so far; only a hint."""
+        _sync_file_range(self._descriptor, 0, 0, _WRITE)
+
     def write_out(self) -> None:
         """On return the bytes have left this machine's memory, so that no name can reach the disk before them.
 
@@ -152,6 +161,7 @@ class Spool:
         for folder in ("instances", "artefacts", "quarantine", "incoming"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         _close_to_others(self._root)
+        self._names_with_files = _file_system(self._root) in _NAMES_WITH_FILES
         self._used = self._count() if self._quota is not None else None
 
     def remove_partial_files(self) -> int:
@@ -206,7 +216,7 @@ class Spool:
     def keep_draft(self, header: InstanceHeader, draft: Draft) -> Kept:
         """Give a draft its name and make both durable; see `name` for what becomes of it."""
         kept = self.name(header, draft)
-        self.settle(kept)
+        self.settle(kept, draft)
         return kept
 
     def name(self, header: InstanceHeader, draft: Draft) -> Kept:
@@ -228,16 +238,19 @@ class Spool:
         self._publish(draft.path, self._root / quarantine_key)
         return Kept(key, Outcome.CONFLICT, quarantine_key)
 
-    def settle(self, kept: Kept) -> None:
+    def settle(self, kept: Kept, draft: Draft) -> None:
         """On return bytes and name survive a power cut, whoever wrote them: others may have just brought the same."""
         path = self.open_path(kept.quarantine_key or kept.key)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with _room_errors(path.name):
+        if kept.outcome is Outcome.SAME:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
                 os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._folders.run(path.parent)
+            finally:
+                os.close(descriptor)
+        else:
+            draft.sync()
+        if not self._names_with_files:
+            self._folders.run(path.parent)
 
     def put_artefact(self, case_id: str, name: str, data: Buffer) -> str:
         """Keep something made of a case, replacing an earlier one of that name; returns its key.
@@ -411,8 +424,9 @@ def _make_folder(folder: Path, root: Path) -> None:
     _sync_folder(folder.parent)
 
 
-def _sync_folders(folders: Sequence[Path]) -> list[None]:
+def _sync_folders(folders: Sequence[Path], meanwhile: Callable[[], None]) -> list[None]:
     """Flush each folder once, however many files were linked into it meanwhile."""
+    meanwhile()
     for folder in set(folders):
         _sync_folder(folder)
     return [None] * len(folders)
@@ -424,6 +438,17 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that a folder lies on, as the kernel calls it; "" where it does not tell."""
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split(" ")[2] == wanted:
+            return source.split(" ", 1)[0]
+    return ""
 
 
 def _close_to_others(folder: Path) -> None:

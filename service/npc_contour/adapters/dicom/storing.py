@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -26,8 +26,9 @@ CONFLICT = 0xC003
 
 logger = logging.getLogger(__name__)
 
-Intake = Callable[[InstanceHeader, str, AssociationInfo], None]
-"""Commit the row of an instance that is on disk: (header, key, association). It raises when it could not."""
+Intake = Callable[[InstanceHeader, str, AssociationInfo, Callable[[], None]], None]
+"""Commit the row of an instance that has its name: (header, key, association, what makes its file durable, to be called
+once while the database works). It raises when either failed."""
 OnConflict = Callable[[InstanceHeader, Kept, AssociationInfo], None]
 
 _one_inflation = threading.Lock()
@@ -66,20 +67,31 @@ class Storing:
 
     Attributes:
         intake: commits an instance's row before it is answered; called from several threads.
-        flushing: runs what waits for the disk while the intake waits for the database.
         on_conflict: told of other bytes under a kept UID, once they are in quarantine.
         admission: sets room aside for associations; None sets nothing aside.
     """
 
     spool: Spool
     intake: Intake
-    flushing: Executor
     on_conflict: OnConflict | None = None
     admission: Admission | None = None
 
     def begin(self, command: Command, context: Context, session: Session) -> StoredObject:
         """Begin to take the object of a C-STORE."""
         return StoredObject(self, command, context, session)
+
+
+class _Once:
+    """Does something once, however often it is called: whether or not the intake flushes, the file is flushed."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._do()
+            self._done = True
 
 
 class StoredObject:
@@ -162,26 +174,25 @@ class StoredObject:
             raise self._failure
         if self._draft is None:
             raise InstanceRefused("the C-STORE brings no data set", status=CANNOT_UNDERSTAND)
-        header = self._checked(self._draft)
-        session, storing = self._session, self._storing
+        draft, session, storing = self._draft, self._session, self._storing
+        draft.start_write_out()
+        header = self._checked(draft)
         session.series.add(header.series_instance_uid)
-        kept = storing.spool.name(header, self._draft)
+        kept = storing.spool.name(header, draft)
         if kept.outcome is Outcome.CONFLICT:
             logger.error(
                 Event.INSTANCE_CONFLICT,
                 extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
             )
-            storing.spool.settle(kept)
+            storing.spool.settle(kept, draft)
             if storing.on_conflict is not None:
                 storing.on_conflict(header, kept, session.info)
             raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
         # Disk and database flush at the same time, and both before the answer. Should the power fail in between, a row
         # may be left without its file, never answered: the next start of the receiver takes it back.
-        settled = storing.flushing.submit(storing.spool.settle, kept)
-        try:
-            storing.intake(header, kept.key, session.info)
-        finally:
-            settled.result()
+        settle = _Once(partial(storing.spool.settle, kept, draft))
+        storing.intake(header, kept.key, session.info, settle)
+        settle()
         return header
 
     def _checked(self, draft: Draft) -> InstanceHeader:

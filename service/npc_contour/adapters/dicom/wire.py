@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -135,6 +136,11 @@ def data_pdus(context_id: int, payload: bytes, *, is_command: bool, max_pdu: int
     return bytes(out)
 
 
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+
+
 class Wire:
     """Reads and sends PDUs over one established connection.
 
@@ -148,7 +154,16 @@ class Wire:
         self._silence_s = silence_s
         self._buffer = bytearray(HEAD + MAX_PDU)
         self._view = memoryview(self._buffer)
-        connection.settimeout(silence_s)
+        self._whole = 0
+        if isinstance(connection, ssl.SSLSocket):
+            connection.settimeout(silence_s)
+        else:
+            # The kernel waits for whole PDUs and keeps the time: one call for each, instead of a look and a read for
+            # every packet, each of which takes Python's lock from those who work.
+            self._whole = socket.MSG_WAITALL
+            connection.settimeout(None)
+            for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                connection.setsockopt(socket.SOL_SOCKET, side, _timeval(silence_s))
 
     def read(self) -> tuple[PduType, memoryview]:
         """The next PDU; its body is valid until the next call.
@@ -168,8 +183,8 @@ class Wire:
     def _fill(self, start: int, end: int, deadline: float) -> None:
         while start < end:
             try:
-                count = self._socket.recv_into(self._view[start:end])
-            except TimeoutError:
+                count = self._socket.recv_into(self._view[start:end], 0, self._whole)
+            except (TimeoutError, BlockingIOError):
                 raise WireError(f"nothing came for {self._silence_s:g} s") from None
             except OSError as error:
                 raise PeerGoneError(str(error)) from error

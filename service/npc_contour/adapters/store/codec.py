@@ -16,14 +16,13 @@ _TUPLES = (
     *("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type"),
     *("scanning_sequence", "sequence_variant", "scan_options"),
 )
-_NAMES = frozenset(field.name for field in fields(InstanceHeader))
+_DEFAULTS: dict[str, object] = {field.name: field.default for field in fields(InstanceHeader)}
+_NAMES = frozenset(_DEFAULTS)
 
 
 def header_to_json(header: InstanceHeader) -> dict[str, Any]:
     """Return a header as JSON values; what equals its default is left out."""
-    values = asdict(header)
-    defaults = {field.name: field.default for field in fields(InstanceHeader)}
-    kept = {name: value for name, value in values.items() if value != defaults[name]}
+    kept = {name: value for name, default in _DEFAULTS.items() if (value := getattr(header, name)) != default}
     if header.acquired_at is not None:
         kept["acquired_at"] = header.acquired_at.isoformat()
     if header.injected_at is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.resources import files
 from types import TracebackType
 from typing import Self
@@ -13,9 +14,11 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from npc_contour.adapters.store.at_once import AtOnce
 from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row
+from npc_contour.adapters.store.images import ADD_TO_OPEN, added_to_open, values_of
 from npc_contour.adapters.store.transaction import PgTransaction
-from npc_contour.application.records import Job, JobKind
+from npc_contour.application.records import Added, ArrivedImage, Job, JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
 
@@ -48,6 +51,7 @@ class PgStore:
             open=False,
         )
         self._pool.open()
+        self._adding = AtOnce(url, ADD_TO_OPEN)
 
     def __enter__(self) -> Self:
         return self
@@ -59,6 +63,7 @@ class PgStore:
 
     def close(self) -> None:
         """Close all connections."""
+        self._adding.close()
         self._pool.close()
 
     @contextmanager
@@ -66,6 +71,17 @@ class PgStore:
         """Begin; commit at the end of the block, roll back when it raises."""
         with _translated(), self._pool.connection() as connection:
             yield PgTransaction(connection, self._defer)
+
+    def add_to_open_series(
+        self, images: Sequence[ArrivedImage], at: datetime, meanwhile: Callable[[], None]
+    ) -> tuple[Added, ...] | None:
+        """Add images where all their series are being received, while `meanwhile` runs; None where one is not.
+
+        Trouble with the database is None, too: the transaction that follows says what it is. What was committed
+        before the connection broke is found there as known.
+        """
+        rows = self._adding.run(values_of(images, at), meanwhile)
+        return None if rows is None else added_to_open(images, rows)
 
     def query(self, statement: str, values: Mapping[str, object] | None = None) -> list[Row]:
         """Run one statement that only reads; `statement` is a constant of this package."""

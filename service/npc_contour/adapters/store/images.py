@@ -1,11 +1,12 @@
-"""Arrived images become rows: any number of them, of any associations and series, by two statements."""
+"""Arrived images become rows: any number of them, of any associations and series, by one statement."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from psycopg.types.json import Json
+from psycopg import RawCursor
 
 from npc_contour.adapters.store.codec import header_to_json
 from npc_contour.adapters.store.statements import Statements
@@ -15,32 +16,33 @@ _LOCK_SERIES = """
 SELECT series_instance_uid, state = 'receiving' AND reasons = '{}' AS open FROM series
 WHERE series_instance_uid = ANY(%s) ORDER BY series_instance_uid FOR UPDATE
 """
-_ADD = """
-WITH arrived AS (
-    SELECT row.* FROM ROWS FROM (jsonb_to_recordset(%(images)s::jsonb) AS (
+_ARRIVED = """
+    SELECT row.* FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (
         instance text, series text, study text, key text, patient_id text, modality text, description text,
         header jsonb, association text, receiver text, calling text, called text, peer text
     )) WITH ORDINALITY AS row
-), associations AS (
+"""
+_ADD = """
+associations AS (
     INSERT INTO association (id, receiver, calling_ae_title, called_ae_title, peer, opened_at)
-    SELECT DISTINCT ON (association) association, receiver, calling, called, peer, %(at)s FROM arrived
+    SELECT DISTINCT ON (association) association, receiver, calling, called, peer, $2::timestamptz FROM arrived
     ORDER BY association
     ON CONFLICT DO NOTHING
 ), added AS (
     INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, association_id, received_at)
-    SELECT instance, series, key, header, association, %(at)s FROM arrived ORDER BY instance, ordinality
+    SELECT instance, series, key, header, association, $2 FROM arrived ORDER BY instance, ordinality
     ON CONFLICT (sop_instance_uid) DO NOTHING
     RETURNING sop_instance_uid, key, series_instance_uid, association_id
 ), studies AS (
     INSERT INTO study (study_instance_uid, patient_id, created_at)
-    SELECT DISTINCT ON (study) study, patient_id, %(at)s FROM arrived
+    SELECT DISTINCT ON (study) study, patient_id, $2 FROM arrived
     WHERE key IN (SELECT key FROM added) ORDER BY study
     ON CONFLICT DO NOTHING
 ), grown AS (
     INSERT INTO series (series_instance_uid, study_instance_uid, modality, description, called_ae_title,
                         state, images, first_instance_at, last_instance_at, updated_at)
     SELECT DISTINCT ON (series) series, study, modality, description, called, 'receiving',
-           (SELECT count(*) FROM added WHERE series_instance_uid = series), %(at)s, %(at)s, %(at)s
+           (SELECT count(*) FROM added WHERE series_instance_uid = series), $2, $2, $2
     FROM arrived JOIN added USING (key) ORDER BY series, ordinality
     ON CONFLICT (series_instance_uid) DO UPDATE SET state = 'receiving', reasons = '{}',
         images = series.images + EXCLUDED.images, last_instance_at = EXCLUDED.last_instance_at,
@@ -50,7 +52,7 @@ WITH arrived AS (
     SELECT DISTINCT series_instance_uid, association_id FROM added ORDER BY 1, 2
     ON CONFLICT DO NOTHING
 )
-SELECT added.sop_instance_uid IS NOT NULL AS added, coalesce(added.key, instance.key) AS key
+SELECT (added.sop_instance_uid IS NOT NULL)::text AS added, coalesce(added.key, instance.key) AS key
 FROM arrived
 LEFT JOIN added ON added.sop_instance_uid = arrived.instance
 LEFT JOIN instance ON instance.sop_instance_uid = arrived.instance
@@ -58,6 +60,18 @@ ORDER BY ordinality
 """
 """One snapshot for all parts: `instance` in the last one shows what was there before. Sorted, so that two receivers
 which add the same rows wait for each other instead of locking each other out."""
+_ADD_TO_ANY = f"WITH arrived AS ({_ARRIVED}), {_ADD}"
+_OPEN = """
+    SELECT series_instance_uid FROM series
+    WHERE series_instance_uid IN (SELECT series FROM came) AND state = 'receiving' AND reasons = '{}'
+    ORDER BY series_instance_uid FOR UPDATE
+"""
+ADD_TO_OPEN = f"""
+WITH came AS MATERIALIZED ({_ARRIVED}), open AS MATERIALIZED ({_OPEN}), arrived AS MATERIALIZED (
+    SELECT * FROM came WHERE NOT EXISTS (SELECT FROM came WHERE series NOT IN (SELECT series_instance_uid FROM open))
+), {_ADD}
+"""  # noqa: S608 - constants only
+"""The same in one go where all series are being received; no rows, and nothing done, where one is not."""
 
 
 class Images(Statements):
@@ -67,13 +81,13 @@ class Images(Statements):
         """Add images with their associations, series and studies; what is there already changes nothing."""
         series = sorted({image.header.series_instance_uid for image in images})
         open_before = {row["series_instance_uid"] for row in self._all(_LOCK_SERIES, (series,)) if row["open"]}
-        rows = self._all(_ADD, {"images": Json([_row(image) for image in images]), "at": at})
+        rows = RawCursor(self._connection).execute(_ADD_TO_ANY, values_of(images, at)).fetchall()
         answers: list[Added] = []
         for image, row in zip(images, rows, strict=True):
             key = row["key"] or self._key_of(image.header.sop_instance_uid)
             if key != image.header.key:
                 answers.append(Added.TAKEN)
-            elif not row["added"]:
+            elif row["added"] != "true":
                 answers.append(Added.KNOWN)
             else:
                 uid = image.header.series_instance_uid
@@ -108,6 +122,24 @@ class Images(Statements):
         """The key of an image that another receiver added between our snapshot and our insert."""
         row = self._one("SELECT key FROM instance WHERE sop_instance_uid = %s", (sop_instance_uid,))
         return None if row is None else str(row["key"])
+
+
+def values_of(images: Sequence[ArrivedImage], at: datetime) -> tuple[str, str]:
+    """What both statements take."""
+    return json.dumps([_row(image) for image in images], ensure_ascii=False), at.isoformat()
+
+
+def added_to_open(images: Sequence[ArrivedImage], rows: Sequence[tuple[str | None, ...]]) -> tuple[Added, ...] | None:
+    """What became of images by `ADD_TO_OPEN`; None where nothing did, or another receiver was just before us."""
+    answers: list[Added] = []
+    for image, (added, key) in zip(images, rows, strict=False):
+        if key is None:
+            return None
+        if key != image.header.key:
+            answers.append(Added.TAKEN)
+        else:
+            answers.append(Added.ADDED if added == "true" else Added.KNOWN)
+    return tuple(answers) if len(answers) == len(images) else None
 
 
 def _row(image: ArrivedImage) -> dict[str, object]:
