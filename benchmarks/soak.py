@@ -6,6 +6,7 @@ fifth counts as warming up; growth is the median of the last fifth against the m
 
     python benchmarks/soak.py --out soak.png
     python benchmarks/soak.py --minutes 1
+    python benchmarks/soak.py --pause 5       (seconds between the series of a sender: others can work beside)
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Traffic:
     node: Node
     folder: Path
     end: float
+    pause_s: float = 0.0
     images: int = 0
     failed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -90,6 +92,7 @@ class Traffic:
                 self.failed += result.returncode != 0
             for file in files:
                 file.unlink()
+            time.sleep(self.pause_s)
 
     def break_off(self) -> None:
         """An association aborted or reset in mid store, twice a second."""
@@ -130,6 +133,7 @@ class Traffic:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two series of a sender (default 0)")
     parser.add_argument("--out", type=Path, default=Path("soak.png"), help="the plot (default soak.png)")
     args = parser.parse_args()
     samples = Samples()
@@ -138,7 +142,7 @@ def main() -> None:
         our_node(Path(folder) / "ours") as node,
     ):
         started = time.monotonic()
-        traffic = Traffic(node, Path(folder), started + 60 * args.minutes)
+        traffic = Traffic(node, Path(folder), started + 60 * args.minutes, args.pause)
         works: list[Callable[[], None]] = [
             lambda: traffic.push("one"), lambda: traffic.push("two"), traffic.break_off, traffic.check_health,
             traffic.garbage, traffic.hold_open,
@@ -159,6 +163,7 @@ def main() -> None:
     draw(samples, args.out)
     line = {
         "minutes": args.minutes,
+        "pause_s": args.pause,
         "images": traffic.images,
         "images_kept": kept,
         "sendings_failed": traffic.failed,

@@ -116,6 +116,9 @@ def test_what_fails_meanwhile_fails_for_its_caller_alone() -> None:
 
 
 def test_hundreds_of_calls_by_many_threads_all_end() -> None:
-    group: GroupCommit[int, int] = GroupCommit(lambda items, meanwhile: (meanwhile(), list(items))[1], at_once=3)
+    slow = Slow()
+    slow.go_on.set()
+    group = GroupCommit(slow.work, at_once=3)
+    numbers = range(100, 2100)
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(group.run, range(2000), timeout=60)) == list(range(2000))
+        assert list(pool.map(group.run, numbers, timeout=60)) == [2 * number for number in numbers]

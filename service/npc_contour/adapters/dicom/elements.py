@@ -50,7 +50,10 @@ class Elements:
 
     def text(self, keyword: str) -> str:
         """Decoded text without control characters, at most 256 characters; "" when absent."""
-        text = _ESCAPE.sub("", _decode(self._raw(keyword), self._encodings))
+        raw = self._raw(keyword)
+        if raw.isascii() and (plain := raw.decode("ascii").strip("\0 ")).isprintable():
+            return plain[:MAX_TEXT_CHARACTERS]  # nearly all of them, and the same in every character set
+        text = _ESCAPE.sub("", _decode(raw, self._encodings))
         return _CONTROL.sub(" ", text).strip()[:MAX_TEXT_CHARACTERS]
 
     def texts(self, keyword: str) -> tuple[str, ...]:

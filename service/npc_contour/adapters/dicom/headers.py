@@ -24,6 +24,7 @@ MAX_INFLATED_BYTES = 256 * 2**20
 """A deflated data set may not grow beyond this: one megabyte of deflate can hold a gigabyte."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,6}))?")
 _META_ENCODING = Encoding(implicit=False, little=True)
 _META_GROUP = 0x0002
 _GROUP_LENGTH = bytes.fromhex("02000000554c0400")
@@ -193,14 +194,16 @@ def _acquired_at(elements: Elements) -> datetime | None:
         text = elements.text(date_keyword).replace(".", "", 2 if time_keyword else 0)
         if time_keyword:
             text += elements.text(time_keyword).replace(":", "")
-        match = re.match(r"(\d{14})(?:\.(\d{1,6}))?", text)
+        match = _MOMENT.match(text)
         if match is None:
             continue
+        *whole, fraction = match.groups()
+        year, month, day, hour, minute, second = map(int, whole)
+        microsecond = int((fraction or "0").ljust(6, "0"))
         try:
-            moment = datetime.strptime(match[1], "%Y%m%d%H%M%S")  # noqa: DTZ007  the header has no zone
+            return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001 - the header has no zone
         except ValueError:
             continue
-        return moment.replace(microsecond=int((match[2] or "0").ljust(6, "0")))
     return None
 
 
