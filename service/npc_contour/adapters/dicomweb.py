@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from functools import partial
+from typing import Any
 
 import requests
 from dicomweb_client.web import DICOMwebClient
@@ -16,6 +17,10 @@ from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Re
 from npc_contour.errors import ArchiveError, InstanceRefused
 
 MAX_MATCHES = 5000
+MAX_OBJECT_BYTES = 256 * 2**20
+"""Of one image, and of the answer to one query."""
+MAX_OBJECTS = 20_000
+MAX_ANSWER_S = 7200.0
 ACCEPT_FILES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """Files as the archive keeps them: in another transfer syntax their bytes would differ from what C-STORE brings."""
 _STUDY_FIELDS = (
@@ -31,13 +36,51 @@ _SERIES_FIELDS = ("SeriesDescription", "BodyPartExamined", "NumberOfSeriesRelate
 JsonDataset = dict[str, dict[str, object]]
 
 
+class _Bounded:
+    """The body of an answer, of which no more is read than is bounded: `requests` reads without end.
+
+    Args:
+        raw: urllib3's.
+    """
+
+    def __init__(self, raw: Any) -> None:  # noqa: ANN401 - requests gives it no type
+        self._raw = raw
+        self._read = 0
+        self._end = time.monotonic() + MAX_ANSWER_S
+
+    def stream(self, size: int, decode_content: bool | None = None) -> Iterator[bytes]:  # noqa: FBT001 - urllib3's
+        """As urllib3's; raises ValueError where a bound is crossed."""
+        for chunk in self._raw.stream(size, decode_content=decode_content):
+            self._read += len(chunk)
+            if self._read > MAX_OBJECT_BYTES:
+                raise ValueError(f"more than {MAX_OBJECT_BYTES} bytes in one piece")
+            if time.monotonic() > self._end:
+                raise ValueError(f"no end after {MAX_ANSWER_S:g} s")
+            yield chunk
+
+    def begin_again(self) -> None:
+        """The next object is counted anew."""
+        self._read = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._raw, name)
+
+
+def _bound(response: requests.Response, *_: object, **__: object) -> None:
+    response.raw = _Bounded(response.raw)
+
+
 class _Client(DICOMwebClient):
     """The client, which also gives files as they come: decoding and encoding again could change what was kept."""
 
     def files(self, url: str) -> Iterator[bytes]:
         """GET the DICOM files of a study, series or instance, one at a time."""
         response = self._http_get(url, headers={"Accept": ACCEPT_FILES}, stream=True)
-        yield from self._decode_multipart_message(response, stream=True)
+        for count, file in enumerate(self._decode_multipart_message(response, stream=True)):
+            if count >= MAX_OBJECTS:
+                raise ValueError(f"more than {MAX_OBJECTS} images")
+            yield file
+            response.raw.begin_again()
 
 
 class WebArchive:
@@ -55,6 +98,7 @@ class WebArchive:
             session.headers["Authorization"] = f"Bearer {node.token}"
         if node.ca_file:
             session.verify = node.ca_file
+        session.hooks["response"].append(_bound)
         self._node = node
         self._client = _Client(node.web_url.rstrip("/"), session=session, timeout=timeout_s, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)
@@ -155,17 +199,11 @@ def _filters(query: Query) -> dict[str, str]:
             "PatientID": query.patient_id,
             "AccessionNumber": query.accession_number,
             "ModalitiesInStudy": query.modality,
-            "StudyDate": _dates(query.since, query.until),
+            "StudyDate": query.study_dates,
         }
     elif query.level is QueryLevel.SERIES:
         filters = {"Modality": query.modality, "SeriesInstanceUID": query.series_instance_uid}
     return {keyword: value for keyword, value in filters.items() if value}
-
-
-def _dates(since: date | None, until: date | None) -> str:
-    if since is None and until is None:
-        return ""
-    return "-".join(f"{day:%Y%m%d}" if day is not None else "" for day in (since, until))
 
 
 def match_of_json(found: JsonDataset) -> Match | None:

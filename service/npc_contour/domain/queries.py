@@ -67,6 +67,14 @@ class Query:
             if any(letter in WILDCARDS for letter in text):
                 raise ValueError(f"{text!r} has one of {WILDCARDS!r}, which would match more than it says")
 
+    @property
+    def study_dates(self) -> str:
+        """The range of study dates as C-FIND and QIDO-RS take it (PS3.4 C.2.2.2.5); "" where any will do."""
+        if self.since is None and self.until is None:
+            return ""
+        first, last = (f"{day:%Y%m%d}" if day is not None else "" for day in (self.since, self.until))
+        return first if first == last else f"{first}-{last}"
+
     def accepts(self, match: Match) -> bool:
         """Whether an answer is one that was asked for: many archives ignore keys that they do not support.
 

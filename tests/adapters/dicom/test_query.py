@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from npc_contour.adapters.dicom.query import FIND_MODELS, date_range, find, find_identifier
+from npc_contour.adapters.dicom.query import FIND_MODELS, find, find_identifier
 from npc_contour.adapters.dicom.scu import send_series
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, QueryRoot
 from npc_contour.errors import ArchiveError
@@ -178,7 +178,10 @@ def test_a_match_reads_what_is_there_and_never_a_name() -> None:
     ],
 )
 def test_ranges_of_dates(since: date | None, until: date | None, expected: str) -> None:
-    assert date_range(since, until) == expected
+    query = Query(level=QueryLevel.STUDY, since=since, until=until)
+
+    assert query.study_dates == expected
+    assert find_identifier(query, QueryRoot.STUDY).StudyDate == expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
 from functools import partial
 
 from pydicom.dataset import Dataset
@@ -20,6 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from npc_contour.adapters.dicom.bounds import USUAL, Bounds
 from npc_contour.adapters.dicom.requestor import Link, associate
 from npc_contour.core.matches import match_from
 from npc_contour.domain.dimse import query_status_words
@@ -28,6 +28,9 @@ from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Qu
 from npc_contour.errors import ArchiveError, SendError
 
 MAX_MATCHES = 5000
+UNASKED = 4
+"""Archives that do not support a key answer without it: so many times the matches that are taken are read."""
+FIND_BOUNDS = Bounds(message_bytes=2**20, whole_s=600.0)
 FIND_MODELS: dict[QueryRoot, UID] = {
     QueryRoot.STUDY: StudyRootQueryRetrieveInformationModelFind,
     QueryRoot.PATIENT: PatientRootQueryRetrieveInformationModelFind,
@@ -72,8 +75,8 @@ def find(
     model = FIND_MODELS[node.root]
     identifier = find_identifier(query, node.root)
     matches: list[Match] = []
-    with association(node, [build_context(model)], calling_ae, timeout_s) as link:
-        for status, answer in _answers(link, identifier, model):
+    with association(node, [build_context(model)], calling_ae, timeout_s, bounds=FIND_BOUNDS) as link:
+        for count, (status, answer) in enumerate(_answers(link, identifier, model)):
             if status not in _PENDING:
                 if status != 0x0000:
                     raise ArchiveError(f"{link.peer} answered C-FIND with {query_status_words(status)}")
@@ -81,7 +84,8 @@ def find(
             match = match_of(answer) if answer is not None else None
             if match is not None and query.accepts(match):
                 matches.append(match)
-            if len(matches) > max_matches:
+            # Answers that nobody asked for count as well: there may be no end of them.
+            if len(matches) > max_matches or count > UNASKED * max_matches:
                 link.association.send_c_cancel(1, query_model=model)
                 raise ArchiveError(f"{link.peer} has more than {max_matches} matches: narrow the query")
     return tuple(matches)
@@ -103,11 +107,14 @@ def association(
     *,
     scp_classes: Sequence[str] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
+    bounds: Bounds = USUAL,
 ) -> Iterator[Link]:
     """Hold an association with a PACS; as `associate`, but what goes wrong is an ArchiveError."""
     peer = destination_of(node)
     try:
-        with associate(peer, contexts, calling_ae, timeout_s, scp_classes=scp_classes, handlers=handlers) as link:
+        with associate(
+            peer, contexts, calling_ae, timeout_s, scp_classes=scp_classes, handlers=handlers, bounds=bounds
+        ) as link:
             yield link
     except SendError as error:
         raise ArchiveError(str(error)) from error
@@ -137,7 +144,7 @@ def find_identifier(query: Query, root: QueryRoot) -> Dataset:
         identifier.PatientID = query.patient_id
         identifier.AccessionNumber = query.accession_number
         identifier.ModalitiesInStudy = query.modality
-        identifier.StudyDate = date_range(query.since, query.until)
+        identifier.StudyDate = query.study_dates
     elif query.level is QueryLevel.SERIES:
         identifier.Modality = query.modality
     return identifier
@@ -168,14 +175,6 @@ def _unique_keys(level: QueryLevel, root: QueryRoot, patient_id: str, study_inst
         identifier.PatientID = patient_id
     identifier.StudyInstanceUID = study_instance_uid
     return identifier
-
-
-def date_range(since: date | None, until: date | None) -> str:
-    """A range of dates as C-FIND and QIDO-RS take it (PS3.4 C.2.2.2.5)."""
-    if since is None and until is None:
-        return ""
-    first, last = (f"{day:%Y%m%d}" if day is not None else "" for day in (since, until))
-    return first if first == last else f"{first}-{last}"
 
 
 def match_of(answer: Dataset) -> Match | None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLContext, SSLError
@@ -23,6 +23,7 @@ from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from npc_contour.adapters.dicom.bounds import USUAL, Bounds, Meter, OutOfBoundsError
 from npc_contour.adapters.dicom.tls import TlsFiles, client_context
 from npc_contour.domain.jobs import Destination
 from npc_contour.errors import NotOfferedError, SendError, SettingsError
@@ -117,11 +118,50 @@ class _Gate(threading.Event):
 
 
 class _Connection(AssociationSocket):
-    """pynetdicom's socket, which closes even when it never got connected, and tells why it did not."""
+    """pynetdicom's socket, which closes even when it never got connected, tells why it did not, and reads in bounds."""
 
-    def __init__(self, association: Association, address: AddressInformation, witness: _Witness) -> None:
+    def __init__(self, association: Association, address: AddressInformation, witness: _Witness, meter: Meter) -> None:
         super().__init__(association, address=address)
         self._witness = witness
+        self._meter = meter
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read exactly so many bytes, or fewer where the connection ends.
+
+        Raises:
+            OutOfBoundsError: the peer crossed a bound, or took too long.
+        """
+        mine = self.socket
+        if mine is None:
+            return bytearray()
+        try:
+            self._meter.expect(nr_bytes, self.assoc.dimse.msg_queue.qsize)
+            return self._read(mine, nr_bytes)
+        except OutOfBoundsError:
+            self._hang_up(mine)
+            raise
+
+    def _read(self, mine: socket.socket, size: int) -> bytearray:
+        data = bytearray(size)
+        view, start = memoryview(data), 0
+        deadline = time.monotonic() + self._meter.timeout_s
+        while start < size:
+            mine.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                count = mine.recv_into(view[start:])
+            except TimeoutError:
+                raise self._meter.refuse(f"sent no whole PDU within {self._meter.timeout_s:g} s") from None
+            if not count:
+                break
+            start += count
+        view.release()
+        mine.settimeout(self._meter.timeout_s)
+        return data[:start] if start < size else data
+
+    @staticmethod
+    def _hang_up(mine: socket.socket) -> None:
+        with suppress(OSError):
+            mine.shutdown(socket.SHUT_RDWR)
 
     def _shutdown_socket(self) -> None:
         # pynetdicom calls this while it handles the error of a failed connect(), and only logs that error.
@@ -136,16 +176,17 @@ class _Connection(AssociationSocket):
 class _Requestor(AE):
     """An application entity whose sockets and pauses are ours."""
 
-    def __init__(self, ae_title: str, witness: _Witness, gate: _Gate) -> None:
+    def __init__(self, ae_title: str, witness: _Witness, gate: _Gate, meter: Meter) -> None:
         super().__init__(ae_title=ae_title)
         self._witness = witness
         self._gate = gate
+        self._meter = meter
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
     ) -> AssociationSocket:
         assoc._reactor_checkpoint = self._gate  # noqa: SLF001 (the only place to put it before the reactor starts)
-        connection = _Connection(assoc, address, self._witness)
+        connection = _Connection(assoc, address, self._witness, self._meter)
         connection.tls_args = tls_args
         return connection
 
@@ -165,6 +206,7 @@ class Link:
     timeout_s: float
     witness: _Witness
     gate: _Gate
+    meter: Meter
 
     def listen(self, heard: threading.Event, seconds: float) -> bool:
         """Let the peer ask something of us until `heard` is set; afterwards nothing may be asked over this link.
@@ -179,6 +221,11 @@ class Link:
         self.gate.let_go()
         return heard.wait(seconds)
 
+    def end(self, why: str) -> None:
+        """Abort the association, because the peer `why`."""
+        self.meter.refuse(why)
+        self.association.abort()
+
     def lost(self, doing: str, waited_s: float) -> SendError:
         """Return the error for an answer that never came.
 
@@ -186,6 +233,8 @@ class Link:
             doing: what was asked, for example "C-STORE of 1.2.3".
             waited_s: how long the answer was waited for.
         """
+        if self.meter.broken is not None:
+            return SendError(f"{self.peer} {self.meter.broken}: the association was ended during {doing}")
         if self.witness.abort is not None:
             return SendError(f"{self.peer} aborted the association during {doing}: {_abort_words(self.witness.abort)}")
         if waited_s >= self.timeout_s * 0.95:
@@ -207,6 +256,7 @@ def associate(
     *,
     scp_classes: Sequence[str] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
+    bounds: Bounds = USUAL,
 ) -> Iterator[Link]:
     """Hold an association while the block runs: released at its end, aborted when the block raises.
 
@@ -217,6 +267,7 @@ def associate(
         timeout_s: for connecting, for the answer to the association request and for each answer after it.
         scp_classes: SOP classes of which we also take objects over this association, as C-GET needs (PS3.7 D.3.3.4).
         handlers: of pynetdicom's events, for what the peer asks of us over this association.
+        bounds: what the peer may cost us.
 
     Raises:
         SendError: no association came about; the message names the peer and the cause.
@@ -229,13 +280,14 @@ def associate(
         logging.getLogger(name).addFilter(_only_once)
     peer = describe(destination)
     address = _resolve(destination, peer)
-    witness, gate = _Witness(), _Gate()
-    entity = _Requestor(calling_ae, witness, gate)
+    witness, gate, meter = _Witness(), _Gate(), Meter(bounds, timeout_s)
+    entity = _Requestor(calling_ae, witness, gate, meter)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = timeout_s
     entity.network_timeout = timeout_s
     bound: list[evt.EventHandlerType] = [
         (evt.EVT_CONN_OPEN, witness.on_open),
         (evt.EVT_PDU_RECV, witness.on_pdu),
+        (evt.EVT_DIMSE_RECV, lambda _: meter.message_came()),
         *handlers,
     ]
     started = time.monotonic()
@@ -249,10 +301,13 @@ def associate(
         evt_handlers=bound,
         tls_args=_tls_of(destination),
     )
+    if meter.broken is not None:
+        association.abort()
+        raise SendError(f"{peer} {meter.broken}: the association was ended before it began")
     if not association.is_established:
-        raise _not_established(destination, association, witness, timeout_s, time.monotonic() - started)
+        raise _not_established(destination, association, witness, meter, time.monotonic() - started)
     try:
-        yield Link(association, peer, timeout_s, witness, gate)
+        yield Link(association, peer, timeout_s, witness, gate, meter)
     except BaseException:
         if association.is_established:
             association.abort()
@@ -287,7 +342,7 @@ def _resolve(destination: Destination, peer: str) -> str:
 
 
 def _not_established(
-    destination: Destination, association: Association, witness: _Witness, timeout_s: float, waited_s: float
+    destination: Destination, association: Association, witness: _Witness, meter: Meter, waited_s: float
 ) -> SendError:
     peer = describe(destination)
     if not witness.connected:
@@ -303,8 +358,10 @@ def _not_established(
         return NotOfferedError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
     if witness.abort is not None:
         return SendError(f"{peer} aborted the association request: {_abort_words(witness.abort)}")
-    if waited_s >= timeout_s * 0.95:
-        return SendError(f"{peer} took the connection but did not answer the association request in {timeout_s:g} s")
+    if waited_s >= meter.timeout_s * 0.95:
+        return SendError(
+            f"{peer} took the connection but did not answer the association request in {meter.timeout_s:g} s"
+        )
     return SendError(f"{peer} closed the connection without answering the association request")
 
 

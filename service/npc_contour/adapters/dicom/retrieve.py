@@ -24,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from npc_contour.adapters.dicom import pixels
+from npc_contour.adapters.dicom.bounds import USUAL, Bounds
 from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, STORAGE_CLASSES, file_meta
 from npc_contour.adapters.dicom.query import association, retrieve_identifier
@@ -60,6 +61,8 @@ def get(
     timeout_s: float,
     keep: KeepFile,
     progress: Progress | None = None,
+    *,
+    bounds: Bounds = USUAL,
 ) -> Retrieved:
     """Fetch images by C-GET; each is kept before the PACS is told so.
 
@@ -70,13 +73,14 @@ def get(
         timeout_s: for connecting and for each message.
         keep: takes each image; called in this thread.
         progress: told of the PACS's count.
+        bounds: what the PACS may cost us.
 
     Raises:
-        ArchiveError: no answer, or one that says failure of the whole; what was kept before stays.
+        ArchiveError: a bound is crossed, no answer, or one that says failure of the whole; what was kept before stays.
     """
     model = GET_MODELS[node.root]
     identifier = retrieve_identifier(wanted, node.root)
-    store = _SubOperations(keep)
+    store = _SubOperations(keep, bounds.objects)
     with association(
         node,
         [build_context(model), *storage_contexts()],
@@ -84,7 +88,9 @@ def get(
         timeout_s,
         scp_classes=tuple(STORAGE_CLASSES),
         handlers=[(evt.EVT_C_STORE, store.on_store)],
+        bounds=bounds,
     ) as link:
+        store.link = link
         answers = link.association.send_c_get(identifier, model, msg_id=1)
         counted = _follow(link, answers, "C-GET", progress)
     if store.full is not None:
@@ -125,8 +131,10 @@ def storage_contexts() -> list[PresentationContext]:
 class _SubOperations:
     """Answers the C-STOREs that come over our own association during a C-GET."""
 
-    def __init__(self, keep: KeepFile) -> None:
+    def __init__(self, keep: KeepFile, most: int) -> None:
         self._keep = keep
+        self._most = most
+        self.link: Link | None = None
         self.kept = 0
         self.refused: list[str] = []
         self.full: str | None = None
@@ -134,6 +142,9 @@ class _SubOperations:
     def on_store(self, event: evt.Event) -> int:
         """Keep one image; returns the status to answer."""
         request = event.request
+        if self.kept + len(self.refused) >= self._most and self.link is not None:
+            self.link.end(f"sent more than {self._most} images")
+            return OUT_OF_RESOURCES
         if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):
             return CANNOT_UNDERSTAND
         uid = str(request.AffectedSOPInstanceUID or "")[:64]
@@ -161,9 +172,12 @@ def _follow(
     link: Link, answers: Iterator[tuple[Dataset, Dataset | None]], doing: str, progress: Progress | None
 ) -> Retrieved:
     """Read the answers of a retrieval to its end."""
-    for status, identifier in answers:
+    for count, (status, identifier) in enumerate(answers):
         if "Status" not in status:
             raise link.lost(doing, link.timeout_s)
+        if count > 2 * link.meter.bounds.objects:  # one for each image is the most that anybody sends
+            link.end("sent answers without end")
+            raise link.lost(doing, 0.0)
         completed, failed = _count(status, "Completed") + _count(status, "Warning"), _count(status, "Failed")
         if progress is not None:
             done = completed + failed
