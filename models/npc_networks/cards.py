@@ -30,8 +30,8 @@ _TEXT = """# {name} {version}: demo network
 
 {trained_on}
 
-Patches are centred on classes drawn evenly, four of five times, so that small structures are seen as often as
-large ones; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross entropy{balance} plus
+{centred:.0%} of the patches are centred on {what} drawn evenly, so that small ones are seen as often as large ones,
+the others lie anywhere; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross entropy{balance} plus
 soft Dice at full, half and quarter resolution. AdamW, learning rate {rate:g} after a short warm-up, falling to 1 %
 (power 0.9); gradients are clipped; convolutions run in bfloat16; exported is the running average of the weights.
 To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then `npc-networks export {name}
@@ -126,6 +126,8 @@ def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
         megabytes=size_bytes / 1e6,
         sha256=contract["weights"]["sha256"],
         trained_on=contract["trained_on"],
+        centred=spec.centred_share,
+        what="connected parts of the classes" if spec.centred_on_parts else "classes",
         rate=spec.learning_rate,
         balance=_BALANCE if spec.class_balance else "",
         scores=scores,

@@ -86,6 +86,10 @@ class NetworkSpec:
         patch_zyx: voxels of one window at `spacing_zyx_mm`.
         class_balance: how much small classes are favoured in the cross entropy, see `losses.cross_entropy_dice`; in
             the second half of the training it fades to 0, so that borders end where they are.
+        centred_share: share of training patches centred near a voxel of a class drawn evenly; the rest lie anywhere.
+            Less where most of a scan is background that looks like the target.
+        centred_on_parts: centre on connected parts of the classes, drawn evenly, so that a small node is seen as often
+            as a large one.
         version: raised whenever the weights or the contract change their meaning.
     """
 
@@ -101,6 +105,8 @@ class NetworkSpec:
     features: tuple[int, ...]
     learning_rate: float = 1.5e-3
     class_balance: float = 0.0
+    centred_share: float = 0.8
+    centred_on_parts: bool = False
     kind: str = "npc"
     cropped: bool = True
 
@@ -173,6 +179,8 @@ NETWORKS = {
             spacing_zyx_mm=(2.0, 2.0, 2.0),
             patch_zyx=(64, 64, 64),
             features=(16, 32, 48, 64, 64),
+            centred_share=0.5,
+            centred_on_parts=True,
             kind="chest",
         ),
         NetworkSpec(

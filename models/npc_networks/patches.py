@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from npc_contour.core.intensity import normalise
 from npc_contour.domain.pipelines import Normalisation
@@ -24,35 +25,32 @@ FloatVolume = npt.NDArray[np.float32]
 LabelVolume = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
 
-CLASS_CENTRED_SHARE = 0.8
-"""Share of patches centred near a voxel of a class drawn evenly; the rest lie anywhere."""
-
 CENTRE_JITTER = 0.3
 """How far, as a share of the patch, the centre may lie from that voxel along each axis."""
 
 SEED_VOXELS_PER_CLASS = 64
-"""Voxels remembered of each class of a case."""
+"""Voxels remembered of each class or part of a case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampledCase:
-    """A case with some voxels of each class at hand.
+    """A case with some voxels of each class, or of each connected part of one, at hand.
 
     Attributes:
-        centres: per foreground class present, (n, 3) voxel indices.
+        centres: per foreground class (or part) present, (n, 3) voxel indices.
     """
 
     case: TrainingCase
     centres: tuple[IntArray, ...]
 
 
-def with_centres(case: TrainingCase) -> SampledCase:
-    """Pick the voxels around which patches of a case are centred."""
+def with_centres(case: TrainingCase, *, on_parts: bool = False) -> SampledCase:
+    """Pick the voxels around which patches of a case are centred, of each class or, `on_parts`, of each part of one."""
     rng = np.random.default_rng([case.seed, 7])
-    flat = case.labels.ravel()
+    flat = (ndimage.label(case.labels, np.ones((3, 3, 3)))[0] if on_parts else case.labels).ravel()
     order = np.flatnonzero(flat)
     order = order[np.argsort(flat[order], kind="stable")]
-    groups = np.split(order, np.flatnonzero(np.diff(flat[order].astype(np.int16))) + 1)
+    groups = np.split(order, np.flatnonzero(np.diff(flat[order].astype(np.int64))) + 1)
     centres = []
     for group in groups if order.size else ():
         chosen = rng.choice(group, min(SEED_VOXELS_PER_CLASS, group.size), replace=False)
@@ -68,7 +66,7 @@ def draw_patch(sampled: SampledCase, spec: NetworkSpec, rng: np.random.Generator
         Beyond the case the input is 0, as the sliding window pads, and the label background.
     """
     case = sampled.case
-    start = _patch_start(sampled, spec.patch_zyx, rng)
+    start = _patch_start(sampled, spec, rng)
     choices = spec.inputs
     channels = choices[int(rng.integers(len(choices)))] if len(choices) > 1 else choices[0]
     image = np.stack(
@@ -121,11 +119,11 @@ def cut(part: npt.NDArray[Any], start: IntArray, size: Triple) -> npt.NDArray[An
     return window
 
 
-def _patch_start(sampled: SampledCase, patch: Triple, rng: np.random.Generator) -> IntArray:
+def _patch_start(sampled: SampledCase, spec: NetworkSpec, rng: np.random.Generator) -> IntArray:
     shape = np.array(sampled.case.labels.shape)
-    size = np.array(patch)
+    size = np.array(spec.patch_zyx)
     slack = shape - size
-    if sampled.centres and rng.random() < CLASS_CENTRED_SHARE:
+    if sampled.centres and rng.random() < spec.centred_share:
         voxels = sampled.centres[rng.integers(len(sampled.centres))]
         jitter = rng.uniform(-CENTRE_JITTER, CENTRE_JITTER, 3) * size
         wanted = voxels[rng.integers(len(voxels))] + jitter - size / 2

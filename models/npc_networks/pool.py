@@ -34,7 +34,7 @@ class PhantomPool:
         """Return a case; takes some seconds the first time."""
         if number not in self._cases:
             scan = self._scans.scan(TRAINING_SEED + number)
-            self._cases[number] = with_centres(on_network_grid(scan, self._spec))
+            self._cases[number] = with_centres(on_network_grid(scan, self._spec), on_parts=self._spec.centred_on_parts)
         return self._cases[number]
 
 

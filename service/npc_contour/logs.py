@@ -85,6 +85,7 @@ class Event(StrEnum):
     INSTANCES_LOST = "instances.lost"
     FILES_EXPIRED = "files.expired"
     STEP_OVERDUE = "step.overdue"
+    PIPELINES_UNCONCERNED = "pipelines.unconcerned"
     PARTNER_SOUGHT = "partner.sought"
     PHASES_SHIFTED = "phases.shifted"
     STEP_FAILED = "step.failed"

@@ -30,6 +30,34 @@ def test_small_class_is_drawn_as_often_as_a_large_one() -> None:
     assert sum(2 in labels for labels in hits) > 30
 
 
+def test_small_part_of_a_class_is_drawn_as_often_as_a_large_one_where_the_network_asks_so() -> None:
+    case = _case()
+    case.labels[-2, -2, -2] = 1
+    spec = replace(SPEC, centred_share=1.0)
+
+    def near_the_corner(*, on_parts: bool) -> int:
+        sampled = with_centres(case, on_parts=on_parts)
+        drawn = [draw_patch(sampled, spec, np.random.default_rng(n))[1] for n in range(100)]
+        return sum(np.count_nonzero(labels) == 1 for labels in drawn)
+
+    assert near_the_corner(on_parts=True) > 25
+    assert near_the_corner(on_parts=False) < 10
+
+
+def test_what_is_not_centred_lies_anywhere() -> None:
+    sampled = with_centres(_case())
+    share = {
+        centred: sum(
+            draw_patch(sampled, replace(SPEC, centred_share=centred), np.random.default_rng(n))[1].any()
+            for n in range(100)
+        )
+        for centred in (0.0, 1.0)
+    }
+
+    assert share[1.0] == 100
+    assert share[0.0] < 90
+
+
 def test_same_generator_gives_the_same_patch() -> None:
     sampled = with_centres(_case())
 

@@ -64,10 +64,10 @@ def contract(name: str, labels: int, *, demo: bool = True) -> NetworkContract:
     )
 
 
-def catalog(*, demo: bool = True) -> Catalog:
-    """The pipelines that are on from the start, with contracts of the same label counts."""
-    pipelines = {name: read_pipeline(PIPELINES_DIR / f"{name}.toml") for name in ("ln_ctv", "npc_oar_gtv")}
-    sizes = {"npc_oar": 54, "npc_gtv": 2, "ln_ctv": 6}
+def catalog(*more: str, demo: bool = True) -> Catalog:
+    """The pipelines that are on from the start, and more by name, with contracts of the same label counts."""
+    pipelines = {name: read_pipeline(PIPELINES_DIR / f"{name}.toml") for name in ("ln_ctv", "npc_oar_gtv", *more)}
+    sizes = {"npc_oar": 54, "npc_gtv": 2, "ln_ctv": 6, "han_oar": 50, "mediastinal_ln": 1, "npc_mr_gtv": 1}
     return Catalog(pipelines, {name: contract(name, size, demo=demo) for name, size in sizes.items()})
 
 

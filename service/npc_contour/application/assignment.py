@@ -33,13 +33,14 @@ class AssignRoles:
         self._catalog = catalog
         self._reader = reader
 
-    def assign(self, case_id: str, roles: Mapping[str, str], *, by: str) -> str:
-        """Fill roles of a case's pipeline on its study; return what was done in one sentence.
+    def assign(self, case_id: str, roles: Mapping[str, str], *, by: str, pipeline: str = "") -> str:
+        """Fill roles of a pipeline on a case's study; return what was done in one sentence.
 
         Args:
             case_id: a live case in any state; where it has images already, a new generation takes its place.
             roles: role → Series Instance UID, or an ending of it that no other series of the study has.
             by: who says so, for the story.
+            pipeline: another one than the case's, which makes a case of its own; "" means the case's.
 
         Raises:
             NoSuchRowError: there is no such case, role or series.
@@ -51,17 +52,18 @@ class AssignRoles:
                 raise NoSuchRowError(f"there is no case {case_id}")
             if case.state in {CaseState.SUPERSEDED, CaseState.CANCELLED}:
                 raise OperationRefused(f"case {case_id} is {case.state}: assign to the live case of the study")
-            pipeline = self._pipeline(case.pipeline)
+            asked = self._pipeline(pipeline or case.pipeline)
             tx.lock_study(case.study_instance_uid)
             facts = self._reader.gather(tx, case.study_instance_uid)
-            chosen = {_known_role(pipeline, role): _series(facts, series) for role, series in roles.items()}
+            chosen = {_known_role(asked, role): _series(facts, series) for role, series in roles.items()}
             if not chosen:
-                raise OperationRefused(f"say at least one role: {', '.join(role.name for role in pipeline.roles)}")
-            self._check(pipeline, facts, chosen)
+                raise OperationRefused(f"say at least one role: {', '.join(role.name for role in asked.roles)}")
+            self._check(asked, facts, chosen)
             now = self._clock.now()
-            tx.assign(case.study_instance_uid, pipeline.name, chosen, by, now)
+            tx.assign(case.study_instance_uid, asked.name, chosen, by, now)
             tx.defer(Job(JobKind.ROUTE_STUDY, case.study_instance_uid))
             words = ", ".join(f"{role} is {series}" for role, series in chosen.items())
+            words = f"for {pipeline}: {words}" if pipeline else words
             tx.tell(
                 StoryLine(
                     event=Event.CASE_ASSIGNED,

@@ -36,7 +36,7 @@ class FindPartner:
         self._pacs = tuple(pacs)
 
     def run(self, study_instance_uid: str) -> None:
-        """Do it for one study with a case that waits.
+        """Do it for one study with a case that waits, or asks a person, for want of a partner.
 
         Raises:
             ArchiveError: no PACS had anything, and one of them did not answer: try again.
@@ -45,7 +45,7 @@ class FindPartner:
             waiting = [
                 case
                 for case in tx.live_cases(study_instance_uid)
-                if case.state is CaseState.WAITING and case.waiting_for
+                if case.state in {CaseState.WAITING, CaseState.AMBIGUOUS} and case.waiting_for
             ]
             known = tx.series_of_study(study_instance_uid)
             patient_id = tx.patient_id(study_instance_uid)

@@ -4,6 +4,8 @@
   (`ln_ctv` runs on either phase, but plans on the non-contrast series of a pair; it waits for one only where another
   enabled pipeline asks for pairs). After `routing.partner_wait_s` it runs with what is there, or is refused with every
   reason.
+* A pipeline for which nothing in the study is meant makes no case where another one has something to do: the study's
+  story says so. Where no pipeline has, each refuses.
 * Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
   slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
 """
@@ -16,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from npc_contour.application.generations import difference, gives_way, has_these_inputs, inputs_of
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import CaseInput, CaseRecord, Job, JobKind, SeriesRecord, StoryLine
+from npc_contour.application.records import CaseRecord, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
@@ -41,6 +44,11 @@ class _Answer:
     route: Route
     live: tuple[CaseRecord, ...]
     wait_until: datetime
+
+    @property
+    def concerned(self) -> bool:
+        """Whether the pipeline has anything to do with the study."""
+        return self.route.concerned or any(old.inputs for old in self.live)
 
 
 class RouteStudy:
@@ -92,8 +100,12 @@ class RouteStudy:
             arriving = _arriving(facts.series)
             live = tx.live_cases(study_instance_uid)
             answers = route(facts.candidates, pipelines, facts.knowledge)
-            for pipeline, answer in zip(pipelines, answers, strict=True):
-                self._decide(tx, study_instance_uid, self._answer(pipeline, answer, live, now), arriving, now)
+            every = [self._answer(pipeline, one, live, now) for pipeline, one in zip(pipelines, answers, strict=True)]
+            concerned = [answer for answer in every if answer.concerned] or every
+            decided = [self._decide(tx, study_instance_uid, answer, arriving, now) for answer in concerned]
+            others = [answer for answer in every if answer not in concerned]
+            if others:
+                self._leave_out(tx, study_instance_uid, others, now, tell=any(decided))
 
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)
@@ -102,41 +114,68 @@ class RouteStudy:
         begun = any(case.state is not CaseState.WAITING for case in ours)
         return _Answer(pipeline, answer, ours, min(waits) if waits else now if begun else now + self._partner_wait)
 
-    def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:
+    def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> bool:
+        """Write a pipeline's answer down; return whether it is a new one, and more than that it waits."""
         case = answer.route.case
-        if case is not None and _same_inputs(answer.live, case):
-            return
+        if case is not None and has_these_inputs(answer.live, case):
+            return False
         # What could run already waits for a better series only where the site's pipelines make a pair likely.
         lacks = bool(answer.route.waiting_for) and (case is None or self._pairs_expected)
         if now < answer.wait_until and (arriving or lacks):
             reasons = (arriving, *answer.route.reasons) if arriving else answer.route.reasons
             self._wait(tx, study, answer, reasons, now)
-        elif case is not None:
+            return False
+        if case is not None:
             self._make(tx, study, answer, case, now)
-        elif answer.route.choices and not any(old.inputs for old in answer.live):
-            self._ask(tx, study, answer, now)
-        elif all(old.state in WITHOUT_IMAGES for old in answer.live):
+            return True
+        if answer.route.choices and not any(old.inputs for old in answer.live):
+            return self._ask(tx, study, answer, now)
+        if all(old.state in WITHOUT_IMAGES for old in answer.live):
             self._refuse(tx, study, answer, now)
+            return True
+        return False
 
-    def _ask(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> None:
-        """Let a person choose; a case that was refused gives its place."""
+    def _leave_out(self, tx: Transaction, study: str, answers: Sequence[_Answer], now: datetime, *, tell: bool) -> None:
+        """Make no case for pipelines that the study does not concern; what was asked or refused before is withdrawn."""
+        names = {answer.pipeline.name for answer in answers}
+        live = tx.live_cases(study)
+        taker = next(case for case in live if case.pipeline not in names)
+        for old in live:
+            if old.pipeline in names and old.state in {*WITHOUT_IMAGES, CaseState.REFUSED}:
+                tx.supersede(old.case_id, taker.case_id, now)
+                words = f"nothing in the study is meant for {old.pipeline}, {taker.pipeline} takes it"
+                _tell(tx, Event.CASE_SUPERSEDED, old, words, now)
+        if not tell:
+            return
+        detail = "; ".join(answer.route.reasons[0] for answer in answers)
+        tx.tell(StoryLine(event=Event.PIPELINES_UNCONCERNED, at=now, study=study, detail=detail))
+        logger.info(Event.PIPELINES_UNCONCERNED, extra={"study_instance_uid": study, "pipelines": sorted(names)})
+
+    def _ask(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> bool:
+        """Let a person choose; a case that was refused gives its place. Return whether that is new.
+
+        A partner that a PACS may have by now is looked for once more: it may settle what weak evidence leaves open.
+        """
         case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
         asking = replace(
             case,
             state=CaseState.AMBIGUOUS,
-            waiting_for=(),
+            waiting_for=answer.route.waiting_for,
             wait_until=None,
             reasons=answer.route.reasons,
             verdicts=answer.route.verdicts,
             choices=answer.route.choices,
         )
         if asking == case:
-            return
+            return False
         self._save(tx, asking, answer.live, now)
+        if self._seek_partners and asking.waiting_for:
+            tx.defer(Job(JobKind.FIND_PARTNER, study))
         for old in answer.live:
             if old.case_id != case.case_id and old.state is CaseState.REFUSED:
                 tx.supersede(old.case_id, case.case_id, now)
         _tell(tx, Event.CASE_AMBIGUOUS, asking, "; ".join(asking.reasons), now)
+        return True
 
     def _wait(self, tx: Transaction, study: str, answer: _Answer, reasons: tuple[str, ...], now: datetime) -> None:
         case = _waiting_case(answer.live) or self._new_case(study, answer.pipeline, now)
@@ -177,9 +216,9 @@ class RouteStudy:
         _tell(tx, Event.CASE_REFUSED, refused, "; ".join(refused.reasons), now)
 
     def _make(self, tx: Transaction, study: str, answer: _Answer, case: Case, now: datetime) -> None:
-        inputs = _inputs(case)
+        inputs = inputs_of(case)
         planning = case.series[case.planning].first
-        olds = [old for old in answer.live if _gives_way(old, inputs, planning.frame_of_reference_uid)]
+        olds = [old for old in answer.live if gives_way(old, inputs, planning.frame_of_reference_uid)]
         waiting = _waiting_case(olds)
         olds = [old for old in olds if old is not waiting]
         latest = max(olds, key=lambda old: old.generation, default=None)
@@ -199,7 +238,7 @@ class RouteStudy:
         )
         for old in olds:
             tx.supersede(old.case_id, made.case_id, now)
-            _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {_difference(old, made)}", now)
+            _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {difference(old, made)}", now)
         self._save(tx, made, answer.live, now)
         tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
         first = ("urgent",) if made.urgent else ()
@@ -245,50 +284,8 @@ def _arriving(known: Sequence[SeriesRecord]) -> str:
     return f"{len(arriving)} series of the study still arriving" if arriving else ""
 
 
-def _inputs(case: Case) -> dict[str, CaseInput]:
-    return {
-        role: CaseInput(
-            series.series_instance_uid,
-            tuple(sorted(image.sop_instance_uid for image in series.instances)),
-            case.moves.get(role),
-        )
-        for role, series in case.series.items()
-    }
-
-
-def _same_inputs(live: Sequence[CaseRecord], case: Case) -> bool:
-    inputs = _inputs(case)
-    return any(old.inputs == inputs for old in live)
-
-
 def _waiting_case(live: Sequence[CaseRecord]) -> CaseRecord | None:
     return next((case for case in live if case.state in WITHOUT_IMAGES), None)
-
-
-def _gives_way(old: CaseRecord, inputs: dict[str, CaseInput], frame_of_reference_uid: str) -> bool:
-    """Whether a live case answers the same question: it has no images, shares a series, or lies in the same frame."""
-    ours = {given.series_instance_uid for given in inputs.values()}
-    theirs = {given.series_instance_uid for given in old.inputs.values()}
-    return not theirs or bool(ours & theirs) or old.frame_of_reference_uid == frame_of_reference_uid
-
-
-def _difference(old: CaseRecord, new: CaseRecord) -> str:
-    if not old.inputs:
-        return "the missing series arrived"
-    changes = []
-    for role, given in new.inputs.items():
-        before = old.inputs.get(role)
-        if before is None:
-            changes.append(f"{role} arrived")
-        elif before.series_instance_uid != given.series_instance_uid:
-            changes.append(f"{role} is another series")
-        elif before.sop_instance_uids == given.sop_instance_uids:
-            changes.append(f"{role} lies elsewhere by another registration")
-        elif before != given:
-            changes.append(
-                f"{role} has {len(given.sop_instance_uids)} images instead of {len(before.sop_instance_uids)}"
-            )
-    return ", ".join(changes) or "other images"
 
 
 def _tell(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:

@@ -100,6 +100,9 @@ def add_verbs(verbs: Verbs) -> None:
     assign = _verb(verbs, "assign", "say which series fills which role; without a case, list where that is asked")
     assign.add_argument("case", metavar="CASE", nargs="?", help="its id or the beginning of it")
     assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=role_and_series, help="repeat for each role")
+    assign.add_argument(
+        "--pipeline", default="", metavar="NAME", help="for another pipeline than the case's, on the same study"
+    )
     assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
     assign.set_defaults(run=_assign)
     for name, words, act in (
@@ -200,7 +203,7 @@ def _assign(args: argparse.Namespace) -> int:
             if story is not None:
                 _print_case(story)
             return 0
-        print(desk.assignment.assign(case_id, dict(args.roles), by=_who(args)))
+        print(desk.assignment.assign(case_id, dict(args.roles), by=_who(args), pipeline=args.pipeline))
     return 0
 
 

@@ -109,12 +109,14 @@ class Judgement:
         merits: what speaks for it when there is none.
         is_open: the only faults are things that are unknown.
         is_faint: the only faults are things that are unknown, or known from weak sources alone.
+        is_meant: it is of the kind that the role asks for; at most its slices' spacing or regularity is against it.
     """
 
     faults: tuple[str, ...]
     merits: tuple[str, ...]
     is_open: bool = False
     is_faint: bool = False
+    is_meant: bool = False
 
     @property
     def fits(self) -> bool:
@@ -153,6 +155,7 @@ def judge(role: Role, fact: Facts) -> Judgement:
         for fault, is_unknown in (*contrast_faults, *_sequence_faults(role, fact)):
             (unknown if is_unknown else faults).append(fault)
         faint = [fault for fault, _ in contrast_faults if fact.contrast.is_faint]
+    is_meant = (not faults or set(faults) <= set(faint)) and _is_whole(role, fact)
     faults += _geometry_faults(role, fact)
     merits = [fact.sentence]
     if by_rule and re.search(role.description_pattern or "", first.series_description, re.IGNORECASE):
@@ -163,6 +166,7 @@ def judge(role: Role, fact: Facts) -> Judgement:
         tuple(merits),
         is_open=bool(unknown) and not faults,
         is_faint=bool(unknown or faint) and not settled,
+        is_meant=is_meant,
     )
 
 
@@ -171,7 +175,7 @@ def judge_assigned(role: Role, fact: Facts) -> Judgement:
     faults = [] if fact.modality == role.modality else [f"modality is {fact.modality}, {role.modality} is asked"]
     if fact.stack is None:
         faults.append(f"no regular stack: {fact.geometry_fault}")
-    return Judgement(tuple(faults), ("assigned by a person", fact.sentence))
+    return Judgement(tuple(faults), ("assigned by a person", fact.sentence), is_meant=True)
 
 
 def _demand_faults(role: Role, fact: Facts) -> list[str]:
@@ -236,6 +240,13 @@ def _geometry_faults(role: Role, fact: Facts) -> list[str]:
     if pixel_mm > role.max_pixel_spacing_mm + 1e-3:
         faults.append(f"pixels are {pixel_mm:.2f} mm wide, at most {role.max_pixel_spacing_mm:.2f} mm is taken")
     return faults
+
+
+def _is_whole(role: Role, fact: Facts) -> bool:
+    """Whether a series is more than a localizer and lies in the role's plane."""
+    if fact.stack is None:
+        return len(fact.candidate.series.instances) >= role.min_slices
+    return fact.stack.grid.shape_zyx[0] >= role.min_slices and role.plane in {None, plane_of(fact.stack.grid)}
 
 
 def plane_of(grid: Grid) -> str:

@@ -31,13 +31,18 @@ Choice = dict[str, Facts]
 
 @dataclass(frozen=True, slots=True)
 class _Fitting:
-    """Which series suit each role of a pipeline, and which would if a person said what they are."""
+    """Which series suit each role of a pipeline, and which would if a person said what they are.
+
+    Attributes:
+        concerned: whether any series is meant for any role, or a person said so.
+    """
 
     sure: Mapping[str, Sequence[Facts]]
     open: Mapping[str, Sequence[Facts]]
     faint: Mapping[str, Sequence[Facts]]
     verdicts: tuple[Verdict, ...]
     reasons: tuple[str, ...]
+    concerned: bool
 
 
 def route(
@@ -54,7 +59,7 @@ def route(
         One route per pipeline, in the order given. `case` set and `waiting_for` empty: run it. `case` None and
         `waiting_for` set: a later series may complete it. Both set: it may run as it is, but a series that suits better
         (the non-contrast phase) may still come. `choices` set: a person must say which, once nothing is waited for.
-        None of them: refused, as far as this study goes.
+        None of them: refused, as far as this study goes; `concerned` tells whether anybody would have expected more.
     """
     facts = find_facts(study, knowledge)
     return tuple(_Router(pipeline, facts, knowledge).answer() for pipeline in pipelines)
@@ -124,6 +129,7 @@ class _Router:
     def _fitting(self) -> _Fitting:
         names = {fact.uid: fact.name for fact in self._facts}
         verdicts, reasons = [], []
+        concerned = bool(self._assigned)
         sure: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
         unclear: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
         faint: dict[str, list[Facts]] = {role.name: [] for role in self._pipeline.roles}
@@ -139,6 +145,7 @@ class _Router:
                     taken, judgement = False, judge_assigned(role, fact)
                 else:
                     continue
+                concerned = concerned or judgement.is_meant
                 said = judgement.faults or judgement.merits
                 verdicts.append(Verdict(fact.uid, self._pipeline.name, role.name, judgement.fits, said))
                 reasons += [f"{names[fact.uid]} as {role.name}: {fault}" for fault in judgement.faults]
@@ -148,7 +155,7 @@ class _Router:
                     unclear[role.name].append(fact)
                 elif judgement.is_faint and not taken:
                     faint[role.name].append(fact)
-        return _Fitting(sure, unclear, faint, tuple(verdicts), tuple(reasons))
+        return _Fitting(sure, unclear, faint, tuple(verdicts), tuple(reasons), concerned)
 
     def _unfilled(self, fitting: _Fitting, with_open: Mapping[str, Sequence[Facts]], clashes: Sequence[str]) -> Route:
         pipeline, required = self._pipeline, self._required
@@ -164,7 +171,8 @@ class _Router:
             f"{pipeline.name} {verb} {role.name}: {_description(role)}; no series of this study is one"
             for role in empty
         ]
-        return Route(pipeline.name, None, waits, (*asked, *fitting.reasons), fitting.verdicts)
+        reasons = (*asked, *fitting.reasons)
+        return Route(pipeline.name, None, waits, reasons, fitting.verdicts, concerned=bool(waits) or fitting.concerned)
 
     def _for_a_person(self, why: str, choices: Sequence[Choice], fitting: _Fitting) -> Route:
         listed = " | ".join(

@@ -225,6 +225,7 @@ class Route:
         verdicts: per series and role.
         choices: role → Series Instance UID; more than one way to fill the roles, or ways that nothing but a person's
             word can confirm. Empty when the answer is certain.
+        concerned: whether the study holds anything that is meant for the pipeline, whether or not it can be used.
     """
 
     pipeline: str
@@ -233,3 +234,4 @@ class Route:
     reasons: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     choices: tuple[Mapping[str, str], ...] = ()
+    concerned: bool = True

@@ -49,6 +49,12 @@ class AssignOrder(Order):
         description="Role → Series Instance UID, or an ending of it that no other series of the study has",
         examples=[{"planning_ct": "1.2.826.0.1.3680043.8.498.1", "contrast_ct": "1.2.826.0.1.3680043.8.498.2"}],
     )
+    pipeline: str = Field(
+        default="",
+        max_length=64,
+        description="Another pipeline than the case's: it gets a case of its own on the same study",
+        examples=["mediastinal_ln"],
+    )
 
 
 class Done(BaseModel):
@@ -184,7 +190,8 @@ def _add_assignment(router: APIRouter, assignment: AssignRoles, guard: Guard) ->
     @router.post("/jobs/{case_id}/assign", responses=CHANGING)
     def assign(case_id: CASE_ID, order: AssignOrder, request: Request) -> Done:
         """Say which series fills which role, where the evidence does not tell or tells wrong (`choices` of the job)."""
-        return Done(done=assignment.assign(case_id, order.roles, by=_signed(guard(request), order)))
+        by = _signed(guard(request), order)
+        return Done(done=assignment.assign(case_id, order.roles, by=by, pipeline=order.pipeline))
 
 
 def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -> None:

@@ -35,6 +35,7 @@ EVENTS: dict[str, tuple[str, str]] = {
     "case.ambiguous": ("Which series is which? Needs a person", "warn"),
     "case.assigned": ("A person said which series is which", "work"),
     "case.combined": ("Combined into one structure set", "work"),
+    "pipelines.unconcerned": ("Not for these pipelines", "quiet"),
     "partner.sought": ("A PACS was asked for the rest of the study", "work"),
     "phases.shifted": ("The phases lie apart", "warn"),
     "case.refused": ("Refused", "bad"),
