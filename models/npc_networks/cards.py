@@ -32,8 +32,9 @@ _TEXT = """# {name} {version}: demo network
 
 {centred:.0%} of the patches are centred on {what} drawn evenly, so that small ones are seen as often as large ones,
 the others lie anywhere; brightness, contrast and noise vary a little; nothing is mirrored. The loss is cross
-entropy{balance} plus soft Dice at full, half and quarter resolution. AdamW, learning rate {rate:g} after a short warm-up, falling to 1 %
-(power 0.9); gradients are clipped; convolutions run in bfloat16; exported is the running average of the weights.
+entropy{balance} plus soft Dice at full, half and quarter resolution.
+AdamW, learning rate {rate:g} after a short warm-up, falling to 1 % (power 0.9); gradients are clipped; convolutions
+run in bfloat16; exported is the running average of the weights.
 To repeat: `npc-networks train-demo {name} --out checkpoints --minutes M`, then `npc-networks export {name}
 --checkpoint checkpoints/{name}.pt --repo triton_repo`.
 

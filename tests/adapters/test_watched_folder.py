@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 from npc_contour.adapters.watched_folder import FolderSender
 from npc_contour.domain.jobs import FolderDestination, Proof
@@ -24,6 +25,20 @@ def test_a_file_appears_and_is_proof(tmp_path: Path) -> None:
     assert (tmp_path / f"RS.{UID}.dcm").read_bytes() == OBJECT
     assert FolderSender().ask(OBJECT, destination).proof is Proof.HELD
     assert "can be written" in FolderSender().reach(destination)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "name"), [(Comprehensive3DSRStorage, f"SR.{UID}.dcm"), (SegmentationStorage, f"SEG.{UID}.dcm")]
+)
+def test_measurements_and_voxels_are_called_what_they_are(tmp_path: Path, sop_class: str, name: str) -> None:
+    dataset = ct_datasets(CtPlan(slices=1))[0]
+    dataset.SOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    destination = FolderDestination("import", str(tmp_path))
+    FolderSender().send(as_bytes(dataset), destination)
+
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert FolderSender().ask(as_bytes(dataset), destination).by == "read back"
 
 
 def test_a_file_that_the_watcher_took_was_there(tmp_path: Path) -> None:

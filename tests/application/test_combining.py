@@ -11,7 +11,7 @@ from npc_contour.application.operations import Operations
 from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState
 from npc_contour.errors import NetworkMismatchError
-from npc_testkit.bench import WAIT_S, Bench, contrast_ct, plain_ct
+from npc_testkit.bench import WAIT_S, Bench, catalog, contrast_ct, plain_ct
 
 
 @pytest.fixture
@@ -40,6 +40,20 @@ def test_all_results_on_the_planning_ct_go_as_one(bench: Bench) -> None:
     story = bench.board.story(bench.case("ln_ctv").case_id)
     assert story is not None
     assert f"part of the structure set of case {combined.case_id}" in [event.detail for event in story.timeline]
+
+
+def test_rois_of_two_pipelines_are_sent_once_and_the_doubles_are_named(store: PgStore) -> None:
+    bench = Bench(store, combine=True, catalog=catalog("han_oar"))
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(60)
+
+    (rois,) = sent(bench)
+    assert len(rois) == len(set(rois))
+    (doubles,) = [reason for reason in bench.case("combined").reasons if "are left out" in reason]
+    assert doubles.startswith("42 ROIs of han_oar are left out, npc_oar_gtv has them: Cochlea_L, ")
+    assert "A_Aorta" not in doubles
+    assert "A_Aorta" in rois
+    assert doubles in bench.writer.written[-1].notes
 
 
 def test_it_waits_for_the_partner_and_then_says_what_is_missing(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Weighting
@@ -272,3 +273,17 @@ def test_a_coronal_series_fills_no_role_that_asks_for_axial_slices() -> None:
 
     assert chosen(answer)["t1c"] == "1.3.3"
     assert any("the slices lie coronal, axial is asked" in r for v in answer.verdicts for r in v.reasons)
+
+
+def test_the_mr_pipeline_plans_on_axial_slices_where_a_study_has_all_planes() -> None:
+    packaged = read_pipeline(PIPELINES_DIR / "npc_mr_gtv.toml")
+    sagittal = [
+        replace(
+            h, series_instance_uid="1.3.7", orientation=(0.0, 1.0, 0.0, 0.0, 0.0, -1.0), position_lps_mm=(5.0 * i, 0, 0)
+        )
+        for i, h in enumerate(MR_STUDY[0].series.instances)
+    ]
+
+    (answer,) = route([*MR_STUDY, Candidate(Series(tuple(sagittal)))], [packaged])
+
+    assert chosen(answer) == {"t1": "1.3.1", "t2": "1.3.2", "t1c": "1.3.3"}

@@ -8,15 +8,21 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
 from npc_contour.domain.jobs import Evidence, FolderDestination, Proof, StoreReceipt
 from npc_contour.errors import SendError
 
 READ_BACK = "read back"
+PREFIXES = {Comprehensive3DSRStorage: "SR", SegmentationStorage: "SEG"}
+"""By SOP class, how files are called that are no structure sets."""
 
 
 class FolderSender:
-    """Writes `RS.<SOP Instance UID>.dcm`; while it is written the file has another name that begins with a dot."""
+    """Writes `RS.<SOP Instance UID>.dcm`, or what the object is instead of RS: `SR` for measurements, `SEG` for voxels.
+
+    While it is written the file has another name that begins with a dot.
+    """
 
     def send(self, instance: bytes, destination: FolderDestination) -> StoreReceipt:
         """Write one object; on return it is on disk and has been read back.
@@ -24,9 +30,9 @@ class FolderSender:
         Raises:
             SendError: the folder takes no files, or gives others back.
         """
-        folder, uid = Path(destination.path), _uid(instance)
-        path = folder / f"RS.{uid}.dcm"
-        part = folder / f".RS.{uid}.part"
+        folder, (name, uid) = Path(destination.path), _name(instance)
+        path = folder / f"{name}.dcm"
+        part = folder / f".{name}.part"
         try:
             with part.open("wb") as file:
                 file.write(instance)
@@ -48,7 +54,7 @@ class FolderSender:
             SendError: the folder cannot be read.
         """
         folder = Path(destination.path)
-        path = folder / f"RS.{_uid(instance)}.dcm"
+        path = folder / f"{_name(instance)[0]}.dcm"
         try:
             if not path.exists():
                 if not folder.is_dir():
@@ -74,5 +80,8 @@ class FolderSender:
         return f"{destination.path} can be written"
 
 
-def _uid(instance: bytes) -> str:
-    return str(dcmread(BytesIO(instance), specific_tags=[]).file_meta.MediaStorageSOPInstanceUID)
+def _name(instance: bytes) -> tuple[str, str]:
+    """Return the file's name without its ending, and the SOP Instance UID."""
+    meta = dcmread(BytesIO(instance), specific_tags=[]).file_meta
+    uid = str(meta.MediaStorageSOPInstanceUID)
+    return f"{PREFIXES.get(meta.MediaStorageSOPClassUID, 'RS')}.{uid}", uid

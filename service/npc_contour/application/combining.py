@@ -104,7 +104,7 @@ class CombineStudy:
             generation=old.generation + 1 if old else 1,
             state=CaseState.SEGMENTED,
             inputs={first.planning_role: planning},
-            reasons=(*missing, combined, *told),
+            reasons=(*missing, combined, *_left_out([self._pipelines[case.pipeline] for case in done]), *told),
             demo=any(case.demo for case in done),
             predecessor=old.case_id if old else None,
             created_at=now,
@@ -138,6 +138,23 @@ def combined_pipeline(members: Sequence[Pipeline]) -> Pipeline:
         networks=tuple(networks.values()),
         rois=tuple(rois.values()),
     )
+
+
+def _left_out(members: Sequence[Pipeline]) -> tuple[str, ...]:
+    """Say which ROIs a combined structure set lacks because an earlier pipeline has them by that name."""
+    owners: dict[str, str] = {}
+    told = []
+    for member in members:
+        doubled: dict[str, list[str]] = {}
+        for roi in member.rois:
+            owner = owners.setdefault(roi.name.casefold(), member.name)
+            if owner != member.name:
+                doubled.setdefault(owner, []).append(roi.name)
+        told += [
+            f"{len(names)} ROIs of {member.name} are left out, {owner} has them: {', '.join(names)}"
+            for owner, names in doubled.items()
+        ]
+    return tuple(told)
 
 
 def _why(case: CaseRecord) -> str:

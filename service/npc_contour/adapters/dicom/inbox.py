@@ -10,17 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import (
+    UID,
+    Comprehensive3DSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RTStructureSetStorage,
+    SegmentationStorage,
+)
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 SUCCESS = 0x0000
+KINDS = {RTStructureSetStorage: "RS", Comprehensive3DSRStorage: "SR", SegmentationStorage: "SEG"}
+"""By SOP class, what a file's name begins with; "OT" for others."""
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
 class Inbox:
-    """Keeps each received object as `<folder>/<modality>.<SOP Instance UID>.dcm`.
+    """Keeps each received object as `<folder>/<kind>.<SOP Instance UID>.dcm`, see `KINDS`.
 
     Args:
         folder: where files go; made when absent.
@@ -62,7 +71,7 @@ class Inbox:
         uid = UID(meta.MediaStorageSOPInstanceUID)
         if not uid.is_valid:
             return 0xC000
-        kind = "RS" if meta.MediaStorageSOPClassUID == RTStructureSetStorage else "OT"
+        kind = KINDS.get(meta.MediaStorageSOPClassUID, "OT")
         path = self._folder / f"{kind}.{uid}.dcm"
         part = path.with_suffix(".part")
         part.write_bytes(event.encoded_dataset())
