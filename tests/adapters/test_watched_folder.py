@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage, SegmentationStorage
 
 from npc_contour.adapters.watched_folder import FolderSender
 from npc_contour.domain.jobs import FolderDestination, Proof
@@ -13,24 +13,25 @@ from npc_contour.errors import SendError
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 
 OBJECT = as_bytes(ct_datasets(CtPlan(slices=1))[0])
-UID = str(ct_datasets(CtPlan(slices=1))[0].SOPInstanceUID)
+OBJECT_UID = str(ct_datasets(CtPlan(slices=1))[0].SOPInstanceUID)
 
 
 def test_a_file_appears_and_is_proof(tmp_path: Path) -> None:
     destination = FolderDestination("import", str(tmp_path))
     receipt = FolderSender().send(OBJECT, destination)
 
-    assert (receipt.status, receipt.sop_instance_uid) == (0, UID)
-    assert [path.name for path in tmp_path.iterdir()] == [f"RS.{UID}.dcm"]
-    assert (tmp_path / f"RS.{UID}.dcm").read_bytes() == OBJECT
+    assert (receipt.status, receipt.sop_instance_uid) == (0, OBJECT_UID)
+    assert [path.name for path in tmp_path.iterdir()] == [f"RS.{OBJECT_UID}.dcm"]
+    assert (tmp_path / f"RS.{OBJECT_UID}.dcm").read_bytes() == OBJECT
     assert FolderSender().ask(OBJECT, destination).proof is Proof.HELD
     assert "can be written" in FolderSender().reach(destination)
 
 
 @pytest.mark.parametrize(
-    ("sop_class", "name"), [(Comprehensive3DSRStorage, f"SR.{UID}.dcm"), (SegmentationStorage, f"SEG.{UID}.dcm")]
+    ("sop_class", "name"),
+    [(Comprehensive3DSRStorage, f"SR.{OBJECT_UID}.dcm"), (SegmentationStorage, f"SEG.{OBJECT_UID}.dcm")],
 )
-def test_measurements_and_voxels_are_called_what_they_are(tmp_path: Path, sop_class: str, name: str) -> None:
+def test_measurements_and_voxels_are_called_what_they_are(tmp_path: Path, sop_class: UID, name: str) -> None:
     dataset = ct_datasets(CtPlan(slices=1))[0]
     dataset.SOPClassUID = sop_class
     dataset.file_meta.MediaStorageSOPClassUID = sop_class
@@ -44,7 +45,7 @@ def test_measurements_and_voxels_are_called_what_they_are(tmp_path: Path, sop_cl
 def test_a_file_that_the_watcher_took_was_there(tmp_path: Path) -> None:
     destination = FolderDestination("import", str(tmp_path))
     FolderSender().send(OBJECT, destination)
-    (tmp_path / f"RS.{UID}.dcm").unlink()
+    (tmp_path / f"RS.{OBJECT_UID}.dcm").unlink()
 
     assert FolderSender().ask(OBJECT, destination).by == "read back, taken since"
 
@@ -52,7 +53,7 @@ def test_a_file_that_the_watcher_took_was_there(tmp_path: Path) -> None:
 def test_a_file_that_was_changed_is_missing(tmp_path: Path) -> None:
     destination = FolderDestination("import", str(tmp_path))
     FolderSender().send(OBJECT, destination)
-    (tmp_path / f"RS.{UID}.dcm").write_bytes(b"other")
+    (tmp_path / f"RS.{OBJECT_UID}.dcm").write_bytes(b"other")
 
     assert FolderSender().ask(OBJECT, destination).proof is Proof.MISSING
 

@@ -1,15 +1,18 @@
-"""Phases that lie apart are found by their bones, to a millimetre, whatever contrast and grids do; a bent neck too."""
+"""Phases that lie apart are found by their bones, to a millimetre, whatever contrast and grids do; turned heads too."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render
 from npc_contour.core.shift import find_shift
-from npc_contour.domain.geometry import Grid
+from npc_contour.domain.geometry import Grid, Vec3
 from npc_contour.domain.volumes import Volume
 
 SHIFT_MM = 9.0
@@ -18,6 +21,13 @@ SHIFT_MM = 9.0
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
     patient = draw(4, PhantomOptions(matrix=192, slice_spacing_mm=4.0, phase_shift_mm=SHIFT_MM))
+    return render(patient, patient.grid())
+
+
+@pytest.fixture(scope="module")
+def still() -> Phantom:
+    """A patient who did not move between the phases."""
+    patient = draw(4, PhantomOptions(matrix=192, slice_spacing_mm=4.0, phase_shift_mm=0.0))
     return render(patient, patient.grid())
 
 
@@ -51,7 +61,9 @@ def test_a_grid_that_says_where_it_lies_takes_the_shift_back(phantom: Phantom) -
 
     found = find_shift(planning, moved)
 
-    assert found.upper_lps_mm == pytest.approx((6.0, -3.0, 8.0), abs=0.8)
+    assert found.upper is not None
+    assert found.upper.shift_lps_mm == pytest.approx((6.0, -3.0, 8.0), abs=0.8)
+    assert found.upper.turn_deg < 0.5
 
 
 def test_a_head_that_moved_alone_shows_in_the_upper_half_only(phantom: Phantom) -> None:
@@ -61,9 +73,52 @@ def test_a_head_that_moved_alone_shows_in_the_upper_half_only(phantom: Phantom) 
 
     found = find_shift(volume(phantom.noncontrast_hu, phantom.grid), volume(hu, phantom.grid))
 
-    assert found.upper_lps_mm is not None
-    assert found.upper_lps_mm[1] == pytest.approx(4 * phantom.grid.spacing_zyx_mm[1], abs=1.0)
-    assert found.lower_lps_mm == pytest.approx((0.0, 0.0, 0.0), abs=0.5)
+    assert found.upper is not None
+    assert found.lower is not None
+    assert found.upper.shift_lps_mm[1] == pytest.approx(4 * phantom.grid.spacing_zyx_mm[1], abs=1.0)
+    assert found.lower.largest_mm < 1.0
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "shift_lps_mm"),
+    [((4.0, 0.0, 0.0), (0, 0, 0)), ((0.0, 0.0, -8.0), (0, 0, 0)), ((2.0, -3.0, 5.0), (6.0, -10.0, 4.0))],
+    ids=["nodded", "turned in place", "turned and moved"],
+)
+def test_a_patient_who_turned_is_found_with_the_angle(still: Phantom, turn_deg: Vec3, shift_lps_mm: Vec3) -> None:
+    move = Rotation.from_euler("xyz", turn_deg, degrees=True)
+    turned = resampled(still, move, shift_lps_mm)
+
+    found = find_shift(volume(still.noncontrast_hu, still.grid), volume(turned, still.grid))
+
+    angle = float(np.rad2deg(move.magnitude()))
+    assert found.upper is not None
+    assert found.lower is not None
+    assert [found.upper.turn_deg, found.lower.turn_deg] == pytest.approx([angle, angle], abs=0.6)
+    assert found.largest_mm > 3.0
+    assert f"turned by {found.upper.turn_deg:.1f} degrees" in found.text("contrast_ct", "planning_ct")
+
+
+def test_the_turn_alone_is_said_where_no_shift_is(still: Phantom) -> None:
+    """A head that turned about the middle of its bones has no shift at all, and yet ears that lie elsewhere."""
+    turned = resampled(still, Rotation.from_euler("z", 5.0, degrees=True), (0, 0, 0))
+
+    found = find_shift(volume(still.noncontrast_hu, still.grid), volume(turned, still.grid))
+
+    assert found.upper is not None
+    assert np.linalg.norm(found.upper.shift_lps_mm) < 0.6 * found.upper.largest_mm
+
+
+def resampled(phantom: Phantom, turn: Rotation, shift_lps_mm: Vec3) -> npt.NDArray[np.int16]:
+    """The contrast phase turned about the middle of the grid and shifted."""
+    hu = phantom.contrast_hu
+    to_xyz = np.eye(3)[::-1] * np.sign(np.diag(np.asarray(phantom.grid.direction_lps)[::-1]))
+    back = turn.inv().as_matrix()
+    scale = np.diag(np.asarray(phantom.grid.spacing_zyx_mm))
+    matrix = np.linalg.inv(scale) @ to_xyz.T @ back @ to_xyz @ scale
+    middle = (np.asarray(hu.shape) - 1) / 2
+    shift = np.linalg.inv(scale) @ to_xyz.T @ np.asarray(shift_lps_mm, dtype=float)
+    moved = ndimage.affine_transform(hu, matrix, middle - matrix @ (middle + shift), order=1, cval=-1000)
+    return np.asarray(moved, dtype=np.int16)
 
 
 def test_without_bone_nothing_is_said(phantom: Phantom) -> None:
@@ -71,4 +126,4 @@ def test_without_bone_nothing_is_said(phantom: Phantom) -> None:
 
     found = find_shift(volume(soft, phantom.grid), volume(soft, phantom.grid))
 
-    assert (found.upper_lps_mm, found.lower_lps_mm, found.largest_mm) == (None, None, 0.0)
+    assert (found.upper, found.lower, found.largest_mm) == (None, None, 0.0)
