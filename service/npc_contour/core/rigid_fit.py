@@ -94,7 +94,8 @@ def _descend(
 ) -> RigidFit:
     at = (points / spacing).T
     wanted = ndimage.map_coordinates(first, at, order=1)
-    slopes = np.stack([_sample(g, points, spacing) for g in np.gradient(first, *spacing)], axis=1)
+    gradients = [np.gradient(first, mm, axis=axis) for axis, mm in enumerate(spacing)]
+    slopes = np.stack([_sample(gradient, points, spacing) for gradient in gradients], axis=1)
     # How the value at a point changes with a small shift and a small turn of the image: slope . (s + w x q).
     change = np.hstack([slopes, np.cross(points - fit.centre_mm, slopes)])
     for _ in range(STEPS):

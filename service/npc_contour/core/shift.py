@@ -144,8 +144,9 @@ def _shift(first: Float32Array, second: Float32Array, spacing_zyx_mm: Vec3) -> F
     matching = np.fft.irfftn(np.conj(spectra[0]) * spectra[1], padded, axes=(0, 1, 2))
     near = np.roll(matching, reach, axis=(0, 1, 2))[tuple(slice(0, 2 * r + 1) for r in reach)]
     peak = np.unravel_index(int(near.argmax()), near.shape)
-    steps: FloatArray = np.array([_vertex(near, peak, axis) - reach[axis] for axis in range(3)])
-    return steps * np.asarray(spacing_zyx_mm)
+    steps = np.array([_vertex(near, peak, axis) - reach[axis] for axis in range(3)])
+    shift: FloatArray = steps * np.asarray(spacing_zyx_mm)
+    return shift
 
 
 def _vertex(values: FloatArray, peak: tuple[np.intp, ...], axis: int) -> float:
