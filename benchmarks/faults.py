@@ -28,11 +28,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
 from npc_testkit.fault_trials import boundaries, database_crashes, machine_gone, random_kills, triton_killed
+from npc_testkit.fault_upgrade import rolling_upgrade
 
 TRIALS = {
     "kills": random_kills,
     "boundaries": boundaries,
     "machine": machine_gone,
+    "upgrade": rolling_upgrade,
     "triton": triton_killed,
     "database": database_crashes,
     "disk": disk_full,

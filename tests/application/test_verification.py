@@ -10,6 +10,7 @@ import pytest
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
+from npc_contour.application.records import JobKind
 from npc_contour.application.status import DeliveryRow
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, Evidence, Proof, Verify
 from npc_testkit.bench import LOOPBACK, Bench, plain_ct
@@ -190,3 +191,29 @@ def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_others_do(sto
     bench.work_for(5)
     assert [name for name, _ in bench.sender.sent] == ["pacs", "tps"]
     assert operate.resume("tps", by="Ann") == "destination tps was not paused"
+
+
+@pytest.mark.parametrize("how", ["paused", "held"])
+def test_what_a_person_let_wait_for_long_is_not_given_up_by_the_first_failure_after_it(bench: Bench, how: str) -> None:
+    operate = operations(bench)
+    bench.receive(plain_ct())
+    if how == "paused":
+        operate.pause("tps", by="Ann")
+    else:
+        bench.clock.forward(11)
+        bench.work(stop_before=JobKind.SEND)
+        operate.hold(bench.case("ln_ctv").case_id, by="Ann")
+    bench.work_for(60)
+    bench.clock.forward(10 * 24 * 3600)
+    bench.sender.down = True
+    if how == "paused":
+        operate.resume("tps", by="Ann")
+    else:
+        operate.release(bench.case("ln_ctv").case_id, by="Ann")
+    bench.work_for(60)
+    assert bench.sender.tries > 0
+    assert delivery(bench).state is DeliveryState.QUEUED
+
+    bench.sender.down = False
+    bench.work_for(3600, step_s=60)
+    assert len(bench.sender.sent) == 1

@@ -15,7 +15,7 @@ from typing import Any
 from pydicom.dataset import FileDataset
 
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_testkit.fault_site import Sender, Service, Study, phantom_series, wait_for, write_networks, write_study
+from npc_testkit.fault_site import ROOTS, Sender, Service, Study, phantom_series, wait_for, write_networks, write_study
 from npc_testkit.orthanc import Orthanc, orthanc
 
 SITE = """\
@@ -126,11 +126,11 @@ class Lab:
 
         Args:
             name: of its folder.
-            changes: of the settings; `roles` of those that it runs.
+            changes: of the settings; `roles` of those that it runs; `roots` of an older version's packages.
         """
         folder = self.folder / f"{name}-{time.time_ns()}"
         folder.mkdir(parents=True)
-        roles = changes.pop("roles", "receiver,worker,web")
+        roles, roots = changes.pop("roles", "receiver,worker,web"), changes.pop("roots", ROOTS)
         values: dict[str, Any] = {
             "min_free_mb": 200, "reserve_mb": 20, "spool": "", "pipelines": ("ln_ctv",), "max_retry_s": 4,
             "database": "embedded", "triton": self.triton_url, "repository": self.repository, "workers": 1,
@@ -141,7 +141,7 @@ class Lab:
         rules = "".join(RULE.format(name, role) for name in values["pipelines"] for role in ROLES[name])
         values["pipelines"] = ", ".join(f'"{name}"' for name in values["pipelines"])
         config.write_text(SITE.format(rules=rules, **values), encoding="utf-8")
-        return Service(folder, config, roles)
+        return Service(folder, config, roles, roots)
 
 
 @contextmanager

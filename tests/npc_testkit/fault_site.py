@@ -176,18 +176,23 @@ class Sender:
 
 @dataclass(slots=True)
 class Service:
-    """One `npc-contour serve` in a folder of its own, started and killed as often as a trial wants."""
+    """One `npc-contour serve` in a folder of its own, started and killed as often as a trial wants.
+
+    Attributes:
+        roots: where its packages lie: those of another version of the product, where a trial wants that.
+    """
 
     folder: Path
     config: Path
     roles: str = "receiver,worker,web"
+    roots: str = ROOTS
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; returns at once."""
         command = [sys.executable, "-m", "npc_contour", "serve", "--config", str(self.config), "--roles", self.roles]
         with (self.folder / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": ROOTS})
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": self.roots})
 
     def stop(self) -> None:
         """End it in good order."""

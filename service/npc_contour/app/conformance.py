@@ -31,7 +31,7 @@ from npc_contour.adapters.dicom.wire import MAX_PDU
 from npc_contour.app.conformance_objects import created_objects
 from npc_contour.app.door_services import further_services
 from npc_contour.domain.dimse import query_status_words, status_words
-from npc_contour.settings import Completion, Delivery, Dicom, PacsSettings, PullSettings
+from npc_contour.settings import Completion, Delivery, Dicom, PacsSettings, PullSettings, Retention
 
 Row = Sequence[object]
 SYNTAX_NAMES = {
@@ -163,8 +163,9 @@ the sender, 0x{INVALID_ARGUMENT:04X} for a request that cannot be read, 0x{DUPLI
 transaction
 that was asked before. The report (N-EVENT-REPORT, type 1 or 2) goes over an association of our own, in which we
 propose
-the SCP role; failure reasons 0x0112 and 0x0119. N-EVENT-REPORT for our own requests is taken over our association
-or one
+the SCP role; failure reasons 0x0112 and 0x0119. Images reported
+as kept stay `retention.committed_days` (default {Retention().committed_days:g}) after that at least. N-EVENT-REPORT
+for our own requests is taken over our association or one
 of the peer's. An Instance Availability Notification (N-CREATE) lets the `[[pull]]` rules of that PACS look at
 once."""
 

@@ -146,7 +146,8 @@ class Operations:
                 tx.defer(Job(NEXT_JOB[case.state], case_id))
             for delivery in tx.deliveries(case_id):
                 if delivery.state is DeliveryState.QUEUED:
-                    tx.defer(Job(JobKind.SEND, str(delivery.delivery_id)))
+                    # The time that a person let it wait does not count.
+                    tx.deliver_again(delivery.delivery_id, now, now, message="", fresh=True)
             return self._done(tx, Event.CASE_RELEASED, case, by, "goes on")
 
     def resend(self, case_id: str, *, by: str, to: Sequence[str] = ()) -> str:

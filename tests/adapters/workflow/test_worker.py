@@ -134,6 +134,21 @@ def test_a_job_past_the_deadline_of_its_kind_ends_its_worker_and_another_begins_
         wait_until(all_sent(store), tmp_path)
 
 
+def test_a_migration_waits_for_no_step_and_stops_none(store: PgStore, database_url: str, tmp_path: Path) -> None:
+    receive_pair(store)
+    with worker(database_url, tmp_path, segment_s=4.0) as running:
+        wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
+        with psycopg.connect(database_url) as connection:
+            # As a newer version's: every table that the step in hand will write is locked and changed.
+            connection.execute("SET lock_timeout = '20s'")
+            for table in ("contour_case", "structure_set", "delivery", "attempt", "event", "instance", "series"):
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN added_by_a_newer_version text".encode())
+        assert len(sent_uids(tmp_path)) == 0
+        wait_until(all_sent(store), tmp_path, 120)
+        assert running.poll() is None
+    assert len(set(sent_uids(tmp_path))) == len(sent_uids(tmp_path)) == 2
+
+
 def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path) as running:

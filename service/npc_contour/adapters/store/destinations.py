@@ -115,6 +115,13 @@ class Destinations(Deliveries, Jobs):
             (destination,),
         )
         if row is not None:
+            # Nothing is given up for the time that a person let it wait: tries and questions begin anew.
+            self._run(
+                "UPDATE delivery SET created_at = %s WHERE destination = %s AND state = 'queued'", (at, destination)
+            )
+            self._run(
+                "UPDATE delivery SET sent_at = %s WHERE destination = %s AND ask_at IS NOT NULL", (at, destination)
+            )
             self._make_due(destination, at)
         return row is not None
 
