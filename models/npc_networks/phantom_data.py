@@ -157,9 +157,10 @@ def on_network_grid(scan: Scan, spec: NetworkSpec) -> TrainingCase:
 
 
 class ScanCache:
-    """Rendered phantoms of one kind on disk, one file a seed."""
+    """Rendered phantoms of one kind on disk, one file a seed, within the box of the body or (`whole`) as scanned."""
 
-    def __init__(self, folder: Path, kind: str, render: Callable[[str, int], Scan]) -> None:
+    def __init__(self, folder: Path, kind: str, render: Callable[[str, int], Scan], *, whole: bool = False) -> None:
+        self._whole = whole
         self._folder = folder / kind
         self._kind = kind
         self._render = render
@@ -173,7 +174,8 @@ class ScanCache:
         """Return a phantom, rendered and kept when it is new."""
         path = self._path(seed)
         if not path.exists():
-            self._keep(cropped(self._render(self._kind, seed)), path)
+            scan = self._render(self._kind, seed)
+            self._keep(scan if self._whole else cropped(scan), path)
         with np.load(path) as kept:
             z, y, x = (float(value) for value in kept["spacing_zyx_mm"])
             labels = {target: kept[target] for target in TARGETS[self._kind]}

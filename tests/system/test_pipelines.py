@@ -73,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def _delivered(running: Running) -> dict[str, str]:
-    """The case of each pipeline that was sent; the other studies' cases of that pipeline are refused."""
+    """The case of each pipeline that was sent."""
     done = [row for row in running.get("/jobs") if row["state"] in {"sent", "verified"}]
     return {str(row["pipeline"]): str(row["case_id"]) for row in done}
 
@@ -103,6 +103,17 @@ def test_three_structure_sets_and_two_reports_arrive(run: Run) -> None:
     assert len(run.received["SR"]) == 2
     names = {roi.ROIName for ds in run.received["RTSTRUCT"] for roi in ds.StructureSetROISequence}
     assert {"GTVn_Mediastinum", "GTVp_MR", "A_Aorta", "Musc_Constrict_S"} <= names
+
+
+def test_no_pipeline_refuses_a_study_that_is_not_for_it(run: Run) -> None:
+    cases = [(row["pipeline"], row["state"]) for row in run.service.get("/jobs")]
+    assert {state for _, state in cases} <= {"sent", "verified"}
+    assert len(cases) == len(PIPELINES)
+    story = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
+    study = run.service.get(f"/studies/{story['study_instance_uid']}")
+    (told,) = [event["detail"] for event in study["timeline"] if event["event"] == "pipelines.unconcerned"]
+    assert "mediastinal_ln needs contrast_ct" in told
+    assert "han_oar needs planning_ct" in told
 
 
 def test_validator_accepts_every_object(run: Run) -> None:
