@@ -111,7 +111,12 @@ def segment_folder(
         skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:5]]
         reasons = [reason for _, answer in routes for reason in answer.reasons] or [f"no CT or MR series in {folder}"]
         raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped]))
-    refused = [FolderResult(a.pipeline, study, None, {}, a.reasons) for study, a in routes if a.case is None]
+    # What is not meant for a pipeline is said in one sentence; what is meant and refused, with every reason.
+    refused = [
+        FolderResult(a.pipeline, study, None, {}, a.reasons if a.concerned else a.reasons[:1])
+        for study, a in routes
+        if a.case is None
+    ]
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
         crossings = writer.profile.contour_source is ContourSource.MARGINS
