@@ -134,6 +134,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="exported network of the same features whose weights are the start (labels are matched by name)",
     )
+    train.add_argument(
+        "--learning-rate", type=float, metavar="R", help="at its highest (default: the network's own; less to refine)"
+    )
     train.add_argument("--resume", action="store_true", help="continue from DIR/NAME.pt where there is one")
     train.add_argument("--cache", type=Path, metavar="DIR", help="folder for rendered phantoms (default: OUT/phantoms)")
     train.add_argument("--cases", type=int, default=60, metavar="N", help="phantoms to train on (default 60)")
@@ -171,6 +174,7 @@ def _train(options: argparse.Namespace, console: Console) -> int:
         cases=options.cases,
         first_cases=min(10, options.cases),
         device=options.device,
+        learning_rate=options.learning_rate,
     )
     for name in names:
         with rendering_ahead(cache, NETWORKS[name].kind, recipe.cases):

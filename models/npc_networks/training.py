@@ -40,6 +40,7 @@ class Recipe:
         steps_per_new_case: how fast the pool grows from the one to the other.
         device: "cpu" or "cuda".
         mixed_precision: convolutions in bfloat16.
+        learning_rate: at its highest; None takes the network's own. Less suits weights that are nearly there.
     """
 
     seed: int
@@ -50,6 +51,7 @@ class Recipe:
     steps_per_new_case: int = 20
     device: str = "cpu"
     mixed_precision: bool = True
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -97,7 +99,8 @@ class Training:
         self.started_from = ""
         self.network = channels_last(PlainConvUNet(spec.plan), recipe.device)
         self.average = {key: value.clone() for key, value in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.learning_rate, weight_decay=WEIGHT_DECAY)
+        self.rate = recipe.learning_rate or spec.learning_rate
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=WEIGHT_DECAY)
 
     @property
     def finished(self) -> bool:
@@ -134,6 +137,7 @@ class Training:
             "network_name": self.spec.name,
             "seed": self.recipe.seed,
             "cases": self.recipe.pool_size(self.step),
+            "learning_rate": self.rate,
             "device": self._machine(),
             "started_from": self.started_from,
             "step": self.step,
@@ -197,7 +201,7 @@ class Training:
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / WARM_UP_STEPS)
         done = self.recipe.progress(self.step, self.elapsed_s)
-        return self.spec.learning_rate * warm * max(FINAL_LEARNING_SHARE, float((1.0 - done) ** 0.9))
+        return self.rate * warm * max(FINAL_LEARNING_SHARE, float((1.0 - done) ** 0.9))
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -209,12 +213,15 @@ class Training:
 
 def trained_on(state: Mapping[str, Any]) -> str:
     """Return one sentence on how the weights of a checkpoint came about."""
-    kind = KIND_WORDS[NETWORKS[state["network_name"]].kind]
+    spec = NETWORKS[state["network_name"]]
+    kind = KIND_WORDS[spec.kind]
+    rate = state.get("learning_rate", spec.learning_rate)
+    peak = "" if rate == spec.learning_rate else f", learning rate {rate:g}"
     start = f" It began with the weights of {state['started_from']}." if state.get("started_from") else ""
     return (
         f"Synthetic phantoms only: {state['cases']} {kind} phantoms of this project's generator "
         f"(seeds {TRAINING_SEED} to {TRAINING_SEED + state['cases'] - 1}), {state['step']} steps of one patch "
-        f"in {state['elapsed_s'] / 60:.0f} minutes on {state['device']}, seed {state['seed']}.{start}"
+        f"in {state['elapsed_s'] / 60:.0f} minutes on {state['device']}, seed {state['seed']}{peak}.{start}"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.patches import SampledCase, with_centres
 from npc_networks.phantom_data import TrainingCase
-from npc_networks.training import Recipe, Training, read_checkpoint
+from npc_networks.training import Recipe, Training, read_checkpoint, trained_on
 
 SPEC = replace(NETWORKS["npc_gtv"], patch_zyx=(16, 16, 16), features=(4, 8, 8), learning_rate=1e-2)
 
@@ -91,6 +91,15 @@ def test_checkpoint_of_another_network_or_seed_is_refused(tmp_path: Path) -> Non
         read_checkpoint(path, "ln_ctv")
     with pytest.raises(ValueError, match="seed 3, asked to continue with 4"):
         Training(SPEC, replace(_recipe(1), seed=4)).load(path)
+
+
+def test_a_refinement_has_a_learning_rate_of_its_own_and_says_so(tmp_path: Path) -> None:
+    training = Training(SPEC, replace(_recipe(80), learning_rate=2e-3))
+    rates = [report.learning_rate for report in training.run(_Constant())]
+    training.save(tmp_path / "net.pt")
+
+    assert max(rates) < 2e-3 < SPEC.learning_rate
+    assert "learning rate 0.002" in trained_on(read_checkpoint(tmp_path / "net.pt", SPEC.name))
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from npc_contour.cli.demo_report import read_received
+from npc_testkit.peers import run_tool
 from npc_testkit.service_process import npc_contour
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -38,3 +41,28 @@ def test_one_phase_alone_is_refused_for_organs_and_says_what_is_missing(tmp_path
     assert done.returncode == 1
     assert "planning_ct" in done.stderr
     assert not (tmp_path / "rt.dcm").exists()
+
+
+def test_every_pipeline_takes_its_own_study_of_one_folder(tmp_path: Path) -> None:
+    patient, config = tmp_path / "patients", tmp_path / "site.toml"
+    config.write_text('[routing]\npipelines = ["mediastinal_ln", "npc_mr_gtv", "han_oar"]\n', encoding="utf-8")
+    head = ("--kind", "npc", "--matrix", "512", "--slices", "60")
+    for name, kind in {"chest": ("--kind", "chest"), "mr": ("--kind", "mr"), "head": head}.items():
+        done = npc_contour("phantom", patient / name, "--seed", "4", "--slice-spacing", "5", *kind)
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(patient / "head" / "noncontrast")
+
+    done = npc_contour("segment", patient, "--out", tmp_path / "rt.dcm", "--config", config)
+
+    assert done.returncode == 0, done.stderr
+    written = sorted(path for path in tmp_path.iterdir() if path.name.startswith("rt"))
+    kinds = {path.name: str(dcmread(path).Modality) for path in written if path.suffix == ".dcm"}
+    assert sorted(kinds.values()) == ["RTSTRUCT"] * 3 + ["SR"] * 2
+    tables = {path.name: path.read_text(encoding="utf-8").splitlines() for path in written if path.suffix == ".csv"}
+    assert {"short_axis_mm" in table[0] for table in tables.values()} == {True, False}
+    assert all(len(table) > 1 for table in tables.values())
+    assert done.stdout.count("not for these images") == 6
+    for path in written:
+        if path.suffix == ".dcm":
+            said = run_tool("dciodvfy", path)
+            assert [line for line in (said.stderr + said.stdout).splitlines() if line.startswith("Error")] == []
