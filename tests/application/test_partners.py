@@ -84,3 +84,22 @@ def test_a_silent_pacs_is_asked_again_and_said(bench: Bench, archive: HeaderArch
 
     assert archive.fetched == ["1.2.20"]
     assert bench.case("npc_oar_gtv").state is CaseState.SENT
+
+
+def test_before_a_person_is_asked_for_want_of_evidence_the_pacs_is_asked_once_more(
+    bench: Bench, archive: HeaderArchive
+) -> None:
+    nameless = [
+        replace(header, series_description="", contrast_bolus_agent="") for header in [*plain_ct(), *contrast_ct()]
+    ]
+    archive.series = []
+    bench.receive(nameless)
+    bench.work_for(WAIT_S * 0.9)
+    assert bench.case("npc_oar_gtv").state is CaseState.WAITING
+    assert len(archive.queries) == 1
+
+    bench.work_for(WAIT_S * 2)
+
+    assert bench.case("npc_oar_gtv").state is CaseState.AMBIGUOUS
+    assert bench.case("npc_oar_gtv").waiting_for == ("contrast_ct",)
+    assert len(archive.queries) == 2
