@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -31,6 +32,16 @@ def require_tool(name: str) -> str:
     if path is not None:
         return path
     message = f"{name} is not installed: install with: make system-packages"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require_package(name: str) -> None:
+    """Go on only where a package of `make setup-dev` is there; absent as `require_tool` says."""
+    if importlib.util.find_spec(name) is not None:
+        return
+    message = f"{name} is not installed: install with: make setup-dev"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

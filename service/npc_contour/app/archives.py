@@ -79,8 +79,15 @@ def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
 
 def commitments_of(settings: Settings, store: PgStore, spool: Spool) -> Commitments:
     """Return what answers senders that ask for storage commitment."""
+    tls = settings.dicom.tls
     peers = {
-        peer.ae_title: Destination(peer.ae_title, peer.ae_title, peer.host, peer.port)
+        peer.ae_title: Destination(
+            peer.ae_title,
+            peer.ae_title,
+            peer.host,
+            peer.port,
+            tls=tls.identity(peer.tls_name) if peer.tls else None,
+        )
         for peer in settings.dicom.commitment
     }
 

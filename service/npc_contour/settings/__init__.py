@@ -125,7 +125,8 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _tls_has_files(self) -> Settings:
-        for table, rows in (("destinations", self.destinations), ("pacs", self.pacs)):
+        tables = {"destinations": self.destinations, "pacs": self.pacs, "dicom.commitment": self.dicom.commitment}
+        for table, rows in tables.items():
             for row in rows:
                 if getattr(row, "tls", False) and not self.dicom.tls.is_set:
                     raise ValueError(f"{table}: {row.name} has tls = true, but dicom.tls has no certificate")

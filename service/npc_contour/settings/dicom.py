@@ -66,6 +66,13 @@ class CommitmentPeer(Strict):
     ae_title: AeTitle
     host: str
     port: Port
+    tls: bool = False
+    tls_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.ae_title
 
 
 class Dicom(Strict):

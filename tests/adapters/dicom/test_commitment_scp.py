@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from ssl import SSLContext
 
 import pytest
 from pydicom.dataset import Dataset
@@ -21,13 +23,16 @@ from npc_contour.adapters.dicom.availability import AvailabilityNotice, availabi
 from npc_contour.adapters.dicom.commitment_scp import commitment_requests, report
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.tls import server_context
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.app.archives import commitments_of
 from npc_contour.application.commitments import MAX_ATTEMPTS, Commitment, Commitments
 from npc_contour.application.intake import Intake
 from npc_contour.application.records import AssociationRow
 from npc_contour.domain.jobs import Destination
 from npc_contour.errors import SendError
-from npc_contour.settings import Completion
+from npc_contour.settings import Completion, Settings
+from npc_testkit.certificates import Authority
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import FakeClock, FakeSpool
 from npc_testkit.peers import free_port
@@ -52,7 +57,7 @@ def request(*objects: tuple[str, str], transaction: str = "2.25.77") -> Dataset:
 
 
 @contextmanager
-def sender(ae_title: str = "CT1") -> Iterator[tuple[int, list[tuple[int, Dataset]]]]:
+def sender(ae_title: str = "CT1", tls: SSLContext | None = None) -> Iterator[tuple[int, list[tuple[int, Dataset]]]]:
     """A modality that waits for reports; yields its port and what it was told: (event type, information)."""
     told: list[tuple[int, Dataset]] = []
     entity = AE(ae_title=ae_title)
@@ -62,7 +67,8 @@ def sender(ae_title: str = "CT1") -> Iterator[tuple[int, list[tuple[int, Dataset
         told.append((event.event_type or 0, event.event_information))
         return 0x0000, None
 
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)])
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, on_report)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
     assert isinstance(server, ThreadedAssociationServer)
     try:
         yield int(server.server_address[1]), told
@@ -128,6 +134,28 @@ def test_a_sender_is_told_what_is_kept_and_what_is_not() -> None:
     assert [(item.ReferencedSOPInstanceUID, item.FailureReason) for item in partly.FailedSOPSequence] == [
         ("2.25.2", 0x0112)
     ]
+
+
+def test_a_sender_is_told_over_tls_with_our_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    theirs, ours = authority.issue("ct1.test"), authority.issue("npc.test")
+    with sender(tls=server_context(theirs.files)) as (port, told):
+        peer = Destination("CT1", "CT1", "127.0.0.1", port, tls=ours.calling("ct1.test"))
+        report("2.25.77", [(CTImageStorage, "2.25.1")], [], peer, OUR_AE, 5.0)
+        with pytest.raises(SendError, match="certificate is not believed"):
+            report("2.25.78", [], [], replace(peer, tls=ours.calling("other.test")), OUR_AE, 5.0)
+
+    assert [information.TransactionUID for _, information in told] == ["2.25.77"]
+
+
+def test_the_settings_say_where_a_sender_is_told(store: PgStore, tmp_path: Path) -> None:
+    files = {name: f"{name}.pem" for name in ("certificate", "key", "trusted")}
+    peer = {"ae_title": "CT1", "host": "10.0.0.5", "port": 11112, "tls": True, "tls_name": "ct1.test"}
+    dicom = {"commitment": [peer], "tls": files}
+
+    assert commitments_of(Settings.model_validate({"dicom": dicom}), store, Spool(tmp_path)).knows("CT1")
+    with pytest.raises(ValueError, match=r"dicom\.commitment: CT1 has tls = true, but dicom\.tls has no certificate"):
+        Settings.model_validate({"dicom": {"commitment": [peer]}})
 
 
 def test_a_sender_that_is_down_is_an_error() -> None:
