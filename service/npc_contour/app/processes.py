@@ -17,7 +17,7 @@ from npc_contour.logs import Event
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-BACKGROUND_NICE = 10
+BACKGROUND_NICE = 19
 """Of what computes: receiving, the database and the web page come first when cores are scarce."""
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 """A process that is killed again and again is still there again within seconds."""

@@ -12,11 +12,9 @@ only keeps bytes. The disk is a local one with a journal (ext4, XFS).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import filecmp
 import hashlib
-import mmap
 import os
 import re
 import shutil
@@ -29,6 +27,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from npc_contour.adapters.dicom.draft import NO_ROOM, Buffer, Draft, Memory, room_errors
 from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.application.group_commit import GroupCommit
 from npc_contour.domain.series import InstanceHeader
@@ -36,20 +35,12 @@ from npc_contour.errors import InstanceRefused, SpoolFullError
 
 INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-_WRITE, _WRITE_AND_WAIT = 2, 7
-"""SYNC_FILE_RANGE_WRITE, and with _WAIT_BEFORE and _WAIT_AFTER; see sync_file_range(2)."""
-_sync_file_range = ctypes.CDLL(None).sync_file_range
-_sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 _NAMES_WITH_FILES = frozenset({"ext4", "xfs"})
 """File systems on which a file's flush commits the names given to it before: one journal, in order, holds both (ext4:
 `ext4_sync_file` commits the inode's last transaction, of which the link was part; XFS forces its log as far). Elsewhere
 the folder is flushed, too, which waits for the disk a second time."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Outcome(StrEnum):
@@ -88,58 +79,6 @@ class SpoolSpace:
     refusal: str | None
 
 
-class Draft:
-    """A file under way in the spool: bytes are appended as they arrive, nothing of them stays in memory."""
-
-    def __init__(self, path: Path, descriptor: int, reserve: Callable[[int], None]) -> None:
-        self.path = path
-        self.size = 0
-        self._descriptor = descriptor
-        self._reserve = reserve
-
-    def write(self, data: Buffer) -> None:
-        """Append.
-
-        Raises:
-            SpoolFullError: no room.
-        """
-        view = memoryview(data)
-        self._reserve(view.nbytes)
-        self.size += view.nbytes
-        with _room_errors(f"{self.size} bytes"):
-            _write_all(self._descriptor, view)
-
-    def view(self) -> memoryview:
-        """What is written so far, read from the file as it is asked for; empty before anything is written."""
-        return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ)) if self.size else memoryview(b"")
-
-    def start_write_out(self) -> None:
-        """Have the disk begin with what is written so far; only a hint."""
-        _sync_file_range(self._descriptor, 0, 0, _WRITE)
-
-    def write_out(self) -> None:
-        """On return the bytes have left this machine's memory, so that no name can reach the disk before them.
-
-        A journal that commits the name later flushes the disk's own cache first; alone, this makes nothing durable.
-        """
-        with _room_errors(f"{self.size} bytes"):
-            if _sync_file_range(self._descriptor, 0, 0, _WRITE_AND_WAIT) != 0:
-                os.fsync(self._descriptor)
-
-    def sync(self) -> None:
-        """On return the bytes survive a power cut; their name may not yet."""
-        with _room_errors(f"{self.size} bytes"):
-            os.fsync(self._descriptor)
-
-    def discard(self) -> None:
-        """Forget the file under way; one that was kept stays under its name. Twice is once."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-            self.path.unlink(missing_ok=True)
-            self._reserve(-self.size)
-
-
 class Spool:
     """Durable files under one folder; safe for several threads and processes.
 
@@ -153,6 +92,7 @@ class Spool:
     def __init__(self, root: Path, *, min_free_mb: int = 2048, quota_mb: int | None = None, lane: str = "") -> None:
         self._root = root.resolve()
         self._lane = f"{lane}-" if lane else ""
+        self._memory = Memory()
         self._folders: GroupCommit[Path, None] = GroupCommit(_sync_folders)
         self._min_free = min_free_mb * _MEBIBYTE
         self._quota = None if quota_mb is None else quota_mb * _MEBIBYTE
@@ -189,29 +129,33 @@ class Spool:
     def keep(self, header: InstanceHeader, chunks: Sequence[Buffer]) -> Kept:
         """Keep the bytes of one instance; see `keep_draft`."""
         self.key_of(header)
-        with self.draft() as draft:
+        with self.draft(direct=True) as draft:
             for chunk in chunks:
                 draft.write(chunk)
             return self.keep_draft(header, draft)
 
     @contextmanager
-    def draft(self) -> Iterator[Draft]:
-        """A file under way; it is gone at the end of the block, unless it was kept."""
-        draft = self.new_draft()
+    def draft(self, *, direct: bool = False) -> Iterator[Draft]:
+        """A file under way; it is gone at the end of the block, unless it was kept. See `new_draft`."""
+        draft = self.new_draft(direct=direct)
         try:
             yield draft
         finally:
             draft.discard()
 
-    def new_draft(self) -> Draft:
+    def new_draft(self, *, direct: bool = True) -> Draft:
         """A file under way; whoever asks for it calls its `discard` in the end, kept or not.
+
+        Args:
+            direct: its bytes go to the disk past the system's cache, as those of images, which nobody reads for a
+                while: it costs a third of the time of the processor, and the flush has less to wait for.
 
         Raises:
             SpoolFullError: no room.
         """
         path = self._root / "incoming" / f"{self._lane}{uuid.uuid4().hex}.part"
-        with _room_errors("a file"):
-            return Draft(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), self._reserve)
+        with room_errors("a file"):
+            return Draft.create(path, self._memory, self._reserve, direct=direct)
 
     def keep_draft(self, header: InstanceHeader, draft: Draft) -> Kept:
         """Give a draft its name and make both durable; see `name` for what becomes of it."""
@@ -261,7 +205,7 @@ class Spool:
         """
         key = self.artefact_key(case_id, name)
         target = self._root / key
-        with self.draft() as draft, _room_errors(name):
+        with self.draft() as draft, room_errors(name):
             draft.write(data)
             draft.sync()
             _make_folder(target.parent, self._root)
@@ -370,7 +314,7 @@ class Spool:
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise SpoolFullError(f"no room for {target.name}: {error.strerror}") from error
             if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EOPNOTSUPP}:
                 raise
@@ -389,25 +333,9 @@ class Spool:
         return sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
 
 
-@contextmanager
-def _room_errors(what: str) -> Iterator[None]:
-    """Say of a full disk that it is one."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise SpoolFullError(f"the disk took not all of {what}: {error.strerror}") from error
-        raise
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _write_all(descriptor: int, data: memoryview) -> None:
-    while data.nbytes:
-        data = data[os.write(descriptor, data) :]
 
 
 def _same_bytes(one: Path, other: Path) -> bool:

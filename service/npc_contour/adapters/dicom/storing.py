@@ -13,10 +13,11 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.command import Command, Element
+from npc_contour.adapters.dicom.draft import Draft
 from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Incoming, file_meta
 from npc_contour.adapters.dicom.services import SUCCESS, Answer, AssociationInfo, Context
-from npc_contour.adapters.dicom.spool import INVALID_UID, Draft, Kept, Outcome, Spool
+from npc_contour.adapters.dicom.spool import INVALID_UID, Kept, Outcome, Spool
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError
 from npc_contour.logs import Event
@@ -175,7 +176,6 @@ class StoredObject:
         if self._draft is None:
             raise InstanceRefused("the C-STORE brings no data set", status=CANNOT_UNDERSTAND)
         draft, session, storing = self._draft, self._session, self._storing
-        draft.start_write_out()
         header = self._checked(draft)
         session.series.add(header.series_instance_uid)
         kept = storing.spool.name(header, draft)

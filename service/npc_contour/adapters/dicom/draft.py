@@ -1,0 +1,184 @@
+"""A file under way in the spool: bytes are appended as they arrive and go to the disk a mebibyte at a time.
+
+An image is written past the page cache (O_DIRECT): copying half a megabyte into it and having the kernel write it out
+again costs more than everything else that is done for an image. What is not a whole block, at the end, goes the usual
+way. Where the file system cannot, all of it does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from npc_contour.errors import SpoolFullError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+CHUNK = 2**20
+BLOCK = 4096
+"""O_DIRECT asks for addresses, offsets and lengths in multiples of the disk's block, 512 or 4096."""
+_KEPT_CHUNKS = 16
+_WRITE_AND_WAIT = 7
+"""SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER, see sync_file_range(2)."""
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+Buffer = bytes | bytearray | memoryview
+
+
+@contextmanager
+def room_errors(what: str) -> Iterator[None]:
+    """Say of a full disk that it is one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise SpoolFullError(f"the disk took not all of {what}: {error.strerror}") from error
+        raise
+
+
+class Memory:
+    """Chunks of memory that begin at a page, lent to drafts and used again; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._free: list[mmap.mmap] = []
+        self._lock = threading.Lock()
+
+    def borrow(self) -> mmap.mmap:
+        """A chunk."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return mmap.mmap(-1, CHUNK)
+
+    def give_back(self, chunk: mmap.mmap) -> None:
+        """Keep a chunk for the next draft, unless many are kept."""
+        with self._lock:
+            if len(self._free) < _KEPT_CHUNKS:
+                self._free.append(chunk)
+
+
+class Draft:
+    """A file under way.
+
+    Attributes:
+        path: of the file.
+        size: bytes appended.
+    """
+
+    def __init__(
+        self, path: Path, descriptor: int, memory: Memory, reserve: Callable[[int], None], *, direct: bool
+    ) -> None:
+        self.path = path
+        self.size = 0
+        self._descriptor = descriptor
+        self._memory = memory
+        self._reserve = reserve
+        self._direct = direct
+        self._chunk = memory.borrow()
+        self._written = 0
+
+    @classmethod
+    def create(cls, path: Path, memory: Memory, reserve: Callable[[int], None], *, direct: bool) -> Self:
+        """A new file; `direct` where its file system can."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        if direct:
+            try:
+                return cls(path, os.open(path, flags | os.O_DIRECT, 0o640), memory, reserve, direct=True)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                path.unlink(missing_ok=True)  # some file systems make the file before they say so
+        return cls(path, os.open(path, flags, 0o640), memory, reserve, direct=False)
+
+    def write(self, data: Buffer) -> None:
+        """Append.
+
+        Raises:
+            SpoolFullError: no room.
+        """
+        view = memoryview(data)
+        self._reserve(view.nbytes)
+        start = 0
+        while start < view.nbytes:
+            held = self.size - self._written
+            part = view[start : start + CHUNK - held]
+            self._chunk[held : held + part.nbytes] = part
+            start += part.nbytes
+            self.size += part.nbytes
+            if held + part.nbytes == CHUNK:
+                self._flush(CHUNK)
+
+    def view(self) -> memoryview:
+        """What is appended so far; of a large file it is read from the disk as it is asked for."""
+        if not self._written:
+            return memoryview(self._chunk)[: self.size]
+        self.write_out()
+        return memoryview(mmap.mmap(self._descriptor, 0, prot=mmap.PROT_READ))
+
+    def write_out(self) -> None:
+        """On return the bytes have left this machine's memory, so that no name can reach the disk before them.
+
+        A journal that commits the name later flushes the disk's own cache first; alone, this makes nothing durable.
+        Nothing is appended afterwards.
+        """
+        held = self.size - self._written
+        self._flush(held - held % BLOCK)
+        if held % BLOCK:
+            self._go_the_usual_way()
+            # The chunk begins at what is not written yet: the rest was moved there.
+            self._flush(held % BLOCK)
+        with room_errors(f"{self.size} bytes"):
+            if _sync_file_range(self._descriptor, 0, 0, _WRITE_AND_WAIT) != 0:
+                os.fsync(self._descriptor)
+
+    def sync(self) -> None:
+        """On return the bytes survive a power cut; their name may not yet."""
+        self.write_out()
+        with room_errors(f"{self.size} bytes"):
+            os.fsync(self._descriptor)
+
+    def discard(self) -> None:
+        """Forget the file under way; one that was kept stays under its name. Twice is once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._memory.give_back(self._chunk)
+            self.path.unlink(missing_ok=True)
+            self._reserve(-self.size)
+
+    def _flush(self, count: int) -> None:
+        """Write so many bytes from the beginning of the chunk, and move the others there."""
+        if not count:
+            return
+        held = self.size - self._written
+        with memoryview(self._chunk) as chunk, room_errors(f"{self.size} bytes"):
+            done = 0
+            while done < count:
+                done += self._write(chunk[done:count], self._written + done)
+        self._written += count
+        if held > count:
+            self._chunk.move(0, count, held - count)
+
+    def _write(self, data: memoryview, offset: int) -> int:
+        try:
+            return os.pwrite(self._descriptor, data, offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not self._direct:
+                raise
+        # A write that was cut short within a block, or a file system that takes the flag and not the write.
+        self._go_the_usual_way()
+        return os.pwrite(self._descriptor, data, offset)
+
+    def _go_the_usual_way(self) -> None:
+        if self._direct:
+            flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+            self._direct = False
