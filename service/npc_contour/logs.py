@@ -43,6 +43,7 @@ class Event(StrEnum):
     INSTANCE_STORED = "instance.stored"
     INSTANCE_REFUSED = "instance.refused"
     INSTANCE_CONFLICT = "instance.conflict"
+    INSTANCE_DISCARDED = "instance.discarded"
     REQUEST_FAILED = "request.failed"
     CERTIFICATE_RELOADED = "certificate.reloaded"
     CERTIFICATE_UNUSABLE = "certificate.unusable"

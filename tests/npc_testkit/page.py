@@ -15,17 +15,22 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
+from pydicom import dcmread
 
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
+from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
@@ -33,17 +38,20 @@ from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.assignment import AssignRoles
+from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
 from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.status import CheckResult
 from npc_contour.application.study import StudyReader
+from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
 from npc_testkit.bench import LOOPBACK, catalog
-from npc_testkit.ct_series import CtPlan
+from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.fakes import FakeClock, FakeLooker, FakeRegistrations, FakeSpool
 from npc_testkit.peers import require_tool
 from npc_testkit.rtstructs import Mask, encoded, planning_series
@@ -67,8 +75,28 @@ class World:
     catalog: Catalog = field(default_factory=catalog)
     clock: FakeClock = field(default_factory=FakeClock)
 
-    def add_case(self, *, seed: str = "one", state: CaseState = CaseState.SENT, reason: str = "", **plan: Any) -> str:
-        """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id."""
+    def add_case(
+        self,
+        *,
+        seed: str = "one",
+        state: CaseState = CaseState.SENT,
+        reason: str = "",
+        pipeline: str = "ln_ctv",
+        choices: bool = False,
+        measured: bool = False,
+        **plan: Any,
+    ) -> str:
+        """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id.
+
+        Args:
+            seed: of the study; of one that is there already only a case is added.
+            state: of the case.
+            reason: for that state.
+            pipeline: of the case.
+            choices: whether a person has to say which series is which.
+            measured: whether a lymph node was measured.
+            **plan: what of `PLAN` is different.
+        """
         changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, **plan)
         planning = planning_series(self.folder / seed, changed)
         images = read_headers(self.folder / seed).headers
@@ -80,11 +108,12 @@ class World:
             tx.set_series(series, SeriesState.READY, (), now)
             tx.add_case(
                 CaseRecord(
-                    case_id=case_id, study_instance_uid=images[0].study_instance_uid, pipeline="ln_ctv", generation=1,
+                    case_id=case_id, study_instance_uid=images[0].study_instance_uid, pipeline=pipeline, generation=1,
                     state=CaseState.ROUTED, planning_role="planning_ct",
                     inputs={"planning_ct": CaseInput(series, tuple(sorted(i.sop_instance_uid for i in images)))},
                     frame_of_reference_uid=images[0].frame_of_reference_uid, waiting_for=(), wait_until=None,
                     reasons=("planning_ct: the only CT",), demo=True, predecessor=None, created_at=now,
+                    choices=({"planning_ct": series},) if choices else (),
                 )
             )  # fmt: skip
             tx.tell(StoryLine(event=Event.CASE_CREATED, at=now, case=case_id, detail="planning_ct: the only CT"))
@@ -94,12 +123,36 @@ class World:
                 data = encoded(planning, {CYLINDER: inside, ABSENT: np.zeros_like(inside)})
                 key = self.spool.put_artefact(case_id, RTSTRUCT, data)
                 uid = read_rtstruct(data).sop_instance_uid
-                tx.add_structure_set(case_id, uid, key, _report(), now)
+                tx.add_structure_set(case_id, uid, key, _report() | (_measured() if measured else {}), now)
                 delivery = tx.add_delivery(case_id, "tps", DeliveryState.QUEUED, "", now)
                 assert delivery is not None
                 tx.set_delivery(delivery, DeliveryState.SENT, now, attempts=1, next_try_at=None, status=0, message="")
             tx.set_case(case_id, state, now, reasons=(reason,) if reason else None)
         return case_id
+
+    def add_held(self, seed: str) -> str:
+        """Add a series that lacks slices and is held for it; return its UID."""
+        changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, description="HEAD NECK 2.5 FC43")
+        write_series(self.folder / seed, [one for index, one in enumerate(ct_datasets(changed)) if index != 5])
+        images = read_headers(self.folder / seed).headers
+        series, now = images[0].series_instance_uid, datetime.now(UTC)
+        with self.store.transaction() as tx:
+            row = AssociationRow(uuid.uuid4().hex, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1")
+            tx.add_images([ArrivedImage(image, row) for image in images], now)
+            tx.set_series(series, SeriesState.HELD, ("held: gap of 5.00 mm after slice 5, expected 2.50 mm",), now)
+        return series
+
+    def add_other_bytes(self, seed: str) -> str:
+        """Put other pixels under the UID of the first image of a study in quarantine; return the file's name."""
+        kept = min((self.folder / seed).glob("*.dcm"))
+        image = dcmread(kept)
+        image.PixelData = bytes(len(image.PixelData))
+        image.SeriesDescription = "SAME UID, OTHER IMAGE"
+        folder = self.folder / "spool" / "quarantine"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{image.SOPInstanceUID}-0123456789abcdef.dcm"
+        image.save_as(folder / name)
+        return name
 
     @property
     def accounts(self) -> Accounts:
@@ -115,7 +168,9 @@ class World:
     def app(self) -> Iterator[FastAPI]:
         """The application with the page."""
         board = PgBoard(self.store, str)
-        eyes = Eyes(read_plane, read_volume, read_rtstruct)
+        eyes = Eyes(
+            read_plane, lambda series, before_slice: read_volume(series, before_slice=before_slice), read_rtstruct
+        )
         readers = Readers(
             header=lambda head: read_bytes(head, key="")[0], patient_name=lambda key: read_patient_name(Path(key))
         )
@@ -124,6 +179,10 @@ class World:
             assignment = AssignRoles(self.store, self.clock, self.catalog, reader)
             operations = Operations(self.store, self.clock, (LOOPBACK,))
             routes = operation_routes(operations, assignment, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
+            quarantine = SpoolQuarantine(Spool(self.folder / "spool", min_free_mb=0))
+            pacs = [one.name for one in self.settings.pacs]
+            troubles = Troubles(self.store, PgTroubleBoard(self.store), quarantine, self.clock, pacs)
+            routes.include_router(trouble_routes(troubles, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
                 settings=self.settings,
@@ -133,6 +192,7 @@ class World:
                 review=review,
                 checks=lambda: self.checks,
                 readers=readers,
+                troubles=troubles,
             )
             add_pages(app, site, self.accounts)
             yield app
@@ -162,18 +222,29 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def a_page(browser: Browser, *, dark: bool = False) -> Iterator[Page]:
-    """A page in a browser of its own; errors of its scripts fail the test."""
+def a_page(browser: Browser, *, dark: bool = False, may_fail: bool = False) -> Iterator[Page]:
+    """A page in a browser of its own; errors of its scripts, and of what it loads unless `may_fail`, fail the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="dark" if dark else "light")
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" and not may_fail else None
+    )
     page.set_default_timeout(30_000)
     yield page
     context.close()
     if errors:
         pytest.fail(f"the page's scripts complain: {errors}")
+
+
+def _measured() -> dict[str, Any]:
+    node = Node(
+        number=1, volume_cc=1.2, long_axis=Axis(14.0, ((0, 0, 0), (14, 0, 0))),
+        short_axis=Axis(11.0, ((0, 0, 0), (0, 11, 0))), centre_lps_mm=(0.0, 0.0, 107.5), slice_index=3,
+    )  # fmt: skip
+    rule = MeasurementRule(MeasurementKind.NODES, CYLINDER)
+    return {"measurements": measurement_rows(Measurements(rule=rule, nodes=(node,)))}
 
 
 def _report() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,16 +15,19 @@ from npc_contour.adapters.api.pulls import pull_routes
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
 from npc_contour.adapters.api.stow import Stow, stow_routes
+from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.api.webhooks import webhook_routes
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.reader import read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
@@ -44,12 +48,17 @@ from npc_contour.application.intake import Intake
 from npc_contour.application.operations import Operations
 from npc_contour.application.pull_requests import PullRequests
 from npc_contour.application.review import Eyes, Review
+from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
+
+SWITCH_S = 0.0005
+"""A request takes several turns of a few microseconds; at Python's 5 ms each would wait for whoever decodes images."""
 
 
 def run(runtime: Runtime) -> None:
     """Answer until SIGTERM."""
+    sys.setswitchinterval(SWITCH_S)
     with application(runtime) as app:
         run_server(app, runtime.settings.web.host, runtime.web_port)
 
@@ -67,7 +76,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
         checks = service_checks(settings, catalog, probes, receiver)
         eyes = Eyes(
             plane=partial(read_plane, open_path=spool.open_path),
-            volume=partial(read_volume, open_path=spool.open_path),
+            volume=lambda series, before_slice: read_volume(series, spool.open_path, before_slice=before_slice),
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
@@ -91,6 +100,10 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 pull_routes(PullRequests(store, SystemClock(), [pacs.name for pacs in settings.pacs]), name_of)
             )
             routes.include_router(webhook_routes(WebhookBoard(store, SystemClock())))
+            troubles = Troubles(
+                store, PgTroubleBoard(store), SpoolQuarantine(spool), SystemClock(), [p.name for p in settings.pacs]
+            )
+            routes.include_router(trouble_routes(troubles, name_of))
             intake = Intake(store, SystemClock(), settings.completion)
             intake.receiver_started(STOW_NAME)
             posting = Stow(
@@ -109,6 +122,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     review=review,
                     checks=checkup.run,
                     readers=readers,
+                    troubles=troubles,
                 ),
                 Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h),
             )

@@ -1,7 +1,9 @@
 """What a person looks at before contours are used: the images, plane by plane, and over them the points that were sent.
 
-An axial plane needs one file, so the first one is there at once; coronal and sagittal planes need the volume, which is
-read when the first of them is asked for, by one thread, once for everybody. Nothing here names a patient.
+An axial plane of a CT needs one file, so the first one is there at once; coronal and sagittal planes need the volume,
+which is read when the first of them is asked for, in the background, once for everybody, and which gives way to whoever
+waits for an axial plane. MR values are scaled over a whole series, so that its axial planes need the volume, too.
+Nothing here names a patient.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
+from time import monotonic, sleep
+from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import numpy as np
@@ -30,6 +34,8 @@ from npc_contour.errors import CaseRefused
 
 VOLUMES_KEPT = 2
 STACKS_KEPT = 16
+PATIENCE_S = 2.0
+MOMENT_S = 0.15
 
 Plane = npt.NDArray[np.int16]
 Key = TypeVar("Key")
@@ -72,12 +78,12 @@ class Eyes:
 
     Attributes:
         plane: one image as (rows, columns) HU.
-        volume: a whole series.
+        volume: a whole series; calls what it is given before it reads a slice.
         structure_set: the bytes of an RTSTRUCT.
     """
 
     plane: Callable[[InstanceHeader], Plane]
-    volume: Callable[[Series], Volume]
+    volume: Callable[[Series, Callable[[], None]], Volume]
     structure_set: Callable[[bytes], ReadStructureSet]
 
 
@@ -93,6 +99,7 @@ class Review:
         self._scans: _Recent[tuple[str, str], Scan] = _Recent(STACKS_KEPT)
         self._volumes: _Recent[tuple[str, str], Future[Volume]] = _Recent(VOLUMES_KEPT)
         self._overlays: _Recent[tuple[str, str], Overlay] = _Recent(STACKS_KEPT)
+        self._first = _Precedence()
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +127,8 @@ class Review:
         """
         known = self._scans.get((case_id, role))
         if known is None or not known.structure_set:
-            known = self._find(case_id, role)
+            with self._first:
+                known = self._find(case_id, role)
             if known is None:
                 return None
             self._scans.put((case_id, role), known)
@@ -141,8 +149,12 @@ class Review:
             if volume is not None and volume.done() and volume.exception() is None:
                 read: Plane = volume.result().hu[index]
                 return read
-            return self._eyes.plane(scan.stack.instances[index])
+            if scan.stack.instances[index].modality == "CT":
+                with self._first:
+                    return self._eyes.plane(scan.stack.instances[index])
         hu = self._volume(scan).result().hu
+        if axis is Axis.AXIAL:
+            return np.ascontiguousarray(hu[index])
         across = hu[:, index, :] if axis is Axis.CORONAL else hu[:, :, index]
         return np.ascontiguousarray(across[::-1] if scan.heads_up else across)
 
@@ -182,7 +194,36 @@ class Review:
     def _volume(self, scan: Scan) -> Future[Volume]:
         key = (scan.case.case_id, scan.role)
         series = Series(scan.stack.instances)
-        return self._volumes.get_or_put(key, lambda: self._pool.submit(self._eyes.volume, series))
+        return self._volumes.get_or_put(key, lambda: self._pool.submit(self._eyes.volume, series, self._first.give_way))
+
+
+class _Precedence:
+    """Lets whoever waits for a first image go before the reading of volumes, which stops while a block of it runs.
+
+    An opening is several requests in a row (its page, then its first plane): reading waits `MOMENT_S` more after each.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._until_s = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            self._until_s = monotonic() + MOMENT_S
+
+    def give_way(self) -> None:
+        """Return when nobody has precedence, at the latest after `PATIENCE_S`."""
+        give_up_s = monotonic() + PATIENCE_S
+        while (now_s := monotonic()) < give_up_s and (self._inside or now_s < self._until_s):
+            sleep(MOMENT_S / 10)
 
 
 class _Recent(Generic[Key, Value]):

@@ -223,3 +223,67 @@ def test_name_is_shown_only_where_the_site_allows_it(world: World, browser: Brow
         expect(page.locator("h1")).to_contain_text("Testkit Nobody")
         page.goto(f"{url}/work?text=TK0001")
         expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_held_series_is_left_aside(world: World, browser: Browser) -> None:
+    world.add_held("gap")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/work")
+        page.get_by_role("link", name="see what was found").click()
+        expect(page.locator("#held")).to_contain_text("gap of 5.00 mm after slice 5, expected 2.50 mm")
+        expect(page.locator("#held")).to_contain_text("11 CT images from CT_SCANNER")
+        act(page, "Leave aside", "a scout")
+        expect(page.locator("#held")).to_contain_text("Nothing is held")
+
+    assert any(line.what.endswith("/aside") for line in world.accounts.store.audit(5))
+
+
+def test_other_bytes_under_a_known_uid_are_shown_and_thrown_away(world: World, browser: Browser) -> None:
+    world.add_case(seed="one")
+    world.add_other_bytes("one")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/held")
+        expect(page.locator("#held")).to_contain_text("The same image, other bytes")
+        act(page, "Throw away", "a scanner's fault")
+        expect(page.locator("#held")).to_contain_text("Nothing is held")
+
+
+def test_person_says_which_series_is_which(world: World, browser: Browser) -> None:
+    case_id = world.add_case(state=CaseState.AMBIGUOUS, reason="two series fit planning_ct", choices=True)
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        expect(page.locator("#case")).to_contain_text("Which series fill the roles?")
+        page.get_by_role("button", name="Use these").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("the newer one")
+        page.keyboard.press("Enter")
+        expect(page.locator(".timeline")).to_contain_text("A person said which series is which")
+        expect(page.locator(".timeline")).to_contain_text("the newer one")
+
+
+def test_measured_nodes_are_listed_and_looked_at(world: World, browser: Browser) -> None:
+    case_id = world.add_case(measured=True)
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/cases/{case_id}")
+        row = page.locator("#h-measures").locator("xpath=../..").locator("tbody tr")
+        expect(row).to_contain_text("enlarged")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        assert "short_axis_mm" in Path(download.value.path()).read_text(encoding="utf-8")
+        page.get_by_role("link", name="Look at node 1").click()
+        expect(page.locator(".view.main .place")).to_contain_text("4 / 12")
+
+
+def test_a_pipeline_that_was_never_meant_asks_for_nobody(world: World, browser: Browser) -> None:
+    world.add_case(seed="one")
+    world.add_case(seed="one", state=CaseState.REFUSED, reason="modality is CT, MR is asked", pipeline="npc_oar_gtv")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/work")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.locator("tr.beside")).to_contain_text("Not for this")
+        page.get_by_role("button", name="Needs attention").click()
+        expect(page.get_by_text("No case matches")).to_be_visible()

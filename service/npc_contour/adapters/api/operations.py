@@ -151,14 +151,14 @@ def _add_steps(router: APIRouter, operations: Operations, guard: Guard) -> None:
     @router.post("/parked/{kind}/{key}/retry", responses=CHANGING)
     def retry_step(kind: JobKind, key: STEP_KEY, order: Order, request: Request) -> Done:
         """Begin a parked step again."""
-        return Done(done=operations.retry_step(kind, key, by=_signed(guard(request), order)))
+        return Done(done=operations.retry_step(kind, key, by=signed(guard(request), order)))
 
 
 def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
     @router.post("/jobs/{case_id}/retry", responses=CHANGING)
     def retry(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Begin again what failed: the case, or deliveries that were given up."""
-        return Done(done=operations.retry(case_id, by=_signed(guard(request), order)))
+        return Done(done=operations.retry(case_id, by=signed(guard(request), order)))
 
     @router.post("/jobs/{case_id}/cancel", responses=CHANGING)
     def cancel(case_id: CASE_ID, order: Order, request: Request) -> Done:
@@ -173,7 +173,7 @@ def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
     @router.post("/jobs/{case_id}/release", responses=CHANGING)
     def release(case_id: CASE_ID, order: Order, request: Request) -> Done:
         """Let a held case go on."""
-        return Done(done=operations.release(case_id, by=_signed(guard(request), order)))
+        return Done(done=operations.release(case_id, by=signed(guard(request), order)))
 
     @router.post("/jobs/{case_id}/supersede", responses=CHANGING)
     def supersede(case_id: CASE_ID, order: Order, request: Request) -> Done:
@@ -183,14 +183,14 @@ def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
     @router.post("/jobs/{case_id}/resend", responses=CHANGING)
     def resend(case_id: CASE_ID, order: ResendOrder, request: Request) -> Done:
         """Send the structure set again: the same object with the same UID."""
-        return Done(done=operations.resend(case_id, by=_signed(guard(request), order), to=order.to))
+        return Done(done=operations.resend(case_id, by=signed(guard(request), order), to=order.to))
 
 
 def _add_assignment(router: APIRouter, assignment: AssignRoles, guard: Guard) -> None:
     @router.post("/jobs/{case_id}/assign", responses=CHANGING)
     def assign(case_id: CASE_ID, order: AssignOrder, request: Request) -> Done:
         """Say which series fills which role, where the evidence does not tell or tells wrong (`choices` of the job)."""
-        by = _signed(guard(request), order)
+        by = signed(guard(request), order)
         return Done(done=assignment.assign(case_id, order.roles, by=by, pipeline=order.pipeline))
 
 
@@ -203,8 +203,9 @@ def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -
     @router.post("/destinations/{name}/resume", responses=CHANGING)
     def resume(name: NAME, order: Order, request: Request) -> Done:
         """Send to a paused destination again, at once."""
-        return Done(done=operations.resume(name, by=_signed(guard(request), order)))
+        return Done(done=operations.resume(name, by=signed(guard(request), order)))
 
 
-def _signed(who: str, order: Order) -> str:
+def signed(who: str, order: Order) -> str:
+    """Return who asks, with the reason where one is given."""
     return f"{who} ({order.reason})" if order.reason else who

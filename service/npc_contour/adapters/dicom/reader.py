@@ -74,13 +74,20 @@ def read_headers(source: Path | Iterable[Path], *, progress: Progress | None = N
     return FolderContent(tuple(found), tuple(skipped))
 
 
-def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, progress: Progress | None = None) -> Volume:
+def read_volume(
+    series: Series,
+    open_path: Callable[[str], Path] = Path,
+    *,
+    progress: Progress | None = None,
+    before_slice: Callable[[], None] | None = None,
+) -> Volume:
     """Read a series as one volume.
 
     Args:
         series: CT or MR images of one stack.
         open_path: from a header's key to its file; the default takes the key as a path.
         progress: told after each slice.
+        before_slice: called in the reading thread before each slice; while it does not return, others have the CPU.
 
     Returns:
         int16 HU on the series' grid; of MR the rescaled values, see `core.mr_values.to_int16`.
@@ -102,6 +109,8 @@ def read_volume(series: Series, open_path: Callable[[str], Path] = Path, *, prog
 
     def read_slice(index: int) -> None:
         header = ordered.instances[index]
+        if before_slice is not None:
+            before_slice()
         try:
             _check_class(header, modality)
             values[index] = read_values(open_path(header.key), header)

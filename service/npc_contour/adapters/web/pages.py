@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from npc_contour.adapters.web import account_pages, live, review, rules, settings_page
+from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page
 from npc_contour.adapters.web.access import Access
 from npc_contour.adapters.web.site import STATIC, Site
 from npc_contour.application.accounts import Accounts
@@ -43,6 +43,7 @@ def add_pages(app: FastAPI, site: Site, accounts: Accounts) -> None:
     _add_static(app)
     _add_work_list(app, site)
     _add_case(app, site)
+    held.add_held(app, site)
     review.add_review(app, site)
     rules.add_rules(app, site)
     settings_page.add_settings(app, site)
@@ -96,6 +97,7 @@ def _add_work_list(app: FastAPI, site: Site) -> None:
             rows=rows[:PAGE_ROWS],
             more=len(rows) > PAGE_ROWS,
             tally=site.worklist.tally(),
+            troubles=site.troubles.count(),
             page_rows=PAGE_ROWS,
         )
 

@@ -53,7 +53,8 @@ def add_review(app: FastAPI, site: Site) -> None:
         facts = site.worklist.facts(case_id)
         drawn = {roi.name for roi in overlay.rois}
         absent = [roi for roi in facts.story.rois if not roi.found and roi.name not in drawn] if facts else []
-        head = json.dumps(_contents(overlay, absent), separators=(",", ":")).encode()
+        notes = facts.story.notes if facts else ()
+        head = json.dumps(_contents(overlay, absent, notes), separators=(",", ":")).encode()
         head += b" " * (-len(head) % 4)
         body = struct.pack("<I", len(head)) + head + np.ascontiguousarray(overlay.points_xy, dtype="<f4").tobytes()
         return Response(body, media_type="application/octet-stream", headers=_PRIVATE)
@@ -104,8 +105,8 @@ def _ends(vector: Vec3) -> list[str]:
     return [low, high] if vector[axis] > 0 else [high, low]
 
 
-def _contents(overlay: Overlay, absent: Sequence[RoiRow]) -> dict[str, Any]:
-    """What the file holds, and which ROIs were asked for and are not in it."""
+def _contents(overlay: Overlay, absent: Sequence[RoiRow], notes: Sequence[str]) -> dict[str, Any]:
+    """What the file holds, which ROIs were asked for and are not in it, and what was noted for the physicist."""
     return {
         "label": overlay.label,
         "approval": overlay.approval_status,
@@ -123,5 +124,6 @@ def _contents(overlay: Overlay, absent: Sequence[RoiRow]) -> dict[str, Any]:
             }
             for roi in overlay.rois
         ],
+        "notes": list(notes),
         "absent": [{"name": roi.name, "type": roi.interpreted_type} for roi in absent],
     }

@@ -21,6 +21,7 @@ from npc_contour.adapters.web import words
 from npc_contour.application.accounts import LOCAL, AccessRole, Person
 from npc_contour.application.review import Review
 from npc_contour.application.status import CheckResult
+from npc_contour.application.troubles import Troubles
 from npc_contour.application.worklist import WorkList
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
@@ -54,6 +55,7 @@ class Site:
     review: Review
     checks: Callable[[], tuple[CheckResult, ...]]
     readers: Readers
+    troubles: Troubles
 
     @cached_property
     def templates(self) -> Environment:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+
+from npc_contour.application.status import TimelineEvent
 
 STATES: dict[str, tuple[str, str, str]] = {
     "waiting": ("Waiting", "wait", "clock"),
@@ -23,6 +27,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "receiving": ("Receiving", "work", "loader-circle"),
     "ready": ("Complete", "good", "circle-check"),
     "aside": ("Left aside", "quiet", "x"),
+    "beside": ("Not for this", "quiet", "circle-dot"),
 }
 """State → label, tone (a class of the style sheet), icon."""
 
@@ -36,7 +41,7 @@ EVENTS: dict[str, tuple[str, str]] = {
     "case.assigned": ("A person said which series is which", "work"),
     "case.combined": ("Combined into one structure set", "work"),
     "pipelines.unconcerned": ("Not for these pipelines", "quiet"),
-    "partner.sought": ("A PACS was asked for the rest of the study", "work"),
+    "partner.sought": ("A PACS was asked", "work"),
     "phases.shifted": ("The phases lie apart", "warn"),
     "case.refused": ("Refused", "bad"),
     "case.failed": ("Failed", "bad"),
@@ -56,6 +61,9 @@ EVENTS: dict[str, tuple[str, str]] = {
     "delivery.resent": ("Sent again", "work"),
     "delivery.unverified": ("Not verified", "warn"),
     "instance.conflict": ("Other bytes under a known UID", "warn"),
+    "instance.discarded": ("Other bytes thrown away", "quiet"),
+    "series.waiting": ("Series waits for more images", "wait"),
+    "case.verified": ("Every destination has it", "good"),
 }
 """Event → what a person reads, tone."""
 
@@ -76,6 +84,13 @@ def state(value: str) -> tuple[str, str, str]:
 def event(name: str) -> tuple[str, str]:
     """Return what a person reads for an event, and its tone."""
     return EVENTS.get(name, (name.replace(".", " ").replace("_", " ").capitalize(), "quiet"))
+
+
+def told(timeline: Sequence[TimelineEvent]) -> Iterator[tuple[TimelineEvent, int]]:
+    """Yield each line with how often it came in a row; of the same words again and again only the last is told."""
+    for _, same in groupby(timeline, key=lambda line: (line.event, line.detail, line.seconds)):
+        lines = list(same)
+        yield lines[-1], len(lines)
 
 
 def when(at: datetime) -> str:

@@ -15,6 +15,9 @@ function toast(text, tone = "quiet") {
   setTimeout(() => line.remove(), 7000);
 }
 
+// Not a submit button: Enter in the reason's field means yes, and the form's first submit button is what Enter presses.
+document.getElementById("ask-no").addEventListener("click", () => document.getElementById("ask").close("no"));
+
 // Confirmation in our own dialog: it says what will happen, and takes a reason where one is kept.
 function ask(title, text, verb, withReason) {
   const dialog = document.getElementById("ask");

@@ -17,7 +17,7 @@ const AHEAD = 4;
 const state = {
   at: { axial: NZ >> 1, coronal: NY >> 1, sagittal: NX >> 1 },
   window: 0, level: 40, width: 400, main: "axial",
-  rois: [], points: null, chosen: -1, solo: false, fill: true, outline: true, hidden: false,
+  rois: [], points: null, chosen: -1, solo: false, started: false, fill: true, outline: true, hidden: false,
   zoom: { axial: 1, coronal: 1, sagittal: 1 }, pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] },
 };
 
@@ -40,12 +40,16 @@ function plane(axis, index) {
   return kept;
 }
 
-// ---- windowing: a table over all 65,536 values, applied in one pass ----
-let table = new Uint8ClampedArray(65536);
+// ---- windowing: a table from all 65,536 values to opaque greys, applied in one pass ----
+const table = new Uint32Array(65536);
+const grey = new Uint8ClampedArray(1);
 function makeTable() {
   const low = state.level - state.width / 2;
   const scale = 255 / state.width;
-  for (let value = 0; value < 65536; value++) table[value] = (value - 32768 - low) * scale;
+  for (let value = 0; value < 65536; value++) {
+    grey[0] = (value - 32768 - low) * scale;
+    table[value] = 0xff000000 | (grey[0] * 0x010101);
+  }
 }
 
 class View {
@@ -62,6 +66,7 @@ class View {
     this.buffer.width = this.columns;
     this.buffer.height = this.rows;
     this.pixels = new ImageData(this.columns, this.rows);
+    this.greys = new Uint32Array(this.pixels.data.buffer);
     this.shown = null;
     this.wanted = -1;
     this.letters();
@@ -101,7 +106,7 @@ class View {
       this.caption();
       // Told to whoever measures: the frame after the one in which this was drawn.
       if (!window.firstSliceAt) requestAnimationFrame(() => requestAnimationFrame(() => (window.firstSliceAt ??= performance.now())));
-      if (this.axis === state.main) this.ahead(index);
+      if (this.axis === state.main && state.started) this.ahead(index);
     } catch (error) {
       busy.hidden = false;
       busy.textContent = error.message;
@@ -134,7 +139,10 @@ class View {
     const at = { ...state.at, [this.axis]: this.index };
     const [x, y, z] = position(at.axial, at.coronal, at.sagittal);
     const along = { axial: `z ${z.toFixed(1)}`, coronal: `y ${y.toFixed(1)}`, sagittal: `x ${x.toFixed(1)}` }[this.axis];
-    this.element.querySelector(".place").textContent = `${this.index + 1} / ${COUNT[this.axis]}  ${along} mm`;
+    const mm = document.createElement("span");
+    mm.className = "mm";
+    mm.textContent = `  ${along} mm`;
+    this.element.querySelector(".place").replaceChildren(`${this.index + 1} / ${COUNT[this.axis]}`, mm);
   }
 
   ahead(index) {
@@ -145,12 +153,8 @@ class View {
 
   paint() {
     if (!this.hu) return;
-    const grey = this.pixels.data;
-    const hu = this.hu;
-    for (let i = 0, j = 0; i < hu.length; i++, j += 4) {
-      const value = table[hu[i] + 32768];
-      grey[j] = value; grey[j + 1] = value; grey[j + 2] = value; grey[j + 3] = 255;
-    }
+    const { hu, greys } = this;
+    for (let i = 0; i < hu.length; i++) greys[i] = table[hu[i] + 32768];
     this.buffer.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
@@ -357,6 +361,12 @@ function position(z, y, x) {
   return [0, 1, 2].map((k) => m.origin[k] + z * DZ * m.direction[0][k] + y * DY * m.direction[1][k] + x * DX * m.direction[2][k]);
 }
 
+function placeOf(hash) {
+  if (!hash.startsWith("lps=")) return hash.split(",").map(Number);
+  const from = hash.slice(4).split(",").map((value, k) => Number(value) - m.origin[k]);
+  return m.direction.map((axis, i) => Math.round((from[0] * axis[0] + from[1] * axis[1] + from[2] * axis[2]) / m.spacing[i]));
+}
+
 const views = Object.fromEntries([...document.querySelectorAll(".view")].map((element) => [element.dataset.axis, new View(element)]));
 
 // ---- moving ----
@@ -441,9 +451,18 @@ async function readContours() {
   const found = state.rois.filter((roi) => roi.rings.length).length;
   info.textContent = `${head.approval.toLowerCase() || "no approval status"} · ${found} of ${state.rois.length} found`;
   buildList();
+  tellFlags(head.notes);
   for (const axis of AXES) views[axis].drawInk();
   markHere();
   window.contoursAt = performance.now();
+}
+
+// What the service noted for the physicist: the words of the case's page.
+function tellFlags(notes) {
+  const flags = document.getElementById("flags");
+  flags.hidden = !notes.length;
+  flags.querySelector("summary").textContent = `${notes.length} ${notes.length === 1 ? "note" : "notes"} for the physicist`;
+  flags.querySelector("ul").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
 }
 
 const ICONS = document.querySelector("use[href*='icons.svg']").getAttribute("href").split("#")[0];
@@ -580,14 +599,18 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("keyup", (event) => { if (event.key === "h") { state.hidden = false; redraw(); } });
 
-// ---- start: the axial plane first, then the points, then the other planes ----
-const place = location.hash.slice(1).split(",").map(Number);
+// ---- start: the axial plane first, then the points; the other planes need the whole volume and come last ----
+// The place is named in the address: as indices (a link to what one sees), or in mm (a link from a table of measures).
+const place = placeOf(location.hash.slice(1));
 if (place.length === 3 && place.every(Number.isInteger)) [state.at.axial, state.at.coronal, state.at.sagittal] = place.map((value, i) => Math.max(0, Math.min(m.shape[i] - 1, value)));
 setMain("axial");
 setWindow(...(WINDOWS[0][1] ?? [200, 400]), 0);
 views.axial.show().then(() => {
   if (m.modality === "MR") autoWindow();
-  readContours();
-  views.coronal.show();
-  views.sagittal.show();
+  readContours().finally(() => {
+    state.started = true;
+    views[state.main].ahead(state.at[state.main]);
+    views.coronal.show();
+    views.sagittal.show();
+  });
 });

@@ -1,0 +1,59 @@
+"""What lies still until a person acts, read from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.troubles import StillSeries
+from npc_contour.domain.jobs import SeriesState
+
+_STILL = """
+SELECT series.*, ARRAY(
+    SELECT DISTINCT calling_ae_title FROM series_association JOIN association ON association.id = association_id
+    WHERE series_association.series_instance_uid = series.series_instance_uid ORDER BY 1) AS senders
+FROM series WHERE state = 'held' OR (state = 'receiving' AND cardinality(reasons) > 0)
+ORDER BY state = 'held' DESC, last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
+
+_KEPT = """
+SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description
+FROM instance JOIN series USING (series_instance_uid) WHERE sop_instance_uid = ANY(%(uids)s)"""
+
+
+class PgTroubleBoard:
+    """Every method may raise StoreError."""
+
+    def __init__(self, store: PgStore) -> None:
+        """Read this store."""
+        self._store = store
+
+    def still_series(self, limit: int) -> Sequence[StillSeries]:
+        """Return series that are held, or wait for more with a reason; those held first, newest first."""
+        return tuple(
+            StillSeries(
+                series_instance_uid=row["series_instance_uid"],
+                study_instance_uid=row["study_instance_uid"],
+                state=SeriesState(row["state"]),
+                modality=row["modality"],
+                description=row["description"],
+                images=row["images"],
+                reasons=tuple(row["reasons"]),
+                senders=tuple(row["senders"]),
+                first_instance_at=row["first_instance_at"],
+                last_instance_at=row["last_instance_at"],
+            )
+            for row in self._store.query(_STILL, {"limit": limit})
+        )
+
+    def held_count(self) -> int:
+        """Return how many series are held."""
+        return int(self._store.query("SELECT count(*) AS n FROM series WHERE state = 'held'")[0]["n"])
+
+    def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, tuple[str, str, str, str]]:
+        """Return SOP Instance UID → (key, study, series, description) of the images that are kept."""
+        return {
+            row["sop_instance_uid"]: (
+                row["key"], row["study_instance_uid"], row["series_instance_uid"], row["description"],
+            )
+            for row in self._store.query(_KEPT, {"uids": list(sop_instance_uids)})
+        }  # fmt: skip

@@ -1,0 +1,23 @@
+"""What lies still until a person acts: held series and other bytes under a known UID, with what was found."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+
+from npc_contour.adapters.web.site import Site
+
+
+def add_held(app: FastAPI, site: Site) -> None:
+    """Add the page."""
+
+    @app.get("/held", include_in_schema=False)
+    def page(request: Request) -> HTMLResponse:
+        """Return the page, or its lists only where htmx asks for them."""
+        return site.page(
+            request,
+            "_held.html" if request.headers.get("hx-request") == "true" else "held.html",
+            series=site.troubles.series(),
+            others=site.troubles.other_bytes(),
+            pacs=site.troubles.pacs,
+        )

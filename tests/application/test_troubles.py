@@ -1,0 +1,134 @@
+"""What lies still is listed with its reasons, and goes on, or away, as a person decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.troubles import PgTroubleBoard
+from npc_contour.adapters.store.work_board import PgWorkBoard
+from npc_contour.application.records import JobKind
+from npc_contour.application.troubles import Difference, OtherBytes, Troubles
+from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.errors import NoSuchRowError, OperationRefused
+from npc_testkit.bench import STUDY, Bench, plain_ct
+
+UID = "1.2.10"
+HELD_S = 1900.0
+
+
+@dataclass
+class FakeQuarantine:
+    """Names of files, and what was thrown away."""
+
+    names: list[str] = field(default_factory=list)
+
+    def files(self) -> Sequence[OtherBytes]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            OtherBytes(name=name, sop_instance_uid=name.partition("-")[0], at=at, size_bytes=9) for name in self.names
+        ]
+
+    def differences(self, kept_key: str, name: str) -> Sequence[Difference]:
+        return (Difference(what="pixels", kept=kept_key, came=name),)
+
+    def discard(self, name: str) -> bool:
+        self.names.remove(name)
+        return True
+
+
+@pytest.fixture
+def bench(store: PgStore) -> Bench:
+    return Bench(store)
+
+
+def troubles_of(bench: Bench, *names: str, pacs: Sequence[str] = ()) -> Troubles:
+    return Troubles(bench.store, PgTroubleBoard(bench.store), FakeQuarantine(list(names)), bench.clock, pacs)
+
+
+def hold(bench: Bench) -> None:
+    """Receive a series that lacks slices, and wait until it is held."""
+    images = plain_ct()
+    bench.receive([*images[:20], *images[22:]])
+    bench.work_for(HELD_S, 60)
+
+
+def told(bench: Bench) -> str:
+    story = PgWorkBoard(bench.store).study(STUDY)
+    assert story is not None
+    return " | ".join(f"{line.event} {line.detail}" for line in story.timeline)
+
+
+def test_held_series_says_what_was_found(bench: Bench) -> None:
+    hold(bench)
+
+    (one,) = troubles_of(bench).series()
+
+    assert one.series_instance_uid == UID
+    assert one.state is SeriesState.HELD
+    assert any("gap" in reason for reason in one.reasons)
+    assert (one.images, one.senders) == (48, ("CT_SCANNER",))
+    assert troubles_of(bench).count() == 1
+
+
+def test_series_left_aside_asks_nobody_any_more_until_an_image_comes(bench: Bench) -> None:
+    hold(bench)
+    troubles = troubles_of(bench)
+
+    troubles.set_aside(UID, by="Ann", reason="a scout")
+
+    assert troubles.count() == 0
+    assert "left aside by Ann: a scout" in told(bench)
+    with pytest.raises(OperationRefused, match="is aside"):
+        troubles.set_aside(UID, by="Ann")
+    bench.receive(plain_ct()[20:22])
+    bench.work_for(60)
+    assert bench.case("ln_ctv").state is CaseState.SENT
+
+
+def test_series_is_fetched_from_a_pacs_of_the_settings(bench: Bench) -> None:
+    hold(bench)
+    troubles = troubles_of(bench, pacs=("archive",))
+    with pytest.raises(NoSuchRowError, match="there are: archive"):
+        troubles.fetch(UID, "elsewhere", by="Ann")
+    asked: list[str] = []
+    bench.more[JobKind.FETCH_SERIES] = asked.append
+    bench.steps = bench.new_steps()
+
+    troubles.fetch(UID, "archive", by="Ann")
+    bench.work()
+
+    assert len(asked) == 1
+    assert "asked of archive by Ann" in told(bench)
+
+
+def test_series_that_is_whole_is_left_alone(bench: Bench) -> None:
+    bench.receive(plain_ct())
+    bench.work_for(15)
+
+    with pytest.raises(OperationRefused, match="is ready"):
+        troubles_of(bench).set_aside(UID, by="Ann")
+    with pytest.raises(NoSuchRowError):
+        troubles_of(bench).set_aside("9.9", by="Ann")
+
+
+def test_other_bytes_are_compared_and_thrown_away(bench: Bench) -> None:
+    images = plain_ct()
+    bench.receive(images)
+    name = f"{images[0].sop_instance_uid}-abc.dcm"
+    troubles = troubles_of(bench, name, "7.7-gone.dcm")
+
+    first, unknown = troubles.other_bytes()
+    troubles.discard(name, by="Ann", reason="a scanner's fault")
+
+    assert first.series_instance_uid == UID
+    assert first.differences[0].kept == f"instances/{images[0].sop_instance_uid}"
+    assert unknown.differences == ()
+    assert [other.name for other in troubles.other_bytes()] == ["7.7-gone.dcm"]
+    assert "thrown away by Ann: a scanner's fault" in told(bench)
+    with pytest.raises(NoSuchRowError):
+        troubles.discard(name, by="Ann")
