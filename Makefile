@@ -6,6 +6,7 @@
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
 #   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
 #   make fuzz-rest SECONDS=300  fuzz REST, that long
+#   make screenshots       run the service on synthetic patients and take the pictures of the page in docs/images
 #   make conformance-pdf   the DICOM Conformance Statement as PDF
 #   make system-packages   Debian packages that only tests need (peers nobody here wrote); needs root
 #
@@ -17,7 +18,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: conformance-pdf fuzz fuzz-rest demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: conformance-pdf screenshots fuzz fuzz-rest demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -95,6 +96,9 @@ fuzz: setup-dev
 
 fuzz-rest: setup-dev
 	REST_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -o timeout=0 tests/app/test_rest.py -k answered_with_a_fault
+
+screenshots: setup-dev
+	$(BIN)/python benchmarks/screenshots.py docs/images
 
 # A hospital signs paper: needs weasyprint (apt-get install weasyprint).
 conformance-pdf: setup

@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", default=Path("docs/images"), help="default docs/images")
     parser.add_argument("--every", action="store_true", help="every page, dark and light, 1280 and 1920 wide")
-    parser.add_argument("--only", default="", help="with --every: pages whose name contains this")
+    parser.add_argument("--only", default="", help="with --every: pages whose name contains one of these, by commas")
     parser.add_argument("--site", type=Path, help="keep the data here")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def every(browser: Browser, url: str, cases: dict[str, str], out: Path, only: st
                 except KeyError as missing:
                     print(f"{name}: no case {missing}")
                     continue
-                if only in name:
+                if any(part in name for part in only.split(",")):
                     open_page(page, url + address)
                     picture = out / f"{name}-{'dark' if dark else 'light'}-{width}.png"
                     page.screenshot(path=picture, full_page="review" not in name)

@@ -144,7 +144,7 @@ class World:
 
     def add_other_bytes(self, seed: str) -> str:
         """Put other pixels under the UID of the first image of a study in quarantine; return the file's name."""
-        kept = min((self.folder / seed).glob("*.dcm"))
+        kept = min((self.folder / seed).iterdir())
         image = dcmread(kept)
         image.PixelData = bytes(len(image.PixelData))
         image.SeriesDescription = "SAME UID, OTHER IMAGE"
@@ -193,6 +193,9 @@ class World:
                 checks=lambda: self.checks,
                 readers=readers,
                 troubles=troubles,
+                destinations=partial(
+                    PgWorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]
+                ),
             )
             add_pages(app, site, self.accounts)
             yield app

@@ -181,7 +181,7 @@ def test_review_lists_volumes_and_what_was_not_found(world: World, browser: Brow
         rows = page.get_by_role("option")
         expect(rows.filter(has_text=CYLINDER)).to_contain_text("cc")
         expect(rows.filter(has_text=ABSENT)).to_contain_text("not found")
-        rows.filter(has_text=CYLINDER).get_by_role("button").click()
+        rows.filter(has_text=CYLINDER).locator(".eye").click()
         assert page.evaluate(INK, "axial") == 0
 
 
@@ -287,3 +287,17 @@ def test_a_pipeline_that_was_never_meant_asks_for_nobody(world: World, browser: 
         expect(page.locator("tr.beside")).to_contain_text("Not for this")
         page.get_by_role("button", name="Needs attention").click()
         expect(page.get_by_text("No case matches")).to_be_visible()
+
+
+def test_destination_is_paused_and_resumed(world: World, browser: Browser) -> None:
+    world.settings = Settings(destinations=(DicomDestination(name="tps", ae_title="TPS", host="127.0.0.1", port=104),))
+    world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/settings")
+        row = page.locator("#destinations tbody tr")
+        expect(row).to_contain_text("1 sent")
+        act(page, "Pause", "the TPS is upgraded")
+        expect(row).to_contain_text("paused by local: the TPS is upgraded")
+        act(page, "Resume", "")
+        expect(row).to_contain_text("In use")

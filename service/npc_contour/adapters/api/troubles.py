@@ -7,35 +7,47 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import Field
 
-from npc_contour.adapters.api.operations import ANSWERS, Done, Guard, Order, signed
+from npc_contour.adapters.api.operations import Done, Guard, Order, signed
+from npc_contour.adapters.api.problems import CHANGING
+from npc_contour.adapters.api.texts import NAME_PATTERN, UID_PATTERN
 from npc_contour.application.troubles import Troubles
 
-SeriesUid = Annotated[str, Path(description="Series Instance UID", max_length=64, pattern=r"^[0-9.]+$")]
-FileName = Annotated[str, Path(description="Of a file in quarantine", max_length=160, pattern=r"^[0-9A-Za-z.-]+$")]
+SERIES_UID = Annotated[
+    str, Path(description="Series Instance UID", pattern=UID_PATTERN, examples=["1.2.826.0.1.3680043.8.498.2"])
+]
+FILE_NAME = Annotated[
+    str,
+    Path(
+        description="Of a file in quarantine",
+        max_length=160,
+        pattern=r"^[0-9A-Za-z.-]+$",
+        examples=["1.2.826.0.1.3680043.8.498.3-5d41402abc4b2a76.dcm"],
+    ),
+]
 
 
 class FetchOrder(Order):
     """From where."""
 
-    pacs: str = Field(max_length=32, description="Name of a [[pacs]] of the settings", examples=["archive"])
+    pacs: str = Field(pattern=NAME_PATTERN, description="Name of a [[pacs]] of the settings", examples=["archive"])
 
 
 def trouble_routes(troubles: Troubles, guard: Guard) -> APIRouter:
     """Return the routes; `guard` says who asks."""
-    router = APIRouter(tags=["operations"], responses=ANSWERS)
+    router = APIRouter(tags=["operations"])
 
-    @router.post("/series/{series_instance_uid}/aside")
-    def aside(series_instance_uid: SeriesUid, order: Order, request: Request) -> Done:
+    @router.post("/series/{series_instance_uid}/aside", responses=CHANGING)
+    def aside(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
         """Say that a held series is not wanted: its study is routed without it; a new image opens it again."""
         return Done(done=troubles.set_aside(series_instance_uid, by=guard(request), reason=order.reason))
 
-    @router.post("/series/{series_instance_uid}/fetch")
-    def fetch(series_instance_uid: SeriesUid, order: FetchOrder, request: Request) -> Done:
+    @router.post("/series/{series_instance_uid}/fetch", responses=CHANGING)
+    def fetch(series_instance_uid: SERIES_UID, order: FetchOrder, request: Request) -> Done:
         """Fetch a held series from a PACS: what is here already changes nothing, missing images complete it."""
         return Done(done=troubles.fetch(series_instance_uid, order.pacs, by=signed(guard(request), order)))
 
-    @router.post("/quarantine/{name}/discard")
-    def discard(name: FileName, order: Order, request: Request) -> Done:
+    @router.post("/quarantine/{name}/discard", responses=CHANGING)
+    def discard(name: FILE_NAME, order: Order, request: Request) -> Done:
         """Throw away other bytes that came under a known UID; the kept ones stay."""
         return Done(done=troubles.discard(name, by=guard(request), reason=order.reason))
 

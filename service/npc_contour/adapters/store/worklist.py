@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from npc_contour.adapters.store.board import PgBoard
@@ -86,7 +87,9 @@ class PgWorkList:
                 "offset": wanted.offset,
             },
         )
-        return tuple(_work_row(row) for row in rows)
+        # Lines of one study stand together; among them what was never meant for it comes last.
+        studies = groupby(rows, key=lambda row: row["study_instance_uid"])
+        return tuple(_work_row(row) for _, own in studies for row in sorted(own, key=lambda row: bool(row["beside"])))
 
     def tally(self) -> Mapping[Group, int]:
         """Return how many cases are in each group."""

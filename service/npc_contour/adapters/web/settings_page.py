@@ -32,8 +32,14 @@ def add_settings(app: FastAPI, site: Site) -> None:
 
     @app.get("/settings", include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
-        """Return the settings and the readiness of everything they name."""
-        return site.page(request, "settings.html", areas=areas, checks=site.checks())
+        """Return the settings, the readiness of what they name, and where destinations stand, which htmx asks for."""
+        values: dict[str, Any] = {
+            "destinations": site.destinations(),
+            "named": {one.name for one in site.settings.destinations},
+        }
+        if request.headers.get("hx-request") == "true":
+            return site.page(request, "_destinations.html", **values)
+        return site.page(request, "settings.html", areas=areas, checks=site.checks(), **values)
 
 
 def areas_of(settings: Settings) -> dict[str, tuple[Line, ...]]:

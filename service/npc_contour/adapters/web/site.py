@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from npc_contour.adapters.web import words
 from npc_contour.application.accounts import LOCAL, AccessRole, Person
 from npc_contour.application.review import Review
-from npc_contour.application.status import CheckResult
+from npc_contour.application.status import CheckResult, DestinationRow
 from npc_contour.application.troubles import Troubles
 from npc_contour.application.worklist import WorkList
 from npc_contour.catalog import Catalog
@@ -56,6 +56,7 @@ class Site:
     checks: Callable[[], tuple[CheckResult, ...]]
     readers: Readers
     troubles: Troubles
+    destinations: Callable[[], Sequence[DestinationRow]]
 
     @cached_property
     def templates(self) -> Environment:

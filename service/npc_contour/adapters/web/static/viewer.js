@@ -500,11 +500,11 @@ function rowOf(roi, i) {
   row.setAttribute("aria-selected", "false");
   const missing = !roi.rings.length;
   row.classList.toggle("missing", missing);
-  const eye = document.createElement("button");
-  eye.type = "button";
+  // For the mouse; the keyboard has the space bar, and a reader the row's own state.
+  const eye = document.createElement("span");
   eye.className = "eye";
-  eye.tabIndex = -1;
-  eye.setAttribute("aria-label", `show or hide ${roi.name}`);
+  eye.title = "show or hide";
+  row.setAttribute("aria-checked", String(!missing));
   eye.append(icon(missing ? "ban" : "eye"));
   const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   swatch.setAttribute("class", "swatch");
@@ -535,6 +535,7 @@ function redraw() {
     const i = Number(row.dataset.index);
     row.classList.toggle("off", !isShown(i));
     row.setAttribute("aria-selected", String(i === state.chosen));
+    if (state.rois[i].rings.length) row.setAttribute("aria-checked", String(isShown(i)));
   }
 }
 function toggle(i) { state.rois[i].shown = !state.rois[i].shown; redraw(); }
@@ -590,11 +591,12 @@ const KEYS = {
   "+": () => zoom(current(), 1.25), "=": () => zoom(current(), 1.25), "-": () => zoom(current(), 0.8), 0: () => zoom(current(), 0),
   b: () => location.assign(`/cases/${m.case}`), "?": () => document.getElementById("help").showModal(),
 };
+const LIST_KEYS = { ArrowDown: () => step(1), ArrowUp: () => step(-1), " ": () => state.chosen >= 0 && toggle(state.chosen) };
 document.addEventListener("keydown", (event) => {
   if (event.target.matches?.('input[type="search"],input[type="text"]') || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector("dialog[open]")) return;
   if (event.key === "h" && !state.hidden) { state.hidden = true; redraw(); return; }
-  const act = KEYS[event.key];
+  const act = (event.target === list && LIST_KEYS[event.key]) || KEYS[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 document.addEventListener("keyup", (event) => { if (event.key === "h") { state.hidden = false; redraw(); } });
