@@ -65,7 +65,9 @@ def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_
 
     case = bench.case("ln_ctv")
     assert case.state is CaseState.SENT
-    assert Artefacts(bench.spool, case.case_id).report()["contour_source"] == written
+    report = Artefacts(bench.spool, case.case_id).report()
+    assert report["contour_source"] == written
+    assert report["profile"] == bench.writer.profile.name
     (structure_set,) = bench.writer.written
     (width_mm,) = {
         round(float(np.ptp(contour.points_lps_mm[:, 0])), 2) for roi in structure_set.rois for contour in roi.contours

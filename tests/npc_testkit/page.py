@@ -40,7 +40,14 @@ from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import ArrivedImage, AssociationRow, CaseInput, CaseRecord, StoryLine
+from npc_contour.application.records import (
+    ArrivedImage,
+    AssociationRow,
+    CaseInput,
+    CaseRecord,
+    JobKind,
+    StoryLine,
+)
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.status import CheckResult
 from npc_contour.application.study import StudyReader
@@ -142,6 +149,12 @@ class World:
             tx.set_series(series, SeriesState.HELD, ("held: gap of 5.00 mm after slice 5, expected 2.50 mm",), now)
         return series
 
+    def add_parked(self, key: str, reason: str) -> None:
+        """Add a step that was given up."""
+        with self.store.transaction() as tx:
+            tx.count_attempt(JobKind.ROUTE_STUDY, key, datetime.now(UTC))
+            tx.park(JobKind.ROUTE_STUDY, key, reason, datetime.now(UTC))
+
     def add_other_bytes(self, seed: str) -> str:
         """Put other pixels under the UID of the first image of a study in quarantine; return the file's name."""
         kept = min((self.folder / seed).iterdir())
@@ -193,6 +206,7 @@ class World:
                 checks=lambda: self.checks,
                 readers=readers,
                 troubles=troubles,
+                parked=PgWorkBoard(self.store).parked,
                 destinations=partial(
                     PgWorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]
                 ),

@@ -123,6 +123,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     checks=checkup.run,
                     readers=readers,
                     troubles=troubles,
+                    parked=PgWorkBoard(store).parked,
                     destinations=partial(PgWorkBoard(store).destinations, [one.name for one in destinations]),
                 ),
                 Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h),

@@ -127,12 +127,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contoured:
-    """A checked RTSTRUCT, the structure set it encodes, the masks it came from, and where its contours run."""
+    """A checked RTSTRUCT, the structure set it encodes, the masks it came from, where its contours run, the profile."""
 
     structure_set: StructureSet
     masks: tuple[RoiMask, ...]
     encoded: EncodedStructureSet
     source: ContourSource
+    profile: str
 
 
 def contour(
@@ -190,7 +191,7 @@ def _written(
     )
     with timed(timings_s, "write and check"):
         encoded = writer.write(structure_set, masks, volume, request.planning, request.made_at)
-    return Contoured(structure_set, tuple(masks), encoded, source)
+    return Contoured(structure_set, tuple(masks), encoded, source, writer.profile.name)
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:
@@ -203,6 +204,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
         "label": content.label,
         "demo": content.demo,
         "contour_source": contoured.source.value,
+        "profile": contoured.profile,
         "min_dice_read_back": contoured.encoded.min_dice,
         "notes": list(content.notes),
         "rois": [

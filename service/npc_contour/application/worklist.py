@@ -32,8 +32,7 @@ STATES: Mapping[Group, frozenset[str]] = {
     Group.WAITING: frozenset({"waiting"}),
     Group.DONE: frozenset({"sent", "verified", "combined"}),
 }
-"""States by group; a case with a delivery that failed or is blocked needs attention too, whatever its state, and a
-refused one does not whose pipeline fits nothing of a study that another pipeline takes (`WorkRow.beside`)."""
+"""States by group; a case with a delivery that failed or is blocked needs attention too, whatever its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,6 @@ class WorkRow:
         description: Series Description of the planning series, or of the study's first series.
         found: ROIs with contours; None before the structure set is written.
         rois: ROIs asked for.
-        beside: refused, and nothing is amiss: no series fits the pipeline at all, and another one took the study.
         deliveries: destination → state.
     """
 
@@ -77,7 +75,6 @@ class WorkRow:
     generation: int
     demo: bool
     reason: str
-    beside: bool = False
     found: int | None = None
     rois: int | None = None
     deliveries: Mapping[str, DeliveryState] = field(default_factory=dict)

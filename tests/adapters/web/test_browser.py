@@ -250,6 +250,16 @@ def test_other_bytes_under_a_known_uid_are_shown_and_thrown_away(world: World, b
         expect(page.locator("#held")).to_contain_text("Nothing is held")
 
 
+def test_step_that_was_given_up_is_begun_again(world: World, browser: Browser) -> None:
+    world.add_parked("1.2.3", "the archive has gone")
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/held")
+        expect(page.locator("#held")).to_contain_text("the archive has gone")
+        act(page, "Begin again", "it is back")
+        expect(page.locator("#held")).to_contain_text("Nothing is held")
+
+
 def test_person_says_which_series_is_which(world: World, browser: Browser) -> None:
     case_id = world.add_case(state=CaseState.AMBIGUOUS, reason="two series fit planning_ct", choices=True)
 
@@ -275,18 +285,6 @@ def test_measured_nodes_are_listed_and_looked_at(world: World, browser: Browser)
         assert "short_axis_mm" in Path(download.value.path()).read_text(encoding="utf-8")
         page.get_by_role("link", name="Look at node 1").click()
         expect(page.locator(".view.main .place")).to_contain_text("4 / 12")
-
-
-def test_a_pipeline_that_was_never_meant_asks_for_nobody(world: World, browser: Browser) -> None:
-    world.add_case(seed="one")
-    world.add_case(seed="one", state=CaseState.REFUSED, reason="modality is CT, MR is asked", pipeline="npc_oar_gtv")
-
-    with world.served() as url, a_page(browser) as page:
-        page.goto(f"{url}/work")
-        expect(page.locator("tbody tr")).to_have_count(2)
-        expect(page.locator("tr.beside")).to_contain_text("Not for this")
-        page.get_by_role("button", name="Needs attention").click()
-        expect(page.get_by_text("No case matches")).to_be_visible()
 
 
 def test_destination_is_paused_and_resumed(world: World, browser: Browser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from npc_contour.adapters.store.board import PgBoard
@@ -24,23 +23,18 @@ from npc_contour.domain.jobs import CaseState, DeliveryState
 _TROUBLED = """EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked')
 AND c.state <> 'superseded')"""
 
-# A pipeline that a study was never meant for (CT for one that reads MR) needs nobody, as long as another one takes it.
-_BESIDE = """(c.state = 'refused' AND NOT jsonb_path_exists(c.verdicts, '$[*] ? (@.accepted == true)')
-AND EXISTS (SELECT FROM contour_case other WHERE other.study_instance_uid = c.study_instance_uid
-            AND other.state NOT IN ('refused', 'failed', 'cancelled')))"""
-
 _ROWS = f"""
 WITH chosen AS (
     SELECT c.*, study.patient_id FROM contour_case c JOIN study USING (study_instance_uid)
     WHERE (%(pipeline)s = '' OR c.pipeline = %(pipeline)s)
-    AND ((c.state = ANY(%(states)s) AND NOT (%(troubled)s AND {_BESIDE})) OR (%(troubled)s AND {_TROUBLED}))
+    AND (c.state = ANY(%(states)s) OR (%(troubled)s AND {_TROUBLED}))
     AND (%(text)s = '' OR c.id ILIKE %(like)s OR c.study_instance_uid ILIKE %(like)s
          OR (%(patients)s AND study.patient_id ILIKE %(like)s)
          OR EXISTS (SELECT FROM series s WHERE s.study_instance_uid = c.study_instance_uid
                     AND (s.description ILIKE %(like)s OR s.series_instance_uid ILIKE %(like)s)))
     ORDER BY c.created_at DESC, c.id LIMIT %(limit)s OFFSET %(offset)s
 )
-SELECT c.*, series.description, {_BESIDE} AS beside,
+SELECT c.*, series.description,
     jsonb_array_length(report->'rois') AS rois,
     jsonb_array_length(report->'not_found') AS missing,
     (SELECT jsonb_object_agg(destination, delivery.state) FROM delivery WHERE delivery.case_id = c.id) AS deliveries
@@ -53,7 +47,7 @@ LEFT JOIN LATERAL (
 ORDER BY c.created_at DESC, c.id"""  # noqa: S608 - constants only
 
 _TALLY = f"""
-SELECT c.state, {_TROUBLED} AS troubled, {_BESIDE} AS beside, count(*) AS n FROM contour_case c GROUP BY 1, 2, 3"""  # noqa: S608 - constants only
+SELECT c.state, {_TROUBLED} AS troubled, count(*) AS n FROM contour_case c GROUP BY 1, 2"""  # noqa: S608 - constants only
 
 _INPUTS = """
 SELECT series.*, (SELECT header FROM instance WHERE instance.series_instance_uid = series.series_instance_uid
@@ -87,17 +81,14 @@ class PgWorkList:
                 "offset": wanted.offset,
             },
         )
-        # Lines of one study stand together; among them what was never meant for it comes last.
-        studies = groupby(rows, key=lambda row: row["study_instance_uid"])
-        return tuple(_work_row(row) for _, own in studies for row in sorted(own, key=lambda row: bool(row["beside"])))
+        return tuple(_work_row(row) for row in rows)
 
     def tally(self) -> Mapping[Group, int]:
         """Return how many cases are in each group."""
         tally = dict.fromkeys(Group, 0)
         for row in self._store.query(_TALLY):
             for group, states in STATES.items():
-                attention = group is Group.ATTENTION
-                if (row["state"] in states and not (attention and row["beside"])) or (attention and row["troubled"]):
+                if row["state"] in states or (group is Group.ATTENTION and row["troubled"]):
                     tally[group] += int(row["n"])
         return tally
 
@@ -176,7 +167,6 @@ def _work_row(row: Row) -> WorkRow:
         generation=row["generation"],
         demo=row["demo"],
         reason=reason,
-        beside=row["beside"],
         found=None if rois is None else rois - (missing or 0),
         rois=rois,
         deliveries={name: DeliveryState(value) for name, value in (row["deliveries"] or {}).items()},

@@ -1,4 +1,4 @@
-"""What lies still until a person acts: held series and other bytes under a known UID, with what was found."""
+"""What lies still until a person acts: held series, steps that were given up, other bytes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_held(app: FastAPI, site: Site) -> None:
             request,
             "_held.html" if request.headers.get("hx-request") == "true" else "held.html",
             series=site.troubles.series(),
+            parked=site.parked(),
             others=site.troubles.other_bytes(),
             pacs=site.troubles.pacs,
         )

@@ -97,7 +97,7 @@ def _add_work_list(app: FastAPI, site: Site) -> None:
             rows=rows[:PAGE_ROWS],
             more=len(rows) > PAGE_ROWS,
             tally=site.worklist.tally(),
-            troubles=site.troubles.count(),
+            troubles=site.troubles.count() + len(site.parked()),
             page_rows=PAGE_ROWS,
         )
 

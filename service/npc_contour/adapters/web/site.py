@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from npc_contour.adapters.web import words
 from npc_contour.application.accounts import LOCAL, AccessRole, Person
+from npc_contour.application.records import ParkedStep
 from npc_contour.application.review import Review
 from npc_contour.application.status import CheckResult, DestinationRow
 from npc_contour.application.troubles import Troubles
@@ -56,6 +57,7 @@ class Site:
     checks: Callable[[], tuple[CheckResult, ...]]
     readers: Readers
     troubles: Troubles
+    parked: Callable[[], Sequence[ParkedStep]]
     destinations: Callable[[], Sequence[DestinationRow]]
 
     @cached_property

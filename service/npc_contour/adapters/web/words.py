@@ -27,7 +27,6 @@ STATES: dict[str, tuple[str, str, str]] = {
     "receiving": ("Receiving", "work", "loader-circle"),
     "ready": ("Complete", "good", "circle-check"),
     "aside": ("Left aside", "quiet", "x"),
-    "beside": ("Not for this", "quiet", "circle-dot"),
 }
 """State → label, tone (a class of the style sheet), icon."""
 

@@ -58,9 +58,14 @@ document.addEventListener("click", async (event) => {
   document.body.dispatchEvent(new Event("changed"));
 });
 
+// What was asked just before the logout is refused just after it: that is no reason to come back here.
+let leaving = false;
+document.addEventListener("htmx:beforeRequest", (event) => (leaving ||= event.detail.pathInfo.requestPath === "/logout"));
+
 document.addEventListener("htmx:responseError", (event) => {
   const request = event.detail.xhr;
   if (request.status === 401) {
+    if (leaving) return;
     location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
     return;
   }

@@ -13,6 +13,7 @@ const WINDOWS = m.modality === "MR"
   : [["Soft tissue", [40, 400]], ["Brain", [40, 100]], ["Head & neck", [60, 350]], ["Bone", [500, 2000]], ["Lung", [-600, 1500]], ["All", [500, 3000]]];
 const KEEP = 240;
 const AHEAD = 4;
+const REST_MS = 150;
 
 const state = {
   at: { axial: NZ >> 1, coronal: NY >> 1, sagittal: NX >> 1 },
@@ -175,15 +176,22 @@ class View {
     };
   }
 
+  // At once with the quick filter, and with the good one (four times as slow) once the hand rests.
   draw() {
+    this.drawImage("low");
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.drawImage("high"), REST_MS);
+    this.drawInk();
+  }
+
+  drawImage(quality) {
     const f = (this.f = this.fit());
     const image = this.image.getContext("2d", { alpha: false });
     image.fillStyle = "#000";
     image.fillRect(0, 0, this.image.width, this.image.height);
     image.imageSmoothingEnabled = true;
-    image.imageSmoothingQuality = "high";
+    image.imageSmoothingQuality = quality;
     if (this.hu) image.drawImage(this.buffer, f.ox, f.oy, this.columns * f.kx, this.rows * f.ky);
-    this.drawInk();
   }
 
   drawInk() {
