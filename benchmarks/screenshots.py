@@ -35,9 +35,9 @@ from npc_testkit.page import chromium
 SITE = (
     local_run.SITE.replace("quiet_s = 5", "quiet_s = 5\nheld_after_s = 8")
     .replace("partner_wait_s = 60", "partner_wait_s = 86400")
-    .replace("[routing]\n", '[routing]\npipelines = ["npc_oar_gtv", "ln_ctv", "mediastinal_ln", "npc_mr_gtv"]\n')
     .replace("first_retry_s = 1", "first_retry_s = 60")
 )
+ALL_PIPELINES = '["npc_oar_gtv", "ln_ctv", "mediastinal_ln", "npc_mr_gtv"]'
 ENDED = {"sent", "verified", "refused", "failed", "waiting", "ambiguous", "superseded"}
 DEADLINE_S = 420.0
 STORY, REVIEW = "/cases/{npc_oar_gtv}", "/cases/{npc_oar_gtv}/review#88,255,262"
@@ -77,12 +77,15 @@ def main() -> None:
         filled = (root / "site.toml").exists()
         root.mkdir(parents=True, exist_ok=True)
         tps_port = stack.enter_context(local_run.planning_system(root / "tps"))
-        site = SITE + local_run.destination_toml("tps", "TPS", tps_port) + local_run.destination_toml("pacs", "PACS", 9)
+        site = SITE + local_run.destination_toml("tps", "TPS", tps_port)
+        if args.every:
+            site = site.replace("[routing]\n", f"[routing]\npipelines = {ALL_PIPELINES}\n")
+            site += local_run.destination_toml("off", "OFF", 9)
         config = root / "site.toml"
         config.write_text(site, encoding="utf-8")
         running = stack.enter_context(local_run.service(config))
         if not filled:
-            fill(root, running)
+            fill(root, running, every_kind=args.every)
         cases = wait(running)
         browser = stack.enter_context(chromium())
         url = f"http://127.0.0.1:{running.web_port}"
@@ -92,15 +95,16 @@ def main() -> None:
             readme(browser, url, cases, args.out)
 
 
-def fill(root: Path, running: local_run.Running) -> None:
-    """Send one patient who is contoured in full, a chest, an MR examination, and studies that need a person."""
+def fill(root: Path, running: local_run.Running, *, every_kind: bool) -> None:
+    """Send one patient who is contoured in full, where asked a chest and an MR, and studies that need a person."""
     sent = root / "sent"
     phantom.write(sent / "pair", 1, PhantomOptions(matrix=512, slice_spacing_mm=2.5, slices=150))
     local_run.send(sent / "pair", running.dicom_port)
-    phantom.write_kind(sent / "chest", 2, ChestOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
-    phantom.write_kind(sent / "mr", 3, MrOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
-    for kind in ("chest", "mr"):
-        local_run.send(sent / kind, running.dicom_port)
+    if every_kind:
+        phantom.write_kind(sent / "chest", 2, ChestOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
+        phantom.write_kind(sent / "mr", 3, MrOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
+        for kind in ("chest", "mr"):
+            local_run.send(sent / kind, running.dicom_port)
     plan = CtPlan(slices=70, rows=64, columns=64, pixel_spacing_mm=(4.0, 4.0), description="HEAD NECK 2.5 STD")
 
     def series(name: str, plan: CtPlan, *, lacking: Sequence[int] = ()) -> None:

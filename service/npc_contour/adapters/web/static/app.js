@@ -58,9 +58,13 @@ document.addEventListener("click", async (event) => {
   document.body.dispatchEvent(new Event("changed"));
 });
 
-// What was asked just before the logout is refused just after it: that is no reason to come back here.
+// After the logout nothing more is asked, and what was asked just before is no reason to come back here.
 let leaving = false;
-document.addEventListener("htmx:beforeRequest", (event) => (leaving ||= event.detail.pathInfo.requestPath === "/logout"));
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (leaving) event.preventDefault();
+  leaving ||= event.detail.pathInfo.requestPath === "/logout";
+});
+document.addEventListener("htmx:sendError", () => (leaving = false));
 
 document.addEventListener("htmx:responseError", (event) => {
   const request = event.detail.xhr;
