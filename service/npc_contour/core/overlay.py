@@ -30,7 +30,8 @@ class RoiOverlay:
     Attributes:
         volume_cc: ROI Volume (3006,002C) where it is given, else the area of its rings times the slice distance.
         off_plane: how many of its contours lie between slices.
-        centre_zyx: middle of its points as voxel indices; None when it has no contour.
+        centre_zyx: middle of its largest contour as voxel indices, where it is best looked at: strays that a network
+            left elsewhere do not move it; None when it has no contour.
     """
 
     name: str
@@ -98,13 +99,16 @@ def _place(roi: ReadRoi, grid: Grid, start: int) -> tuple[RoiOverlay, npt.NDArra
         for level, first, count, is_inside in zip(nearest, starts, counts, inside, strict=True)
         if is_inside
     )
-    centre = (index_zyx.min(axis=0) + index_zyx.max(axis=0)) / 2
+    areas = _areas(index_zyx, starts, counts)
+    largest = int(np.argmax(areas))
+    ring = index_zyx[starts[largest] : starts[largest] + counts[largest]]
+    centre = (ring.min(axis=0) + ring.max(axis=0)) / 2
     placed = RoiOverlay(
         name=roi.name,
         interpreted_type=roi.interpreted_type,
         colour_rgb=roi.colour_rgb,
         description=roi.description,
-        volume_cc=roi.volume_cc if roi.volume_cc is not None else _volume_cc(index_zyx, starts, counts, grid),
+        volume_cc=roi.volume_cc if roi.volume_cc is not None else float(areas.sum()) * grid.voxel_cc,
         rings=rings,
         off_plane=int((np.abs(levels - nearest) > OFF_PLANE).sum()),
         centre_zyx=(float(centre[0]), float(centre[1]), float(centre[2])),
@@ -112,12 +116,12 @@ def _place(roi: ReadRoi, grid: Grid, start: int) -> tuple[RoiOverlay, npt.NDArra
     return placed, np.ascontiguousarray(index_zyx[:, [2, 1]], dtype=np.float32)
 
 
-def _volume_cc(
-    index_zyx: npt.NDArray[np.float64], starts: npt.NDArray[np.intp], counts: npt.NDArray[np.intp], grid: Grid
-) -> float:
-    """Area of all rings by the shoelace formula, each ring closed onto its own first point, times one voxel."""
+def _areas(
+    index_zyx: npt.NDArray[np.float64], starts: npt.NDArray[np.intp], counts: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Area of each ring in pixels by the shoelace formula, closed onto its own first point."""
     y, x = index_zyx[:, 1], index_zyx[:, 2]
     following = np.arange(1, len(y) + 1)
     following[starts + counts - 1] = starts
-    areas = np.add.reduceat(x * y[following] - x[following] * y, starts) / 2
-    return float(np.abs(areas).sum()) * grid.voxel_cc
+    areas: npt.NDArray[np.float64] = np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts)) / 2
+    return areas

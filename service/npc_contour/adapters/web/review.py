@@ -53,7 +53,7 @@ def add_review(app: FastAPI, site: Site) -> None:
         facts = site.worklist.facts(case_id)
         drawn = {roi.name for roi in overlay.rois}
         absent = [roi for roi in facts.story.rois if not roi.found and roi.name not in drawn] if facts else []
-        notes = facts.story.notes if facts else ()
+        notes = [note for note in facts.story.notes if note not in facts.story.reasons] if facts else []
         head = json.dumps(_contents(overlay, absent, notes), separators=(",", ":")).encode()
         head += b" " * (-len(head) % 4)
         body = struct.pack("<I", len(head)) + head + np.ascontiguousarray(overlay.points_xy, dtype="<f4").tobytes()
