@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from npc_testkit.page import World
 from npc_testkit.served import Served, served
 
 SECONDS = int(os.environ.get("REST_FUZZ_SECONDS", "25"))
+PACS = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 1}
+TPS = {"name": "tps", "ae_title": "TPS", "host": "127.0.0.1", "port": 1}
+DOCS = Path(__file__).parents[2] / "docs" / "rest.md"
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
@@ -30,7 +34,7 @@ def running(store: PgStore, database_url: str, tmp_path: Path) -> Iterator[Serve
     world = World(store, tmp_path / "world")
     world.add_case(seed="sent")
     world.add_case(seed="failed", state=CaseState.FAILED, reason="the network did not answer")
-    with served(store, database_url, tmp_path / "root") as application:
+    with served(store, database_url, tmp_path / "root", pacs=[PACS], destinations=[TPS]) as application:
         yield application
 
 
@@ -115,3 +119,23 @@ def test_odd_text_is_refused_before_it_reaches_the_database(running: Served, rea
 
     assert answer.status_code == 422
     assert isinstance(httpx.Response(422, content=answer.content).json(), dict)
+
+
+def test_commands_of_the_documentation_work(running: Served) -> None:
+    commands = re.findall(r"^\$ (curl .*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    job = running.client.get("/api/v1/jobs?state=sent").json()[0]
+    known = {"URL": running.url, "TOKEN": running.token, "CASE": job["case_id"], "STUDY": job["study_instance_uid"]}
+    assert len(commands) > 8
+    for command in commands:
+        ended = subprocess.run(
+            ["bash", "-c", command],
+            env={**os.environ, **known},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        # A case that is done is held by nobody, and cannot be.
+        expected = 22 if command.endswith(("/hold", "/release")) else 0
+        assert ended.returncode == expected, (command, ended.stderr)
+        assert ended.stdout or expected, command
