@@ -45,7 +45,7 @@ $(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.service
 	@echo "installing the tools for tests into $(VENV)"
 	$(PIP) torch
-	$(PIP) --editable '.[dev,networks]'
+	$(PIP) --editable '.[dev,networks,tracing]'
 	$(PIP) opencv-python-headless
 	$(PIP) --no-deps rt-utils
 	@touch $@

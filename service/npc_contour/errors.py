@@ -4,6 +4,7 @@ AutocontourError
 ├── SettingsError            the site's TOML is wrong: refuse to start
 ├── CatalogError             a pipeline definition or network contract is wrong: refuse to start
 ├── AccountError             an account, password or token will not do: say why
+├── IdentityError            the identity provider does not answer, or what it says does not hold: log in anew
 ├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
 ├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
 ├── CaseRefused              these images cannot be contoured: tell the clinic, do not retry
@@ -45,6 +46,10 @@ class CatalogError(AutocontourError):
 
 class AccountError(AutocontourError):
     """An account, a password or a token will not do."""
+
+
+class IdentityError(AutocontourError):
+    """The identity provider does not answer, or what it says does not hold."""
 
 
 class InstanceRefused(AutocontourError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -118,7 +119,7 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
         yield node
 
 
-def tables(pacs: Archived, retrieve: str) -> dict[str, object]:
+def tables(pacs: Archived, retrieve: str) -> dict[str, Any]:
     return {
         "pacs": [
             {

@@ -35,13 +35,14 @@ class Served:
 
 
 @contextmanager
-def served(store: PgStore, database_url: str, root: Path, **tables: object) -> Iterator[Served]:
+def served(store: PgStore, database_url: str, root: Path, *, port: int = 0, **tables: object) -> Iterator[Served]:
     """Serve what `app.web` composes; accounts are asked for.
 
     Args:
         store: over the same database, for whoever fills it.
         database_url: of it.
         root: where files would be.
+        port: 0 takes a free one.
         tables: of the settings, as they stand in site.toml.
     """
     web = {"accounts": "required", **(tables.pop("web", None) or {})}  # type: ignore[dict-item]
@@ -52,7 +53,7 @@ def served(store: PgStore, database_url: str, root: Path, **tables: object) -> I
     token = accounts.make_token("test", LOCAL, AccessRole.ADMIN, 1)
     with (
         application(Runtime.of(settings, database_url=database_url, roles=("web",))) as app,
-        BackgroundServer(app, "127.0.0.1", 0) as server,
+        BackgroundServer(app, "127.0.0.1", port) as server,
     ):
         url = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:

@@ -1,6 +1,6 @@
 """A worker in a process of its own, to be killed: real queue, store, spool; a slow network, a folder for a sender.
 
-python worker_process.py DATABASE_URL FOLDER SEGMENT_SECONDS DEADLINE_SECONDS
+python worker_process.py DATABASE_URL FOLDER SEGMENT_SECONDS DEADLINE_SECONDS [TRACES]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from npc_contour import logs
 from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.otlp import trace_to
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
@@ -110,4 +111,6 @@ def main(url: str, folder: Path, segment_s: float, deadline_s: float) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 5:
+        trace_to(sys.argv[5], "worker")
     main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

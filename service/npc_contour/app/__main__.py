@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from npc_contour import logs
+from npc_contour.adapters.otlp import trace_to
 from npc_contour.app.audit import audit
 from npc_contour.app.processes import end_with
 from npc_contour.app.roles import run_role
@@ -20,6 +21,8 @@ end_with(runtime.pid)
 logs.configure(runtime.settings.logs.level)
 audit(runtime.settings)
 try:
+    if runtime.settings.tracing.endpoint:
+        trace_to(runtime.settings.tracing.endpoint, role)
     run_role(role, runtime)
 except AutocontourError as error:
     logging.getLogger("npc_contour.app").error(  # noqa: TRY400 - expected, and said in full by its message

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from npc_contour import __version__
 from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
@@ -151,6 +152,7 @@ class _TritonKeeper:
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
             nice=BACKGROUND_NICE,
+            traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else "",
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._start, name="triton-start", daemon=True)

@@ -40,6 +40,7 @@ from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.sign_in import sign_in_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.assignment import AssignRoles
@@ -109,6 +110,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             posting = Stow(
                 keeper_of(spool, intake), settings.web.stow_networks, settings.dicom.ae_title, intake.association_ended
             )
+            accounts = Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)
             app.include_router(stow_routes(posting))
@@ -126,7 +128,8 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     parked=PgWorkBoard(store).parked,
                     destinations=partial(PgWorkBoard(store).destinations, [one.name for one in destinations]),
                 ),
-                Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h),
+                accounts,
+                sign_in_of(settings, PgAccounts(store), accounts),
             )
             yield app
 

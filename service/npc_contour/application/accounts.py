@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -27,6 +28,7 @@ _N, _R, _P = 2**15, 8, 1
 _SCRYPT_MEMORY = 64 * 2**20
 TOKEN_PREFIX = "npc_"  # noqa: S105 - how tokens begin, so that leak scanners know them
 LOCAL_NAME = "local"
+_PROVIDED_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 LOGIN_WINDOW = timedelta(minutes=10)
 MAX_REFUSED_OF_NAME = 6
 MAX_REFUSED_FROM_PEER = 30
@@ -68,7 +70,11 @@ LOCAL = Person(LOCAL_NAME, AccessRole.ADMIN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A local account, or one that an identity provider vouches for (no password then)."""
+    """A local account, or one that an identity provider vouches for (no password then).
+
+    Attributes:
+        subject: the provider and its own id of the person; "" for a local account.
+    """
 
     name: str
     role: AccessRole
@@ -76,6 +82,7 @@ class Account:
     disabled: bool
     created_at: datetime
     last_login_at: datetime | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +124,10 @@ class AccountStore(Protocol):
 
     def account(self, name: str) -> Account | None:
         """Return an account; names are compared without case."""
+        ...
+
+    def account_of_subject(self, subject: str) -> Account | None:
+        """Return the account of a person whom an identity provider vouches for."""
         ...
 
     def accounts(self) -> Sequence[Account]:
@@ -209,9 +220,14 @@ class Accounts:
         self._store.end_sessions(account=name)
 
     def may_try(self, name: str, peer: str) -> bool:
-        """Whether another login may be tried: guessing is slow, for one name and for one peer."""
+        """Whether another login may be tried: guessing is slow, for one name and for one peer.
+
+        Args:
+            name: of the account; "" looks at the peer only.
+            peer: the address.
+        """
         named, from_peer = self._store.refused_logins(name, peer, self._clock.now() - LOGIN_WINDOW)
-        return named < MAX_REFUSED_OF_NAME and from_peer < MAX_REFUSED_FROM_PEER
+        return (not name or named < MAX_REFUSED_OF_NAME) and from_peer < MAX_REFUSED_FROM_PEER
 
     def login(self, name: str, password: str) -> str | None:
         """Return the secret of a new session; None when name and password do not fit, which takes as long."""
@@ -235,21 +251,30 @@ class Accounts:
         self._store.note_login(name, now)
         return secret
 
-    def vouched(self, name: str, role: AccessRole) -> str | None:
-        """Return the secret of a new session of somebody an identity provider vouches for; None when disabled here."""
-        known = self._store.account(name)
-        if known is not None and known.disabled:
-            return None
-        self._store.put_account(
-            Account(
-                name=name,
-                role=role,
-                password_hash=known.password_hash if known else "",
-                disabled=False,
-                created_at=known.created_at if known else self._clock.now(),
+    def vouched(self, name: str, subject: str, role: AccessRole) -> tuple[str, str]:
+        """Return the secret of a new session, and the account's name, of somebody an identity provider vouches for.
+
+        Args:
+            name: for a new account; one that is known by its subject keeps its own.
+            subject: the provider's unchanging id of the person.
+            role: from now on.
+
+        Raises:
+            AccountError: disabled here, the name will not do, or it belongs to a local account or another person.
+        """
+        known = self._store.account_of_subject(subject)
+        if known is None:
+            if not _PROVIDED_NAME.fullmatch(name) or name.lower() == LOCAL_NAME:
+                raise AccountError(f"the login provider's name {name!r} cannot be an account's: see oidc.name_claim")
+            if self._store.account(name) is not None:
+                raise AccountError(f"there is an account {name} already, and it is not this person's: ask an admin")
+            known = Account(
+                name=name, role=role, password_hash="", disabled=False, created_at=self._clock.now(), subject=subject
             )
-        )
-        return self.open_session(name)
+        if known.disabled:
+            raise AccountError(f"account {known.name} is disabled")
+        self._store.put_account(replace(known, role=role))
+        return self.open_session(known.name), known.name
 
     def by_session(self, secret: str) -> Person | None:
         """Return whose session it is; None when it has ended, or its account is disabled."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from npc_contour import tracing
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
 from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
@@ -32,10 +33,11 @@ Progress = Callable[[str, float], None]
 
 @contextmanager
 def timed(timings_s: Timings, step: str) -> Iterator[None]:
-    """Add the seconds that the block takes to a step."""
+    """Add the seconds that the block takes to a step; it is a span of the trace, too."""
     started = time.monotonic()
     try:
-        yield
+        with tracing.span(step):
+            yield
     finally:
         timings_s[step] = timings_s.get(step, 0.0) + time.monotonic() - started
 

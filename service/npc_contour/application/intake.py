@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from npc_contour import tracing
 from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Added, ArrivedImage, AssociationRow, Ending, Job, JobKind, StoryLine
@@ -125,4 +126,19 @@ class Intake:
     def _look_again(self, tx: Transaction, series: tuple[str, ...], now: datetime) -> None:
         due = now + timedelta(seconds=self._completion.quiet_released_s)
         for series_instance_uid in series:
-            tx.defer(Job(JobKind.CLOSE_SERIES, series_instance_uid, due))
+            job = Job(JobKind.CLOSE_SERIES, series_instance_uid, due)
+            tx.defer(replace(job, traceparent=self._trace(tx, series_instance_uid)))
+
+    @staticmethod
+    def _trace(tx: Transaction, series_instance_uid: str) -> str:
+        """Begin the trace of a series with the time in which it was received."""
+        series = tx.series(series_instance_uid) if tracing.is_on() else None
+        if series is None:
+            return ""
+        return tracing.began_with(
+            "receive",
+            series.study_instance_uid,
+            series.first_instance_at,
+            series.last_instance_at,
+            {"series": series_instance_uid},
+        )

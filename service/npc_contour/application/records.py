@@ -46,12 +46,14 @@ class Job:
         key: of the row: Series or Study Instance UID, case id, delivery id.
         run_at: not before; None is at once.
         urgent: before others of its kind.
+        traceparent: of what causes it; "" takes the step that defers it.
     """
 
     kind: JobKind
     key: str
     run_at: datetime | None = None
     urgent: bool = False
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

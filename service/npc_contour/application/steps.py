@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from npc_contour import tracing
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, StoryLine
 from npc_contour.application.store import Store
@@ -103,11 +104,14 @@ class Steps:
         try:
             self._handlers[kind](key)
         except (CaseRefused, GateError) as error:
+            tracing.failed(type(error).__name__)
             self._refused(kind, key, error)
         except AutocontourError as error:
+            tracing.failed(type(error).__name__)
             self._failed(kind, key, error, again=error.retryable)
         except Exception as error:
             # The workflow's edge: an error nobody foresaw must not stop the worker, and may pass.
+            tracing.failed(type(error).__name__)
             logger.exception(Event.STEP_FAILED, extra={"step": kind.value, "key": key})
             self._failed(kind, key, error, again=True)
         else:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.triton.embedded import EmbeddedTriton, Listening
 from npc_contour.adapters.triton.loopback import HOST
 from npc_contour.cli.arguments import RAW, Verbs
 from npc_contour.settings import default_model_repository
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with (
         tempfile.TemporaryDirectory(prefix="npc-contour-") as work,
-        EmbeddedTriton(args.models, args.work_dir or Path(work), host=args.host, ports=args.ports) as server,
+        EmbeddedTriton(args.models, args.work_dir or Path(work), listening=Listening(args.host, args.ports)) as server,
     ):
         print(server.urls.grpc, flush=True)
         stop.wait()

@@ -26,6 +26,7 @@ from npc_contour.settings.delivery import (
 )
 from npc_contour.settings.dicom import AccessRuleSettings, CommitmentPeer, Completion, Dicom, Tls
 from npc_contour.settings.mr import Mr
+from npc_contour.settings.oidc import Oidc
 from npc_contour.settings.processes import (
     Deadlines,
     Logs,
@@ -40,6 +41,7 @@ from npc_contour.settings.results import Results
 from npc_contour.settings.retention import Retention
 from npc_contour.settings.routing import Routing, Rtstruct, RuleSettings
 from npc_contour.settings.storage import Database, Storage
+from npc_contour.settings.tracing import Tracing
 from npc_contour.settings.webhooks import WebhookSettings
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "FolderDestination",
     "Logs",
     "Mr",
+    "Oidc",
     "PacsSettings",
     "PullSettings",
     "Results",
@@ -70,6 +73,7 @@ __all__ = [
     "Status",
     "Storage",
     "Tls",
+    "Tracing",
     "Triton",
     "Web",
     "WebhookSettings",
@@ -93,6 +97,7 @@ class Settings(Strict):
     database: Database = Database()
     triton: Triton = Field(default_factory=Triton)
     web: Web = Web()
+    oidc: Oidc = Oidc()
     status: Status = Status()
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
@@ -100,6 +105,7 @@ class Settings(Strict):
     self_test: SelfTest = SelfTest()
     logs: Logs = Logs()
     audit: Audit = Audit()
+    tracing: Tracing = Tracing()
     destinations: tuple[DestinationSettings, ...] = ()
     pacs: tuple[PacsSettings, ...] = ()
     pull: tuple[PullSettings, ...] = ()
@@ -209,6 +215,7 @@ def read_settings(path: Path | None) -> Settings:
             "dicom": dicom,
             "destinations": destinations,
             "webhooks": webhooks,
+            "oidc": _placed(settings.oidc, home),
         }
     )
 
@@ -223,7 +230,7 @@ _Placed = TypeVar("_Placed", bound=Strict)
 
 def _placed(destination: _Placed, home: Path) -> _Placed:
     """Return a destination or webhook whose relative paths start at the folder of the file."""
-    keys = ("path", "token_file", "ca_file", "secret_file")
+    keys = ("path", "token_file", "ca_file", "secret_file", "client_secret_file")
     paths = {key: home / path for key in keys if (path := getattr(destination, key, None)) is not None}
     return destination.model_copy(update=paths)
 

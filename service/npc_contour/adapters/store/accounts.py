@@ -8,6 +8,7 @@ from datetime import datetime
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.accounts import AccessRole, Account, AuditLine, Session, Token
+from npc_contour.application.sign_in import Attempt
 
 
 class PgAccounts:
@@ -22,6 +23,11 @@ class PgAccounts:
         rows = self._store.query("SELECT * FROM account WHERE lower(name) = lower(%(name)s)", {"name": name})
         return _account(rows[0]) if rows else None
 
+    def account_of_subject(self, subject: str) -> Account | None:
+        """Return the account of a person whom an identity provider vouches for."""
+        rows = self._store.query("SELECT * FROM account WHERE subject = %(subject)s", {"subject": subject})
+        return _account(rows[0]) if rows and subject else None
+
     def accounts(self) -> Sequence[Account]:
         """Return all accounts by name."""
         return tuple(_account(row) for row in self._store.query("SELECT * FROM account ORDER BY lower(name)"))
@@ -29,9 +35,10 @@ class PgAccounts:
     def put_account(self, account: Account) -> None:
         """Add an account or replace role, password and state of the one of that name."""
         self._store.query(
-            "INSERT INTO account (name, role, password_hash, disabled, created_at)"
-            " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s) ON CONFLICT (lower(name)) DO UPDATE"
-            " SET role = EXCLUDED.role, password_hash = EXCLUDED.password_hash, disabled = EXCLUDED.disabled"
+            "INSERT INTO account (name, role, password_hash, disabled, created_at, subject)"
+            " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s, %(subject)s)"
+            " ON CONFLICT (lower(name)) DO UPDATE SET role = EXCLUDED.role, password_hash = EXCLUDED.password_hash,"
+            " disabled = EXCLUDED.disabled, subject = EXCLUDED.subject"
             " RETURNING name",
             {
                 "name": account.name,
@@ -39,6 +46,7 @@ class PgAccounts:
                 "hash": account.password_hash,
                 "disabled": account.disabled,
                 "at": account.created_at,
+                "subject": account.subject,
             },
         )
 
@@ -70,6 +78,36 @@ class PgAccounts:
         self._store.query(
             "DELETE FROM web_session WHERE digest = %(digest)s OR lower(account) = lower(%(account)s) RETURNING digest",
             {"digest": digest, "account": account},
+        )
+
+    def add_attempt(self, digest: str, attempt: Attempt) -> None:
+        """Keep an attempt to log in at a provider; those that are over are removed."""
+        self._store.query("DELETE FROM login_attempt WHERE expires_at < now() RETURNING digest")
+        self._store.query(
+            "INSERT INTO login_attempt (digest, state, nonce, verifier, after, expires_at) VALUES"
+            " (%(digest)s, %(state)s, %(nonce)s, %(verifier)s, %(after)s, %(until)s) RETURNING digest",
+            {
+                "digest": digest,
+                "state": attempt.state,
+                "nonce": attempt.nonce,
+                "verifier": attempt.verifier,
+                "after": attempt.after,
+                "until": attempt.expires_at,
+            },
+        )
+
+    def take_attempt(self, digest: str) -> Attempt | None:
+        """Return an attempt and forget it."""
+        rows = self._store.query("DELETE FROM login_attempt WHERE digest = %(digest)s RETURNING *", {"digest": digest})
+        if not rows:
+            return None
+        row = rows[0]
+        return Attempt(
+            state=row["state"],
+            nonce=row["nonce"],
+            verifier=row["verifier"],
+            after=row["after"],
+            expires_at=row["expires_at"],
         )
 
     def add_token(self, digest: str, token: Token) -> int:
@@ -153,6 +191,7 @@ def _account(row: Row) -> Account:
         disabled=row["disabled"],
         created_at=row["created_at"],
         last_login_at=row["last_login_at"],
+        subject=row["subject"],
     )
 
 

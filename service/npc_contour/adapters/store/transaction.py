@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from npc_contour import tracing
 from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json
@@ -31,6 +32,8 @@ class PgTransaction(
         """Add a line to the story; webhooks that want to be told of it are told once this is committed."""
         super().tell(line)
         if not line.step:
+            tracing.note({"study": line.study, "series": line.series, "case": line.case})
+            tracing.happened(line.event)
             for message_id in self.add_webhook_messages(line):
                 self.defer(Job(JobKind.CALL_WEBHOOK, message_id))
 

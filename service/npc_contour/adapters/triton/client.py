@@ -18,6 +18,7 @@ import psutil
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from npc_contour import tracing
 from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
@@ -218,7 +219,10 @@ class TritonEngine:
             }
 
     def _ask(self, name: str, inputs: list[Any], outputs: list[triton.InferRequestedOutput]) -> triton.InferResult:
-        return self._client.infer(name, inputs, outputs=outputs, client_timeout=self._timeout_s)
+        # Triton's own spans hang under ours, where it makes any.
+        parent = tracing.traceparent()
+        headers = {tracing.HEADER: parent} if parent else None
+        return self._client.infer(name, inputs, outputs=outputs, client_timeout=self._timeout_s, headers=headers)
 
     @contextmanager
     def _registered(self, size: int) -> Iterator[Region]:

@@ -59,6 +59,23 @@ class TritonUrls:
     metrics: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server listens.
+
+    Attributes:
+        host: others than loopback are for a network that only the service is on, for Triton asks nobody who he is.
+        ports: for HTTP, gRPC and metrics; None takes free ones.
+    """
+
+    host: str = HOST
+    ports: tuple[int, int, int] | None = None
+
+
+LOOPBACK = Listening()
+"""This machine only, on free ports."""
+
+
 class EmbeddedTriton:
     """One tritonserver on loopback with ports of its own; the same protocol and repository as a remote one."""
 
@@ -70,8 +87,8 @@ class EmbeddedTriton:
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
         nice: int = 0,
-        host: str = HOST,
-        ports: tuple[int, int, int] | None = None,
+        listening: Listening = LOOPBACK,
+        traces_url: str = "",
     ) -> None:
         """Describe the server; nothing is started yet.
 
@@ -81,12 +98,12 @@ class EmbeddedTriton:
             log_file: what the server prints; `work_dir/triton.log` when None.
             start_timeout_s: how long loading all networks may take.
             nice: added to the priority of the server and its networks; more is less urgent.
-            host: address to listen on; others than loopback are for a network that only the service is on, for Triton
-                asks nobody who he is.
-            ports: for HTTP, gRPC and metrics; None takes free ones.
+            listening: where.
+            traces_url: where it sends its spans (OTLP over HTTP); "" makes none.
         """
-        self._host = host
-        self._chosen_ports = ports
+        self._host = listening.host
+        self._chosen_ports = listening.ports
+        self._traces_url = traces_url
         self._repository = repository.resolve()
         self._work_dir = work_dir.resolve()
         self._log_file = (log_file or work_dir / "triton.log").resolve()
@@ -282,7 +299,14 @@ class EmbeddedTriton:
             # One broken network must not take the others away: readiness names it.
             "--exit-on-error=false",
             "--exit-timeout-secs=5",
+            *self._trace_options(),
         ]
+
+    def _trace_options(self) -> list[str]:
+        if not self._traces_url:
+            return []
+        given = ("mode=opentelemetry", "level=TIMESTAMPS", "rate=1", f"opentelemetry,url={self._traces_url}")
+        return [f"--trace-config={one}" for one in given]
 
     def _end_process(self) -> None:
         if self._pipe >= 0:

@@ -29,7 +29,7 @@ NOBODY = Person("", AccessRole.VIEWER)
 """Who looks at the login."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN = re.compile(r"/health/(live|ready)|/login|/static/.*|/dicom-web/studies(/[0-9.]*)?")
+OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*|/dicom-web/studies(/[0-9.]*)?")
 """STOW-RS has a rule of its own, `web.stow_networks`: modalities send no token."""
 ADMIN = re.compile(r"/accounts(/.*)?")
 OWN = re.compile(r"/rules|/logout|/account")

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from npc_contour.adapters.web.access import COOKIE, peer_of, session_of
 from npc_contour.adapters.web.site import Site, who
 from npc_contour.application.accounts import AccessRole, Accounts
+from npc_contour.application.sign_in import SignIn
 from npc_contour.errors import AccountError
 from npc_contour.logs import Event
 
@@ -20,13 +21,15 @@ logger = logging.getLogger(__name__)
 
 Name = Annotated[str, Form(max_length=64)]
 Password = Annotated[str, Form(max_length=256)]
+SLOWLY, WAIT = "too many wrong passwords: wait ten minutes", {"Retry-After": "600"}
 AT_ONCE = 2
 """Passwords compared at once: each takes 32 MiB, on purpose."""
 
 
-def add_accounts(app: FastAPI, site: Site, accounts: Accounts, *, required: bool) -> None:
+def add_accounts(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | None, *, required: bool) -> None:
     """Add login, logout and the admin's pages."""
     _add_login(app, site, accounts)
+    _add_logout(app, accounts, sign_in)
     _add_own(app, site, accounts)
     shown = _shown(site, accounts, required=required)
     _add_tokens(app, accounts, shown)
@@ -51,7 +54,7 @@ def _add_login(app: FastAPI, site: Site, accounts: Accounts) -> None:
 
         def attempt() -> str | None:
             if not accounts.may_try(name, peer):
-                raise HTTPException(429, "too many wrong passwords: wait ten minutes", headers={"Retry-After": "600"})
+                raise HTTPException(429, SLOWLY, headers=WAIT)
             secret = accounts.login(name, password)
             accounts.audit(name, "login", "", peer, "done" if secret else "refused")
             return secret
@@ -64,17 +67,23 @@ def _add_login(app: FastAPI, site: Site, accounts: Accounts) -> None:
         logger.info(Event.ACCESS_LOGIN, extra={"who": name, "peer": peer, "done": bool(secret)})
         if secret is None:
             values = {"after": local_path(after), "name": name, "wrong": wrong, "empty": False}
-            return site.page(request, "login.html", status=status, **values)
+            refusal = site.page(request, "login.html", status=status, **values)
+            refusal.headers.update(WAIT if status == 429 else {})
+            return refusal
         answer = RedirectResponse(local_path(after), status_code=303)
         set_session(answer, request, secret, site.settings.web.session_h)
         return answer
 
+
+def _add_logout(app: FastAPI, accounts: Accounts, sign_in: SignIn | None) -> None:
     @app.post("/logout", include_in_schema=False)
     def logout(request: Request) -> Response:
-        """End the session."""
+        """End the session here, and at the provider where it was begun there."""
+        name = who(request).name
         accounts.logout(session_of(request.headers))
-        accounts.audit(who(request).name, "logout", "", peer_of(request.scope), "done")
-        answer = Response(status_code=204, headers={"HX-Redirect": "/login", "Clear-Site-Data": '"cache", "storage"'})
+        accounts.audit(name, "logout", "", peer_of(request.scope), "done")
+        leads_to = (sign_in.logout_url(name) if sign_in is not None else "") or "/login"
+        answer = Response(status_code=204, headers={"HX-Redirect": leads_to, "Clear-Site-Data": '"cache", "storage"'})
         answer.delete_cookie(COOKIE)
         return answer
 
@@ -91,7 +100,7 @@ def _add_own(app: FastAPI, site: Site, accounts: Accounts) -> None:
         person = who(request)
         peer = peer_of(request.scope)
         if not accounts.may_try(person.name, peer):
-            raise HTTPException(429, "too many wrong passwords: wait ten minutes")
+            raise HTTPException(429, SLOWLY, headers=WAIT)
         if not person.csrf or not accounts.fits(person.name, old):
             accounts.audit(person.name, "login", "", peer, "refused")
             return site.page(request, "account.html", status=403, told="", wrong="The present password does not fit.")

@@ -9,10 +9,11 @@ from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page
+from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages
 from npc_contour.adapters.web.access import Access
 from npc_contour.adapters.web.site import STATIC, Site
 from npc_contour.application.accounts import Accounts
+from npc_contour.application.sign_in import SignIn
 from npc_contour.application.worklist import CaseFacts, Group, Wanted
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
@@ -25,16 +26,19 @@ CaseId = Annotated[str, Path(max_length=128)]
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
 
-def add_pages(app: FastAPI, site: Site, accounts: Accounts) -> None:
+def add_pages(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | None = None) -> None:
     """Add every page, and the guard before them and before all that the application has already.
 
     Args:
         app: gets the pages; none of them is part of REST's description.
         site: what they show.
         accounts: who may see and do what.
+        sign_in: lets in whom the site's identity provider vouches for; None where it has none.
     """
     web = site.settings.web
-    account_pages.add_accounts(app, site, accounts, required=web.needs_accounts)
+    account_pages.add_accounts(app, site, accounts, sign_in, required=web.needs_accounts)
+    if sign_in is not None:
+        sign_in_pages.add_sign_in(app, site, accounts, sign_in)
     # With accounts a reverse proxy may stand before us, and call us by its own name.
     local = is_loopback(web.host) and not web.needs_accounts
     app.add_middleware(Access, accounts=accounts, required=web.needs_accounts, loopback_only=local)

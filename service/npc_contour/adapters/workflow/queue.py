@@ -1,7 +1,8 @@
 """Jobs in the same PostgreSQL and, when deferred, in the same transaction as the change of state that causes them.
 
-One job at most waits for each row and kind (`queueing_lock`). Jobs carry nothing but the row's key: what is to be done
-is in the row. So a job may be lost, doubled or late without harm, and the sweep of the worker makes missing ones anew.
+One job at most waits for each row and kind (`queueing_lock`). Jobs carry nothing but the row's key (and, where traces
+are made, what they continue): what is to be done is in the row. So a job may be lost, doubled or late without harm, and
+the sweep of the worker makes missing ones anew.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 import psycopg
 from procrastinate.schema import SchemaManager
+from psycopg.types.json import Jsonb
 
+from npc_contour import tracing
 from npc_contour.application.records import Job, JobKind
 
 SEGMENT_QUEUE, WORK_QUEUE, SEND_QUEUE, FETCH_QUEUE, TELL_QUEUE = "segment", "work", "send", "fetch", "tell"
@@ -36,6 +39,8 @@ QUEUES = {
 PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10, JobKind.RESCAN: -10, JobKind.RETENTION: -10, JobKind.SELF_TEST: -20}
 """What is segmented is written before the next case is begun; higher goes first."""
 URGENT = 100
+UNTRACED = frozenset({JobKind.POLL_ARCHIVE, JobKind.RESCAN, JobKind.RETENTION})
+"""What plans its next round itself would be one trace without end."""
 
 
 def defer(connection: psycopg.Connection[Any], job: Job) -> None:
@@ -46,13 +51,17 @@ def defer(connection: psycopg.Connection[Any], job: Job) -> None:
         job: what to do.
     """
     lock = f"{job.kind}:{job.key}"
+    trace = "" if job.kind in UNTRACED else job.traceparent or tracing.traceparent()
+    arguments = {"key": job.key, **({"traceparent": trace} if trace else {})}
     while True:
         waiting = connection.execute(
             "UPDATE procrastinate_jobs SET scheduled_at ="
             " CASE WHEN scheduled_at > %(at)s::timestamptz THEN %(at)s"
-            " WHEN %(at)s::timestamptz IS NULL THEN NULL ELSE scheduled_at END"
+            " WHEN %(at)s::timestamptz IS NULL THEN NULL ELSE scheduled_at END,"
+            " args = CASE WHEN %(trace)s = '' OR args ? 'traceparent' THEN args"
+            " ELSE args || jsonb_build_object('traceparent', %(trace)s::text) END"
             " WHERE queueing_lock = %(lock)s AND status = 'todo' RETURNING id",
-            {"at": job.run_at, "lock": lock},
+            {"at": job.run_at, "lock": lock, "trace": trace},
         ).fetchone()
         if waiting is not None:
             if job.run_at is None:
@@ -62,9 +71,9 @@ def defer(connection: psycopg.Connection[Any], job: Job) -> None:
             with connection.transaction():
                 connection.execute(
                     "SELECT procrastinate_defer_jobs_v1(ARRAY["
-                    "ROW(%s, %s, %s, NULL, %s, jsonb_build_object('key', %s::text), %s)"
+                    "ROW(%s, %s, %s, NULL, %s, %s, %s)"
                     "::procrastinate_job_to_defer_v1])",
-                    (QUEUES[job.kind], job.kind, _priority(job), lock, job.key, job.run_at),
+                    (QUEUES[job.kind], job.kind, _priority(job), lock, Jsonb(arguments), job.run_at),
                 )
         except psycopg.errors.UniqueViolation:
             continue  # another transaction deferred it between our look and our insert

@@ -20,6 +20,7 @@ import procrastinate
 import psycopg
 from procrastinate import jobs as procrastinate_jobs
 
+from npc_contour import tracing
 from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, SEND_QUEUE, TELL_QUEUE, WORK_QUEUE
 from npc_contour.application.records import JobKind
 from npc_contour.errors import StoreError
@@ -155,15 +156,16 @@ async def _cut_short(running: Running, interrupted: Run) -> NoReturn:
 
 
 def _task(kind: JobKind, run: Run, running: Running) -> Callable[..., object]:
-    def work(key: str) -> None:
+    def work(key: str, traceparent: str) -> None:
         running[kind, key] = time.monotonic()
         try:
-            run(kind, key)
+            with tracing.span(kind, parent=traceparent):
+                run(kind, key)
         finally:
             running.pop((kind, key), None)
 
-    async def task(key: str) -> None:
-        await asyncio.to_thread(work, key)
+    async def task(key: str, traceparent: str = "") -> None:
+        await asyncio.to_thread(work, key, traceparent)
 
     return task
 

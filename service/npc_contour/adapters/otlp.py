@@ -1,0 +1,46 @@
+"""Sends spans to an OpenTelemetry collector (OTLP over HTTP), in the background: work never waits for it."""
+
+from __future__ import annotations
+
+import logging
+
+from npc_contour import __version__, tracing
+from npc_contour.errors import SettingsError
+
+EVERY_MS = 1000
+TIMEOUT_S = 5.0
+
+
+def trace_to(endpoint: str, role: str) -> None:
+    """Send the spans of this process from now on; those of the last second are sent when it ends in good order.
+
+    Args:
+        endpoint: of the collector, without /v1/traces.
+        role: of this process.
+
+    Raises:
+        SettingsError: what is needed is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - optional
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - optional
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise SettingsError(
+            f"tracing.endpoint: {error.name} is not installed: pip install 'npc-autocontour[tracing]'"
+        ) from error
+    # A collector that is down would be a line every second: the work does not depend on it.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    about = Resource.create(
+        {"service.name": "npc-contour", "service.version": __version__, "service.instance.id": role}
+    )
+    provider = TracerProvider(resource=about)
+    exporter = OTLPSpanExporter(endpoint=traces_url(endpoint), timeout=TIMEOUT_S)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EVERY_MS))
+    tracing.use(provider.get_tracer("npc_contour", __version__))
+
+
+def traces_url(endpoint: str) -> str:
+    """Return where a collector takes spans."""
+    return endpoint.rstrip("/") + "/v1/traces"
