@@ -29,6 +29,8 @@ from npc_contour.domain.series import InstanceHeader
 from npc_contour.settings import Settings
 
 PACKAGE = "npc_contour.adapters.web"
+SCRIPTS = ("vendor/htmx.min.js", "vendor/htmx-ext-sse.min.js", "vendor/idiomorph-ext.min.js", "app.js")
+"""What every page runs, in this order."""
 STATIC = Path(str(files(PACKAGE) / "static"))
 
 
@@ -71,7 +73,13 @@ class Site:
             lstrip_blocks=True,
         )
         environment.globals.update(
-            icon=_icon, version=self.version, stamp=_stamp(), AccessRole=AccessRole, demo=self._demo, words=words
+            icon=_icon,
+            scripts=SCRIPTS,
+            version=self.version,
+            stamp=_stamp(),
+            AccessRole=AccessRole,
+            demo=self._demo,
+            words=words,
         )
         environment.filters.update(
             when=words.when, ago=words.ago, seconds=words.seconds, short_uid=words.short_uid, volume=words.volume

@@ -4,6 +4,10 @@
 "use strict";
 
 const m = JSON.parse(document.getElementById("manifest").textContent);
+const LATER = document.currentScript.dataset.later.trim().split(" ");
+function loadLater() {
+  for (const src of LATER) document.head.append(Object.assign(document.createElement("script"), { src, async: false }));
+}
 const AXES = ["axial", "coronal", "sagittal"];
 const [NZ, NY, NX] = m.shape;
 const [DZ, DY, DX] = m.spacing;
@@ -616,11 +620,12 @@ if (place.length === 3 && place.every(Number.isInteger)) [state.at.axial, state.
 setMain("axial");
 setWindow(...(WINDOWS[0][1] ?? [200, 400]), 0);
 views.axial.show().then(() => {
+  // htmx begins by itself only in a document that has loaded.
+  if (document.readyState === "complete") loadLater(); else addEventListener("load", loadLater, { once: true });
   if (m.modality === "MR") autoWindow();
   readContours().finally(() => {
     state.started = true;
     views[state.main].ahead(state.at[state.main]);
-    views.coronal.show();
-    views.sagittal.show();
+    Promise.all([views.coronal.show(), views.sagittal.show()]).then(() => (window.allAt = performance.now()));
   });
 });
