@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.records import JobKind
 from npc_contour.cli import main
 from npc_testkit.bench import Bench, plain_ct
 from npc_testkit.postgres import database_url, postgres, store
@@ -75,6 +76,21 @@ def test_a_case_is_held_released_cancelled_and_retried(
     ):
         assert main([verb, case[:10], "--config", str(site)]) == 0
         assert capsys.readouterr().out == f"case {case}: {said}\n"
+
+
+def test_a_parked_step_is_listed_and_begun_again(bench: Bench, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs", "--parked", "--config", str(site)]) == 0
+    assert capsys.readouterr().out == "no step is parked\n"
+    with bench.store.transaction() as tx:
+        tx.count_attempt(JobKind.ROUTE_STUDY, "1.2", bench.clock.now())
+        tx.park(JobKind.ROUTE_STUDY, "1.2", "a bug", bench.clock.now())
+    assert main(["jobs", "--parked", "--config", str(site)]) == 0
+    assert "route_study:1.2" in (told := capsys.readouterr().out)
+    assert "a bug" in told
+    assert main(["retry", "route_study:1.2", "--config", str(site)]) == 0
+    assert capsys.readouterr().out == "route_study:1.2 begins again\n"
+    assert main(["retry", "route_study:1.2", "--config", str(site)]) == 1
+    assert "route_study:1.2 is not parked" in capsys.readouterr().err
 
 
 def test_what_makes_no_sense_is_refused_in_one_sentence(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
 
+FILE_WIDTH = 500
 EXAMPLES = """\
 examples:
   npc-contour jobs --config site.toml                      the newest cases
@@ -243,7 +245,7 @@ def _jobs(args: argparse.Namespace) -> int:
             made = f"{row.created_at.astimezone():%m-%d %H:%M}"
             words = row.held or row.reason
             table.add_row(row.case_id[:8], made, row.pipeline, f"{row.state}{marks}", row.study_instance_uid, words)
-        Console().print(table)
+        _print(table)
     return 0
 
 
@@ -252,7 +254,7 @@ def _print_destinations(desk: _Desk) -> None:
     for row in desk.work.destinations(desk.destinations):
         numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
         table.add_row(row.name, *numbers, row.paused or row.down)
-    Console().print(table)
+    _print(table)
 
 
 def _print_parked(desk: _Desk) -> None:
@@ -263,7 +265,7 @@ def _print_parked(desk: _Desk) -> None:
     table = _table("step", "since", "tries", "why")
     for row in rows:
         table.add_row(f"{row.kind}:{row.key}", f"{row.parked_at.astimezone():%m-%d %H:%M}", str(row.tries), row.reason)
-    Console().print(table)
+    _print(table)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -329,7 +331,7 @@ def _print_timeline(study: StudyStory) -> None:
             kind, _, key = event.subject.partition(" ")
             subject = f"{kind} {key[:8] if kind == 'case' else f'…{key[-12:]}'}"
             table.add_row(f"{event.at.astimezone():%m-%d %H:%M:%S}", event.event, subject, event.detail)
-    Console().print(table)
+    _print(table)
 
 
 def _table(*heads: str) -> Table:
@@ -337,3 +339,8 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold")
     return table
+
+
+def _print(table: Table) -> None:
+    """Print a table; what goes to a file or another program is not folded, so that it can be searched."""
+    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)

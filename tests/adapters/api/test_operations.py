@@ -14,6 +14,7 @@ from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
+from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState
 from npc_testkit.bench import Bench, plain_ct
 from npc_testkit.postgres import database_url, postgres, store
@@ -85,6 +86,19 @@ def test_a_destination_is_paused_and_seen_to_be(client: httpx.Client) -> None:
     (row,) = client.get("/destinations").json()
     assert (row["name"], row["paused"], row["deliveries"]) == ("tps", "paused by Ann: upgrade", {"sent": 1})
     assert client.post("/destinations/tps/resume", json={}).status_code == 200
+
+
+def test_a_parked_step_is_seen_and_begun_again(bench: Bench, client: httpx.Client) -> None:
+    with bench.store.transaction() as tx:
+        tx.count_attempt(JobKind.ROUTE_STUDY, "1.2", bench.clock.now())
+        tx.park(JobKind.ROUTE_STUDY, "1.2", "a bug", bench.clock.now())
+    (row,) = client.get("/parked").json()
+    assert (row["kind"], row["key"], row["reason"], row["tries"]) == ("route_study", "1.2", "a bug", 1)
+    path = "/parked/route_study/1.2/retry"
+    assert client.post(path, json={}, headers={"X-User": "Mallory"}).status_code == 403
+    assert client.post(path, json={}).json() == {"done": "route_study:1.2 begins again"}
+    assert client.post(path, json={}).status_code == 409
+    assert client.get("/parked").json() == []
 
 
 def test_whoever_the_guard_does_not_know_changes_nothing(bench: Bench, client: httpx.Client) -> None:
