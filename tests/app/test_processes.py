@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.app.processes import Child
+from npc_contour.app.processes import KILLED_PAUSE_S, Child
 
 SUPERVISOR = """
 import os, subprocess, sys
@@ -39,6 +39,21 @@ def test_a_child_that_ends_is_started_again_even_with_exit_code_0(code: int) -> 
     child.terminate()
     child.wait()
     assert child.pid is None
+
+
+@pytest.mark.parametrize("ending", ["killed", "ends by itself"])
+def test_only_a_child_that_ends_by_itself_again_and_again_waits_longer_each_time(
+    caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    code = "import os; os.kill(os.getpid(), 9)" if ending == "killed" else "raise SystemExit(1)"
+    child = Child("short-lived", [sys.executable, "-c", code])
+    for number in range(4):
+        keep_running_until(child, f"start {number}")
+    child.wait()
+
+    pauses = [vars(record)["again_in_s"] for record in caplog.records if "again_in_s" in vars(record)]
+    assert len(pauses) >= 3
+    assert (max(pauses) <= KILLED_PAUSE_S) == (ending == "killed")
 
 
 def test_a_terminals_ctrl_c_reaches_the_supervisor_alone() -> None:

@@ -75,7 +75,7 @@ def random_kills(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - the signat
                 wait_for(partial(service.kill_one, victim), victim, 60)
                 outcome.kills += 1
                 if victim == WORKER:
-                    resumed = resumed_after(service, killed_at, 30)
+                    resumed = resumed_after(service, killed_at, 120)
                     outcome.resume_s += [resumed] if resumed is not None else []
                 elif outcome.kills < len(victims):
                     # There is always a sender that tries again: the next kill is of a receiver that takes images.

@@ -11,6 +11,7 @@ import pytest
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, tps_away
 from npc_testkit.fault_trials import boundaries, database_crashes
+from npc_testkit.fault_upgrade import rolling_upgrade
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -23,7 +24,7 @@ def shared() -> Iterator[Lab]:
             yield prepared
 
 
-@pytest.mark.parametrize("trial", [boundaries, database_crashes, disk_full, tps_away, rude_senders])
+@pytest.mark.parametrize("trial", [boundaries, database_crashes, rolling_upgrade, disk_full, tps_away, rude_senders])
 def test_nothing_is_lost_and_nothing_arrives_twice(shared: Lab, trial: Callable[[Lab, bool], Outcome]) -> None:
     outcome = trial(shared, True)  # noqa: FBT003 - the small one
 

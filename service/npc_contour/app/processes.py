@@ -21,6 +21,7 @@ BACKGROUND_NICE = 19
 """Of what computes: receiving, the database and the web page come first when cores are scarce."""
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 """A process that is killed again and again is still there again within seconds."""
+KILLED_PAUSE_S = 0.5
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
 
@@ -79,6 +80,9 @@ class Child:
                 return
             self._failures = 0 if now - self._started > CALM_S else self._failures + 1
             pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+            if code < 0:
+                # Killed from outside: no fault of its start. A step that kills it waits by itself.
+                pause_s = min(pause_s, KILLED_PAUSE_S)
             self._again_at = now + pause_s
             logger.error(Event.CHILD_ENDED, extra={"child": self.name, "code": code, "again_in_s": pause_s})
         if not self._done and now >= self._again_at:
