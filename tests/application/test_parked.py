@@ -169,6 +169,23 @@ def test_a_step_whose_process_died_once_goes_on_at_once_and_waits_longer_each_ti
     assert begun[0] == 0 < begun[1]
 
 
+def test_waiting_for_a_place_of_the_networks_makes_no_deaths_forgotten(bench: Bench) -> None:
+    bench.receive(plain_ct())
+    bench.clock.forward(11)
+    bench.work(stop_before=JobKind.SEGMENT_CASE)
+    case = bench.case("ln_ctv").case_id
+    die(bench, JobKind.SEGMENT_CASE, case)
+    with bench.store.transaction() as tx:
+        tx.attempt_message(JobKind.SEGMENT_CASE, case, "cut short")
+    with bench.store.slot(1) as free:
+        assert free
+        for _ in range(2 * MAX_ATTEMPTS):
+            bench.steps.run(JobKind.SEGMENT_CASE, case)
+    with bench.store.transaction() as tx:
+        assert tx.attempts(JobKind.SEGMENT_CASE, case) == MAX_DEATHS
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, case, bench.clock.now()).deaths == MAX_DEATHS - 1
+
+
 def test_a_question_that_fails_by_our_fault_is_asked_no_more_and_says_so(bench: Bench) -> None:
     bench.verifier.answer = Evidence(Proof.HELD, "C-FIND")
     asks = Broken(bench, JobKind.VERIFY, ZeroDivisionError("a bug"))

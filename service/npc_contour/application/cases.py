@@ -24,6 +24,7 @@ from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
 from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
 from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
+from npc_contour.application.steps import Postponed
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
@@ -81,6 +82,7 @@ class CaseSteps:
         Raises:
             CaseRefused: the images cannot be contoured.
             InferenceError: Triton failed.
+            Postponed: no place is free.
         """
         tools = self._tools
         case, series = self._open(case_id, CaseState.ROUTED)
@@ -92,8 +94,8 @@ class CaseSteps:
         volumes = Volumes(tools.reader, pipeline, series, timings_s, _moves(case))
         with tools.store.slot(tools.segmentations_at_once) as free:
             if not free:
-                self._wait_for_place(case_id)
-                return
+                self._plan_for_later(case_id)
+                raise Postponed
             for contract in () if case.members else contracts:
                 if not artefacts.has_labels(contract):
                     label_map = segment(tools.engine, pipeline, contract, volumes, timings_s)
@@ -112,7 +114,7 @@ class CaseSteps:
             tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
             self._tell(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
 
-    def _wait_for_place(self, case_id: str) -> None:
+    def _plan_for_later(self, case_id: str) -> None:
         """Go back into the queue, where an urgent case goes first, rather than keep a place in this process."""
         with self._tools.store.transaction() as tx:
             tx.defer(Job(JobKind.SEGMENT_CASE, case_id, self._tools.clock.now() + timedelta(seconds=PLACE_S)))

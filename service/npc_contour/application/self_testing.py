@@ -13,6 +13,7 @@ from datetime import datetime, time, timedelta
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, SelfTestResult, StoryLine
+from npc_contour.application.steps import Postponed
 from npc_contour.application.store import Store
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
@@ -64,7 +65,11 @@ class TryNetworks:
         self._at_once = segmentations_at_once
 
     def run(self, key: str) -> None:
-        """Do it once, unless the settings have turned it off meanwhile."""
+        """Do it once, unless the settings have turned it off meanwhile.
+
+        Raises:
+            Postponed: no place is free.
+        """
         if not self._rules.every_h:
             return
         began = self._clock.now()
@@ -72,7 +77,7 @@ class TryNetworks:
             if not free:
                 with self._store.transaction() as tx:
                     tx.defer(Job(JobKind.SELF_TEST, key, began + timedelta(seconds=PLACE_PAUSE_S)))
-                return
+                raise Postponed
             try:
                 scores = self._test()
             except AutocontourError as error:

@@ -60,6 +60,10 @@ AT_THEIR_OWN_PACE = {
 """They come again anyhow, or give up by themselves: an error never parks them, only deaths of the process do."""
 
 
+class Postponed(Exception):
+    """Raised by a handler that has done nothing but plan its job for later: neither a success nor a failure."""
+
+
 class Steps:
     """Does jobs."""
 
@@ -103,6 +107,9 @@ class Steps:
             return
         try:
             self._handlers[kind](key)
+        except Postponed:
+            with self._store.transaction() as tx:
+                tx.uncount_attempt(kind, key)
         except (CaseRefused, GateError) as error:
             tracing.failed(type(error).__name__)
             self._refused(kind, key, error)

@@ -302,8 +302,12 @@ class Transaction(Protocol):
         """Count one more attempt of a step; return how many there are with it."""
         ...
 
+    def uncount_attempt(self, kind: JobKind, key: str) -> None:
+        """Take back the last attempt: it was none. What was before it stays."""
+        ...
+
     def deaths(self, kind: JobKind, key: str) -> Deaths | None:
-        """Return how often a step that is not being done took its process down; None when it was not begun."""
+        """Return how often a step took its process down, if it did so the last time that it was begun; else None."""
         ...
 
     def attempts(self, kind: JobKind, key: str) -> int:

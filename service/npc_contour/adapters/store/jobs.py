@@ -79,11 +79,17 @@ class Jobs(Statements):
         )
         return Attempts(int(row["count"]), int(row["deaths"])) if row else Attempts(1, 0)
 
-    def deaths(self, kind: JobKind, key: str) -> Deaths | None:
-        """Return how often a step that is not being done took its process down; None when it was not begun."""
-        row = self._one(
-            "SELECT deaths + (message = '')::integer AS deaths, at FROM attempt WHERE kind = %s AND key = %s",
+    def uncount_attempt(self, kind: JobKind, key: str) -> None:
+        """Take back the last attempt: it was none. What was before it stays."""
+        self._run(
+            "UPDATE attempt SET count = count - 1, message = 'waits for its turn' WHERE kind = %s AND key = %s",
             (kind, key),
+        )
+
+    def deaths(self, kind: JobKind, key: str) -> Deaths | None:
+        """Return how often a step took its process down, if it did so the last time that it was begun; else None."""
+        row = self._one(
+            "SELECT deaths + 1 AS deaths, at FROM attempt WHERE kind = %s AND key = %s AND message = ''", (kind, key)
         )
         return None if row is None else Deaths(int(row["deaths"]), row["at"])
 
