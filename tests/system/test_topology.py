@@ -25,6 +25,7 @@ import pytest
 import yaml
 
 from npc_testkit.compose_file import PROMETHEUS, SITE, Place, services
+from npc_testkit.fault_lab import ROLES, RULE
 from npc_testkit.fault_site import ROOTS, debian_postgres, phantom_series, write_networks, write_study
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import free_port, require_postgres, require_tool, run_tool, start_tool
@@ -84,7 +85,8 @@ def place_of(name: str, folder: Path, shared: dict[str, str]) -> Place:
     text = text.replace("[web]\n", '[web]\naccounts = "required"\nport = {web}\n'.format(web=shared["port:web"]))
     text = text.replace("[dicom]\n", f"[dicom]\nport = {shared['port:dicom']}\n")
     text = text.replace("[triton]\n", f'[triton]\nmodel_repository = "{folder}/networks"\n')
-    (own / "site.toml").write_text(text + "\n[completion]\nquiet_released_s = 1\nquiet_s = 3\n")
+    rules = "".join(RULE.format(pipeline, role) for pipeline, roles in ROLES.items() for role in roles)
+    (own / "site.toml").write_text(text + "\n[completion]\nquiet_released_s = 1\nquiet_s = 3\n" + rules)
     return site
 
 
