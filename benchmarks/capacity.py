@@ -1,9 +1,9 @@
 """Is the simulation right? Studies through the real service, and the same studies through `npc-contour capacity`.
 
 The service is real, with its PostgreSQL, Triton, DCMTK senders and Orthanc; the networks are stand-ins of one
-convolution and the images small, so that twenty studies take minutes. Studies come by chance, for a while faster than one
-slot works, so that a line forms. The simulation gets when each came, how many images it had, and the *mean* of each step's
-time; it is then asked when each was done.
+convolution and the images small, so that twenty studies take minutes. Studies come by chance, for a while faster than
+one slot works, so that a line forms. The simulation gets when each came, how many images it had, and the *mean* of each
+step's time; it is then asked when each was done.
 
     python benchmarks/capacity.py                 some minutes on two cores
     python benchmarks/capacity.py --studies 5     a look
