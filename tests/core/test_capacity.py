@@ -74,7 +74,7 @@ def test_each_wait_is_that_of_a_line_before_several_servers() -> None:
 def test_one_study_takes_the_sum_of_its_steps() -> None:
     outcome = simulate([Study(5.0, 100)], REAL, Plant(slots=2), lambda mean: mean)
 
-    assert outcome.received_s == [pytest.approx(7.0)]
+    assert list(outcome.received_s) == [pytest.approx(7.0)]
     # The longer pipeline: 60 s for its networks; the worker is free by then.
     assert outcome.turnaround_s == [pytest.approx(10 + 60 + 2 + 0.5)]
 
