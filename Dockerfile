@@ -4,7 +4,7 @@
 #   docker run -p 11112:11112 -p 127.0.0.1:8080:8080 --shm-size 2g -v npc-data:/var/lib/npc-contour npc-autocontour:0.1.0
 #
 #   docker build --target networks -t npc-networks:0.1.0 .
-#   docker run --gpus all -v ./triton_repo:/models npc-networks:0.1.0 npc-networks export NETWORK --target tensorrt --repository /models
+#   docker run --gpus all -v ./triton_repo:/models npc-networks:0.1.0 npc-networks export NETWORK --target tensorrt --repo /models
 #
 # In parts, with PostgreSQL, Triton and monitoring beside it: deploy/compose.yaml. In Kubernetes: deploy/helm. Which of these
 # was built and checked, and how, without a container engine: docs/deployment.md (deploy/check-images).

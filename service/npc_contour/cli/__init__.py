@@ -30,6 +30,7 @@ examples:
   npc-contour check --config site.toml         is this machine ready? what is missing?
   npc-contour self-test                        do the networks contour a phantom as they should?
   npc-contour serve --config site.toml         run the service until stopped
+  npc-contour capacity --site hospital         how many receivers, workers, GPUs, how much disk?
   npc-contour jobs --config site.toml          what is being done; show, retry, cancel, hold, resend, pause
   npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?
   npc-contour pull --config site.toml --today  fetch today's CTs from the PACS"""
