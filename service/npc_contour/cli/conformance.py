@@ -15,10 +15,12 @@ examples:
   npc-contour conformance                                   as Markdown, on standard output
   npc-contour conformance --html --out conformance.html     to print, or to make a PDF of"""
 STYLE = """\
-@page { size: A4; margin: 18mm 14mm } body { font: 9pt/1.35 sans-serif } h1 { font-size: 17pt } h2 { font-size: 13pt }
-table { border-collapse: collapse; width: 100% } td, th { border: 0.4pt solid #999;
-padding: 2pt 4pt; text-align: left; vertical-align: top; overflow-wrap: anywhere }
-th { background: #eee } code { font-size: 8pt; overflow-wrap: anywhere }"""
+@page { size: A4; margin: 16mm 12mm 18mm; @bottom-left { content: string(title); font: 7pt sans-serif }
+@bottom-right { content: counter(page) " / " counter(pages); font: 7pt sans-serif } }
+body { font: 9pt/1.35 sans-serif } h1 { font-size: 17pt; string-set: title content() } h2 { font-size: 13pt }
+h1, h2, h3 { break-after: avoid } table { border-collapse: collapse; width: 100% } tr { break-inside: avoid }
+td, th { border: 0.4pt solid #999; padding: 2pt 4pt; text-align: left; vertical-align: top }
+th { background: #eee } code { font-size: 7.5pt } p code { overflow-wrap: anywhere }"""
 
 
 def add_verbs(verbs: Verbs) -> None:
