@@ -372,7 +372,7 @@ def _file_system(folder: Path) -> str:
     """The type of the file system that a folder lies on, as the kernel calls it; "" where it does not tell."""
     device = folder.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
         mount, _, source = line.partition(" - ")
         if mount.split(" ")[2] == wanted:
             return source.split(" ", 1)[0]

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+CONNECT_S = 5
 _NAME = b"at_once"
 
 
@@ -65,7 +66,9 @@ class AtOnce:
 
     def _ready(self) -> PGconn:
         if self._connection is None:
-            connection = psycopg.connect(self._url, autocommit=True, application_name="npc-contour")
+            connection = psycopg.connect(
+                self._url, autocommit=True, application_name="npc-contour", connect_timeout=CONNECT_S
+            )
             prepared = connection.pgconn.prepare(_NAME, self._statement)
             if prepared.status != ExecStatus.COMMAND_OK:
                 connection.close()
