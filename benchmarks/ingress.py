@@ -32,7 +32,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.app.processes import BACKGROUND_NICE
+from npc_contour.app.processes import give_way
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
@@ -169,10 +169,10 @@ def computing() -> Iterator[None]:
     """Matrix products on every core, at the priority of the service's workers and Triton."""
     command = [sys.executable, "-c", WORK]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    hogs = [subprocess.Popen(command, env=environment) for _ in range(os.cpu_count() or 1)]
+    hogs = [subprocess.Popen(command, env=environment, start_new_session=True) for _ in range(os.cpu_count() or 1)]
     try:
         for hog in hogs:
-            os.setpriority(os.PRIO_PROCESS, hog.pid, BACKGROUND_NICE)
+            give_way(hog.pid)
         time.sleep(1.0)
         yield
     finally:

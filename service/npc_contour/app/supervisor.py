@@ -24,7 +24,7 @@ from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
-from npc_contour.app.processes import BACKGROUND_NICE, Child
+from npc_contour.app.processes import BACKGROUND_NICE, Child, give_way
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
@@ -151,7 +151,7 @@ class _TritonKeeper:
             settings.storage.root / "triton",
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
-            nice=BACKGROUND_NICE,
+            give_way=give_way,
             traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else "",
         )
         self._stopping = threading.Event()

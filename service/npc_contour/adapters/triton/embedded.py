@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +87,7 @@ class EmbeddedTriton:
         *,
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
-        nice: int = 0,
+        give_way: Callable[[int], None] | None = None,
         listening: Listening = LOOPBACK,
         traces_url: str = "",
     ) -> None:
@@ -97,7 +98,7 @@ class EmbeddedTriton:
             work_dir: for the backend's files and compiled networks; kept between starts.
             log_file: what the server prints; `work_dir/triton.log` when None.
             start_timeout_s: how long loading all networks may take.
-            nice: added to the priority of the server and its networks; more is less urgent.
+            give_way: lowers the priority of the server and its networks, given the process that leads their session.
             listening: where.
             traces_url: where it sends its spans (OTLP over HTTP); "" makes none.
         """
@@ -108,7 +109,7 @@ class EmbeddedTriton:
         self._work_dir = work_dir.resolve()
         self._log_file = (log_file or work_dir / "triton.log").resolve()
         self._start_timeout_s = start_timeout_s
-        self._nice = nice
+        self._give_way = give_way
         self._files: ServerFiles | None = None
         self._ports = (0, 0, 0)
         self._process: subprocess.Popen[bytes] | None = None
@@ -266,7 +267,8 @@ class EmbeddedTriton:
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
-            _give_way(self._process.pid, self._nice)
+            if self._give_way is not None:
+                self._give_way(self._process.pid)
         finally:
             os.close(read_end)
 
@@ -355,13 +357,3 @@ class EmbeddedTriton:
                 # The server would call itself ready and fail every request for good, as after the kernel's OOM kill.
                 logger.error(Event.TRITON_DIED, extra={"what": "the process of a network", "server": pid})
                 os.kill(pid, signal.SIGKILL)
-
-
-def _give_way(pid: int, nice: int) -> None:
-    """Lower the priority of a process that leads a session, and of all that it will start."""
-    if not nice:
-        return
-    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
-    # Where the kernel groups each session's processes (sched(7), autogroup), only the group's own value counts.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
