@@ -122,6 +122,17 @@ def test_images_that_are_refused_make_a_pull_incomplete(desk: Desk) -> None:
     assert desk.images() == 4
 
 
+def test_an_image_of_another_study_than_the_one_asked_for_is_not_kept(desk: Desk) -> None:
+    stranger = ct_datasets(NECK)[2]
+    stranger.StudyInstanceUID = "1.2.3.4"
+    desk.poll.run("planning-ct")
+    desk.archive.files[2] = as_bytes(stranger)
+    desk.fetch.run("1")
+
+    assert desk.series() == [("incomplete", 5, 1, "4 images fetched, 1 failed or refused")]
+    assert desk.images() == 4
+
+
 def test_a_worker_that_dies_between_finding_and_fetching_loses_nothing(desk: Desk) -> None:
     desk.poll.run("planning-ct")
     with desk.store.transaction() as tx:

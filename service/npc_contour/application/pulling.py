@@ -164,7 +164,7 @@ class FetchSeries:
                     series_instance_uid=wanted.series_instance_uid,
                     patient_id=wanted.patient_id,
                 ),
-                lambda file: _keep(tools.keeper, file, association),
+                lambda file: _keep(tools.keeper, file, association, wanted.study_instance_uid),
             )
             ending = Ending.RELEASED
         except ArchiveError:
@@ -254,5 +254,5 @@ def _with_study(match: Match, study: Match) -> Match:
     )
 
 
-def _keep(keeper: InstanceKeeper, file: bytes, association: AssociationRow) -> None:
-    keeper.keep(file, association)
+def _keep(keeper: InstanceKeeper, file: bytes, association: AssociationRow, study_instance_uid: str) -> None:
+    keeper.keep(file, association, study_instance_uid=study_instance_uid)
