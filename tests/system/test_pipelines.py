@@ -110,7 +110,7 @@ def test_no_pipeline_refuses_a_study_that_is_not_for_it(run: Run) -> None:
     assert {state for _, state in cases} <= {"sent", "verified"}
     assert len(cases) == len(PIPELINES)
     story = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
-    study = run.service.get(f"/studies/{story['study_instance_uid']}")
+    study = run.service.get(f"/studies/{story['job']['study_instance_uid']}")
     (told,) = [event["detail"] for event in study["timeline"] if event["event"] == "pipelines.unconcerned"]
     assert "mediastinal_ln needs contrast_ct" in told
     assert "han_oar needs planning_ct" in told
