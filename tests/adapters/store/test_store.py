@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from npc_contour.adapters.store.codec import header_from_json, header_to_json
-from npc_contour.adapters.store.database import PgStore, migrate
+from npc_contour.adapters.store.database import MIGRATIONS, PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.application.records import (
     Added,
@@ -350,3 +354,21 @@ def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_els
     with store.transaction() as tx:
         tx.end_association("a1", Ending.RELEASED, NOW)
         assert tx.images_under_way("receiver") == {}
+
+
+def test_a_migration_gives_way_to_whoever_works(store: PgStore, database_url: str, tmp_path: Path) -> None:
+    newer = tmp_path / "migrations"
+    shutil.copytree(str(MIGRATIONS), newer)
+    changes = [f"ALTER TABLE {table} ADD COLUMN a text;" for table in ("contour_case", "event")]
+    (newer / "9000_newer.sql").write_text("\n".join(changes), encoding="utf-8")
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(database_url) as working, ThreadPoolExecutor() as pool:
+        working.execute("SELECT count(*) FROM event")
+        migration = pool.submit(migrate, database_url, apply_queue_schema, newer)
+        deadline_s = time.monotonic() + 60
+        while not store.query(waiting) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        # It has locked this table and waits for the other: if both insisted, PostgreSQL would end one of them.
+        working.execute("SELECT count(*) FROM contour_case")
+        working.commit()
+        assert migration.result(90) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.database import MIGRATIONS, PgStore, migrate
+from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.application.records import Job, JobKind
 from npc_contour.domain.jobs import CaseState
 from npc_testkit.workers import receive_pair, worker
@@ -96,16 +98,19 @@ def test_a_job_past_the_deadline_of_its_kind_ends_its_worker_and_another_begins_
         wait_until(all_sent(store), tmp_path)
 
 
-def test_a_migration_waits_for_no_step_and_stops_none(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_a_migration_stops_no_worker_and_loses_nothing(store: PgStore, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
-    with worker(database_url, tmp_path, segment_s=4.0) as running:
+    newer = tmp_path / "migrations"
+    shutil.copytree(str(MIGRATIONS), newer)
+    tables = ("contour_case", "structure_set", "delivery", "attempt", "event", "instance", "series", "study")
+    with worker(database_url, tmp_path, segment_s=2.0) as running:
         wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
-        with psycopg.connect(database_url) as connection:
-            # As a newer version's: every table that the step in hand will write is locked and changed.
-            connection.execute("SET lock_timeout = '20s'")
-            for table in ("contour_case", "structure_set", "delivery", "attempt", "event", "instance", "series"):
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN added_by_a_newer_version text".encode())
-        assert len(sent_uids(tmp_path)) == 0
+        # Each locks every table that the step in hand will write and the sweep reads, in an order of its own.
+        for number in range(9000, 9010):
+            changes = [f"ALTER TABLE {table} ADD COLUMN newer_{number} text;" for table in tables]
+            (newer / f"{number}_newer.sql").write_text("\n".join(changes), encoding="utf-8")
+            tables = (*tables[3:], *tables[:3])
+            assert migrate(database_url, apply_queue_schema, newer) == 1
         wait_until(all_sent(store), tmp_path, 120)
         assert running.poll() is None
     assert len(set(sent_uids(tmp_path))) == len(sent_uids(tmp_path)) == 2

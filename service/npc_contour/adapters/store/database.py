@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 Defer = Callable[[Connection, Job], None]
 Schema = Callable[[Connection], None]
+MIGRATIONS = files("npc_contour.adapters.store") / "migrations"
+GIVE_WAY_S = 0.5
+"""How long a migration waits for a table; less than PostgreSQL's deadlock_timeout of a second."""
+MIGRATE_WITHIN_S = 120.0
 
 
 class PgStore:
@@ -123,38 +129,58 @@ class PgStore:
                     connection.autocommit = False
 
 
-def migrate(url: str, queue_schema: Schema) -> int:
-    """Bring the database to this version's schema; safe to call from several processes at once.
+def migrate(url: str, queue_schema: Schema, folder: Traversable = MIGRATIONS) -> int:
+    """Bring the database to this version's schema; safe to call from several processes at once, and while others work.
+
+    Tables are locked one after another, and workers of the version before read them in an order of their own. So
+    whoever migrates gives way before PostgreSQL takes the two for a deadlock, and begins anew.
 
     Args:
         url: of the database.
         queue_schema: brings the queue's own tables up to date, in the same transaction.
+        folder: of the migrations.
 
     Returns:
         How many migrations were applied.
+
+    Raises:
+        StoreError: the database does not answer, is of a newer version, or others never let a table go.
     """
-    with _translated(), psycopg.connect(url, row_factory=dict_row) as connection:
+    deadline_s = time.monotonic() + MIGRATE_WITHIN_S
+    with _translated():
+        while True:
+            try:
+                return _migrate(url, queue_schema, folder)
+            except psycopg.errors.LockNotAvailable:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(GIVE_WAY_S)
+
+
+def _migrate(url: str, queue_schema: Schema, folder: Traversable) -> int:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        connection.execute(f"SET LOCAL lock_timeout = '{GIVE_WAY_S:g}s'".encode())
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, name text NOT NULL, "
             "applied_at timestamptz NOT NULL DEFAULT now())"
         )
         rows = connection.execute("SELECT number FROM migration").fetchall()
         applied = {int(row["number"]) for row in rows}
-        pending = [(number, name, text) for number, name, text in _migrations() if number not in applied]
-        unknown = applied - {number for number, _, _ in _migrations()}
+        known = _migrations(folder)
+        unknown = applied - {number for number, _, _ in known}
         if unknown:
             raise StoreError(f"the database has migrations {sorted(unknown)} of a newer version: do not downgrade")
+        pending = [(number, name, text) for number, name, text in known if number not in applied]
         queue_schema(connection)
         for number, name, text in pending:
             connection.execute(text.encode())
             connection.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
-        logger.info(Event.DATABASE_MIGRATED, extra={"applied": [name for _, name, _ in pending]})
-        return len(pending)
+    logger.info(Event.DATABASE_MIGRATED, extra={"applied": [name for _, name, _ in pending]})
+    return len(pending)
 
 
-def _migrations() -> list[tuple[int, str, str]]:
-    folder = files("npc_contour.adapters.store") / "migrations"
+def _migrations(folder: Traversable) -> list[tuple[int, str, str]]:
     found = [item for item in folder.iterdir() if item.name.endswith(".sql")]
     return sorted((int(item.name[:4]), item.name, item.read_text(encoding="utf-8")) for item in found)
 
