@@ -9,40 +9,38 @@ Times leave out starting, reading weights and compiling on both sides, and each 
 nnU-Net runs on the processor, in float32, as many threads as cores. Its export and this product's argmax both end in
 labels on the planning grid. Peak memory is that of the whole process of either side.
 
-With mirroring (eight times the windows) and nnU-Net v1 (random weights) a smaller case is used. There the commands
-`nnUNetv2_predict_from_modelfolder` and nnU-Net v1's `predict` are run as well, so that what is compared is what users
-get.
+With mirroring (eight times the windows) and nnU-Net 1 (random weights) a part of the case is used, and there the
+commands themselves, `nnUNetv2_predict_from_modelfolder` and `nnUNet_predict`, are what is compared with. nnU-Net 2 adds
+windows up in half precision; its code is run once more with those sums in single precision, which tells its rounding
+from any other difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import SimpleITK
-import torch
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from networks_trained import trained, write
+
 from npc_contour.catalog import read_contract
 from npc_contour.core.argmax import AxisLookup, axis_lookup
-from npc_contour.core.phantom import PhantomOptions, draw
-from npc_contour.settings import default_model_repository
-from npc_networks.export import WEIGHTS_FILE
-from npc_networks.imports.network import Target, write_network
+from npc_contour.core.phantom import PhantomOptions
+from npc_networks.imports.network import ImportedNetwork, Target, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.origin import Origin
@@ -51,30 +49,40 @@ from npc_networks.parity.cases import read_case
 from npc_networks.parity.comparison import Agreement, compare
 from npc_networks.parity.original import DEFAULT_PYTHON, INSTALL, Original, predict
 from npc_networks.phantom_data import scan_of
-from npc_networks.serving.engines import OpenVinoEngine, bfloat16_pays
+from npc_networks.serving.engines import Engine, OpenVinoEngine, bfloat16_pays
 from npc_networks.serving.pipeline import VolumeSegmenter
+from npc_testkit import nnunet_commands
+from npc_testkit.nnunet_commands import ROOT
 
-HERE = Path(__file__).parent
-CACHE = HERE.parent / ".nnunet-phantoms"
-TRAINED = CACHE / "nnUNet_results" / "Dataset001_Phantoms" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
-TRAINING_SEED, TRAINING_CASES, TRAINING_MM = 1000, 5, 3.0
 CASE_SEED, CASE = 7, PhantomOptions(matrix=512, slices=120, slice_spacing_mm=2.5)
-SMALL_ZYX = (slice(0, 50), slice(140, 370), slice(150, 380))
+SMALL_ZYX = (slice(0, 80), slice(140, 370), slice(150, 380))
 V1_LABELS = 6
 PREPOST = ("crop", "resample", "argmax", "postprocess")
+COMMAND, MIRRORED = "nnUNetv2_predict", "nnUNetv2_predict, mirrored"
+MIRRORED_SINGLE, ROUNDING = "nnU-Net 2, mirrored, sums in single", "nnU-Net 2 itself, sums in single and half"
+V1 = ("nnUNet_predict (1.7.1)", "nnUNet_predict (1.7.1), mirrored")
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
-console = Console()
+console = Console(width=120)
 
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One run of this product in a process of its own."""
+    """One run of this product in a process of its own.
+
+    Attributes:
+        windows: counted only when asked for, as what follows.
+        constant_windows: of them, those of one value throughout.
+        disagreeing: voxels whose label is not that of full interpolation.
+    """
 
     labels: UInt8Array
     seconds: Mapping[str, float]
     peak_rss_mb: float
+    windows: int = 0
+    constant_windows: int = 0
+    disagreeing: int = 0
 
     @property
     def total_s(self) -> float:
@@ -89,66 +97,28 @@ class Ours:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, default=DEFAULT_PYTHON, help="of the environment with nnU-Net")
+    parser.add_argument("--python", type=Path, default=ROOT / DEFAULT_PYTHON, help="of the environment with nnU-Net")
+    parser.add_argument("--train-only", action="store_true", help="train the network, compare nothing")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         run_child(options.child)
         return
-    if not options.python.is_file():
-        sys.exit(f"{options.python} is missing: {INSTALL}")
+    if not (options.python.parent / "nnUNet_predict").is_file():
+        sys.exit(f"{options.python.parent} has no nnU-Net: {INSTALL}")
+    step("a network trained by nnunetv2 on phantoms (the first time some minutes)")
+    network = trained(options.python)
+    if options.train_only:
+        return
     with tempfile.TemporaryDirectory(prefix="npc-networks-") as name:
         root = Path(name)
-        if not (TRAINED / "fold_0" / "checkpoint_final.pth").is_file():
-            train(options.python)
         case, small = write_cases(root)
         # Not by the console, which would break the line.
-        print(json.dumps(measure(options.python, root, case, small)))
+        print(json.dumps(measure(options.python, network, root, case, small)))
 
 
-def train(python: Path) -> None:
-    """Write phantoms as an nnU-Net data set and let the real nnunetv2 plan, preprocess and train."""
-    console.print("training by nnunetv2 on phantoms (once)")
-    shutil.rmtree(CACHE, ignore_errors=True)
-    folder = CACHE / "nnUNet_raw" / TRAINED.parent.name
-    for index in range(TRAINING_CASES):
-        seed = TRAINING_SEED + index
-        matrix = round(draw(seed).scan.field_of_view_mm / TRAINING_MM)
-        scan = scan_of(seed, PhantomOptions(matrix=matrix, slice_spacing_mm=TRAINING_MM))
-        write(folder / "imagesTr" / f"phantom_{index}_0000.nii.gz", scan.images[0], scan.spacing_zyx_mm)
-        write(folder / "labelsTr" / f"phantom_{index}.nii.gz", scan.labels["ln"], scan.spacing_zyx_mm)
-    description = {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0} | {label: value for value, label in enumerate(LN_LABELS[1:], 1)},
-        "numTraining": TRAINING_CASES,
-        "file_ending": ".nii.gz",
-    }
-    (folder / "dataset.json").write_text(json.dumps(description))
-    torch.save(demo_weights(), CACHE / "start.pth")
-    paths = {name: str(CACHE / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    for path in paths.values():
-        Path(path).mkdir(exist_ok=True)
-    environment = {**os.environ, **paths, "nnUNet_n_proc_DA": "1"}
-    quiet(str(python), "-I", str(HERE / "nnunet_train.py"), environment=environment)
-
-
-def demo_weights() -> dict[str, torch.Tensor]:
-    """Return the weights of the committed demo network ln_ctv, out of its ONNX file."""
-    graph = onnx.load(default_model_repository() / "ln_ctv" / WEIGHTS_FILE).graph
-    suffix = ".half"
-    return {
-        one.name.removesuffix(suffix): torch.from_numpy(onnx.numpy_helper.to_array(one).astype(np.float32))
-        for one in graph.initializer
-        if one.name.endswith(suffix)
-    }
-
-
-def write(path: Path, voxels: npt.NDArray[Any], spacing_zyx_mm: tuple[float, float, float]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = SimpleITK.GetImageFromArray(voxels)
-    image.SetSpacing([float(value) for value in reversed(spacing_zyx_mm)])
-    SimpleITK.WriteImage(image, str(path))
-    return path
+def step(words: str) -> None:
+    console.print(f"{time.strftime('%H:%M:%S')} {words}", highlight=False)
 
 
 def write_cases(root: Path) -> tuple[Path, Path]:
@@ -159,137 +129,162 @@ def write_cases(root: Path) -> tuple[Path, Path]:
     return whole, write(root / "small_0000.nii.gz", part, scan.spacing_zyx_mm)
 
 
-def measure(python: Path, root: Path, case: Path, small: Path) -> dict[str, float]:
-    plain, mirrored = root / "plain", root / "mirrored"
-    for folder, mirroring in ((plain, False), (mirrored, True)):
-        network = read_nnunet_v2(TRAINED, mirroring=mirroring)
-        write_network(network, Target("phantoms", ("CT",), LN_LABELS), folder)
-    origin = Origin("nnunet-v2", TRAINED, mirroring=False)
-    original = predict(origin, [(small,), (case,)], python, maps=False)
+def measure(python: Path, network: Path, root: Path, case: Path, small: Path) -> dict[str, float | int | bool]:
+    plain = bring(read_nnunet_v2(network), LN_LABELS, root / "plain")
+    step("nnU-Net 2 on the whole case")
+    original = predict(Origin("nnunet-v2", network, mirroring=False), [(small,), (case,)], python, maps=False)
     theirs = original.predictions[1]
-    f32 = run_ours(plain / "phantoms", case, small, "f32")
-    bf16 = run_ours(plain / "phantoms", case, small, "fastest")
-    found = {name: compare(run.labels, theirs.labels, LN_LABELS) for name, run in (("f32", f32), ("bf16", bf16))}
+    step("this product on the same, float32, then bfloat16")
+    f32 = run_ours(plain, case, small, "f32")
+    bf16 = run_ours(plain, case, small, "fastest", count=True)
+    found = {name: compare(ours.labels, theirs.labels, LN_LABELS) for name, ours in (("f32", f32), ("bf16", bf16))}
     show_speed(original, f32, bf16)
     show_agreement("nnU-Net 2, whole case", found)
+    rest = version_2(python, network, root, small) | version_1(python, root, small)
+    show_agreement("part of the case", rest)
     total_s = sum(theirs.seconds.values())
-    both = mirroring_and_commands(python, root, small)
-    v1 = version_1(python, root, small)
-    show_agreement("smaller case", both | v1)
+    theirs_s = theirs.seconds["preprocess_s"] + theirs.seconds["export_s"]
     return {
         "speedup_f32": round(total_s / f32.total_s, 2),
         "speedup_bf16": round(total_s / bf16.total_s, 2),
-        "prepost_speedup": round(
-            (theirs.seconds["preprocess_s"] + theirs.seconds["export_s"]) / min(f32.prepost_s, bf16.prepost_s), 1
-        ),
+        "prepost_speedup": round(theirs_s / max(f32.prepost_s, bf16.prepost_s), 1),
         "voxel_agreement_f32": found["f32"].voxels,
         "voxel_agreement_bf16": found["bf16"].voxels,
         "lowest_dice_f32": lowest(found["f32"]),
         "lowest_dice_bf16": lowest(found["bf16"]),
         "rss_ratio": round(f32.peak_rss_mb / original.peak_rss_mb, 3),
-        "argmax_disagreeing_voxels": argmax_disagreeing(plain / "phantoms", case),
-        "mirrored_voxel_agreement": both["f32, mirrored"].voxels,
-        "command_voxel_agreement": both["f32, against the command"].voxels,
-        "v1_voxel_agreement": min(one.voxels for one in v1.values()),
+        "argmax_disagreeing_voxels": bf16.disagreeing,
+        "windows": bf16.windows,
+        "constant_windows": bf16.constant_windows,
+        "command_voxel_agreement": rest[COMMAND].voxels,
+        "mirrored_voxel_agreement": rest[MIRRORED].voxels,
+        "mirrored_lowest_dice": lowest(rest[MIRRORED]),
+        "mirrored_single_sums_lowest_dice": lowest(rest[MIRRORED_SINGLE]),
+        "v1_voxel_agreement": min(rest[name].voxels for name in V1),
+        "v1_lowest_dice": min(lowest(rest[name]) for name in V1),
         "bf16_in_hardware": bfloat16_pays(),
     }
 
 
-def mirroring_and_commands(python: Path, root: Path, small: Path) -> dict[str, Agreement]:
-    """Compare with mirroring, and with what the command that users run writes."""
-    origin = Origin("nnunet-v2", TRAINED, mirroring=True)
-    (theirs,) = predict(origin, [(small,)], python, maps=False).predictions
-    mirrored = run_ours(root / "mirrored" / "phantoms", small, small, "f32")
-    plain = run_ours(root / "plain" / "phantoms", small, small, "f32")
-    folder = alone(root / "v2", small)
-    command = [str(python.parent / "nnUNetv2_predict_from_modelfolder"), "-i", str(folder), "-o", str(root / "v2-out")]
-    quiet(*command, "-m", str(TRAINED), "-f", "0", "-device", "cpu", "--disable_tta", "-npp", "1", "-nps", "1")
-    written = read_labels(root / "v2-out" / "case.nii.gz")
+def bring(network: ImportedNetwork, names: tuple[str, ...], repository: Path) -> Path:
+    """Import a network as the command does; return its model folder."""
+    return write_network(network, Target("phantoms", ("CT",), names), repository).folder
+
+
+def version_2(python: Path, network: Path, root: Path, small: Path) -> dict[str, Agreement]:
+    """Compare with what users of nnU-Net 2 get, and with its code where sums are kept in single precision."""
+    step("nnUNetv2_predict_from_modelfolder on a part")
+    command = nnunet_commands.predict_v2(python, network, small, root / "v2", mirroring=False)
+    step("nnUNetv2_predict_from_modelfolder on a part, mirrored")
+    mirrored_command = nnunet_commands.predict_v2(python, network, small, root / "v2-mirrored", mirroring=True)
+    step("the same with sums in single precision")
+    origin = Origin("nnunet-v2", network, mirroring=True)
+    (single,) = predict(origin, [(small,)], python, maps=False, single_sums=True).predictions
+    step("this product on a part")
+    plain = run_ours(root / "plain" / "phantoms", small, small, "f32").labels
+    folder = bring(read_nnunet_v2(network, mirroring=True), LN_LABELS, root / "mirrored")
+    mirrored = run_ours(folder, small, small, "f32").labels
     return {
-        "f32, mirrored": compare(mirrored.labels, theirs.labels, LN_LABELS),
-        "f32, against the command": compare(plain.labels, written, LN_LABELS),
+        COMMAND: compare(plain, command, LN_LABELS),
+        MIRRORED: compare(mirrored, mirrored_command, LN_LABELS),
+        MIRRORED_SINGLE: compare(mirrored, single.labels, LN_LABELS),
+        ROUNDING: compare(single.labels, mirrored_command, LN_LABELS),
     }
 
 
 def version_1(python: Path, root: Path, small: Path) -> dict[str, Agreement]:
-    """Compare with nnU-Net v1, random weights, with and without mirroring, and with its command."""
-    trained = root / "v1"
-    quiet(str(python), "-I", str(HERE / "nnunet_v1_random.py"), str(trained))
+    """Compare with `nnUNet_predict` of version 1, random weights."""
+    network = root / "v1"
+    nnunet_commands.write_random_v1(python, network)
     names = ("background", *(f"label {value}" for value in range(1, V1_LABELS + 1)))
     found = {}
-    for mirroring in (False, True):
-        repository = root / f"v1-{mirroring}"
-        write_network(read_nnunet_v1(trained, mirroring=mirroring), Target("v1", ("CT",), names), repository)
-        (theirs,) = predict(
-            Origin("nnunet-v1", trained, mirroring=mirroring), [(small,)], python, maps=False
-        ).predictions
-        ours = run_ours(repository / "v1", small, small, "f32")
-        found[f"nnU-Net 1, f32{', mirrored' if mirroring else ''}"] = compare(ours.labels, theirs.labels, names)
-    folder = alone(root / "v1-in", small)
-    command = [str(python), "-m", "nnunet.inference.predict", "-i", str(folder), "-o", str(root / "v1-out")]
-    quiet(*command, "-m", str(trained), "-f", "0", "--num_threads_preprocessing", "1", "--num_threads_nifti_save", "1")
-    written = read_labels(root / "v1-out" / "case.nii.gz")
-    found["nnU-Net 1, f32, against the command (mirrored)"] = compare(ours.labels, written, names)
+    for mirroring, name in zip((False, True), V1, strict=True):
+        step(name)
+        theirs = nnunet_commands.predict_v1(python, network, small, root / f"v1-{mirroring}", mirroring=mirroring)
+        folder = bring(read_nnunet_v1(network, mirroring=mirroring), names, root / f"v1-here-{mirroring}")
+        found[name] = compare(run_ours(folder, small, small, "f32").labels, theirs, names)
     return found
-
-
-def alone(folder: Path, image: Path) -> Path:
-    """Return a folder with one case, as the commands take it."""
-    folder.mkdir()
-    shutil.copy(image, folder / "case_0000.nii.gz")
-    return folder
-
-
-def read_labels(path: Path) -> UInt8Array:
-    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), dtype=np.uint8)
 
 
 def lowest(agreement: Agreement) -> float:
     return round(min(agreement.dice.values(), default=1.0), 5)
 
 
-def run_ours(folder: Path, case: Path, warm_up: Path, precision: str) -> Ours:
-    """Segment in a process of its own, so that its peak memory is its own."""
+def run_ours(folder: Path, case: Path, warm_up: Path, precision: str, *, count: bool = False) -> Ours:
+    """Segment in a process of its own, so that its peak memory is its own.
+
+    `count` asks for a comparison with full interpolation of every class map, after the clock has stopped.
+    """
     with tempfile.TemporaryDirectory() as name:
         job = {"folder": str(folder), "case": str(case), "warm_up": str(warm_up), "precision": precision, "to": name}
         path = Path(name) / "job.json"
-        path.write_text(json.dumps(job))
-        quiet(sys.executable, str(Path(__file__)), "--child", str(path))
+        path.write_text(json.dumps(job | {"count": count}))
+        nnunet_commands.run(sys.executable, __file__, "--child", path)
         result = json.loads((Path(name) / "result.json").read_text())
-        return Ours(np.load(Path(name) / "labels.npy"), result["seconds"], result["peak_rss_mb"])
+        return Ours(np.load(Path(name) / "labels.npy"), **result)
 
 
 def run_child(job_path: Path) -> None:
     job = json.loads(job_path.read_text())
     folder = Path(job["folder"])
-    contract = read_contract(folder / "contract.json")
-    contract = replace(contract, precision=job["precision"])
-    segmenter = VolumeSegmenter(contract, OpenVinoEngine(contract, folder / contract.weights_file))
+    contract = replace(read_contract(folder / "contract.json"), precision=job["precision"])
+    engine = Noticing(OpenVinoEngine(contract, folder / contract.weights_file))
+    segmenter = VolumeSegmenter(contract, engine)
     segmenter.warm_up()
     small = read_case(Path(job["warm_up"]), 1)
     segmenter.segment(small.hu, small.spacing_zyx_mm)
     case = read_case(Path(job["case"]), 1)
     found = segmenter.segment(case.hu, case.spacing_zyx_mm)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    result: dict[str, Any] = {
+        "seconds": segmenter.times.seconds,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+    if job["count"]:
+        engine.begin()
+        maps = segmenter.class_maps(case.hu, case.spacing_zyx_mm)
+        result |= {"windows": engine.windows, "constant_windows": engine.constant}
+        result["disagreeing"] = argmax_disagreeing(maps, found)
     np.save(Path(job["to"]) / "labels.npy", found)
-    result = {"seconds": segmenter.times.seconds, "peak_rss_mb": peak}
     (Path(job["to"]) / "result.json").write_text(json.dumps(result))
 
 
-def argmax_disagreeing(folder: Path, path: Path) -> int:
-    """Count voxels that differ from interpolating every class map everywhere, on the case's real class maps."""
-    contract = read_contract(folder / "contract.json")
-    segmenter = VolumeSegmenter(contract, OpenVinoEngine(contract, folder / contract.weights_file))
-    case = read_case(path, 1)
-    found = segmenter.segment(case.hu, case.spacing_zyx_mm)
-    maps = np.moveaxis(segmenter.class_maps(case.hu, case.spacing_zyx_mm), 0, -1)
-    z, y, x = (axis_lookup(coarse, fine) for coarse, fine in zip(maps.shape[:3], found.shape, strict=True))
+class Noticing:
+    """Passes windows on; once begun it counts them, and those of one value, whose answer could be kept."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._counts = False
+        self.windows = self.constant = 0
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._counts = True
+
+    def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
+        """Yield the other engine's answers."""
+        return self._engine.predict(map(self._seen, windows) if self._counts else windows)
+
+    def _seen(self, window: Float32Array) -> Float32Array:
+        self.windows += 1
+        self.constant += int(np.ptp(window) == 0)
+        return window
+
+
+def argmax_disagreeing(class_maps: Float32Array, labels: UInt8Array) -> int:
+    """Count voxels that differ from interpolating every class map everywhere.
+
+    Args:
+        class_maps: (class, z, y, x) on the network's grid; nothing was cropped.
+        labels: (z, y, x) on the planning grid, found by the boundary argmax.
+    """
+    maps = np.moveaxis(class_maps, 0, -1)
+    z, y, x = (axis_lookup(coarse, fine) for coarse, fine in zip(maps.shape[:3], labels.shape, strict=True))
     different = 0
-    for index in range(len(found)):
+    for index in range(len(labels)):
         below, above = z.lower[index], min(z.lower[index] + 1, z.coarse - 1)
         near, far = between(maps[below], y, 0), between(maps[above], y, 0)
         plane = near * (np.float32(1) - z.fraction[index]) + far * z.fraction[index]
-        different += int(np.count_nonzero(between(plane, x, 1).argmax(axis=-1) != found[index]))
+        different += int(np.count_nonzero(between(plane, x, 1).argmax(axis=-1) != labels[index]))
     return different
 
 
@@ -297,13 +292,6 @@ def between(maps: Float32Array, lookup: AxisLookup, axis: int) -> Float32Array:
     above = np.minimum(lookup.lower + 1, lookup.coarse - 1)
     fraction = lookup.fraction.reshape([-1 if other == axis else 1 for other in range(maps.ndim)])
     return maps.take(lookup.lower, axis) * (np.float32(1) - fraction) + maps.take(above, axis) * fraction
-
-
-def quiet(*command: str, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command; what it says is shown only when it fails."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, errors="replace")
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
 def show_speed(original: Original, f32: Ours, bf16: Ours) -> None:
@@ -318,15 +306,15 @@ def show_speed(original: Original, f32: Ours, bf16: Ours) -> None:
         f"{sum(theirs.values()):.2f}",
         f"{original.peak_rss_mb:.0f}",
     )
-    for name, run in (("this, f32", f32), ("this, bf16", bf16)):
-        seconds = run.seconds
+    for name, ours in (("this, f32", f32), ("this, bf16", bf16)):
+        seconds = ours.seconds
         table.add_row(
             name,
             f"{seconds['crop'] + seconds['resample']:.2f}",
             f"{seconds['network'] + seconds['blend']:.2f}",
             f"{seconds['argmax'] + seconds['postprocess']:.2f}",
-            f"{run.total_s:.2f}",
-            f"{run.peak_rss_mb:.0f}",
+            f"{ours.total_s:.2f}",
+            f"{ours.peak_rss_mb:.0f}",
         )
     console.print(table)
 

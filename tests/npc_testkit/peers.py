@@ -1,4 +1,4 @@
-"""DICOM peers and validators that nobody here wrote (DCMTK, dicom3tools, plastimatch, Orthanc)."""
+"""Peers and validators that nobody here wrote (DCMTK, dicom3tools, plastimatch, Orthanc, nnU-Net)."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ def require_foreign_python() -> Path:
     if path.is_file():
         return path
     message = "dcmrtstruct2nii is not installed: install with: make foreign-readers"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require_nnunet_python() -> Path:
+    """Return the Python of the environment with the real nnU-Net, versions 1 and 2; absent as `require_tool` says."""
+    path = Path(__file__).parents[2] / ".venv-nnunet" / "bin" / "python"
+    if (path.parent / "nnUNet_predict").is_file():
+        return path
+    message = "nnU-Net is not installed: install with: make nnunet-peers"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -14,7 +14,8 @@ from npc_testkit.mr_series import mr_datasets
 
 SHAPE = (24, 32, 32)
 SPACING_XYZ_MM = (1.0, 1.0, 2.0)
-BALLS = ("First", "Second")
+BALLS = ("Parotid_L", "Parotid_R")
+"""Structures of the pipeline han_oar, its labels 36 and 37."""
 MR_PLAN = CtPlan(slices=12, rows=20, columns=18, pixel_spacing_mm=(1.5, 1.5), slice_spacing_mm=3.0)
 
 
@@ -114,7 +115,7 @@ WRITERS: Mapping[str, Callable[[Path], None]] = {
     "segrap2023_oar": lambda root: write_segrap(root, range(3)),
     "segrap2023_gtv": lambda root: write_segrap(root, range(3)),
     "lnctvseg": lambda root: write_lnctvseg(root, range(1, 4)),
-    "han5k": lambda root: write_han5k(root, {1: ["First"], 2: ["Second"], 3: ["First", "Second"]}),
+    "han5k": lambda root: write_han5k(root, {1: BALLS[:1], 2: BALLS[1:], 3: BALLS}),
     "lnq2023": lambda root: write_lnq(root, range(1, 3), range(3, 4)),
     "npc_mri": lambda root: write_npc_mri(root, range(1, 4)),
 }

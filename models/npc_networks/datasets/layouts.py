@@ -15,6 +15,7 @@ from npc_networks.datasets.recipe import Layout, Recipe, RecipeRefused
 
 NIFTI: Final = (".nii.gz", ".nii")
 SEGRAP_TASKS: Final = {"oar": "Task001", "gtv": "Task002"}
+MOST_NAMES: Final = 6
 NPC_MRI_SEQUENCES: Final = ("T1WI", "T2WI", "CE-T1WI")
 
 
@@ -73,13 +74,21 @@ def _han5k(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...]
         for path in source.rglob("RADCURE-*.nii.gz")
         if path.parent.name.lower().startswith("label") and _stem(path) in images
     }
-    names = recipe.label_names or tuple(sorted({name for found in masks.values() for name in found}))
+    found_names = sorted({name for found in masks.values() for name in found})
+    if not recipe.label_names:
+        recipe = recipe.model_copy(update={"labels": tuple(recipe.names.get(name, name) for name in found_names)})
+    names = recipe.label_names
+    if masks and not any(recipe.label_of(name) for name in found_names):
+        raise RecipeRefused(
+            f"{source}: masks are called {', '.join(found_names[:MOST_NAMES])}, none is a structure of the recipe"
+            f" ({', '.join(names[:MOST_NAMES])}, ...): say which is which with names = {{...}} in a recipe of your own"
+        )
     if maps and not names:
         raise RecipeRefused(f"{source}: label maps do not name their labels: write them as labels = [...] in a recipe")
     cases = [RawCase(patient, patient, (images[patient],), path) for patient, path in maps.items()]
     for patient, found in masks.items():
         if patient not in maps:
-            drawn = {names.index(name) + 1: path for name, path in found.items() if name in names}
+            drawn = {label: path for name, path in found.items() if (label := recipe.label_of(name)) is not None}
             cases.append(RawCase(patient, patient, (images[patient],), drawn, frozenset(drawn)))
     return cases, names
 

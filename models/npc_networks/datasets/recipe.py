@@ -9,7 +9,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
-from npc_networks.imports.command import target_of
+from npc_networks.imports.command import PART_OF, target_of
 
 RECIPES_DIR: Final = Path(__file__).parent / "recipes"
 Layout = Literal["segrap2023", "lnctvseg", "han5k", "lnq2023", "npc-mri"]
@@ -74,6 +74,7 @@ class Recipe(_Strict):
         channels: nnU-Net's channel names; "CT" asks for its CT normalisation, others for the channel's own statistics.
         pipeline: with `network`, names the labels; else `labels` does, in order from 1. Empty with "han5k" takes the
             structures that are found.
+        names: of structures by what their mask files are called, where that differs.
         unknown: given where annotation is incomplete within a case.
     """
 
@@ -88,6 +89,7 @@ class Recipe(_Strict):
     pipeline: str = ""
     network: str = ""
     labels: tuple[str, ...] = ()
+    names: dict[str, str] = {}
     unknown: UnknownPart | None = None
     training: TrainingPart = TrainingPart()
     plans: PlansPart = PlansPart()
@@ -110,6 +112,16 @@ class Recipe(_Strict):
             return self.labels
         pipeline = read_pipeline(PIPELINES_DIR / f"{self.pipeline}.toml")
         return target_of(pipeline, self.network, self.network).labels[1:]
+
+    def label_of(self, file_name: str) -> int | None:
+        """Return the label that a mask file draws, by its name without ending; None where the recipe has none for it.
+
+        A label that is part of several structures is the smallest's: the mask of the brain draws what of it no other
+        structure has.
+        """
+        structures = [name.split(PART_OF)[0] for name in self.label_names]
+        wanted = self.names.get(file_name, file_name)
+        return structures.index(wanted) + 1 if wanted in structures else None
 
 
 def shipped() -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.imports.state_dict_network import ARCHITECTURES, read_state_dict
 
 TITLE = "bring a trained network of another framework into the model repository"
+PART_OF = " in "
+"""Between the names of a label that is part of several structures, the smallest first."""
 NAME_PATTERN = "lower case letters, digits and _, a letter first"
 
 EXAMPLES = """examples:
@@ -140,8 +142,9 @@ def target_of(pipeline: Pipeline, network: str, name: str, precision: str = "f32
         raise ImportRefused(f"{name!r} cannot name a model: {NAME_PATTERN}")
     rois = [roi for roi in pipeline.rois if roi.network == network]
     highest = max(max(roi.labels) for roi in rois)
+    smallest_first = sorted(rois, key=lambda roi: len(roi.labels))
     labels = [
-        " in ".join(roi.name for roi in reversed(rois) if label in roi.labels) or f"label {label}"
+        PART_OF.join(roi.name for roi in smallest_first if label in roi.labels) or f"label {label}"
         for label in range(1, highest + 1)
     ]
     return Target(name, uses[network].roles, ("background", *labels), precision)

@@ -36,7 +36,14 @@ examples:
   npc-networks parity ln_ctv case_0000.nii.gz
   npc-networks parity npc_oar a_0000.nii.gz b_0000.nii.gz --precision fastest --json parity.json
   npc-networks parity npc_oar a_0000.nii.gz --triton 10.0.0.7:8001
+  npc-networks parity npc_oar a_0000.nii.gz --single-sums
 """
+
+HALF = "nnunet-v2"
+HALF_HINT = (
+    "nnU-Net 2 adds windows up in half precision, which alone moves voxels where two labels are nearly equal:"
+    " --single-sums compares without that rounding"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--triton", metavar="HOST:PORT", help="gRPC of a running server (default: an embedded one, started for this)"
     )
+    command.add_argument(
+        "--single-sums",
+        action="store_true",
+        help="let nnU-Net 2 add windows up in single precision, as this product does (nnU-Net itself: half precision)",
+    )
     command.add_argument("--json", type=Path, metavar="FILE", help="keep every figure")
 
 
@@ -71,7 +83,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         contract = read_contract(folder / "contract.json")
         cases = [read_case(path, len(contract.channels)) for path in options.cases]
         with console.status(f"the original on {len(cases)} case(s); nnU-Net on a processor takes minutes"):
-            original = predict(read_origin(folder), [case.files for case in cases], options.python, maps=True)
+            origin = read_origin(folder)
+            files = [case.files for case in cases]
+            original = predict(origin, files, options.python, maps=True, single_sums=options.single_sums)
         with console.status("the exported network and Triton on the same"):
             rows = list(_rows(options, contract, cases, original.predictions))
     except (CatalogError, ImportRefused, ParityRefused, WeightsError, VolumeRefused) as refusal:
@@ -79,10 +93,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return 2
     console.print(_table(rows, original))
     if options.json:
-        document = {"versions": original.versions, "rows": [asdict(row) for row in rows]}
+        document = {
+            "versions": original.versions,
+            "single_sums": options.single_sums,
+            "rows": [asdict(row) for row in rows],
+        }
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     same = all(row.agreement.same for row in rows)
     console.print("the same answer" if same else "NOT the same answer", style="bold")
+    if not same and origin.framework == HALF and not options.single_sums:
+        console.print(HALF_HINT, soft_wrap=True, markup=False, highlight=False)
     return 0 if same else 1
 
 

@@ -60,7 +60,9 @@ class Original:
     peak_rss_mb: float
 
 
-def predict(origin: Origin, cases: Sequence[Sequence[Path]], python: Path, *, maps: bool) -> Original:
+def predict(
+    origin: Origin, cases: Sequence[Sequence[Path]], python: Path, *, maps: bool, single_sums: bool = False
+) -> Original:
     """Predict cases with the framework that trained a network.
 
     Args:
@@ -68,6 +70,7 @@ def predict(origin: Origin, cases: Sequence[Sequence[Path]], python: Path, *, ma
         cases: files of each case's channels.
         python: interpreter of an environment with the framework.
         maps: also return blended class maps.
+        single_sums: add windows up in single precision, as version 1 does anyway; version 2 does it in half.
 
     Raises:
         ParityRefused: the framework has no peer, is not installed, or failed; its last words are quoted.
@@ -93,6 +96,7 @@ def predict(origin: Origin, cases: Sequence[Sequence[Path]], python: Path, *, ma
             "folds": list(origin.folds),
             "mirroring": origin.mirroring,
             "threads": physical_cores(),
+            "single_sums": single_sums,
             "cases": asked,
         }
         result = _run(python, PEERS[origin.framework], job, folder)

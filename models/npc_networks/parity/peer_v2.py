@@ -8,6 +8,7 @@ of this product. nnU-Net unpickles checkpoints, so it runs only on networks that
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.inference import export_prediction
+from nnunetv2.inference import export_prediction, predict_from_raw_data
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 
@@ -26,6 +27,8 @@ def main(job_path: Path, result_path: Path) -> None:
     """Predict every case of a job."""
     job = json.loads(job_path.read_text())
     torch.set_num_threads(job["threads"])
+    if job["single_sums"]:
+        _sum_in_single_precision()
     predictor = nnUNetPredictor(
         use_mirroring=job["mirroring"], device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False
     )
@@ -38,6 +41,14 @@ def main(job_path: Path, result_path: Path) -> None:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
     }
     result_path.write_text(json.dumps(result))
+
+
+def _sum_in_single_precision() -> None:
+    """Make float32 of the sums of windows and of the Gaussian, which nnU-Net keeps in float16 on every device."""
+    torch.half = torch.float32
+    predict_from_raw_data.compute_gaussian = functools.partial(
+        predict_from_raw_data.compute_gaussian, dtype=torch.float32
+    )
 
 
 def _predict(predictor: Any, case: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - nnU-Net's class

@@ -12,10 +12,11 @@ import pytest
 import SimpleITK
 
 from npc_networks.cli import main
-from npc_networks.datasets.recipe import RecipeRefused, read_recipe, shipped
+from npc_networks.datasets.recipe import RECIPES_DIR, RecipeRefused, read_recipe, shipped
 from npc_testkit.ct_series import CtPlan, write_series
 from npc_testkit.mr_series import mr_datasets, stored_values
 from npc_testkit.public_data import (
+    BALLS,
     MR_PLAN,
     WRITERS,
     balls,
@@ -92,26 +93,53 @@ def test_both_phases_of_a_patient_are_cases_of_one_patient(tmp_path: Path) -> No
 
 
 def test_structures_are_known_where_they_were_drawn(tmp_path: Path) -> None:
-    write_han5k(tmp_path / "source", {1: ["First"], 2: ["First", "Second"]})
+    write_han5k(tmp_path / "source", {1: BALLS[:1], 2: BALLS})
 
     _, folder = convert("han5k", tmp_path / "source", tmp_path / "raw")
 
-    assert notes(folder)["drawn"] == {"RADCURE-0001": [1], "RADCURE-0002": [1, 2]}
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "First": 1, "Second": 2}
+    assert notes(folder)["drawn"] == {"RADCURE-0001": [36], "RADCURE-0002": [36, 37]}
+    named = json.loads((folder / "dataset.json").read_text())["labels"]
+    assert (len(named), named["Parotid_L"], named["Hippocampus_L in Lobe_Temporal_L in Brain"]) == (51, 36, 9)
     labels = balls(1)[1]
-    np.testing.assert_array_equal(voxels(folder / "labelsTr" / "RADCURE-0001.nii.gz"), labels * (labels == 1))
+    np.testing.assert_array_equal(voxels(folder / "labelsTr" / "RADCURE-0001.nii.gz"), 36 * (labels == 1))
+
+
+def test_masks_of_other_names_are_told_apart_by_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_han5k(tmp_path / "source", {1: ["left"], 2: ["left", "right"]}, ("left", "right"))
+
+    status, _ = convert("han5k", tmp_path / "source", tmp_path / "raw")
+
+    assert status == 2
+    assert "masks are called left, right, none is a structure of the recipe (A_Aorta, " in capsys.readouterr().out
+    own = tmp_path / "own.toml"
+    shipped_text = (RECIPES_DIR / "han5k.toml").read_text()
+    own.write_text(f'names = {{ left = "Parotid_L", right = "Parotid_R" }}\n{shipped_text}')
+    assert convert(str(own), tmp_path / "source", tmp_path / "raw")[0] == 0
+    assert notes(tmp_path / "raw" / "Dataset304_HaN5K")["drawn"] == {"RADCURE-0001": [36], "RADCURE-0002": [36, 37]}
+
+
+def test_without_a_pipeline_labels_are_the_masks_that_are_found(tmp_path: Path) -> None:
+    write_han5k(tmp_path / "source", {1: ["left"], 2: ["left", "right"]}, ("left", "right"))
+    own = tmp_path / "own.toml"
+    lines = (RECIPES_DIR / "han5k.toml").read_text().splitlines()
+    own.write_text("\n".join(line for line in lines if not line.startswith(("pipeline", "network"))))
+
+    assert convert(str(own), tmp_path / "source", tmp_path / "raw")[0] == 0
+
+    described = json.loads((tmp_path / "raw" / "Dataset304_HaN5K" / "dataset.json").read_text())
+    assert described["labels"] == {"background": 0, "left": 1, "right": 2}
 
 
 def test_smaller_structures_lie_on_top(tmp_path: Path) -> None:
     hu, labels = balls(1)
     write(tmp_path / "source" / "RADCURE-0001" / "image.nii.gz", hu)
-    write(tmp_path / "source" / "RADCURE-0001" / "All.nii.gz", (labels != 0).astype(np.uint8))
-    write(tmp_path / "source" / "RADCURE-0001" / "Part.nii.gz", (labels == 1).astype(np.uint8))
+    write(tmp_path / "source" / "RADCURE-0001" / "Brain.nii.gz", (labels != 0).astype(np.uint8))
+    write(tmp_path / "source" / "RADCURE-0001" / "Hippocampus_L.nii.gz", (labels == 1).astype(np.uint8))
 
     _, folder = convert("han5k", tmp_path / "source", tmp_path / "raw")
 
     np.testing.assert_array_equal(
-        voxels(folder / "labelsTr" / "RADCURE-0001.nii.gz"), np.choose(labels, (0, 2, 1)).astype(np.uint8)
+        voxels(folder / "labelsTr" / "RADCURE-0001.nii.gz"), np.choose(labels, (0, 9, 50)).astype(np.uint8)
     )
 
 
@@ -129,7 +157,7 @@ def test_radcure_is_read_from_dicom(tmp_path: Path) -> None:
     status, folder = convert("han5k", tmp_path / "source", tmp_path / "raw")
 
     assert status == 0
-    np.testing.assert_array_equal(voxels(folder / "labelsTr" / "RADCURE-0005.nii.gz"), slices)
+    np.testing.assert_array_equal(voxels(folder / "labelsTr" / "RADCURE-0005.nii.gz"), slices * 36)
 
 
 def test_undrawn_nodes_are_unknown_in_training_cases_only(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_plans_change_only_where_the_recipe_says() -> None:
 def test_without_nnunet_the_command_names_the_line_that_installs_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_han5k(tmp_path / "source", {1: ["First"]})
+    write_han5k(tmp_path / "source", {1: ["Parotid_L"]})
     assert main(["dataset", "han5k", str(tmp_path / "source"), str(tmp_path)]) == 0
     work = ["--work", str(tmp_path / "work"), "--python", str(tmp_path / "python")]
 
@@ -94,7 +94,7 @@ def test_without_nnunet_the_command_names_the_line_that_installs_it(
 
 
 def test_data_set_of_another_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_han5k(tmp_path / "source", {1: ["First"]})
+    write_han5k(tmp_path / "source", {1: ["Parotid_L"]})
     assert main(["dataset", "han5k", str(tmp_path / "source"), str(tmp_path)]) == 0
 
     assert main(["train", "lnctvseg", str(tmp_path / "Dataset304_HaN5K"), "--work", str(tmp_path)]) == 2

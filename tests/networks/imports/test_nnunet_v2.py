@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -21,113 +20,23 @@ from npc_networks.imports.postprocessing import LARGEST_V2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import PlainConvUNet, UNetPlan
+from npc_testkit.nnunet_v2 import (
+    KERNELS,
+    LIBRARY,
+    STRIDES,
+    UNET,
+    architecture_of,
+    dataset_json,
+    draw_weights,
+    plans_json,
+    write_trained,
+)
 
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "inner": 3}
-LIBRARY = "dynamic_network_architectures.architectures.unet"
-KERNELS = ((1, 3, 3), (3, 3, 3), (3, 3, 3))
-STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2))
-UNET = UNetPlan(in_channels=1, classes=7, features=(4, 8, 8), kernels=KERNELS, strides=STRIDES)
 RESIDUAL = ResidualPlan(
     unet=UNetPlan(in_channels=1, classes=7, features=(4, 8, 8), kernels=KERNELS, strides=STRIDES, convs_per_stage=1),
     blocks=(1, 2, 2),
 )
-
-
-def _architecture(kind: str) -> dict[str, Any]:
-    kwargs = {
-        "n_stages": 3,
-        "features_per_stage": [4, 8, 8],
-        "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": KERNELS,
-        "strides": STRIDES,
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    if kind == "PlainConvUNet":
-        kwargs |= {"n_conv_per_stage": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2]}
-    else:
-        kwargs |= {"n_blocks_per_stage": [1, 2, 2], "n_conv_per_stage_decoder": [1, 1]}
-    return {
-        "network_class_name": f"{LIBRARY}.{kind}",
-        "arch_kwargs": kwargs,
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-
-
-def _plans(kind: str = "PlainConvUNet", **changes: object) -> dict[str, Any]:
-    resampling = {"order_z": 0, "force_separate_z": None}
-    fullres = {
-        "patch_size": [8, 16, 16],
-        "spacing": [3.0, 1.0, 1.0],
-        "normalization_schemes": ["CTNormalization"],
-        "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, **resampling},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, **resampling},
-        "architecture": _architecture(kind),
-    } | changes
-    intensities = {"mean": 35.0, "std": 80.0, "percentile_00_5": -120.0, "percentile_99_5": 260.0}
-    return {
-        "plans_name": "nnUNetPlans",
-        "transpose_forward": [0, 1, 2],
-        "configurations": {
-            "3d_fullres": fullres,
-            "3d_small": {"inherits_from": "3d_fullres", "patch_size": [4, 8, 8]},
-            "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
-        },
-        "foreground_intensity_properties_per_channel": {"0": intensities},
-    }
-
-
-def _dataset(**changes: object) -> dict[str, Any]:
-    names = ("R_II", "L_II", "R_IV", "L_IV", "R_Ib", "L_Ib")
-    return {
-        "channel_names": {"0": "CT"},
-        "labels": {"background": 0} | {name: index for index, name in enumerate(names, 1)} | {"ignore": 7},
-        "file_ending": ".nii.gz",
-    } | changes
-
-
-def _drawn(network: nn.Module, seed: int = 0) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
-    return network.eval()
-
-
-def _write(
-    folder: Path,
-    weights: Any,
-    *,
-    plans: Any = None,
-    dataset: Any = None,
-    configuration: str = "3d_fullres",
-    trainer: str = "nnUNetTrainer",
-    fold: str = "0",
-) -> Path:
-    (folder / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
-    (folder / "plans.json").write_text(json.dumps(plans or _plans()))
-    (folder / "dataset.json").write_text(json.dumps(dataset or _dataset()))
-    content = {
-        "network_weights": weights,
-        "optimizer_state": {},
-        "grad_scaler_state": None,
-        "logging": {"mean_fg_dice": [np.float64(0.5), np.float32(0.25)]},
-        "_best_ema": np.float64(0.4),
-        "current_epoch": 1000,
-        "init_args": {"plans": _plans(), "configuration": configuration, "fold": 0, "dataset_json": _dataset()},
-        "trainer_name": trainer,
-        "inference_allowed_mirroring_axes": (0, 1, 2),
-    }
-    torch.save(content, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    return folder
 
 
 def _image() -> torch.Tensor:
@@ -137,15 +46,15 @@ def _image() -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["PlainConvUNet", "ResidualEncoderUNet"])
 def test_logits_are_those_of_the_library(tmp_path: Path, kind: str) -> None:
     library = pytest.importorskip(LIBRARY)
-    options = _architecture(kind)["arch_kwargs"] | {
+    options = architecture_of(kind)["arch_kwargs"] | {
         "input_channels": 1, "num_classes": 7, "deep_supervision": True,
         "conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU,
     }  # fmt: skip
-    theirs = _drawn(getattr(library, kind)(**options))
+    theirs = draw_weights(getattr(library, kind)(**options))
     assert any(".all_modules." in key for key in theirs.state_dict())
     assert any(key.startswith("decoder.encoder.") for key in theirs.state_dict())
 
-    ours = read_nnunet_v2(_write(tmp_path, theirs.state_dict(), plans=_plans(kind)))
+    ours = read_nnunet_v2(write_trained(tmp_path, theirs.state_dict(), plans=plans_json(kind)))
 
     with torch.inference_mode():
         np.testing.assert_allclose(ours.module(_image()), theirs(_image())[0], atol=1e-5)
@@ -156,10 +65,10 @@ def test_logits_are_those_of_the_library(tmp_path: Path, kind: str) -> None:
     [("PlainConvUNet", PlainConvUNet(UNET)), ("ResidualEncoderUNet", ResidualEncoderUNet(RESIDUAL))],
 )
 def test_a_compiled_networks_names_are_understood(tmp_path: Path, kind: str, network: nn.Module) -> None:
-    theirs = _drawn(network)
+    theirs = draw_weights(network)
     weights = {f"_orig_mod.{key}": value for key, value in theirs.state_dict().items()}
 
-    ours = read_nnunet_v2(_write(tmp_path, weights, plans=_plans(kind)))
+    ours = read_nnunet_v2(write_trained(tmp_path, weights, plans=plans_json(kind)))
 
     with torch.inference_mode():
         np.testing.assert_array_equal(ours.module(_image()), theirs(_image()))
@@ -168,9 +77,9 @@ def test_a_compiled_networks_names_are_understood(tmp_path: Path, kind: str, net
 
 
 def test_folds_are_averaged_as_logits(tmp_path: Path) -> None:
-    networks = [_drawn(PlainConvUNet(UNET), seed) for seed in range(2)]
+    networks = [draw_weights(PlainConvUNet(UNET), seed) for seed in range(2)]
     for fold, network in enumerate(networks):
-        _write(tmp_path, network.state_dict(), fold=str(fold))
+        write_trained(tmp_path, network.state_dict(), fold=str(fold))
 
     ours = read_nnunet_v2(tmp_path)
 
@@ -180,10 +89,10 @@ def test_folds_are_averaged_as_logits(tmp_path: Path) -> None:
 
 
 def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
-    weights = _drawn(PlainConvUNet(UNET)).state_dict()
-    assert read_nnunet_v2(_write(tmp_path / "a", weights, configuration="3d_small")).patch == (4, 8, 8)
+    weights = draw_weights(PlainConvUNet(UNET)).state_dict()
+    assert read_nnunet_v2(write_trained(tmp_path / "a", weights, configuration="3d_small")).patch == (4, 8, 8)
 
-    old = _plans()
+    old = plans_json()
     fullres = old["configurations"]["3d_fullres"]
     del fullres["architecture"]
     fullres |= {
@@ -191,7 +100,7 @@ def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
         "n_conv_per_stage_encoder": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2],
         "pool_op_kernel_sizes": STRIDES, "conv_kernel_sizes": KERNELS,
     }  # fmt: skip
-    assert read_nnunet_v2(_write(tmp_path / "b", weights, plans=old)).classes == 7
+    assert read_nnunet_v2(write_trained(tmp_path / "b", weights, plans=old)).classes == 7
 
 
 @pytest.mark.parametrize(
@@ -200,20 +109,26 @@ def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
         ({"configuration": "3d_cascade_fullres"}, "second stage of a cascade after 3d_lowres"),
         ({"configuration": "2d"}, "no configuration '2d', there are 3d_fullres"),
         ({"trainer": "nnUNetTrainerUMambaBot"}, "written by trainer nnUNetTrainerUMambaBot"),
-        ({"plans": _plans("UMambaBot")}, "is UMambaBot, supported are PlainConvUNet"),
-        ({"plans": _plans(patch_size=[64, 64])}, "two-dimensional"),
-        ({"plans": _plans(normalization_schemes=["OwnNormalization"])}, "normalised by OwnNormalization; supported"),
-        ({"plans": _plans(resampling_fn_data="resample_torch_simple")}, "resamples data by resample_torch_simple"),
-        ({"dataset": _dataset(labels=REGIONS)}, "has no 'regions_class_order'"),
-        ({"dataset": _dataset(labels=REGIONS, regions_class_order=[1, 2])}, "3 regions, but regions_class_order is"),
-        ({"dataset": _dataset(labels=REGIONS, regions_class_order=[2, 9, 1])}, "expected the labels 1, 2, ..."),
-        ({"dataset": _dataset(labels={"background": 0, "a": 2})}, "expected whole numbers 0, 1, 2"),
-        ({"dataset": _dataset(channel_names={"0": "CT", "1": "CT"})}, "for 2 channels"),
-        ({"dataset": _dataset(labels={"background": 0, "a": 1})}, r"shape \(7, 8, 1, 1, 1\), expected \(2, 8,"),
+        ({"plans": plans_json("UMambaBot")}, "is UMambaBot, supported are PlainConvUNet"),
+        ({"plans": plans_json(patch_size=[64, 64])}, "two-dimensional"),
+        (
+            {"plans": plans_json(normalization_schemes=["OwnNormalization"])},
+            "normalised by OwnNormalization; supported",
+        ),
+        ({"plans": plans_json(resampling_fn_data="resample_torch_simple")}, "resamples data by resample_torch_simple"),
+        ({"dataset": dataset_json(labels=REGIONS)}, "has no 'regions_class_order'"),
+        (
+            {"dataset": dataset_json(labels=REGIONS, regions_class_order=[1, 2])},
+            "3 regions, but regions_class_order is",
+        ),
+        ({"dataset": dataset_json(labels=REGIONS, regions_class_order=[2, 9, 1])}, "expected the labels 1, 2, ..."),
+        ({"dataset": dataset_json(labels={"background": 0, "a": 2})}, "expected whole numbers 0, 1, 2"),
+        ({"dataset": dataset_json(channel_names={"0": "CT", "1": "CT"})}, "for 2 channels"),
+        ({"dataset": dataset_json(labels={"background": 0, "a": 1})}, r"shape \(7, 8, 1, 1, 1\), expected \(2, 8,"),
     ],
 )
 def test_what_is_not_supported_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    _write(tmp_path, PlainConvUNet(UNET).state_dict(), **change)
+    write_trained(tmp_path, PlainConvUNet(UNET).state_dict(), **change)
 
     with pytest.raises(ImportRefused, match=message):
         read_nnunet_v2(tmp_path)
@@ -235,25 +150,25 @@ def test_every_normalisation_scheme_is_read(
     masked: bool,  # noqa: FBT001
     expected: tuple[str, bool],
 ) -> None:
-    plans = _plans(normalization_schemes=[scheme], use_mask_for_norm=[masked])
+    plans = plans_json(normalization_schemes=[scheme], use_mask_for_norm=[masked])
 
-    (how,) = read_nnunet_v2(_write(tmp_path, PlainConvUNet(UNET).state_dict(), plans=plans)).normalisation
+    (how,) = read_nnunet_v2(write_trained(tmp_path, PlainConvUNet(UNET).state_dict(), plans=plans)).normalisation
 
     assert (how.scheme, how.masked) == expected
 
 
 def test_regions_have_an_output_each_and_write_their_labels_in_order(tmp_path: Path) -> None:
-    network = _drawn(PlainConvUNet(replace(UNET, classes=3)))
-    dataset = _dataset(labels=REGIONS, regions_class_order=[1, 2, 3])
+    network = draw_weights(PlainConvUNet(replace(UNET, classes=3)))
+    dataset = dataset_json(labels=REGIONS, regions_class_order=[1, 2, 3])
 
-    ours = read_nnunet_v2(_write(tmp_path, network.state_dict(), dataset=dataset))
+    ours = read_nnunet_v2(write_trained(tmp_path, network.state_dict(), dataset=dataset))
 
     assert (ours.classes, ours.regions) == (4, Regions((1, 2, 3), 0.0))
     assert ours.module(_image()).shape[1] == 3
 
 
 def test_mirroring_is_what_training_allowed(tmp_path: Path) -> None:
-    _write(tmp_path, PlainConvUNet(UNET).state_dict())
+    write_trained(tmp_path, PlainConvUNet(UNET).state_dict())
 
     assert read_nnunet_v2(tmp_path).mirror_axes == ()
     assert read_nnunet_v2(tmp_path, mirroring=True).mirror_axes == (0, 1, 2)
@@ -269,7 +184,7 @@ def _largest(**kwargs: object) -> bytes:
 
 
 def test_postprocessing_of_version_2_is_read_without_its_function(tmp_path: Path) -> None:
-    _write(tmp_path, PlainConvUNet(UNET).state_dict())
+    write_trained(tmp_path, PlainConvUNet(UNET).state_dict())
     file = tmp_path / "postprocessing.pkl"
     file.write_bytes(_largest(labels_or_regions=[1, (2, 3)], background_label=0))
 
@@ -288,10 +203,10 @@ def test_missing_files_and_weights_are_named(tmp_path: Path) -> None:
     weights = PlainConvUNet(UNET).state_dict()
     with pytest.raises(ImportRefused, match="holds no fold_"):
         read_nnunet_v2(tmp_path)
-    _write(tmp_path, {key: value for key, value in weights.items() if "seg_layers" not in key})
+    write_trained(tmp_path, {key: value for key, value in weights.items() if "seg_layers" not in key})
     with pytest.raises(ImportRefused, match=r"lacks 4 of \d+ weights: decoder\.seg_layers\.0\.weight"):
         read_nnunet_v2(tmp_path)
-    _write(tmp_path, weights)
+    write_trained(tmp_path, weights)
     with pytest.raises(ImportRefused, match=r"fold_4/checkpoint_final\.pth is missing"):
         read_nnunet_v2(tmp_path, folds=["4"])
     (tmp_path / "plans.json").write_text("{")
@@ -300,8 +215,10 @@ def test_missing_files_and_weights_are_named(tmp_path: Path) -> None:
 
 
 def test_import_writes_a_model_folder(tmp_path: Path) -> None:
-    _write(
-        tmp_path / "trained", _drawn(ResidualEncoderUNet(RESIDUAL)).state_dict(), plans=_plans("ResidualEncoderUNet")
+    write_trained(
+        tmp_path / "trained",
+        draw_weights(ResidualEncoderUNet(RESIDUAL)).state_dict(),
+        plans=plans_json("ResidualEncoderUNet"),
     )
 
     arguments = [

@@ -1,0 +1,89 @@
+"""The real nnU-Net, versions 1 and 2, by the commands that its users run; `make nnunet-peers` installs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from npc_testkit.nnunet_v2 import dataset_json, plans_json
+
+ROOT = Path(__file__).parents[2]
+RANDOM_V1 = ROOT / "benchmarks" / "nnunet_v1_random.py"
+RANDOM_V2 = ROOT / "benchmarks" / "nnunet_v2_random.py"
+TASK, IDENTIFIER = "Task001_Phantoms", "nnUNetTrainerV2__nnUNetPlansv2.1"
+LAST_WORDS = 4000
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def predict_v2(python: Path, trained: Path, image: Path, work: Path, *, mirroring: bool) -> UInt8Array:
+    """Return the labels (z, y, x) of `nnUNetv2_predict_from_modelfolder`, fold 0, on the processor.
+
+    Args:
+        python: of the environment with nnunetv2.
+        trained: folder with plans.json and fold_0.
+        image: of one channel.
+        work: folder that is made for it.
+        mirroring: nnU-Net's own default.
+    """
+    command = [python.parent / "nnUNetv2_predict_from_modelfolder", "-i", _alone(work, image), "-o", work / "out"]
+    command += ["-m", trained, "-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1"]
+    paths = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), str(work))
+    run(*command, *([] if mirroring else ["--disable_tta"]), environment=paths)
+    return _labels(work / "out")
+
+
+def predict_v1(python: Path, trained: Path, image: Path, work: Path, *, mirroring: bool) -> UInt8Array:
+    """Return the labels (z, y, x) of `nnUNet_predict`, fold 0; arguments as of `predict_v2`."""
+    place = work / "results" / "nnUNet" / "3d_fullres" / TASK / IDENTIFIER
+    place.parent.mkdir(parents=True)
+    place.symlink_to(trained.resolve())
+    command = [python.parent / "nnUNet_predict", "-i", _alone(work, image), "-o", work / "out", "-t", TASK]
+    command += ["-m", "3d_fullres", "-f", "0", "--num_threads_preprocessing", "1", "--num_threads_nifti_save", "1"]
+    paths = {"RESULTS_FOLDER": str(work / "results")}
+    run(*command, *([] if mirroring else ["--disable_tta"]), environment=paths)
+    return _labels(work / "out")
+
+
+def write_random_v1(python: Path, folder: Path) -> None:
+    """Let the real trainer of version 1 write plans.pkl and fold_0 with random weights: one CT channel, six labels."""
+    run(python, "-I", RANDOM_V1, folder)
+
+
+def write_random_v2(python: Path, folder: Path) -> None:
+    """Let the real trainer of version 2 write fold_0 with random weights, beside `npc_testkit.nnunet_v2`'s plans."""
+    (folder / "plans.json").write_text(json.dumps(plans_json()))
+    (folder / "dataset.json").write_text(json.dumps(dataset_json()))
+    run(python, "-I", RANDOM_V2, folder)
+
+
+def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+    """Run a command to its end, without a word.
+
+    Raises:
+        RuntimeError: it failed; its last words are quoted.
+    """
+    words = [str(word) for word in command]
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False, errors="replace")
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}\n{done.stdout[-LAST_WORDS:]}\n{done.stderr[-LAST_WORDS:]}")
+
+
+def _alone(work: Path, image: Path) -> Path:
+    """Return a folder with one case, as the commands take it."""
+    (work / "in").mkdir(parents=True)
+    shutil.copy(image, work / "in" / "case_0000.nii.gz")
+    return work / "in"
+
+
+def _labels(folder: Path) -> UInt8Array:
+    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(folder / "case.nii.gz")), dtype=np.uint8)
