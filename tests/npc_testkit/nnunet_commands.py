@@ -34,7 +34,13 @@ def predict_v2(python: Path, trained: Path, image: Path, work: Path, *, mirrorin
         work: folder that is made for it.
         mirroring: nnU-Net's own default.
     """
-    command = [python.parent / "nnUNetv2_predict_from_modelfolder", "-i", _alone(work, image), "-o", work / "out"]
+    command: list[str | Path] = [
+        python.parent / "nnUNetv2_predict_from_modelfolder",
+        "-i",
+        _alone(work, image),
+        "-o",
+        work / "out",
+    ]
     command += ["-m", trained, "-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1"]
     paths = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), str(work))
     run(*command, *([] if mirroring else ["--disable_tta"]), environment=paths)
@@ -46,7 +52,15 @@ def predict_v1(python: Path, trained: Path, image: Path, work: Path, *, mirrorin
     place = work / "results" / "nnUNet" / "3d_fullres" / TASK / IDENTIFIER
     place.parent.mkdir(parents=True)
     place.symlink_to(trained.resolve())
-    command = [python.parent / "nnUNet_predict", "-i", _alone(work, image), "-o", work / "out", "-t", TASK]
+    command: list[str | Path] = [
+        python.parent / "nnUNet_predict",
+        "-i",
+        _alone(work, image),
+        "-o",
+        work / "out",
+        "-t",
+        TASK,
+    ]
     command += ["-m", "3d_fullres", "-f", "0", "--num_threads_preprocessing", "1", "--num_threads_nifti_save", "1"]
     paths = {"RESULTS_FOLDER": str(work / "results")}
     run(*command, *([] if mirroring else ["--disable_tta"]), environment=paths)
@@ -58,9 +72,10 @@ def write_random_v1(python: Path, folder: Path) -> None:
     run(python, "-I", RANDOM_V1, folder)
 
 
-def write_random_v2(python: Path, folder: Path) -> None:
+def write_random_v2(python: Path, folder: Path, kind: str) -> None:
     """Let the real trainer of version 2 write fold_0 with random weights, beside `npc_testkit.nnunet_v2`'s plans."""
-    (folder / "plans.json").write_text(json.dumps(plans_json()))
+    folder.mkdir()
+    (folder / "plans.json").write_text(json.dumps(plans_json(kind)))
     (folder / "dataset.json").write_text(json.dumps(dataset_json()))
     run(python, "-I", RANDOM_V2, folder)
 

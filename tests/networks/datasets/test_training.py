@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ import torch
 from npc_contour.catalog import read_contract
 from npc_networks.cli import main
 from npc_networks.datasets.recipe import PlansPart, RecipeRefused
-from npc_networks.datasets.training import OWN_ENVIRONMENT, find_nnunet, lay_over, splits
+from npc_networks.datasets.training import lay_over, splits
+from npc_testkit.peers import require_nnunet_python
 from npc_testkit.public_data import write_han5k
 
-ROOT = Path(__file__).parents[3]
 SMOKE = """
 layout = "han5k"
 dataset_id = 391
@@ -102,20 +101,11 @@ def test_data_set_of_another_recipe_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert main(["train", "lnctvseg", str(tmp_path / "none"), "--work", str(tmp_path)]) == 2
 
 
-@pytest.fixture
-def nnunet_python() -> Path:
-    """Python of an environment with nnunetv2, which this product does not need for anything else."""
-    own = ROOT / OWN_ENVIRONMENT
-    try:
-        return find_nnunet(own if own.is_file() else Path(sys.executable))
-    except RecipeRefused as refusal:
-        pytest.skip(str(refusal))
-
-
 @pytest.mark.timeout(600)
 def test_real_nnunet_trains_on_partly_drawn_phantoms_and_the_result_is_imported(
-    tmp_path: Path, nnunet_python: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    python = require_nnunet_python()
     for name, value in {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
     recipe = tmp_path / "smoke.toml"
@@ -124,7 +114,7 @@ def test_real_nnunet_trains_on_partly_drawn_phantoms_and_the_result_is_imported(
     write_han5k(tmp_path / "source", {1: [right], 2: [left], 3: [right, left]}, (right, left))
     assert main(["dataset", str(recipe), str(tmp_path / "source"), str(tmp_path / "raw")]) == 0
     train = ["train", str(recipe), str(tmp_path / "raw" / "Dataset391_Smoke"), "--work", str(tmp_path / "work")]
-    train += ["--device", "cpu", "--python", str(nnunet_python)]
+    train += ["--device", "cpu", "--python", str(python)]
 
     assert main(train) == 0
     assert main([*train, "--epochs", "2", "--resume"]) == 0
