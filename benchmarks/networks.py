@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,20 +35,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from networks_trained import trained, write
 
-from npc_contour.catalog import read_contract
-from npc_contour.core.argmax import AxisLookup, axis_lookup
 from npc_contour.core.phantom import PhantomOptions
 from npc_networks.imports.network import ImportedNetwork, Target, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.origin import Origin
 from npc_networks.networks import LN_LABELS
-from npc_networks.parity.cases import read_case
 from npc_networks.parity.comparison import Agreement, compare
 from npc_networks.parity.original import DEFAULT_PYTHON, INSTALL, Original, predict
 from npc_networks.phantom_data import scan_of
-from npc_networks.serving.engines import Engine, OpenVinoEngine, bfloat16_pays
-from npc_networks.serving.pipeline import VolumeSegmenter
+from npc_networks.serving.engines import bfloat16_pays
 from npc_testkit import nnunet_commands
 from npc_testkit.nnunet_commands import ROOT
 
@@ -62,7 +56,6 @@ COMMAND, MIRRORED = "nnUNetv2_predict", "nnUNetv2_predict, mirrored"
 MIRRORED_SINGLE, ROUNDING = "nnU-Net 2, mirrored, sums in single", "nnU-Net 2 itself, sums in single and half"
 V1 = ("nnUNet_predict (1.7.1)", "nnUNet_predict (1.7.1), mirrored")
 
-Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
 console = Console(width=120)
 
@@ -99,11 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", type=Path, default=ROOT / DEFAULT_PYTHON, help="of the environment with nnU-Net")
     parser.add_argument("--train-only", action="store_true", help="train the network, compare nothing")
-    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        run_child(options.child)
-        return
     if not (options.python.parent / "nnUNet_predict").is_file():
         sys.exit(f"{options.python.parent} has no nnU-Net: {INSTALL}")
     step("a network trained by nnunetv2 on phantoms (the first time some minutes)")
@@ -219,79 +208,9 @@ def run_ours(folder: Path, case: Path, warm_up: Path, precision: str, *, count: 
         job = {"folder": str(folder), "case": str(case), "warm_up": str(warm_up), "precision": precision, "to": name}
         path = Path(name) / "job.json"
         path.write_text(json.dumps(job | {"count": count}))
-        nnunet_commands.run(sys.executable, __file__, "--child", path)
+        nnunet_commands.run(sys.executable, Path(__file__).with_name("networks_here.py"), path)
         result = json.loads((Path(name) / "result.json").read_text())
         return Ours(np.load(Path(name) / "labels.npy"), **result)
-
-
-def run_child(job_path: Path) -> None:
-    job = json.loads(job_path.read_text())
-    folder = Path(job["folder"])
-    contract = replace(read_contract(folder / "contract.json"), precision=job["precision"])
-    engine = Noticing(OpenVinoEngine(contract, folder / contract.weights_file))
-    segmenter = VolumeSegmenter(contract, engine)
-    segmenter.warm_up()
-    small = read_case(Path(job["warm_up"]), 1)
-    segmenter.segment(small.hu, small.spacing_zyx_mm)
-    case = read_case(Path(job["case"]), 1)
-    found = segmenter.segment(case.hu, case.spacing_zyx_mm)
-    result: dict[str, Any] = {
-        "seconds": segmenter.times.seconds,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-    }
-    if job["count"]:
-        engine.begin()
-        maps = segmenter.class_maps(case.hu, case.spacing_zyx_mm)
-        result |= {"windows": engine.windows, "constant_windows": engine.constant}
-        result["disagreeing"] = argmax_disagreeing(maps, found)
-    np.save(Path(job["to"]) / "labels.npy", found)
-    (Path(job["to"]) / "result.json").write_text(json.dumps(result))
-
-
-class Noticing:
-    """Passes windows on; once begun it counts them, and those of one value, whose answer could be kept."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._counts = False
-        self.windows = self.constant = 0
-
-    def begin(self) -> None:
-        """Count from now on."""
-        self._counts = True
-
-    def predict(self, windows: Iterable[Float32Array]) -> Iterator[Float32Array]:
-        """Yield the other engine's answers."""
-        return self._engine.predict(map(self._seen, windows) if self._counts else windows)
-
-    def _seen(self, window: Float32Array) -> Float32Array:
-        self.windows += 1
-        self.constant += int(np.ptp(window) == 0)
-        return window
-
-
-def argmax_disagreeing(class_maps: Float32Array, labels: UInt8Array) -> int:
-    """Count voxels that differ from interpolating every class map everywhere.
-
-    Args:
-        class_maps: (class, z, y, x) on the network's grid; nothing was cropped.
-        labels: (z, y, x) on the planning grid, found by the boundary argmax.
-    """
-    maps = np.moveaxis(class_maps, 0, -1)
-    z, y, x = (axis_lookup(coarse, fine) for coarse, fine in zip(maps.shape[:3], labels.shape, strict=True))
-    different = 0
-    for index in range(len(labels)):
-        below, above = z.lower[index], min(z.lower[index] + 1, z.coarse - 1)
-        near, far = between(maps[below], y, 0), between(maps[above], y, 0)
-        plane = near * (np.float32(1) - z.fraction[index]) + far * z.fraction[index]
-        different += int(np.count_nonzero(between(plane, x, 1).argmax(axis=-1) != labels[index]))
-    return different
-
-
-def between(maps: Float32Array, lookup: AxisLookup, axis: int) -> Float32Array:
-    above = np.minimum(lookup.lower + 1, lookup.coarse - 1)
-    fraction = lookup.fraction.reshape([-1 if other == axis else 1 for other in range(maps.ndim)])
-    return maps.take(lookup.lower, axis) * (np.float32(1) - fraction) + maps.take(above, axis) * fraction
 
 
 def show_speed(original: Original, f32: Ours, bf16: Ours) -> None:

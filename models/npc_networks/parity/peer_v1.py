@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -39,9 +38,15 @@ def main(job_path: Path, result_path: Path) -> None:
     result = {
         "versions": {name: version(name) for name in ("nnunet", "torch", "numpy", "scipy", "scikit-image")},
         "cases": cases,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "peak_rss_mb": _peak_rss_mb(),
     }
     result_path.write_text(json.dumps(result))
+
+
+def _peak_rss_mb() -> float:
+    """Return the most memory that this process held, 10^6 bytes; `ru_maxrss` would count its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 def _predict(trainer: Any, weights: list[Any], case: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """Parity says "the same answer" only where original, ONNX and a real Triton agree; what it lacks is named.
 
-nnU-Net itself is not installed beside the tests: the interpreter given to `--python` here stands in for it and answers
-by the closed form of a network that thresholds. `benchmarks/networks.py` runs the real one.
+The interpreter given to `--python` here stands in for nnU-Net and answers by the closed form of a network that
+thresholds. `test_real_nnunet.py` and `benchmarks/networks.py` run the real one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ for case in job["cases"]:
     logits = (np.clip(hu, -1000, 1000) - 100.0) / 100.0
     np.save(case["maps"], np.stack([np.zeros_like(logits), logits]).astype(np.float32))
 times = {{"preprocess_s": 1.0, "network_s": 2.0, "export_s": 3.0, "windows_shape": [1]}}
-answer = {{"versions": {{"nnunetv2": "2.8.1"}}, "cases": [times for _ in job["cases"]], "peak_rss_mb": 1.0}}
+sums = "single" if job["single_sums"] else "half"
+versions = {{"nnunetv2": "2.8.1", "sums": sums}}
+answer = {{"versions": versions, "cases": [times for _ in job["cases"]], "peak_rss_mb": 1.0}}
 Path(sys.argv[4]).write_text(json.dumps(answer))
 """
 
@@ -84,9 +86,16 @@ def test_another_answer_is_told(tmp_path: Path, repository: Path, capsys: pytest
     hu[3, :, :5] = 700
     arguments = ["parity", "tiny", str(_case(tmp_path, hu)), "--repo", str(repository)]
 
-    assert main([*arguments, "--python", str(_stand_in(tmp_path, 600))]) == 1
+    python = ["--python", str(_stand_in(tmp_path, 600))]
+    assert main([*arguments, *python]) == 1
 
-    assert "NOT the same answer" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "NOT the same answer" in told
+    assert "--single-sums compares without that rounding" in told
+    assert main([*arguments, *python, "--single-sums", "--json", str(tmp_path / "p.json")]) == 1
+    assert "--single-sums" not in capsys.readouterr().out
+    document = json.loads((tmp_path / "p.json").read_text())
+    assert (document["single_sums"], document["versions"]["sums"]) == (True, "single")
 
 
 def test_what_is_missing_is_named(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
