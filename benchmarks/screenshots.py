@@ -98,18 +98,12 @@ def main() -> None:
 def fill(root: Path, running: local_run.Running, *, every_kind: bool) -> None:
     """Send one patient who is contoured in full, where asked a chest and an MR, and studies that need a person."""
     sent = root / "sent"
-    phantom.write(sent / "pair", 1, PhantomOptions(matrix=512, slice_spacing_mm=2.5, slices=150))
-    local_run.send(sent / "pair", running.dicom_port)
-    if every_kind:
-        phantom.write_kind(sent / "chest", 2, ChestOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
-        phantom.write_kind(sent / "mr", 3, MrOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
-        for kind in ("chest", "mr"):
-            local_run.send(sent / kind, running.dicom_port)
-    plan = CtPlan(slices=70, rows=64, columns=64, pixel_spacing_mm=(4.0, 4.0), description="HEAD NECK 2.5 STD")
+    plan = CtPlan(slices=70, rows=128, columns=128, pixel_spacing_mm=(2.0, 2.0), description="HEAD NECK 2.5 STD")
 
-    def series(name: str, plan: CtPlan, *, lacking: Sequence[int] = ()) -> None:
-        images = [one for index, one in enumerate(ct_datasets(plan)) if index not in lacking]
-        write_series(sent / name, images)
+    def series(name: str, *plans: CtPlan, lacking: Sequence[int] = ()) -> None:
+        for number, one in enumerate(plans):
+            images = [image for index, image in enumerate(ct_datasets(one)) if index not in lacking]
+            write_series(sent / name / str(number), images)
         local_run.send(sent / name, running.dicom_port)
 
     def study(name: str, **changed: object) -> CtPlan:
@@ -119,10 +113,8 @@ def fill(root: Path, running: local_run.Running, *, every_kind: bool) -> None:
     series("lung", study("lung", description="CHEST LUNG B60", body_part="CHEST"))
     series("gap", study("gap", description="HEAD NECK 2.5 FC43"), lacking=(20, 21, 44))
     twice = study("twice", description="PLAIN 2.5 STD")
-    series("twice", twice)
-    series("twice-again", replace(twice, seed="twice-again", description="PLAIN 2.5 SHARP"))
-    (conflict,) = sorted((sent / "alone").iterdir())[:1]
-    image = pydicom.dcmread(conflict)
+    series("twice", twice, replace(twice, seed="twice-again", description="PLAIN 2.5 STD REPEATED"))
+    image = pydicom.dcmread(min((sent / "alone" / "0").iterdir()))
     image.PixelData = bytes(len(image.PixelData))
     (sent / "conflict").mkdir()
     image.save_as(sent / "conflict" / "one.dcm")
@@ -130,6 +122,13 @@ def fill(root: Path, running: local_run.Running, *, every_kind: bool) -> None:
         local_run.send(sent / "conflict", running.dicom_port)
     except AutocontourError:
         print("other bytes under a known UID were not taken, as they should not be")
+    phantom.write(sent / "pair", 1, PhantomOptions(matrix=512, slice_spacing_mm=2.5, slices=150))
+    local_run.send(sent / "pair", running.dicom_port)
+    if every_kind:
+        phantom.write_kind(sent / "chest", 2, ChestOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
+        phantom.write_kind(sent / "mr", 3, MrOptions(matrix=512, slice_spacing_mm=5.0, slices=None))
+        for kind in ("chest", "mr"):
+            local_run.send(sent / kind, running.dicom_port)
 
 
 def wait(running: local_run.Running) -> dict[str, str]:
