@@ -21,7 +21,7 @@ COPY service service
 COPY models models
 COPY triton_repo triton_repo
 # nvidia-pytriton declares numpy<2, which its files do not need: only its tritonserver is used.
-RUN pip install --constraint constraints.txt . \
+RUN pip install --constraint constraints.txt '.[tracing]' \
  && pip install --constraint constraints.txt --no-deps nvidia-pytriton
 
 # With embedded PostgreSQL and embedded Triton (processor), without torch.

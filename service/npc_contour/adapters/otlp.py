@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from importlib.util import find_spec
 
 from npc_contour import __version__, tracing
 from npc_contour.errors import SettingsError
 
 EVERY_MS = 1000
 TIMEOUT_S = 5.0
+
+
+def check_installed(find: Callable[[str], object] = find_spec) -> None:
+    """Return when traces can be sent.
+
+    Args:
+        find: returns None when there is no module of a name.
+
+    Raises:
+        SettingsError: what is needed is not installed.
+    """
+    for name in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"):
+        try:
+            found = find(name) is not None
+        except ModuleNotFoundError:
+            found = False
+        if not found:
+            raise SettingsError(f"tracing.endpoint needs {name}: pip install 'npc-autocontour[tracing]'")
 
 
 def trace_to(endpoint: str, role: str) -> None:
@@ -21,15 +41,12 @@ def trace_to(endpoint: str, role: str) -> None:
     Raises:
         SettingsError: what is needed is not installed.
     """
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - optional
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - optional
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise SettingsError(
-            f"tracing.endpoint: {error.name} is not installed: pip install 'npc-autocontour[tracing]'"
-        ) from error
+    check_installed()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
+
     # A collector that is down would be a line every second: the work does not depend on it.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     about = Resource.create(

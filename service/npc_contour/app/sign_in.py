@@ -22,7 +22,7 @@ def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts) -> S
     client = Client(
         issuer=oidc.issuer,
         client_id=oidc.client_id,
-        secret=_secret(oidc),
+        secret=client_secret(oidc),
         redirect_url=oidc.redirect_url,
         scopes=oidc.scopes,
         name_claim=oidc.name_claim,
@@ -38,7 +38,12 @@ def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts) -> S
     return SignIn(store, SystemClock(), accounts, OidcProvider(client), groups)
 
 
-def _secret(oidc: Oidc) -> str:
+def client_secret(oidc: Oidc) -> str:
+    """Return by what we prove to the provider who we are; "" where it asks for nothing.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     if oidc.client_secret_file is None:
         return ""
     try:

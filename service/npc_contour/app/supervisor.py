@@ -24,6 +24,7 @@ from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
+from npc_contour.app.outside import check_secrets
 from npc_contour.app.processes import BACKGROUND_NICE, Child, give_way
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
@@ -47,7 +48,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         roles: of `SERVED`; the others may run on other machines, against the same database and spool.
 
     Raises:
-        SettingsError: another service uses `storage.root`, or another program holds a port.
+        SettingsError: another service uses `storage.root`, another program holds a port, or a secret cannot be read.
         CatalogError: a pipeline or a contract is wrong.
         EmbeddedServerError: the embedded database cannot start.
         StoreError: the database cannot be reached.
@@ -59,6 +60,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
     root.mkdir(parents=True, exist_ok=True)
     catalog_of(settings)
     profile_of(settings)
+    check_secrets(settings, roles)
     with _sole_user(root), ExitStack() as servers:
         _refuse_taken_ports(settings, roles, stop, wait_s=PORTS_S if (root / FILE).exists() else 0.0)
         (root / FILE).unlink(missing_ok=True)

@@ -15,11 +15,20 @@ def webhook_calls(settings: Settings, store: PgStore) -> CallWebhook:
     Raises:
         SettingsError: a secret cannot be read.
     """
-    hooks = {hook.name: _hook(hook) for hook in settings.webhooks}
+    hooks = hooks_of(settings)
     with store.transaction() as tx:
         tx.set_webhooks({hook.name: hook.events for hook in settings.webhooks})
     patience = {hook.name: Patience(hook.give_up_after_h) for hook in settings.webhooks}
     return CallWebhook(store, SystemClock(), WebhookCaller(hooks), patience)
+
+
+def hooks_of(settings: Settings) -> dict[str, Hook]:
+    """Return the hooks of the settings by name, with their secrets.
+
+    Raises:
+        SettingsError: a secret cannot be read.
+    """
+    return {hook.name: _hook(hook) for hook in settings.webhooks}
 
 
 def _hook(settings: WebhookSettings) -> Hook:

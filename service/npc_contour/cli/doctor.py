@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.adapters.checks import doctor_checks
+from npc_contour.app.outside import check_secrets
 from npc_contour.app.probes import probes_of
+from npc_contour.app.runtime import SERVED
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.application.status import CheckResult
@@ -41,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args.config)
     catalog = catalog_of(settings)
     profile_of(settings)
+    check_secrets(settings, SERVED)
     checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
     with ExitStack() as stack:
         checkup = stack.enter_context(Checkup(checks, deadline_s=DEADLINE_S))
