@@ -139,6 +139,8 @@ def test_a_study_is_submitted_by_reference_over_rest_and_comes_from_a_real_pacs(
         answer = running.client.post("/api/v1/studies", json=order)
         assert (answer.status_code, answer.headers["location"]) == (202, "/api/v1/pulls/1")
         assert answer.json()["state"] == "asked"
+        begun = running.client.get(answer.json()["study"]).json()
+        assert [(line["event"], begun["series"]) for line in begun["timeline"]] == [("pull.asked", [])]
         settings = Settings.model_validate({"storage": {"root": tmp_path}, **tables(pacs, retrieve)})
         tools = pull_tools(Runtime.of(settings, database_url=database_url, triton_url="127.0.0.1:1"), store)
         FindStudy(tools).run("1")

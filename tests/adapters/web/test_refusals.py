@@ -49,23 +49,25 @@ def raw(url: str, target: str) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["/static/x/../../jobs", "/static/%2e%2e/%2e%2e/jobs", "/health/live/../../jobs", "//jobs", "/jobs/", "/jobs%2f",
-     "/login/../jobs", "/login/oidc/../../jobs", "/api/v1//jobs", "/;/jobs", "/health/live%00/jobs", "/Jobs",
-     "/static/..%5c..%5cjobs", "/dicom-web/studies/1.2/../../jobs"],
+ODD_PATHS = (
+    "/static/x/../../jobs", "/static/%2e%2e/%2e%2e/jobs", "/health/live/../../jobs", "//jobs", "/jobs/", "/jobs%2f",
+    "/login/../jobs", "/login/oidc/../../jobs", "/api/v1//jobs", "/;/jobs", "/health/live%00/jobs", "/Jobs",
+    "/static/..%5c..%5cjobs", "/dicom-web/studies/1.2/../../jobs",
 )  # fmt: skip
-def test_no_spelling_of_a_path_gets_round_the_login(closed: World, target: str) -> None:
+
+
+def test_no_spelling_of_a_path_gets_round_the_login(closed: World) -> None:
     with closed.served() as url:
-        assert raw(url, target) in {307, 400, 401, 403, 404, 405}
+        for target in ODD_PATHS:
+            assert raw(url, target) in {307, 400, 401, 403, 404, 405}, target
         assert raw(url, "/health/live") == 200
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE"])
-def test_no_method_gets_round_the_login(closed: World, method: str) -> None:
+def test_no_method_gets_round_the_login(closed: World) -> None:
     with client_of(closed) as client:
-        for path in ("/jobs", "/accounts", "/metrics", "/openapi.json"):
-            assert client.request(method, path).status_code == 401
+        for method in ("HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE"):
+            for path in ("/jobs", "/accounts", "/metrics", "/openapi.json"):
+                assert client.request(method, path).status_code == 401, (method, path)
 
 
 def test_beyond_this_machine_everything_is_closed_without_anybody_asking_for_it(world: World) -> None:
@@ -155,14 +157,13 @@ def test_logout_ends_the_session_itself_not_only_the_cookie(closed: World) -> No
         assert client.get("/jobs", headers={"Cookie": f"{COOKIE}={secret}"}).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "path", ["/login", "/logout", "/rules", "/account", "/accounts", "/accounts/tokens", "/jobs/x/retry"]
-)
-def test_another_sites_page_makes_a_browser_do_nothing(closed: World, path: str) -> None:
+def test_another_sites_page_makes_a_browser_do_nothing(closed: World) -> None:
+    paths = ("/login", "/logout", "/rules", "/account", "/accounts", "/accounts/tokens", "/jobs/x/retry")
     with client_of(closed) as client:
         log_in(client, "the-admin")
         for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
-            assert client.post(path, headers=headers).status_code == 403
+            for path in paths:
+                assert client.post(path, headers=headers).status_code == 403, (path, headers)
 
 
 def test_every_change_of_a_browser_needs_the_pages_secret(closed: World) -> None:

@@ -25,16 +25,16 @@ class PgWorkBoard:
         self._store = store
 
     def study(self, study_instance_uid: str) -> StudyStory | None:
-        """Return the story of one study; None when there is none of that UID."""
+        """Return the story of one study, which may begin before any image comes; None when nothing is known of it."""
         key = {"study": study_instance_uid}
-        series = self._store.query(_SERIES, key)
-        if not series:
+        series, timeline = self._store.query(_SERIES, key), self._store.query(_TIMELINE, key)
+        if not series and not timeline:
             return None
         return StudyStory(
             study_instance_uid,
             tuple(series_row(row) for row in series),
             tuple(job_row(row) for row in self._store.query(_CASES, key)),
-            tuple(_event(row) for row in self._store.query(_TIMELINE, key)),
+            tuple(_event(row) for row in timeline),
         )
 
     def destinations(self, names: Sequence[str]) -> Sequence[DestinationRow]:

@@ -63,6 +63,12 @@ EVENTS: dict[str, tuple[str, str]] = {
     "instance.discarded": ("Other bytes thrown away", "quiet"),
     "series.waiting": ("Series waits for more images", "wait"),
     "case.verified": ("Every destination has it", "good"),
+    "pull.asked": ("Asked of the PACS", "work"),
+    "pull.fetched": ("Fetched from the PACS", "good"),
+    "pull.incomplete": ("Not all could be fetched", "warn"),
+    "pull.failed": ("Could not be fetched", "bad"),
+    "webhook.delivered": ("Another program was told", "quiet"),
+    "webhook.failed": ("Another program could not be told", "warn"),
 }
 """Event → what a person reads, tone."""
 
