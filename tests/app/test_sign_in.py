@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,9 +20,10 @@ from npc_contour.adapters.oidc import KEYS_AGAIN_S, Client, OidcProvider
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.accounts import MAX_REFUSED_FROM_PEER, AccessRole, Accounts
-from npc_contour.application.sign_in import ATTEMPT, SignIn
+from npc_contour.application.sign_in import ATTEMPT, Attempt, SignIn
 from npc_contour.errors import AccountError, IdentityError, SettingsError
 from npc_contour.settings import read_settings
+from npc_testkit.certificates import Authority
 from npc_testkit.fakes import FakeClock
 from npc_testkit.identity_provider import Provider, identity_provider, new_key, signed, unsigned
 from npc_testkit.page import a_page, chromium
@@ -223,6 +225,25 @@ def test_groups_may_lie_deep_in_the_token(door: Door) -> None:
     person = door.accounts.by_session(door.enter()[0])
     assert person is not None
     assert person.role is AccessRole.OPERATOR
+
+
+def test_a_provider_is_judged_by_the_certificates_of_the_settings(tmp_path: Path) -> None:
+    authority, attempt = Authority(tmp_path / "ca"), Attempt(after="/", expires_at=datetime.now(UTC))
+    with identity_provider(authority.issue("localhost")) as provider:
+
+        def trusting(ca_file: Path) -> OidcProvider:
+            client = Client(
+                issuer=provider.issuer, client_id="npc", secret="", scopes=("openid",), clock_skew_s=60,
+                redirect_url="", name_claim="sub", role_claim="groups", ca_file=str(ca_file),
+            )  # fmt: skip
+            return OidcProvider(client)
+
+        assert trusting(authority.certificate).authorization_url(attempt).startswith("https://localhost:")
+        with pytest.raises(IdentityError, match="certificate verify failed"):
+            trusting(Authority(tmp_path / "other").certificate).authorization_url(attempt)
+        provider.about = {"token_endpoint": f"http://localhost:{provider.port}/token"}
+        with pytest.raises(IdentityError, match=r"token_endpoint is 'http://.*no https address"):
+            trusting(authority.certificate).identity("code", attempt)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
+
+from npc_testkit.certificates import Identity
 
 Claims = dict[str, Any]
 
@@ -44,12 +47,13 @@ class Provider:
     lie: Callable[[Claims], object] = lambda _: None
     sign: Callable[[Claims], str] | None = None
     about: Claims = field(default_factory=dict)
+    scheme: str = "http"
     asked: dict[str, int] = field(default_factory=dict)
     codes: dict[str, Claims] = field(default_factory=dict)
 
     @property
     def issuer(self) -> str:
-        return f"http://{self.host}:{self.port}/realm"
+        return f"{self.scheme}://{self.host}:{self.port}/realm"
 
     def settings(self, redirect_url: str = "http://127.0.0.1/login/oidc/callback", **more: object) -> Claims:
         return {
@@ -111,9 +115,9 @@ def unsigned(claims: Claims, algorithm: str = "none") -> str:
 
 
 @contextmanager
-def identity_provider() -> Iterator[Provider]:
-    """Run a provider on this machine, by a name that is another site than 127.0.0.1."""
-    provider = Provider()
+def identity_provider(tls: Identity | None = None) -> Iterator[Provider]:
+    """Run a provider on this machine, by a name that is another site than 127.0.0.1; over HTTPS with a certificate."""
+    provider = Provider(scheme="https" if tls else "http")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -138,6 +142,10 @@ def identity_provider() -> Iterator[Provider]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     provider.port = server.server_port
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ssl import create_default_context
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -182,11 +183,9 @@ class OidcProvider:
         return about
 
     def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-        verify: Any = True
-        if self._client.ca_file:
-            verify = httpx.create_ssl_context(verify=self._client.ca_file)
+        trusted = create_default_context(cafile=self._client.ca_file or None)
         try:
-            with httpx.Client(timeout=TIMEOUT_S, verify=verify) as client:
+            with httpx.Client(timeout=TIMEOUT_S, verify=trusted) as client:
                 answer = client.request(method, url, data=form, headers={"Accept": "application/json"})
                 answer.raise_for_status()
                 found = answer.json()
