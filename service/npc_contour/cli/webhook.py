@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import base64
 import secrets
+from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import PREFIX
@@ -36,7 +38,7 @@ def add_verbs(verbs: Verbs) -> None:
     listing.add_argument("--state", type=WebhookState, choices=list(WebhookState), help="only messages in this state")
     listing.add_argument("--limit", type=number_in(1, 1000), default=50, help="at most this many (default 50)")
     retry = actions.add_parser("retry", help="deliver a message that was given up again")
-    retry.add_argument("message_id", metavar="ID")
+    retry.add_argument("message_id", type=UUID, metavar="ID")
     for action in (listing, retry):
         add_config(action)
     actions.add_parser("secret", help="print a new secret")
@@ -51,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     with PgStore(running_database_url(read_settings(args.config)), defer, pool_size=2, timeout_s=5.0) as store:
         board = WebhookBoard(store, SystemClock())
         if args.action == "retry":
-            print(board.retry(args.message_id))
+            print(board.retry(str(args.message_id)))
             return 0
         table = Table(box=None, pad_edge=False)
         for head in ("message", "hook", "event", "state", "tries", "last"):
             table.add_column(head, no_wrap=head in {"message", "state"})
         for row in board.messages(args.state, int(args.limit)):
-            table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), row.message)
+            table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), Text(row.message))
         Console().print(table)
     return 0
