@@ -110,7 +110,7 @@ class View {
       this.draw();
       this.caption();
       // Told to whoever measures: the frame after the one in which this was drawn.
-      if (!window.firstSliceAt) requestAnimationFrame(() => requestAnimationFrame(() => (window.firstSliceAt ??= performance.now())));
+      if (!window.firstSliceAt) requestAnimationFrame(() => requestAnimationFrame(seen));
       if (this.axis === state.main && state.started) this.ahead(index);
     } catch (error) {
       busy.hidden = false;
@@ -379,6 +379,14 @@ function placeOf(hash) {
   return m.direction.map((axis, i) => Math.round((from[0] * axis[0] + from[1] * axis[1] + from[2] * axis[2]) / m.spacing[i]));
 }
 
+// Everything else waits until the first image is on the screen: scripts and points would come between it and its frame.
+let firstSeen;
+const first = new Promise((done) => (firstSeen = done));
+function seen() {
+  window.firstSliceAt ??= performance.now();
+  firstSeen();
+}
+
 const views = Object.fromEntries([...document.querySelectorAll(".view")].map((element) => [element.dataset.axis, new View(element)]));
 
 // ---- moving ----
@@ -619,10 +627,11 @@ const place = placeOf(location.hash.slice(1));
 if (place.length === 3 && place.every(Number.isInteger)) [state.at.axial, state.at.coronal, state.at.sagittal] = place.map((value, i) => Math.max(0, Math.min(m.shape[i] - 1, value)));
 setMain("axial");
 setWindow(...(WINDOWS[0][1] ?? [200, 400]), 0);
-views.axial.show().then(() => {
+views.axial.show().then(async () => {
+  if (m.modality === "MR") autoWindow();
+  if (views.axial.hu) await first;
   // htmx begins by itself only in a document that has loaded.
   if (document.readyState === "complete") loadLater(); else addEventListener("load", loadLater, { once: true });
-  if (m.modality === "MR") autoWindow();
   readContours().finally(() => {
     state.started = true;
     views[state.main].ahead(state.at[state.main]);
