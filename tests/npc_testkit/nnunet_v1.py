@@ -84,11 +84,11 @@ class _Stack(nn.Module):
 
 
 class GenericUNet(nn.Module):
-    """Version 1's network, deep supervision heads included."""
+    """Version 1's network of the last stage, deep supervision heads included."""
 
     def __init__(self, of: dict[str, Any]) -> None:
         super().__init__()
-        stage = max(of["plans_per_stage"].values(), key=lambda one: len(one["pool_op_kernel_sizes"]))
+        stage = of["plans_per_stage"][max(of["plans_per_stage"])]
         kernels, pools = stage["conv_kernel_sizes"], stage["pool_op_kernel_sizes"]
         count, depth = of["conv_per_stage"], len(pools)
         width = [min(of["base_num_features"] * 2**level, 320) for level in range(depth + 1)]

@@ -62,5 +62,5 @@ def test_real_plans_are_served(tmp_path: Path, kind: str, network: str, classes:
     scores = [(hu - hu.mean()) / (hu.std() + 1e-8) for hu in pair.astype(np.float64)]
     with torch.inference_mode():
         expected = theirs(torch.from_numpy(np.stack(scores)[np.newaxis].astype(np.float32)))[0].argmax(0).numpy()
-    assert len(np.unique(expected)) > classes // 2
+    assert len(np.unique(expected)) > classes // 3
     assert np.mean(labels == expected) > 0.9995
