@@ -77,17 +77,21 @@ def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[Networ
         CatalogError: a pipeline or contract is wrong.
     """
     catalog = catalog_of(settings)
-    phantom = _phantom(seed, lambda done: progress("rendering the phantom", done))
+    used = [
+        (pipeline, contract) for pipeline in catalog.pipelines.values() for contract in catalog.contracts_of(pipeline)
+    ]
     with ExitStack() as stack:
         progress("reaching Triton", 0.0)
         engine = _engine(settings, stack)
+        for _, contract in used:
+            engine.check(contract)
         progress("reaching Triton", 1.0)
+        phantom = _phantom(seed, lambda done: progress("rendering the phantom", done))
         results = []
-        for pipeline in catalog.pipelines.values():
-            for contract in catalog.contracts_of(pipeline):
-                progress(f"network {contract.name}", 0.0)
-                results.append(_judge(engine, pipeline, contract, phantom))
-                progress(f"network {contract.name}", 1.0)
+        for pipeline, contract in used:
+            progress(f"network {contract.name}", 0.0)
+            results.append(_judge(engine, pipeline, contract, phantom))
+            progress(f"network {contract.name}", 1.0)
     return tuple(results)
 
 
@@ -126,11 +130,9 @@ def _phantom(seed: int, progress: Callable[[float], None]) -> Phantom:
 def _judge(engine: TritonEngine, pipeline: Pipeline, contract: NetworkContract, phantom: Phantom) -> NetworkResult:
     truths = {"npc_oar": phantom.oar_labels, "npc_gtv": phantom.gtv_labels, "ln_ctv": phantom.ln_labels}
     if contract.name not in truths:
-        engine.check(contract)
         return NetworkResult(contract.name, contract.demo, {})
     use = next(use for use in pipeline.networks if use.network == contract.name)
     phases = {"planning_ct": phantom.noncontrast_hu, "contrast_ct": phantom.contrast_hu}
-    engine.check(contract)
     found = engine.segment(contract, [_volume(phases[role], phantom) for role in use.roles])
     counts = confusion(truths[contract.name], found.labels, len(contract.labels))
     rois = [roi for roi in pipeline.rois if roi.network == contract.name]
