@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -203,11 +203,8 @@ class Troubles:
         if kept is None:
             return file
         key, study, series, description = kept
-        return OtherBytes(
-            name=file.name,
-            sop_instance_uid=file.sop_instance_uid,
-            at=file.at,
-            size_bytes=file.size_bytes,
+        return replace(
+            file,
             kept_key=key,
             study_instance_uid=study,
             series_instance_uid=series,

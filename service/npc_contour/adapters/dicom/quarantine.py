@@ -15,7 +15,6 @@ from npc_contour.errors import InstanceRefused
 
 FOLDER = "quarantine"
 _MAX_TEXT = 80
-_NOT_SHOWN = frozenset({"key", "patient_id"})
 
 
 class SpoolQuarantine:
@@ -65,11 +64,8 @@ def _differences(
         one, other = getattr(kept[0], field.name), getattr(came[0], field.name)
         if one == other:
             continue
-        if field.name in _NOT_SHOWN:
-            if field.name != "key":
-                yield Difference(what=field.name.replace("_", " "), kept="not shown here", came="another")
-            continue
-        yield Difference(what=field.name.replace("_", " "), kept=_text(one), came=_text(other))
+        shown = ("not shown here", "another") if field.name == "patient_id" else (_text(one), _text(other))
+        yield Difference(what=field.name.replace("_", " "), kept=shown[0], came=shown[1])
     if _pixels(kept[1]) != _pixels(came[1]):
         yield Difference(what="pixels", kept=_size(kept[1]), came=f"{_size(came[1])}, other values")
 
