@@ -19,6 +19,7 @@ function toast(text, tone = "quiet") {
 document.getElementById("ask-no").addEventListener("click", () => document.getElementById("ask").close("no"));
 
 // Confirmation in our own dialog: it says what will happen, and takes a reason where one is kept.
+let question = 0;
 function ask(title, text, verb, withReason) {
   const dialog = document.getElementById("ask");
   const reason = document.getElementById("ask-reason");
@@ -29,8 +30,14 @@ function ask(title, text, verb, withReason) {
   reason.value = "";
   dialog.returnValue = "no";
   dialog.showModal();
+  const mine = ++question;
   return new Promise((answer) => {
-    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes" ? { reason: reason.value.trim() } : null), { once: true });
+    // A browser tells late that the dialog has closed: by then it may be open again, for the next question.
+    dialog.addEventListener("close", function closed() {
+      if (mine === question && dialog.open) return;
+      dialog.removeEventListener("close", closed);
+      answer(mine === question && dialog.returnValue === "yes" ? { reason: reason.value.trim() } : null);
+    });
   });
 }
 
