@@ -39,6 +39,7 @@ SITE = (
 )
 ALL_PIPELINES = '["npc_oar_gtv", "ln_ctv", "mediastinal_ln", "npc_mr_gtv"]'
 ENDED = {"sent", "verified", "refused", "failed", "waiting", "ambiguous", "superseded"}
+DONE = {"sent", "verified"}
 DEADLINE_S = 420.0
 STORY, REVIEW = "/cases/{npc_oar_gtv}", "/cases/{npc_oar_gtv}/review#88,255,262"
 PAGES = {
@@ -138,14 +139,14 @@ def wait(running: local_run.Running) -> dict[str, str]:
         jobs = running.get("/jobs?limit=100")
         series = running.get("/series?limit=100")
         if (
-            jobs
+            any(job["pipeline"] == "npc_oar_gtv" and job["state"] in DONE for job in jobs)
             and {job["state"] for job in jobs} <= ENDED
             and all(row["state"] != "receiving" or row["reasons"] for row in series)
         ):
             break
         time.sleep(1)
     by_state = {job["state"]: job["case_id"] for job in jobs}
-    return by_state | {job["pipeline"]: job["case_id"] for job in jobs if job["state"] in {"sent", "verified"}}
+    return by_state | {job["pipeline"]: job["case_id"] for job in jobs if job["state"] in DONE}
 
 
 def every(browser: Browser, url: str, cases: dict[str, str], out: Path, only: str) -> None:
