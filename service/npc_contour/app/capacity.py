@@ -82,7 +82,11 @@ def step_times(
     return StepTimes(
         images_per_s=images_per_s,
         quiet_s=quiet_s + READY_S,
-        segment_s={name: of("read") + sum(of(f"segment {one}") for one in used) for name, used in networks.items()},
+        segment_s={
+            # Not measured before a study with two phases has gone through.
+            name: of("read") + steps.get("compare phases", 0.0) + sum(of(f"segment {one}") for one in used)
+            for name, used in networks.items()
+        },
         write_s={name: of("contour") + of("write and check") for name in networks},
         send_s=of("send"),
     )
