@@ -38,6 +38,11 @@ def test_a_pipeline_takes_what_its_networks_take() -> None:
 
     assert times.segment_s["npc_oar_gtv"] == pytest.approx(0.7 + 9.2 + 3.4)
     assert times.write_s["ln_ctv"] == pytest.approx(1.5)
+    compared = step_times(
+        {**README_RUN, "compare phases": 2.0}, tuple(catalog().pipelines.values()), images_per_s=50, quiet_s=10
+    )
+    assert compared.segment_s["npc_oar_gtv"] == pytest.approx(times.segment_s["npc_oar_gtv"] + 2.0)
+    assert compared.segment_s["ln_ctv"] == times.segment_s["ln_ctv"], "one phase has nothing to compare with"
     with pytest.raises(SettingsError, match="'send' was not measured"):
         step_times({k: v for k, v in README_RUN.items() if k != "send"}, (), images_per_s=50, quiet_s=10)
 

@@ -79,12 +79,16 @@ def step_times(
         return steps[name]
 
     networks = {one.name: sorted({use.network for use in one.networks}) for one in pipelines}
+    # Not measured before a study with two phases has gone through.
+    compare_s = {
+        one.name: steps.get("compare phases", 0.0) if sum(role.modality == "CT" for role in one.roles) > 1 else 0.0
+        for one in pipelines
+    }
     return StepTimes(
         images_per_s=images_per_s,
         quiet_s=quiet_s + READY_S,
         segment_s={
-            # Not measured before a study with two phases has gone through.
-            name: of("read") + steps.get("compare phases", 0.0) + sum(of(f"segment {one}") for one in used)
+            name: of("read") + compare_s[name] + sum(of(f"segment {one}") for one in used)
             for name, used in networks.items()
         },
         write_s={name: of("contour") + of("write and check") for name in networks},
