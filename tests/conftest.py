@@ -1,3 +1,18 @@
-"""Tests, too, call nobody: npc_networks switches openvino's telemetry off before anything imports openvino."""
+"""Tests, too, call nobody: npc_networks switches openvino's telemetry off before anything imports openvino.
+
+One browser serves all tests: Playwright runs once in a process.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
 
 import npc_networks as npc_networks  # noqa: PLC0414 (imported for what it does)
+from npc_testkit.page import chromium
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running

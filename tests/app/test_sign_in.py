@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from npc_contour.adapters.oidc import KEYS_AGAIN_S, Client, OidcProvider
 from npc_contour.adapters.store.accounts import PgAccounts
@@ -26,7 +26,7 @@ from npc_contour.settings import read_settings
 from npc_testkit.certificates import Authority
 from npc_testkit.fakes import FakeClock
 from npc_testkit.identity_provider import Provider, identity_provider, new_key, signed, unsigned
-from npc_testkit.page import a_page, chromium
+from npc_testkit.page import a_page
 from npc_testkit.peers import free_port
 from npc_testkit.served import served
 
@@ -285,14 +285,14 @@ def test_over_http_the_callback_refuses_strangers_and_limits_them(
 
 
 def test_a_browser_logs_in_and_out_at_another_site(
-    provider: Provider, store: PgStore, database_url: str, tmp_path: Path
+    provider: Provider, store: PgStore, database_url: str, tmp_path: Path, browser: Browser
 ) -> None:
     secret, port = tmp_path / "secret", free_port()
     secret.write_text(provider.secret, encoding="utf-8")
     oidc = provider.settings(
         f"http://127.0.0.1:{port}/login/oidc/callback", client_secret_file=secret, label="the clinic"
     )
-    with served(store, database_url, tmp_path, port=port, oidc=oidc), chromium() as browser, a_page(browser) as page:
+    with served(store, database_url, tmp_path, port=port, oidc=oidc), a_page(browser) as page:
         page.goto(f"http://127.0.0.1:{port}/rules")
         page.get_by_role("link", name="Log in with the clinic").click()
         expect(page).to_have_url(f"http://127.0.0.1:{port}/rules")

@@ -89,7 +89,7 @@ def add_verbs(verbs: Verbs) -> None:
         "--within-min",
         type=number_in(0.5, 10_000, whole=False),
         default=15.0,
-        help=f"{PART:.0%} of studies are done within (default 15)",
+        help=f"{PART:.0%}% of studies are done within (default 15)",
     )
     for name in ("receivers", "slots", "workers"):
         goal.add_argument(
