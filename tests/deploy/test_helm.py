@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import helm_python as helm
 import kubernetes_validate
 import pytest
 import yaml
 
 from npc_contour.cli import build_parser
 from npc_contour.settings import Settings, read_settings
+from npc_testkit import helm
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "npc-contour"
 OLDEST, NEWEST = "1.30", "1.37"
@@ -42,8 +42,7 @@ CHOICES: dict[str, Mapping[str, Any]] = {"defaults": {}, "gpu": GPU, "external":
 
 @cache
 def rendered(choice: str) -> tuple[dict[str, Any], ...]:
-    with helm.Chart.load(str(CHART)) as chart:
-        files = chart.render(dict(CHOICES[choice]), name="contour", namespace="radiotherapy")
+    files = helm.render(CHART, CHOICES[choice], namespace="radiotherapy")
     texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
     return tuple(one for text in texts for one in yaml.safe_load_all(text) if one)
 
@@ -70,7 +69,7 @@ def site(choice: str, tmp_path: Path) -> Settings:
 
 
 def test_helm_has_nothing_to_say_against_it() -> None:
-    result = helm.lint(str(CHART))
+    result = helm.lint(CHART)
     assert result["errors"] == []
     assert {message["error"] for message in result["messages"]} <= {"icon is recommended"}
 
@@ -183,10 +182,10 @@ def test_migrations_run_before_anything_else_changes() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], says: str) -> None:
-    with helm.Chart.load(str(CHART)) as chart, pytest.raises(helm.HelmError, match=says):
-        chart.render(values, name="contour", namespace="x")
+    with pytest.raises(helm.HelmRefusal, match=says):
+        helm.render(CHART, values, namespace="x")
 
 
 def test_a_gpu_without_engines_is_refused() -> None:
-    with helm.Chart.load(str(CHART)) as chart, pytest.raises(helm.HelmError, match="existingClaim"):
-        chart.render({"triton": {"kind": "gpu"}}, name="contour", namespace="x")
+    with pytest.raises(helm.HelmRefusal, match="existingClaim"):
+        helm.render(CHART, {"triton": {"kind": "gpu"}}, namespace="x")
