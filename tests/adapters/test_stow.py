@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from npc_contour.adapters.stow import WebSender
 from npc_contour.domain.jobs import Proof, WebDestination
 from npc_contour.errors import SendError
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
+from npc_testkit.http_peer import Handler, http_peer
 from npc_testkit.orthanc import orthanc
 from npc_testkit.peers import free_port
 
@@ -33,35 +32,13 @@ def server(code: int, answer: object) -> Iterator[tuple[str, list[tuple[str, str
     """A server that answers every request alike; yields its URL and what it was asked: (path, token, body)."""
     asked: list[tuple[str, str, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+    class Archive(Handler):
+        def answer(self, body: bytes) -> None:
             asked.append((self.path, self.headers.get("Authorization", ""), body))
-            self._answer()
+            self.reply(code, json.dumps(answer).encode(), Content_Type="application/dicom+json")
 
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("Authorization", ""), b""))
-            self._answer()
-
-        def _answer(self) -> None:
-            data = json.dumps(answer).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/dicom+json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        thread = threading.Thread(target=listener.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.server_address[1]}/dicom-web", asked
-        finally:
-            listener.shutdown()
-            thread.join()
+    with http_peer(Archive) as port:
+        yield f"http://127.0.0.1:{port}/dicom-web", asked
 
 
 def test_orthanc_takes_the_object_and_finds_it(tmp_path: Path) -> None:

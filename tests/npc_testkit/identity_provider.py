@@ -5,13 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -19,6 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
 from npc_testkit.certificates import Identity
+from npc_testkit.http_peer import Handler, http_peer
 
 Claims = dict[str, Any]
 
@@ -119,39 +117,16 @@ def identity_provider(tls: Identity | None = None) -> Iterator[Provider]:
     """Run a provider on this machine, by a name that is another site than 127.0.0.1; over HTTPS with a certificate."""
     provider = Provider(scheme="https" if tls else "http")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer("")
-
-        def do_POST(self) -> None:
-            self._answer(self.rfile.read(int(self.headers["content-length"])).decode())
-
-        def _answer(self, body: str) -> None:
+    class Site(Handler):
+        def answer(self, body: bytes) -> None:
             parts = urlsplit(self.path)
-            status, found = provider.answer(parts.path, dict(parse_qsl(parts.query)), dict(parse_qsl(body)))
-            data = found.encode() if isinstance(found, str) else json.dumps(found).encode()
-            self.send_response(status)
-            if status == 303:
-                self.send_header("Location", str(found))
-            self.send_header("Content-Type", "text/html" if isinstance(found, str) else "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            status, found = provider.answer(parts.path, dict(parse_qsl(parts.query)), dict(parse_qsl(body.decode())))
+            self.reply(
+                status,
+                found.encode() if isinstance(found, str) else json.dumps(found).encode(),
+                Content_Type="text/html" if isinstance(found, str) else "application/json",
+                **({"Location": str(found)} if status == 303 else {}),
+            )
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.certificate, tls.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    provider.port = server.server_port
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with http_peer(Site, tls=tls) as provider.port:
         yield provider
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -6,15 +6,13 @@ import base64
 import hashlib
 import hmac
 import json
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 from npc_testkit.certificates import Identity
+from npc_testkit.http_peer import Handler, http_peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +57,10 @@ def receiver(secret: bytes, port: int = 0, *, tls: Identity | None = None) -> It
     """Run a receiver on 127.0.0.1, over HTTPS with a certificate where one is given."""
     state = Receiver(secret)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            status = state.take({name.lower(): value for name, value in self.headers.items()}, raw)
-            self.send_response(status)
-            if 300 <= status < 400:
-                self.send_header("Location", state.location)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    class Hook(Handler):
+        def answer(self, body: bytes) -> None:
+            status = state.take({name.lower(): value for name, value in self.headers.items()}, body)
+            self.reply(status, b"", **({"Location": state.location} if 300 <= status < 400 else {}))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    if tls is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.certificate, tls.key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    state.port = server.server_port
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with http_peer(Hook, port, tls=tls) as state.port:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
