@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
@@ -198,7 +199,7 @@ class SendDelivery:
 
     def _again(self, delivery: DeliveryRecord, message: str, status: int | None, *, down: bool) -> _Outcome:
         now = self._clock.now()
-        wait_s = min(self._rules.first_retry_s * 2.0 ** min(delivery.attempts, 60), self._rules.max_retry_s)
+        wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
         next_try_at = now + timedelta(seconds=wait_s)
         if next_try_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
             words = f"given up after {self._rules.give_up_after_h:g} h and {delivery.attempts + 1} tries: {message}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from npc_contour import tracing
+from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, StoryLine
 from npc_contour.application.store import Store
@@ -139,7 +140,7 @@ class Steps:
             died = tx.deaths(kind, key)
             if died is not None and 1 < died.count < MAX_DEATHS:
                 # Twice may be chance. From then on it waits longer each time, so that it does not take others along.
-                due_at = died.begun_at + timedelta(seconds=_pause_s(died.count - 1))
+                due_at = died.begun_at + timedelta(seconds=pause_s(FIRST_PAUSE_S, died.count - 2, MAX_PAUSE_S))
                 if now < due_at:
                     tx.defer(Job(kind, key, due_at))
                     return False
@@ -158,7 +159,7 @@ class Steps:
             tx.attempt_message(kind, key, message)
             give_up = kind not in AT_THEIR_OWN_PACE and (not again or count >= MAX_ATTEMPTS)
             if not give_up:
-                tx.defer(Job(kind, key, now + timedelta(seconds=_pause_s(count))))
+                tx.defer(Job(kind, key, now + timedelta(seconds=pause_s(FIRST_PAUSE_S, count - 1, MAX_PAUSE_S))))
         logger.warning(
             Event.STEP_FAILED,
             extra={"step": kind.value, "key": key, "attempt": count, "error": message, "again": not give_up},
@@ -201,8 +202,3 @@ class Steps:
             tx.set_case(case_id, state, now, reasons=(reason, *case.reasons))
             tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case_id, detail=reason))
         logger.warning(event, extra={"case_id": case_id, "reason": reason})
-
-
-def _pause_s(count: int) -> float:
-    """Return how long to wait after so many tries."""
-    return min(FIRST_PAUSE_S * 2.0 ** min(count - 1, 20), MAX_PAUSE_S)

@@ -13,6 +13,7 @@ import logging
 import uuid
 from datetime import datetime, timedelta
 
+from npc_contour.application.backoff import pause_s
 from npc_contour.application.delivery import DeliveryTools, finish_case
 from npc_contour.application.ports import Verifier
 from npc_contour.application.records import DeliveryRecord, JobKind, StoryLine
@@ -144,8 +145,8 @@ class VerifyDelivery:
         first_s: float,
     ) -> None:
         """Plan the next question, or give up when the time for it is over."""
-        pause_s = min(first_s * 2.0 ** min(max(delivery.asks - 1, 0), 30), self._rules.max_retry_s)
-        ask_at = now + timedelta(seconds=pause_s)
+        wait_s = pause_s(first_s, max(delivery.asks - 1, 0), self._rules.max_retry_s)
+        ask_at = now + timedelta(seconds=wait_s)
         sent_at = delivery.sent_at or delivery.created_at
         if ask_at - sent_at > timedelta(hours=self._rules.verify_within_h):
             self._give_up(tx, delivery, destination, f"not within {self._rules.verify_within_h:g} h: {message}", now)
@@ -158,8 +159,8 @@ class VerifyDelivery:
 
     def _send_again(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
         words = f"{by}: the destination does not hold what it took with {status_words(delivery.status or 0)}"
-        pause_s = min(self._rules.first_retry_s * 2.0 ** min(delivery.attempts, 30), self._rules.max_retry_s)
-        due_at = now + timedelta(seconds=pause_s)
+        wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
+        due_at = now + timedelta(seconds=wait_s)
         if due_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
             self._set_failed(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
         else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, StoryLine, WebhookMessage, WebhookState
 from npc_contour.application.store import Store
@@ -91,14 +92,14 @@ class CallWebhook:
 
     def _again(self, message: WebhookMessage, status: int | None, words: str) -> None:
         now = self._clock.now()
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(message.attempts, 20), MAX_PAUSE_S)
-        next_try_at = now + timedelta(seconds=pause_s)
+        wait_s = pause_s(FIRST_PAUSE_S, message.attempts, MAX_PAUSE_S)
+        next_try_at = now + timedelta(seconds=wait_s)
         with self._store.transaction() as tx:
             tx.set_webhook_message(message.message_id, WebhookState.QUEUED, status, words, now, next_try_at)
             tx.defer(Job(JobKind.CALL_WEBHOOK, message.message_id, next_try_at))
         logger.warning(
             Event.WEBHOOK_RETRY,
-            extra={"hook": message.hook, "message_id": message.message_id, "error": words, "again_in_s": pause_s},
+            extra={"hook": message.hook, "message_id": message.message_id, "error": words, "again_in_s": wait_s},
         )
 
     def _end(self, message: WebhookMessage, state: WebhookState, status: int | None, words: str) -> None:
