@@ -114,6 +114,9 @@ class Event(StrEnum):
     WEBHOOK_FAILED = "webhook.failed"
 
 
+_ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
+
+
 class JsonFormatter(logging.Formatter):
     """Write a record as one line of JSON."""
 
@@ -130,7 +133,7 @@ class JsonFormatter(logging.Formatter):
                 line[key] = "[withheld]" if key.lower() in FORBIDDEN_FIELDS else value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _ENCODER.encode(line)
 
 
 def configure(level: str = "INFO") -> None:

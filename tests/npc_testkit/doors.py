@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
+from npc_contour.app.priority import answer_soon
 from npc_contour.app.runtime import Runtime
 from npc_contour.settings import Settings
 from npc_testkit.orthanc import orthanc
@@ -91,7 +93,10 @@ def our_node(
     folder.mkdir(parents=True, exist_ok=restart)
     table = {"port": 0, "processes": processes, **(dicom or {})}
     settings = Settings.model_validate({"storage": {"root": str(folder)}, "dicom": table})
-    with EmbeddedPostgres(folder / "postgres") as database, ExitStack() as running:
+    with ExitStack() as running:
+        # As the supervisor does: the database and the receivers ask for short turns, the caller does not.
+        soon = running.enter_context(ThreadPoolExecutor(1, initializer=answer_soon))
+        database = soon.submit(running.enter_context, EmbeddedPostgres(folder / "postgres")).result()
         migrate(database.url, apply_queue_schema)
         runtime = Runtime.of(settings, database_url=database.url)
         runtime.write()

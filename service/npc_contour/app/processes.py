@@ -11,36 +11,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from npc_contour.app.priority import give_way
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-BACKGROUND_NICE = 10
-"""Of what computes: receiving, the database and the web page come first when cores are scarce."""
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 """A process that is killed again and again is still there again within seconds."""
 KILLED_PAUSE_S = 0.5
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
-
-
-def give_way(pid: int, nice: int = BACKGROUND_NICE) -> None:
-    """Lower the priority of a process that leads a session, and of all that it will start."""
-    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
-    # Where the kernel groups each session's processes (sched(7), autogroup), only the group's own value counts. It lets
-    # ordinary users set ten a second, all together.
-    for _ in range(10):
-        try:
-            Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
-        except BlockingIOError:
-            time.sleep(0.1)
-        except OSError:
-            return
-        else:
-            return
 
 
 def end_with(supervisor: int) -> None:

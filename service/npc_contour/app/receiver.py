@@ -30,6 +30,7 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.door_services import further_services
+from npc_contour.app.priority import answer_soon
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import SystemClock, catalog_of, spool_of
@@ -60,6 +61,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
         runtime: of the service it belongs to.
         number: of this receiver among `dicom.processes`, all of which listen on the same ports.
     """
+    answer_soon()
     stop = _stop_signal()
     name = receiver_name(runtime.settings.storage, number)
     spool = spool_of(runtime, lane=name)

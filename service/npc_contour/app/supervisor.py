@@ -25,7 +25,8 @@ from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.outside import check_secrets
-from npc_contour.app.processes import BACKGROUND_NICE, Child, give_way
+from npc_contour.app.priority import BACKGROUND_NICE, answer_soon, give_way
+from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
@@ -53,6 +54,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         EmbeddedServerError: the embedded database cannot start.
         StoreError: the database cannot be reached.
     """
+    answer_soon()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

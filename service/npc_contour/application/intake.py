@@ -29,6 +29,7 @@ class Intake:
         self._clock = clock
         self._completion = completion
         self._together: GroupCommit[ArrivedImage, Added] = GroupCommit(self._note)
+        self._ends: GroupCommit[tuple[str, Ending], None] = GroupCommit(self._end)
 
     def keep(
         self,
@@ -102,10 +103,15 @@ class Intake:
             )
 
     def association_ended(self, association_id: str, ending: Ending) -> None:
-        """Note how an association ended: its series may be complete soon."""
+        """Note how an association ended: its series may be complete soon. Those that end together commit together."""
+        self._ends.run((association_id, ending))
+
+    def _end(self, endings: Sequence[tuple[str, Ending]], meanwhile: Callable[[], None]) -> Sequence[None]:
+        meanwhile()
         now = self._clock.now()
         with self._store.transaction() as tx:
-            self._look_again(tx, tx.end_association(association_id, ending, now), now)
+            self._look_again(tx, tx.end_associations(dict(endings), now), now)
+        return [None] * len(endings)
 
     def receiver_started(self, receiver: str, is_there: Callable[[str], bool] | None = None) -> None:
         """End what a receiver of this name that died left open.

@@ -54,8 +54,8 @@ class Transaction(Protocol):
         """Take back images that were never answered, and series that have none left."""
         ...
 
-    def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
-        """Note its end; return the Series Instance UIDs it carried that are still being received."""
+    def end_associations(self, endings: Mapping[str, Ending], at: datetime) -> tuple[str, ...]:
+        """Note their ends, by id; return the Series Instance UIDs they carried that are still being received."""
         ...
 
     def end_lost_associations(self, receiver: str, at: datetime) -> tuple[str, ...]:

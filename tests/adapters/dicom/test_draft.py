@@ -17,7 +17,7 @@ SIZES = [1, BLOCK - 1, BLOCK, BLOCK + 1, 525_340, CHUNK - 1, CHUNK, CHUNK + 1, 2
 
 
 def draft_at(path: Path, memory: Memory | None = None, *, direct: bool = True) -> Draft:
-    return Draft.create(path, memory or Memory(), lambda _: None, direct=direct)
+    return Draft.create(path.parent, path.name, memory or Memory(), lambda _: None, direct=direct)
 
 
 def parts(data: bytes, size: int) -> Iterator[bytes]:
@@ -37,7 +37,7 @@ def test_every_size_lies_there_whole(size: int, direct: bool, tmp_path: Path) ->
         assert bytes(seen) == data
     draft.sync()
 
-    assert (tmp_path / "a").read_bytes() == data
+    assert draft.path.read_bytes() == data
     with draft.view() as seen:
         assert bytes(seen) == data
     draft.discard()
@@ -53,7 +53,7 @@ def test_memory_that_is_used_again_shows_nothing_of_what_was_there(tmp_path: Pat
     second.write(b"short")
     second.sync()
 
-    assert (tmp_path / "b").read_bytes() == b"short"
+    assert second.path.read_bytes() == b"short"
     second.discard()
     assert len(memory._free) == 1
 
@@ -68,7 +68,7 @@ def test_where_memory_is_the_disk_it_goes_the_usual_way() -> None:
     try:
         draft.write(b"x" * 600_000)
         draft.sync()
-        assert path.read_bytes() == b"x" * 600_000
+        assert draft.path.read_bytes() == b"x" * 600_000
     finally:
         draft.discard()
 

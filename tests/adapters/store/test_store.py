@@ -352,7 +352,7 @@ def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_els
     assert [(row["uid"], row["images"]) for row in counts] == [("1.2.10", 2)]
     assert receive(store, [one[0]]) == [Added.ADDED]
     with store.transaction() as tx:
-        tx.end_association("a1", Ending.RELEASED, NOW)
+        tx.end_associations({"a1": Ending.RELEASED}, NOW)
         assert tx.images_under_way("receiver") == {}
 
 

@@ -3,6 +3,10 @@
 An image is written past the page cache (O_DIRECT): copying half a megabyte into it and having the kernel write it out
 again costs more than everything else that is done for an image. What is not a whole block, at the end, goes the usual
 way. Where the file system cannot, all of it does.
+
+Such a file has no name before it is kept (O_TMPFILE): many associations would wait for each other to enter theirs into
+the one folder and to take them out again, and one whose process dies is gone by itself. Where the file system cannot,
+it has one from the beginning.
 """
 
 from __future__ import annotations
@@ -21,10 +25,13 @@ from typing import Self
 from npc_contour.errors import SpoolFullError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_CANNOT = {errno.EINVAL, errno.EOPNOTSUPP, errno.EISDIR}
+"""What a file system says that knows no O_DIRECT (the first) or no O_TMPFILE."""
 CHUNK = 2**20
 BLOCK = 4096
 """O_DIRECT asks for addresses, offsets and lengths in multiples of the disk's block, 512 or 4096."""
 _KEPT_CHUNKS = 16
+_MODE = 0o640
 _WRITE_AND_WAIT = 7
 """SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER, see sync_file_range(2)."""
 _sync_file_range = ctypes.CDLL(None).sync_file_range
@@ -69,15 +76,16 @@ class Draft:
     """A file under way.
 
     Attributes:
-        path: of the file.
+        path: where the file can be opened until it is discarded.
         size: bytes appended.
     """
 
     def __init__(
-        self, path: Path, descriptor: int, memory: Memory, reserve: Callable[[int], None], *, direct: bool
+        self, name: Path | None, descriptor: int, memory: Memory, reserve: Callable[[int], None], *, direct: bool
     ) -> None:
-        self.path = path
+        self.path = name or Path(f"/proc/self/fd/{descriptor}")
         self.size = 0
+        self._has_name = name is not None
         self._descriptor = descriptor
         self._memory = memory
         self._reserve = reserve
@@ -86,17 +94,44 @@ class Draft:
         self._written = 0
 
     @classmethod
-    def create(cls, path: Path, memory: Memory, reserve: Callable[[int], None], *, direct: bool) -> Self:
-        """A new file; `direct` where its file system can."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    def create(cls, folder: Path, name: str, memory: Memory, reserve: Callable[[int], None], *, direct: bool) -> Self:
+        """A new file.
+
+        Args:
+            folder: where it lies.
+            name: its own, where it needs one.
+            memory: where its bytes are collected.
+            reserve: takes room for so many bytes, or gives it back.
+            direct: past the page cache and without a name, where its file system can.
+        """
+        usual = os.O_RDWR | os.O_CLOEXEC
         if direct:
             try:
-                return cls(path, os.open(path, flags | os.O_DIRECT, 0o640), memory, reserve, direct=True)
+                nameless = os.open(folder, usual | os.O_TMPFILE | os.O_DIRECT, _MODE)
+                return cls(None, nameless, memory, reserve, direct=True)
             except OSError as error:
-                if error.errno != errno.EINVAL:
+                if error.errno not in _CANNOT:
+                    raise
+        path = folder / name
+        named = usual | os.O_CREAT | os.O_EXCL
+        if direct:
+            try:
+                return cls(path, os.open(path, named | os.O_DIRECT, _MODE), memory, reserve, direct=True)
+            except OSError as error:
+                if error.errno not in _CANNOT:
                     raise
                 path.unlink(missing_ok=True)  # some file systems make the file before they say so
-        return cls(path, os.open(path, flags, 0o640), memory, reserve, direct=False)
+        return cls(path, os.open(path, named, _MODE), memory, reserve, direct=False)
+
+    def link(self, target: Path) -> None:
+        """Give the file a name, which must be free, beside the one it may have.
+
+        Raises:
+            FileExistsError: something has that name.
+            OSError: the file system takes no second name.
+        """
+        # Only linkat(2) follows the link in /proc to the file itself, and only with a folder does Python call it.
+        os.link(self.path, target, src_dir_fd=self._descriptor, follow_symlinks=True)
 
     def write(self, data: Buffer) -> None:
         """Append.
@@ -151,7 +186,8 @@ class Draft:
             os.close(self._descriptor)
             self._descriptor = -1
             self._memory.give_back(self._chunk)
-            self.path.unlink(missing_ok=True)
+            if self._has_name:
+                self.path.unlink(missing_ok=True)
             self._reserve(-self.size)
 
     def _flush(self, count: int) -> None:

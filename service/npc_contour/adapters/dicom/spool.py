@@ -1,13 +1,13 @@
 """Files of the service: received instances keyed by UID, and artefacts keyed by case.
 
-A file appears at its final name whole or not at all: it is written as `.part`, its bytes leave for the disk, it is
-linked to its name (which never overwrites), and file and folder are flushed. The database says what exists; the spool
-only keeps bytes. The disk is a local one with a journal (ext4, XFS).
+A file appears at its final name whole or not at all: it is written without a name (or as `.part`), its bytes leave for
+the disk, it is linked to its name (which never overwrites), and file and folder are flushed. The database says what
+exists; the spool only keeps bytes. The disk is a local one with a journal (ext4, XFS).
 
     <root>/instances/<study>/<series>/<instance>.dcm
     <root>/artefacts/<case>/<name>
     <root>/quarantine/<instance>-<hash>.dcm        other bytes under a UID that is already kept
-    <root>/incoming/<random>.part                  removed at start
+    <root>/incoming/<random>.part                  artefacts under way; also images, where a file needs a name
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from npc_contour.errors import InstanceRefused, SpoolFullError
 
 INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
+_LOOK_S = 0.05
+"""How old a look at the disk's free room may be; a disk takes about 50 MB meanwhile, far less than must stay free."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _NAMES_WITH_FILES = frozenset({"ext4", "xfs"})
@@ -98,6 +100,8 @@ class Spool:
         self._quota = None if quota_mb is None else quota_mb * _MEBIBYTE
         self._lock = threading.Lock()
         self._reserved = 0
+        self._incoming = self._root / "incoming"
+        self._free = (-_LOOK_S, 0)
         for folder in ("instances", "artefacts", "quarantine", "incoming"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         _close_to_others(self._root)
@@ -153,9 +157,9 @@ class Spool:
         Raises:
             SpoolFullError: no room.
         """
-        path = self._root / "incoming" / f"{self._lane}{uuid.uuid4().hex}.part"
         with room_errors("a file"):
-            return Draft.create(path, self._memory, self._reserve, direct=direct)
+            name = f"{self._lane}{uuid.uuid4().hex}.part"
+            return Draft.create(self._incoming, name, self._memory, self._reserve, direct=direct)
 
     def keep_draft(self, header: InstanceHeader, draft: Draft) -> Kept:
         """Give a draft its name and make both durable; see `name` for what becomes of it."""
@@ -174,19 +178,18 @@ class Spool:
         """
         key = self.key_of(header)
         draft.write_out()
-        if self._publish(draft.path, self._root / key):
+        if self._publish(draft, self._root / key):
             return Kept(key, Outcome.KEPT)
         if _same_bytes(draft.path, self._root / key):
             return Kept(key, Outcome.SAME)
         quarantine_key = f"quarantine/{header.sop_instance_uid}-{_digest(draft.path)}.dcm"
-        self._publish(draft.path, self._root / quarantine_key)
+        self._publish(draft, self._root / quarantine_key)
         return Kept(key, Outcome.CONFLICT, quarantine_key)
 
     def settle(self, kept: Kept, draft: Draft) -> None:
         """On return bytes and name survive a power cut, whoever wrote them: others may have just brought the same."""
-        path = self.open_path(kept.quarantine_key or kept.key)
         if kept.outcome is Outcome.SAME:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.open_path(kept.key), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
             finally:
@@ -194,7 +197,7 @@ class Spool:
         else:
             draft.sync()
         if not self._names_with_files:
-            self._folders.run(path.parent)
+            self._folders.run(self.open_path(kept.quarantine_key or kept.key).parent)
 
     def put_artefact(self, case_id: str, name: str, data: Buffer) -> str:
         """Keep something made of a case, replacing an earlier one of that name; returns its key.
@@ -257,7 +260,7 @@ class Spool:
 
     def space(self) -> SpoolSpace:
         """How much room is left, and why nothing more would be taken."""
-        free = shutil.disk_usage(self._root).free
+        free = self.free_bytes()
         return SpoolSpace(free, self._used, self._refusal(free, size=0))
 
     def free_bytes(self) -> int:
@@ -302,15 +305,22 @@ class Spool:
             SpoolFullError: that much is not free.
         """
         with self._lock:
-            if size > 0 and (refusal := self._refusal(shutil.disk_usage(self._root).free, size=size)) is not None:
+            if size > 0 and (refusal := self._refusal(self._free_lately(), size=size)) is not None:
                 raise SpoolFullError(f"no room for {size} bytes: {refusal}")
             self._reserved += size
 
-    def _publish(self, part: Path, target: Path) -> bool:
-        """Give the part its final name; False when something has that name already, which stays."""
+    def _free_lately(self) -> int:
+        """How much of the disk was free a moment ago: to ask for each packet would cost more than to write it."""
+        now = time.monotonic()
+        if now - self._free[0] >= _LOOK_S:
+            self._free = (now, self.free_bytes())
+        return self._free[1]
+
+    def _publish(self, draft: Draft, target: Path) -> bool:
+        """Give a draft its final name; False when something has that name already, which stays."""
         try:
             _make_folder(target.parent, self._root)
-            os.link(part, target)
+            draft.link(target)
         except FileExistsError:
             return False
         except OSError as error:
@@ -320,8 +330,8 @@ class Spool:
                 raise
             if target.exists():  # a file system without links: only then two processes could race here
                 return False
-            part.rename(target)
-        self._add_used(target.stat().st_size)
+            draft.path.rename(target)
+        self._add_used(draft.size)
         return True
 
     def _add_used(self, size: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from npc_contour import tracing
@@ -37,13 +37,16 @@ class PgTransaction(
             for message_id in self.add_webhook_messages(line):
                 self.defer(Job(JobKind.CALL_WEBHOOK, message_id))
 
-    def end_association(self, association_id: str, ending: Ending, at: datetime) -> tuple[str, ...]:
-        """Note its end; return the series it carried that are still being received."""
+    def end_associations(self, endings: Mapping[str, Ending], at: datetime) -> tuple[str, ...]:
+        """Note their ends; return the series they carried that are still being received."""
+        ids = list(endings)
         self._run(
-            "UPDATE association SET ended_at = %s, ending = %s WHERE id = %s AND ended_at IS NULL",
-            (at, ending, association_id),
+            "UPDATE association SET ended_at = %s, ending = ended.how"
+            " FROM unnest(%s::text[], %s::text[]) AS ended(id, how)"
+            " WHERE association.id = ended.id AND ended_at IS NULL",
+            (at, ids, [str(ending) for ending in endings.values()]),
         )
-        return self._receiving("association_id = %s", association_id)
+        return self._receiving("association_id = ANY(%s)", ids)
 
     def end_lost_associations(self, receiver: str, at: datetime) -> tuple[str, ...]:
         """End every open association of a receiver that died."""
