@@ -19,6 +19,7 @@ from npc_contour.adapters.checks import Probes, doctor_checks, own_receiver, ser
 from npc_contour.app.forecast import FORECAST
 from npc_contour.app.self_test import SELF_TEST
 from npc_contour.app.status import PAGE, PROCESSES
+from npc_contour.application.records import WebhookState
 from npc_contour.application.status import CheckResult, Counts, DueJobs, StepTotal
 from npc_contour.domain.jobs import DeliveryState
 from npc_contour.settings import Settings
@@ -75,6 +76,7 @@ def printed() -> dict[str, set[tuple[str, str]]]:
         consumers=4,
         parked={"route_study": 1},
         self_test_dice={"npc_oar": 0.8},
+        webhooks={("ris", WebhookState.FAILED): 1},
     )
     results = tuple(CheckResult(name, ok=True, detail="") for name in readiness_names())
     collector = StatusCollector(FakeBoard(numbers=numbers), lambda: results, lambda: 1, "1", lambda: 5.0)

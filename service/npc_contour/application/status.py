@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from npc_contour.application.records import ParkedStep
+from npc_contour.application.records import ParkedStep, WebhookState
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 
@@ -179,6 +179,7 @@ class Counts:
         consumers: of job queues, one a queue and worker, that gave a sign of life within the last minute.
         parked: by kind of job.
         self_test_dice: network → mean Dice of the last self-test that had an answer.
+        webhooks: messages that are kept, by (hook, state).
     """
 
     cases: Mapping[CaseState, int] = field(default_factory=dict)
@@ -192,6 +193,7 @@ class Counts:
     consumers: int = 0
     parked: Mapping[str, int] = field(default_factory=dict)
     self_test_dice: Mapping[str, float] = field(default_factory=dict)
+    webhooks: Mapping[tuple[str, WebhookState], int] = field(default_factory=dict)
 
 
 class StatusBoard(Protocol):

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.web import create_app
+from npc_contour.application.records import WebhookState
 from npc_contour.application.status import (
     CaseStory,
     CheckResult,
@@ -99,6 +100,7 @@ def board() -> FakeBoard:
             due={"segment": DueJobs(2, 61.5)},
             undelivered_s={"tps": 7200.0},
             consumers=4,
+            webhooks={("ris", WebhookState.FAILED): 3},
         ),
     )  # fmt: skip
 
@@ -235,6 +237,8 @@ def test_metrics_can_be_scraped(board: FakeBoard) -> None:
     assert found["npc_contour_oldest_due_job_seconds", (("queue", "segment"),)] == 61.5
     assert found["npc_contour_oldest_undelivered_seconds", (("destination", "tps"),)] == 7200
     assert found["npc_contour_worker_consumers", ()] == 4
+    assert found["npc_contour_webhook_messages", (("state", "failed"), ("webhook", "ris"))] == 3
+    assert found["npc_contour_webhook_messages", (("state", "queued"), ("webhook", "ris"))] == 0
     assert ("npc_contour_disk_full_seconds", ()) not in found
     assert found["npc_contour_spool_free_bytes", ()] == 123_456_789
     assert found["npc_contour_dependency_up", (("dependency", "database"),)] == 1

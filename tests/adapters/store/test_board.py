@@ -9,7 +9,7 @@ import pytest
 
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.records import Job, JobKind
+from npc_contour.application.records import Job, JobKind, StoryLine, WebhookState
 from npc_contour.application.status import Counts
 from npc_contour.logs import Event
 from npc_testkit.bench import Bench, contrast_ct
@@ -27,6 +27,22 @@ def test_a_new_database_has_nothing_due_and_no_worker(store: PgStore) -> None:
     assert not found.due
     assert not found.undelivered_s
     assert found.consumers == 0
+
+
+def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: PgStore) -> None:
+    now = datetime.now(UTC)
+    with store.transaction() as tx:
+        tx.set_webhooks({"ris": ["case.failed"], "dosimetry": ["case.failed"]})
+        for case in ("1", "2"):
+            tx.tell(StoryLine(event=Event.CASE_FAILED, at=now, case=case))
+        given_up = next(one.message_id for one in tx.webhook_messages(None, 10) if one.hook == "ris")
+        tx.set_webhook_message(given_up, WebhookState.FAILED, 410, "gone", now, None)
+
+    assert counts(store).webhooks == {
+        ("ris", WebhookState.FAILED): 1,
+        ("ris", WebhookState.QUEUED): 1,
+        ("dosimetry", WebhookState.QUEUED): 2,
+    }
 
 
 def test_jobs_count_from_the_moment_their_time_came(store: PgStore) -> None:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from npc_contour.application.records import JobKind
+from npc_contour.application.records import JobKind, WebhookState
 from npc_contour.application.status import CheckResult, Counts, StatusBoard
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.errors import StoreError
@@ -155,4 +155,11 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     )
     for network, value in sorted(counts.self_test_dice.items()):
         dice.add_metric([network], value)
-    yield from (parked, dice)
+    webhooks = GaugeMetricFamily(
+        "npc_contour_webhook_messages", "Messages to other programs that are kept, by webhook and state",
+        labels=["webhook", "state"],
+    )  # fmt: skip
+    for hook in sorted({hook for hook, _ in counts.webhooks}):
+        for state in WebhookState:
+            webhooks.add_metric([hook, state], counts.webhooks.get((hook, state), 0))
+    yield from (parked, dice, webhooks)

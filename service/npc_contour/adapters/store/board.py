@@ -8,6 +8,7 @@ from typing import Any
 from npc_contour.adapters.store.codec import verdicts_from_json
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.records import WebhookState
 from npc_contour.application.status import (
     CaseStory,
     Counts,
@@ -52,6 +53,8 @@ _ANEW = [Event.DELIVERY_RESENT, Event.CASE_RETRIED, Event.CASE_RELEASED]
 _CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"
 
 _PARKED = "SELECT kind, count(*) AS n FROM attempt WHERE parked_at IS NOT NULL GROUP BY kind"
+
+_WEBHOOKS = "SELECT hook, state, count(*) AS n FROM webhook_message GROUP BY hook, state"
 
 _SELF_TEST = """
 SELECT key AS network, value::float AS dice FROM jsonb_each_text(
@@ -149,6 +152,7 @@ class PgBoard:
             consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
             parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
             self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
+            webhooks={(row["hook"], WebhookState(row["state"])): row["n"] for row in self._store.query(_WEBHOOKS)},
         )
 
 
