@@ -1,13 +1,16 @@
 """The main job with peers nobody here wrote: DCMTK sends, Orthanc receives, real Triton and PostgreSQL in between.
 
 A pair of CT series, one of them over four interleaved associations in random order, becomes two RTSTRUCTs at Orthanc
-that dciodvfy accepts, that plastimatch reads as we do, and that hold the phantom's anatomy.
+that dciodvfy accepts, that plastimatch reads as we do, and that hold the phantom's anatomy. Another program is told of
+it by webhook, and a collector gets its trace.
 """
 
 from __future__ import annotations
 
 import random
 import subprocess
+import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,12 +22,26 @@ import SimpleITK
 
 from npc_contour.cli.demo_report import Received, read_received
 from npc_contour.cli.local_run import Running, destination_toml
+from npc_testkit.collector import Collector, Span, collector
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
+from npc_testkit.receivers import Receiver, receiver
 from npc_testkit.service_process import npc_contour, site, wait_for_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 SLICES = 76
+SECRET = b"a secret of thirty-two bytes, ok"
+OTHERS = """
+[tracing]
+endpoint = "{endpoint}"
+
+[[webhooks]]
+name = "ris"
+url = "{url}"
+events = ["case.created", "delivery.sent"]
+secret_file = "{secret}"
+networks = ["127.0.0.0/8"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,8 @@ class MainJob:
     peer: Orthanc
     patient: Path
     received: dict[str, Received]
+    told: Receiver
+    traced: Collector
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +71,12 @@ def job(patient: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mai
     folder = tmp_path_factory.mktemp("job")
     with ExitStack() as processes:
         peer = processes.enter_context(orthanc(folder / "orthanc"))
+        told, traced = processes.enter_context(receiver(SECRET)), processes.enter_context(collector())
+        (folder / "ris.secret").write_text("whsec_" + b64encode(SECRET).decode(), encoding="utf-8")
+        (folder / "ris.secret").chmod(0o600)
         destination = destination_toml("tps", peer.ae_title, peer.dicom_port)
-        running = processes.enter_context(site(folder / "site", destination))
+        more = OTHERS.format(url=told.url, secret=folder / "ris.secret", endpoint=traced.endpoint)
+        running = processes.enter_context(site(folder / "site", destination, more=more))
         send_with_dcmtk(patient, running.dicom_port)
         wait_for_jobs(running, {"npc_oar_gtv": "sent", "ln_ctv": "sent"})
         received = {}
@@ -62,7 +85,7 @@ def job(patient: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mai
             path.write_bytes(data)
             item = read_received(path, patient)
             received["ln_ctv" if len(item.rois) == 6 else "npc_oar_gtv"] = item
-        yield MainJob(running, peer, patient, received)
+        yield MainJob(running, peer, patient, received, told, traced)
 
 
 def send_with_dcmtk(patient: Path, port: int) -> None:
@@ -143,6 +166,31 @@ def test_timeline_tells_each_step(job: MainJob) -> None:
         assert story["roles"]
         assert [event["event"] for event in story["timeline"]]
         assert story["deliveries"][0]["state"] == "sent"
+
+
+def test_another_program_is_told_of_each_case_and_delivery(job: MainJob) -> None:
+    cases = {row["case_id"] for row in job.service.get("/jobs")}
+    expected = {(event, case) for event in ("case.created", "delivery.sent") for case in cases}
+    deadline_s = time.monotonic() + 30
+    while len(job.told.told) < len(expected) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+
+    assert {(one.body["type"], one.body["data"]["case_id"]) for one in job.told.told} == expected
+    assert all(one.signed for one in job.told.told)
+    assert b"PHANTOM" not in b"".join(one.raw for one in job.told.told)
+
+
+def test_one_trace_goes_from_the_receiver_through_the_worker_into_triton(job: MainJob) -> None:
+    def tritons() -> list[Span]:
+        return [span for span in job.traced.spans if span.service != "npc-contour" and span.trace_id == trace_id]
+
+    (trace_id,) = {span.trace_id for span in job.traced.named("receive")}
+    job.traced.wait_for(lambda: bool(tritons()))
+
+    ours = {span.name for span in job.traced.spans if span.trace_id == trace_id}
+    assert {"receive", "segment_case", "send"} <= ours
+    own = {span.span_id for span in job.traced.spans if span.service == "npc-contour"}
+    assert own & {span.parent_id for span in tritons()}
 
 
 def test_no_log_line_names_the_patient(job: MainJob) -> None:
