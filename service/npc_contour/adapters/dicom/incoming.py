@@ -84,6 +84,17 @@ class Incoming:
         return [meta] if self.data_set is None else [meta, self.data_set]
 
 
+def fields_of(header: InstanceHeader) -> dict[str, str]:
+    """What the log says of an instance that was kept."""
+    return {
+        "sop_instance_uid": header.sop_instance_uid,
+        "series_instance_uid": header.series_instance_uid,
+        "study_instance_uid": header.study_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "audit_patient_id": header.patient_id,
+    }
+
+
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
     """Preamble, prefix and file meta information (PS3.10 7.1) for a received data set.
 

@@ -10,15 +10,15 @@ import logging
 from collections.abc import Callable
 
 from npc_contour.adapters.dicom import headers
-from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH, Incoming
+from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH, Incoming, fields_of
 from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAXES
 from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
+from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.application.records import AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
 from npc_contour.logs import Event
 
-CONFLICT = 0xC003
 CLASS_NOT_SUPPORTED = 0x0122
 _SYNTAXES = frozenset(map(str, (*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES)))
 
@@ -79,16 +79,12 @@ class FileKeeper:
                 extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
             )
             self._note_conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
-            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
+            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
         self._note(header, kept.key, association)
         logger.info(
             Event.INSTANCE_STORED,
             extra={
-                "sop_instance_uid": header.sop_instance_uid,
-                "series_instance_uid": header.series_instance_uid,
-                "study_instance_uid": header.study_instance_uid,
-                "sop_class_uid": header.sop_class_uid,
-                "audit_patient_id": header.patient_id,
+                **fields_of(header),
                 "association_id": association.association_id,
                 "calling_ae_title": association.calling_ae_title,
                 "called_ae_title": association.called_ae_title,

@@ -15,15 +15,15 @@ from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.command import Command, Element
 from npc_contour.adapters.dicom.draft import Draft
 from npc_contour.adapters.dicom.headers import is_uid
-from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Incoming, file_meta
+from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Incoming, fields_of, file_meta
 from npc_contour.adapters.dicom.services import SUCCESS, Answer, AssociationInfo, Context
 from npc_contour.adapters.dicom.spool import INVALID_UID, Kept, Outcome, Spool
+from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError
 from npc_contour.logs import Event
 
 OUT_OF_RESOURCES = 0xA700
-CONFLICT = 0xC003
 
 logger = logging.getLogger(__name__)
 
@@ -153,14 +153,7 @@ class StoredObject:
         self._session.stored += 1
         logger.info(
             Event.INSTANCE_STORED,
-            extra={
-                "sop_instance_uid": header.sop_instance_uid,
-                "series_instance_uid": header.series_instance_uid,
-                "study_instance_uid": header.study_instance_uid,
-                "sop_class_uid": header.sop_class_uid,
-                "audit_patient_id": header.patient_id,
-                **self._session.fields(),
-            },
+            extra={**fields_of(header), **self._session.fields()},
         )
         return Answer(SUCCESS)
 
@@ -187,7 +180,7 @@ class StoredObject:
             storing.spool.settle(kept, draft)
             if storing.on_conflict is not None:
                 storing.on_conflict(header, kept, session.info)
-            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=CONFLICT)
+            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
         # Disk and database flush at the same time, and both before the answer. Should the power fail in between, a row
         # may be left without its file, never answered: the next start of the receiver takes it back.
         settle = _Once(partial(storing.spool.settle, kept, draft))
