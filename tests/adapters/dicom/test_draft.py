@@ -58,6 +58,42 @@ def test_memory_that_is_used_again_shows_nothing_of_what_was_there(tmp_path: Pat
     assert len(memory._free) == 1
 
 
+def test_an_image_under_way_has_no_name_until_it_is_given_one(tmp_path: Path) -> None:
+    draft = draft_at(tmp_path / "a.part")
+    draft.write(b"x" * 10_000)
+    draft.write_out()
+    assert list(tmp_path.iterdir()) == []
+
+    draft.link(tmp_path / "kept")
+    with pytest.raises(FileExistsError):
+        draft.link(tmp_path / "kept")
+    draft.discard()
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept": b"x" * 10_000}
+
+
+@pytest.mark.parametrize("lacking", [os.O_TMPFILE, os.O_DIRECT], ids=["no O_TMPFILE", "no O_DIRECT either"])
+def test_where_a_file_needs_a_name_it_has_one_from_the_beginning(
+    lacking: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def refusing(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE or flags & lacking == lacking:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refusing)
+    draft = draft_at(tmp_path / "a.part")
+    draft.write(b"x" * 10_000)
+    draft.link(tmp_path / "kept")
+    draft.sync()
+    assert (tmp_path / "a.part").read_bytes() == b"x" * 10_000
+    draft.discard()
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"kept": b"x" * 10_000}
+
+
 def test_where_memory_is_the_disk_it_goes_the_usual_way() -> None:
     """Some file systems refuse O_DIRECT, others take it."""
     folder = Path("/dev/shm")  # noqa: S108 - the point of it
