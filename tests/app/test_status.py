@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PGconn
 
 from npc_contour.app.status import processes_check
 from npc_contour.errors import ProcessMissingError, SettingsError
@@ -29,7 +33,8 @@ def test_the_password_of_the_database_comes_from_a_file_beside_the_settings(tmp_
     site = tmp_path / "site.toml"
     site.write_text('[database]\nurl = "postgresql://npc@db:5433/npc?sslmode=require"\npassword_file = "secret"\n')
 
-    assert read_settings(site).database.url == "postgresql://npc:p%40ss%2Fword@db:5433/npc?sslmode=require"
+    url = read_settings(site).database.url
+    assert url.startswith("postgresql://npc:p%40ss%2Fword@db:5433/npc?sslmode=require&tcp_user_timeout=")
 
     site.write_text('[database]\nurl = "postgresql://npc:x@db/npc"\npassword_file = "secret"\n')
     with pytest.raises(SettingsError, match="holds a password itself"):
@@ -37,3 +42,25 @@ def test_the_password_of_the_database_comes_from_a_file_beside_the_settings(tmp_
     site.write_text('[database]\nurl = "postgresql://npc@db/npc"\npassword_file = "other"\n')
     with pytest.raises(SettingsError, match="other"):
         read_settings(site)
+
+
+def test_a_database_whose_machine_is_gone_is_noticed_unless_the_site_says_otherwise(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[database]\nurl = "postgresql://npc@db/npc?keepalives_idle=300"\n')
+
+    options = conninfo_to_dict(read_settings(site).database.url)
+
+    assert options["keepalives_idle"] == "300"
+    assert options["tcp_user_timeout"] == "30000"
+    assert options["dbname"] == "npc"
+
+
+def test_the_kernel_is_told_how_long_to_wait_for_the_database(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        site.write_text(f'[database]\nurl = "postgresql://npc@127.0.0.1:{database.getsockname()[1]}/npc"\n')
+        connecting = PGconn.connect_start(read_settings(site).database.url.encode())
+        with socket.socket(fileno=os.dup(connecting.socket)) as ours:
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        connecting.finish()

@@ -191,7 +191,7 @@ def read_settings(path: Path | None) -> Settings:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = Settings.model_validate(raw)
         home = path.parent.resolve()
-        database = settings.database.with_password(home)
+        database = settings.database.completed(home)
     except ValidationError as error:
         lines = [f"  {_where(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error

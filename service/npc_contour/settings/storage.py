@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import Field
 
@@ -35,14 +35,19 @@ class Storage(Strict):
         return self.root / "logs"
 
 
+NOTICED = {"tcp_user_timeout": 30_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+"""How libpq is to notice within half a minute that the database's machine is gone: by itself Linux waits a quarter of
+an hour for what was sent to be acknowledged, and two hours where nothing is."""
+
+
 class Database(Strict):
     """PostgreSQL: `embedded`, or a URL such as postgresql://user@host/npc."""
 
     url: str = Field(default="embedded", pattern=r"^(embedded|postgres(ql)?://.+)$")
     password_file: Path | None = None
 
-    def with_password(self, home: Path) -> Database:
-        """Return the same with the password of the file inside the URL.
+    def completed(self, home: Path) -> Database:
+        """Return the same with the password of the file inside the URL, and with `NOTICED` where the site says nothing.
 
         Args:
             home: folder that a relative path starts at.
@@ -51,11 +56,15 @@ class Database(Strict):
             SettingsError: the URL takes no password.
             OSError: the file cannot be read.
         """
-        if self.password_file is None:
-            return self
-        if self.url == "embedded" or urlsplit(self.url).password is not None:
-            raise SettingsError("database.password_file: database.url is embedded, or holds a password itself")
-        password = (home / self.password_file).read_text(encoding="utf-8").strip()
         parts = urlsplit(self.url)
-        user, _, place = parts.netloc.rpartition("@")
-        return Database(url=urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}")))
+        if self.password_file is not None:
+            if self.url == "embedded" or parts.password is not None:
+                raise SettingsError("database.password_file: database.url is embedded, or holds a password itself")
+            password = (home / self.password_file).read_text(encoding="utf-8").strip()
+            user, _, place = parts.netloc.rpartition("@")
+            parts = parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}")
+        if self.url == "embedded":
+            return self
+        said = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        ours = urlencode({name: value for name, value in NOTICED.items() if name not in said})
+        return Database(url=urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, ours))))))
