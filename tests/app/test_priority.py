@@ -1,4 +1,4 @@
-"""What computes gives way to what answers, by priority and by the length of its turns."""
+"""What computes gives way to what answers, which asks for short turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.app.priority import LONG_TURN_NS, SHORT_TURN_NS, answer_soon, give_way
+from npc_contour.app.priority import SHORT_TURN_NS, answer_soon, give_way
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
@@ -50,12 +50,22 @@ def test_what_computes_gives_way_to_all_others_not_only_to_those_of_its_session(
 
 
 @knows_turns
-def test_what_computes_asks_for_long_turns() -> None:
-    with sleeping() as pid:
-        give_way(pid)
+def test_what_computes_does_not_ask_for_short_turns_as_the_one_that_started_it_did() -> None:
+    seen: list[int] = []
 
-        assert turn_ns(pid) == LONG_TURN_NS
-        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    def supervising() -> None:
+        with sleeping() as pid:
+            usual = turn_ns(pid)
+        answer_soon()
+        with sleeping() as pid:
+            give_way(pid)
+            seen.extend((usual, turn_ns(pid), os.getpriority(os.PRIO_PROCESS, pid)))
+
+    thread = threading.Thread(target=supervising)
+    thread.start()
+    thread.join()
+
+    assert seen == [seen[0], seen[0], 19]
 
 
 @knows_turns

@@ -2,8 +2,8 @@
 
 Being nice is not enough: Linux lets a process that runs finish its turn, a few milliseconds, before one that was just
 woken; a receiver is woken several times for each image, by the network, the disk and the database. So those who answer
-ask for short turns and those who compute for long ones: whose turn ends sooner goes first (EEVDF; the kernel takes the
-wish since 6.12, and groups of processes pass it on since 6.13). Older kernels leave it aside.
+ask for short turns: whose turn ends sooner goes first (EEVDF; the kernel takes the wish since 6.12, and groups of
+processes pass it on since 6.13). Older kernels leave it aside.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 BACKGROUND_NICE = 19
 """Of what computes: receiving, the database and the web page come first when cores are scarce."""
 SHORT_TURN_NS = 100_000
-LONG_TURN_NS = 100_000_000
-"""The shortest and the longest that the kernel grants."""
+"""The shortest that the kernel grants."""
+USUAL_TURN_NS = 0
+"""As long as the kernel thinks right."""
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """Number of the system call, for which Python and older C libraries have no function."""
 _ATTRIBUTES = struct.Struct("IIQiIQQQ")
@@ -33,14 +34,14 @@ def answer_soon() -> None:
 
 
 def give_way(pid: int, nice: int = BACKGROUND_NICE) -> None:
-    """Lower the priority of a process that leads a session, and of all that it will start.
+    """Lower the priority of a process that leads a session, and of all that it will start, and let its turns be usual.
 
     Args:
         pid: of a process that has just been started.
         nice: added to our own.
     """
     os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
-    _ask_for_turns(pid, LONG_TURN_NS)
+    _ask_for_turns(pid, USUAL_TURN_NS)
     # Where the kernel groups each session's processes (sched(7), autogroup), only the group's own value counts. It lets
     # ordinary users set ten a second, all together.
     for _ in range(10):
