@@ -6,8 +6,8 @@ its defaults (it, too, syncs each file); `storescp --fork -pdu 131072` never syn
 that each meets the same machine; figures are medians over rounds, ratios are of images a second (above 1: ours is
 faster). All DCMTK and Orthanc processes have TCP_NODELAY=1: without it they wait 40 ms for each acknowledgement.
 
-The last part pushes the same images while other processes compute at the priority that the service gives its workers
-and Triton, and prints by how much that slows receiving.
+The last part pushes the same images while other processes compute at the priority that the service gives Triton and
+its networks, and prints by how much that slows receiving.
 
     python benchmarks/ingress.py
     python benchmarks/ingress.py --rounds 1 --associations 1 4 --processes 2
@@ -31,7 +31,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.app.priority import give_way
+from npc_contour.app.priority import compute_only
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
@@ -161,13 +161,13 @@ def under_load(server: Server, batches: Batches, rounds: int) -> dict[str, float
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Matrix products on every core, at the priority of the service's workers and Triton."""
+    """Matrix products on every core, at the priority of the service's networks."""
     command = [sys.executable, "-c", WORK]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     hogs = [subprocess.Popen(command, env=environment, start_new_session=True) for _ in range(os.cpu_count() or 1)]
     try:
         for hog in hogs:
-            give_way(hog.pid)
+            compute_only(hog.pid)
         time.sleep(1.0)
         yield
     finally:

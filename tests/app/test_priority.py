@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.app.priority import SHORT_TURN_NS, answer_soon, give_way
+from npc_contour.app.priority import LONG_TURN_NS, SHORT_TURN_NS, answer_soon, compute_only, give_way
 
 SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
@@ -66,6 +66,15 @@ def test_what_computes_does_not_ask_for_short_turns_as_the_one_that_started_it_d
     thread.join()
 
     assert seen == [seen[0], seen[0], 19]
+
+
+@knows_turns
+def test_networks_ask_for_long_turns() -> None:
+    with sleeping() as pid:
+        compute_only(pid)
+
+        assert turn_ns(pid) == LONG_TURN_NS
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
 
 
 @knows_turns

@@ -2,8 +2,8 @@
 
 Being nice is not enough: Linux lets a process that runs finish its turn, a few milliseconds, before one that was just
 woken; a receiver is woken several times for each image, by the network, the disk and the database. So those who answer
-ask for short turns: whose turn ends sooner goes first (EEVDF; the kernel takes the wish since 6.12, and groups of
-processes pass it on since 6.13). Older kernels leave it aside.
+ask for short turns, and the networks, which only compute, for long ones: whose turn ends sooner goes first (EEVDF; the
+kernel takes the wish since 6.12, and groups of processes pass it on since 6.13). Older kernels leave it aside.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 BACKGROUND_NICE = 19
 """Of what computes: receiving, the database and the web page come first when cores are scarce."""
 SHORT_TURN_NS = 100_000
-"""The shortest that the kernel grants."""
+LONG_TURN_NS = 100_000_000
+"""The shortest and the longest that the kernel grants."""
 USUAL_TURN_NS = 0
 """As long as the kernel thinks right."""
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
@@ -33,15 +34,16 @@ def answer_soon() -> None:
     _ask_for_turns(0, SHORT_TURN_NS)
 
 
-def give_way(pid: int, nice: int = BACKGROUND_NICE) -> None:
-    """Lower the priority of a process that leads a session, and of all that it will start, and let its turns be usual.
+def give_way(pid: int, nice: int = BACKGROUND_NICE, turn_ns: int = USUAL_TURN_NS) -> None:
+    """Lower the priority of a process that leads a session, and of all that it will start.
 
     Args:
         pid: of a process that has just been started.
         nice: added to our own.
+        turn_ns: how long its turns are to be.
     """
     os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
-    _ask_for_turns(pid, USUAL_TURN_NS)
+    _ask_for_turns(pid, turn_ns)
     # Where the kernel groups each session's processes (sched(7), autogroup), only the group's own value counts. It lets
     # ordinary users set ten a second, all together.
     for _ in range(10):
@@ -53,6 +55,11 @@ def give_way(pid: int, nice: int = BACKGROUND_NICE) -> None:
             return
         else:
             return
+
+
+def compute_only(pid: int) -> None:
+    """Let a process, as `give_way` does, go after all others, in long turns: it answers nobody while it computes."""
+    give_way(pid, turn_ns=LONG_TURN_NS)
 
 
 def _ask_for_turns(pid: int, turn_ns: int) -> None:

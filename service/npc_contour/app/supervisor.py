@@ -25,7 +25,7 @@ from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.outside import check_secrets
-from npc_contour.app.priority import BACKGROUND_NICE, answer_soon, give_way
+from npc_contour.app.priority import BACKGROUND_NICE, answer_soon, compute_only
 from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of
@@ -155,7 +155,7 @@ class _TritonKeeper:
             settings.storage.root / "triton",
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
-            give_way=give_way,
+            give_way=compute_only,
             traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else "",
         )
         self._stopping = threading.Event()
