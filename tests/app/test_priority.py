@@ -54,18 +54,19 @@ def test_what_computes_does_not_ask_for_short_turns_as_the_one_that_started_it_d
     seen: list[int] = []
 
     def supervising() -> None:
-        with sleeping() as pid:
-            usual = turn_ns(pid)
         answer_soon()
         with sleeping() as pid:
+            seen.append(turn_ns(pid))
             give_way(pid)
-            seen.extend((usual, turn_ns(pid), os.getpriority(os.PRIO_PROCESS, pid)))
+            seen.extend((turn_ns(pid), os.getpriority(os.PRIO_PROCESS, pid)))
 
     thread = threading.Thread(target=supervising)
     thread.start()
     thread.join()
 
-    assert seen == [seen[0], seen[0], 19]
+    before, after, nice = seen
+    assert before == SHORT_TURN_NS < after < LONG_TURN_NS
+    assert nice == 19
 
 
 @knows_turns
