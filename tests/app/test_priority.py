@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -38,15 +37,6 @@ def turn_ns(pid: int) -> int:
     attributes = ctypes.create_string_buffer(48)
     assert ctypes.CDLL(None).syscall(SCHED_GETATTR[platform.machine()], pid, attributes, len(attributes), 0) == 0
     return int(struct.unpack("IIQiIQQQ", attributes.raw)[5])
-
-
-def test_what_computes_gives_way_to_all_others_not_only_to_those_of_its_session() -> None:
-    with sleeping() as pid:
-        give_way(pid, 10)
-
-        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
-        group = Path(f"/proc/{pid}/autogroup")
-        assert not group.exists() or group.read_text().split()[-1] == "10"
 
 
 @knows_turns

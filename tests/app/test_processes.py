@@ -66,6 +66,19 @@ def test_a_terminals_ctrl_c_reaches_the_supervisor_alone() -> None:
     child.wait()
 
 
+def test_what_computes_gives_way_to_all_others_not_only_to_those_of_its_session() -> None:
+    child = Child("calm", [sys.executable, "-c", "import time; time.sleep(60)"], nice=10)
+    pid = keep_running_until(child, "the start")
+
+    assert os.getsid(pid) == pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    group = Path(f"/proc/{pid}/autogroup")
+    assert not group.exists() or group.read_text().split()[-1] == "10"
+
+    child.terminate()
+    child.wait()
+
+
 def test_a_child_that_is_to_run_once_is_not(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     child = Child("once", [sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')"], once=True)

@@ -45,6 +45,10 @@ class Collector:
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
 
+    def of_triton(self, trace_id: str) -> list[Span]:
+        """Triton's spans of a trace; what it does unasked (a network's own warm-up) has traces of its own."""
+        return [span for span in self.spans if span.service != "npc-contour" and span.trace_id == trace_id]
+
     def wait_for(self, what: Callable[[], bool], timeout_s: float = 60.0) -> None:
         deadline_s = time.monotonic() + timeout_s
         while not what():

@@ -22,7 +22,7 @@ import SimpleITK
 
 from npc_contour.cli.demo_report import Received, read_received
 from npc_contour.cli.local_run import Running, destination_toml
-from npc_testkit.collector import Collector, Span, collector
+from npc_testkit.collector import Collector, collector
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
 from npc_testkit.receivers import Receiver, receiver
@@ -181,16 +181,13 @@ def test_another_program_is_told_of_each_case_and_delivery(job: MainJob) -> None
 
 
 def test_one_trace_goes_from_the_receiver_through_the_worker_into_triton(job: MainJob) -> None:
-    def tritons() -> list[Span]:
-        return [span for span in job.traced.spans if span.service != "npc-contour" and span.trace_id == trace_id]
-
     (trace_id,) = {span.trace_id for span in job.traced.named("receive")}
-    job.traced.wait_for(lambda: bool(tritons()))
+    job.traced.wait_for(lambda: bool(job.traced.of_triton(trace_id)))
 
     ours = {span.name for span in job.traced.spans if span.trace_id == trace_id}
     assert {"receive", "segment_case", "send"} <= ours
     own = {span.span_id for span in job.traced.spans if span.service == "npc-contour"}
-    assert own & {span.parent_id for span in tritons()}
+    assert own & {span.parent_id for span in job.traced.of_triton(trace_id)}
 
 
 def test_no_log_line_names_the_patient(job: MainJob) -> None:

@@ -8,7 +8,7 @@ from npc_contour import tracing
 from npc_contour.adapters.otlp import trace_to, traces_url
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_testkit.collector import Collector, Span, collector
+from npc_testkit.collector import collector
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 from npc_testkit.tiny_server import blocks, volume_of
 
@@ -25,13 +25,8 @@ def test_tritons_spans_are_part_of_the_trace_that_asked(tmp_path: Path) -> None:
             with tracing.span("segment tiny"):
                 parent = tracing.traceparent().split("-")
                 engine.segment(contract, [volume_of(blocks((24, 48, 40)))])
-            traced.wait_for(lambda: bool(of_triton(traced, parent[1])))
+            traced.wait_for(lambda: bool(traced.of_triton(parent[1])))
         finally:
             tracing.use(None)
 
-    assert parent[2] in {span.parent_id for span in of_triton(traced, parent[1])}
-
-
-def of_triton(traced: Collector, trace_id: str) -> list[Span]:
-    """Triton's spans of a trace; what it does unasked (a network's own warm-up) has traces of its own."""
-    return [span for span in traced.spans if span.service != "npc-contour" and span.trace_id == trace_id]
+    assert parent[2] in {span.parent_id for span in traced.of_triton(parent[1])}
