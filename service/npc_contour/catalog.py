@@ -30,6 +30,7 @@ from npc_contour.domain.pipelines import (
 )
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.errors import CatalogError
+from npc_contour.patterns import check_pattern
 
 PIPELINES_DIR = Path(__file__).parent / "pipelines"
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -144,6 +145,11 @@ class _RoleFile(_Strict):
     plane: Literal["axial", "coronal", "sagittal"] | None = None
     anatomy: Literal["head", "any"] = "head"
     required: bool = True
+
+    @field_validator("description_pattern", "exclude_pattern")
+    @classmethod
+    def _can_be_matched(cls, value: str | None) -> str | None:
+        return None if value is None else check_pattern(value)
 
     @model_validator(mode="after")
     def _of_mr(self) -> Self:

@@ -45,7 +45,24 @@ def test_every_kind_of_job_has_a_deadline() -> None:
         ('[self_test]\nat = "25:00"', "self_test.at"),
         (
             '[[routing.rules]]\npipeline = "ln_ctv"\nrole = "planning_ct"\nexclude_pattern = "("',
-            "no regular expression",
+            r"routing.rules.0.exclude_pattern.*'\(' cannot be used as a regular expression",
+        ),
+        (
+            r"""[routing.words]
+contrast = ['KM(?!.*ohne)']""",
+            r"routing.words.contrast.*looking ahead.*are not",
+        ),
+        (
+            r"""[[pacs]]
+name = "p"
+ae_title = "P"
+host = "h"
+port = 104
+[[pull]]
+name = "r"
+pacs = "p"
+description_pattern = '(a)\1'""",
+            "pull.0.description_pattern",
         ),
         ("this is no toml", "site.toml"),
     ],

@@ -15,6 +15,7 @@ from datetime import datetime
 from npc_contour.core.mr_sequences import sequence_of
 from npc_contour.domain.pipelines import Contrast, Weighting
 from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.patterns import first_match
 
 STRONG = 3
 WEAK = 1
@@ -82,14 +83,14 @@ class SiteWords:
     def phase(self, text: str) -> Contrast | None:
         """What the site's words make of a text; None when none of them is in it."""
         for says, patterns in ((Contrast.ABSENT, self.no_contrast), (Contrast.PRESENT, self.contrast)):
-            if any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns):
+            if any(first_match(pattern, text) is not None for pattern in patterns):
                 return says
         return None
 
     def weighting(self, text: str) -> Weighting | None:
         """Likewise of an MR sequence."""
         for says, patterns in ((Weighting.T1, self.t1), (Weighting.T2, self.t2)):
-            if any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns):
+            if any(first_match(pattern, text) is not None for pattern in patterns):
                 return says
         return None
 

@@ -28,6 +28,7 @@ from npc_contour.domain.pipelines import Contrast, Role
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.errors import SeriesGeometryError
+from npc_contour.patterns import first_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def judge(role: Role, fact: Facts) -> Judgement:
     is_meant = (not faults or set(faults) <= set(faint)) and _is_whole(role, fact)
     faults += _geometry_faults(role, fact)
     merits = [fact.sentence]
-    if by_rule and re.search(role.description_pattern or "", first.series_description, re.IGNORECASE):
+    if by_rule and first_match(role.description_pattern or "", first.series_description) is not None:
         merits.append(f"the description matches the rule {role.description_pattern!r}")
     settled = [fault for fault in faults if fault not in faint]
     return Judgement(
@@ -193,11 +194,11 @@ def _demand_faults(role: Role, fact: Facts) -> list[str]:
 
 def _description_faults(role: Role, description: str) -> list[str]:
     faults = []
-    if role.description_pattern and not re.search(role.description_pattern, description, re.IGNORECASE):
+    if role.description_pattern and first_match(role.description_pattern, description) is None:
         faults.append(f"description {description!r} does not match {role.description_pattern!r}")
-    excluded = re.search(role.exclude_pattern, description, re.IGNORECASE) if role.exclude_pattern else None
-    if excluded:
-        faults.append(f"description {description!r} contains {excluded[0]!r}, which is excluded")
+    excluded = first_match(role.exclude_pattern, description) if role.exclude_pattern else None
+    if excluded is not None:
+        faults.append(f"description {description!r} contains {excluded!r}, which is excluded")
     return faults
 
 

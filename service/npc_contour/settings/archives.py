@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
 from npc_contour.domain.queries import QueryRoot, Retrieval
+from npc_contour.patterns import check_pattern, first_match
 from npc_contour.settings.base import AeTitle, Port, Seconds, Strict
 
 
@@ -48,15 +48,11 @@ class PullSettings(Strict):
 
     @field_validator("description_pattern", "exclude_pattern")
     @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        try:
-            re.compile(value or "")
-        except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from error
-        return value
+    def _can_be_matched(cls, value: str | None) -> str | None:
+        return None if value is None else check_pattern(value)
 
     def takes(self, description: str) -> bool:
         """Whether a series of this description is fetched; case is ignored."""
-        if self.exclude_pattern and re.search(self.exclude_pattern, description, re.IGNORECASE):
+        if self.exclude_pattern and first_match(self.exclude_pattern, description) is not None:
             return False
-        return re.search(self.description_pattern or "", description, re.IGNORECASE) is not None
+        return first_match(self.description_pattern or "", description) is not None

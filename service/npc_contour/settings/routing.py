@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from npc_contour.domain.pipelines import Weighting
+from npc_contour.patterns import check_pattern
 from npc_contour.settings.base import AeTitle, Seconds, Strict
 
 
@@ -28,12 +28,8 @@ class RuleSettings(Strict):
 
     @field_validator("description_pattern", "exclude_pattern")
     @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        try:
-            re.compile(value or "")
-        except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from error
-        return value
+    def _can_be_matched(cls, value: str | None) -> str | None:
+        return None if value is None else check_pattern(value)
 
     weighting: Weighting | None = None
     fat_suppressed: bool | None = None
@@ -56,13 +52,8 @@ class WordSettings(Strict):
 
     @field_validator("contrast", "no_contrast", "t1", "t2")
     @classmethod
-    def _compile(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-        return value
+    def _can_be_matched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_pattern(pattern) for pattern in value)
 
 
 class Routing(Strict):
