@@ -28,7 +28,7 @@ from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.errors import ProcessMissingError
-from npc_contour.settings import Settings
+from npc_contour.settings import Settings, is_loopback
 
 PROCESSES = "processes"
 PAGE = "page"
@@ -65,7 +65,10 @@ def run(runtime: Runtime) -> None:
                 if "web" in runtime.roles
                 else RoleCollector(checkup.run, __version__)
             )
-            run_server(status_app(checkup.run, registry, __version__), settings.status.host, runtime.status_port)
+            # Whoever can ask from another machine has no account here.
+            known = not settings.web.needs_accounts or is_loopback(settings.status.host)
+            app = status_app(checkup.run, registry, __version__, lambda _: known)
+            run_server(app, settings.status.host, runtime.status_port)
 
 
 def processes_check(settings: Settings, roles: tuple[str, ...], running: Callable[[], Counter[str]]) -> Check:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -14,7 +17,7 @@ from playwright.sync_api import Browser, expect
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.web.access import COOKIE, OPEN
 from npc_contour.adapters.web.account_pages import local_path
-from npc_contour.application.accounts import LOCAL, MAX_REFUSED_OF_NAME, AccessRole
+from npc_contour.application.accounts import LOCAL, MAX_REFUSED_OF_NAME, AccessRole, Accounts
 from npc_contour.settings import Settings, Web
 from npc_testkit.page import World, a_page
 
@@ -49,6 +52,43 @@ def paths_of(app: FastAPI) -> list[tuple[str, str]]:
     found = [(method, route.path) for route in pages for method in sorted(route.methods or ())]
     described = app.openapi()["paths"]
     return [*found, *((method.upper(), path) for path, methods in described.items() for method in methods)]
+
+
+@pytest.mark.parametrize("who", ["nobody", "the-viewer", "a wrong token"])
+def test_who_has_no_account_learns_only_whether_it_is_ready(closed: World, who: str) -> None:
+    headers = {"the-viewer": bearer(closed, AccessRole.VIEWER), "a wrong token": {"Authorization": "Bearer npc_x"}}
+    with client_of(closed) as client:
+        answer = client.get("/health/ready", headers=headers.get(who)).json()
+
+    assert answer["status"] == "degraded"
+    assert bool(answer["checks"]) == (who == "the-viewer")
+
+
+def test_health_answers_at_once_while_all_others_wait_for_the_database(
+    closed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, waiting = threading.Event(), threading.Semaphore(0)
+
+    def stopped(*_: object) -> None:
+        waiting.release()
+        frozen.wait(30)
+
+    monkeypatch.setattr(Accounts, "by_token", stopped)
+    with client_of(closed) as client, ThreadPoolExecutor(60) as others:
+        token = {"Authorization": "Bearer npc_any"}
+        asked = [others.submit(httpx.get, f"{client.base_url}/jobs", headers=token, timeout=30) for _ in range(60)]
+        try:
+            for _ in range(40):  # as many threads as all requests share
+                assert waiting.acquire(timeout=10)
+            client.get("/health/live")
+            began = time.monotonic()
+            assert client.get("/health/live", headers=token).json() == {"status": "alive"}
+            assert time.monotonic() - began < 0.25
+            assert client.get("/health/ready").status_code == 200
+            assert client.get("/health/ready", headers=token).json()["checks"] == []
+        finally:
+            frozen.set()
+        assert {one.result().status_code for one in asked} == {401}
 
 
 def test_every_path_but_the_open_ones_asks_who_is_there(closed: World) -> None:

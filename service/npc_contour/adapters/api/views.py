@@ -49,16 +49,16 @@ class Ready(_View):
     status: Literal["ready", "degraded", "not ready"] = Field(
         description="degraded: ready, but something that is not required (a destination) does not work"
     )
-    checks: tuple[CheckView, ...]
+    checks: tuple[CheckView, ...] = Field(description="Empty for those who have no account, where accounts are asked")
 
     @classmethod
-    def of(cls, results: Sequence[CheckResult]) -> Self:
-        """Judge results."""
+    def of(cls, results: Sequence[CheckResult], *, details: bool) -> Self:
+        """Judge results; without `details` only the verdict is told."""
         everything = all(result.ok for result in results)
         status: Literal["ready", "degraded", "not ready"] = "ready" if everything else "degraded"
         return cls(
             status=status if is_ready(results) else "not ready",
-            checks=tuple(CheckView.model_validate(result) for result in results),
+            checks=tuple(CheckView.model_validate(result) for result in results if details),
         )
 
 

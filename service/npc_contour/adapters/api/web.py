@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from npc_contour.adapters.api.docs_page import docs_page
@@ -15,6 +15,7 @@ from npc_contour.adapters.api.problems import READING, add_problems, leading_to,
 from npc_contour.adapters.api.status import add_health, add_metrics
 from npc_contour.adapters.api.texts import CASE_ID, Known
 from npc_contour.adapters.api.views import JobView, SeriesView, StoryView, Version
+from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.measuring import measurements_csv
 from npc_contour.application.status import CheckResult, StatusBoard
 from npc_contour.catalog import Catalog
@@ -57,7 +58,7 @@ def create_app(
         redoc_url=None,
         max_body_size=MAX_BODY,
     )
-    add_health(app, checks)
+    add_health(app, checks, _has_account)
     add_metrics(app, registry_of(StatusCollector(board, checks, spool_free_bytes, version, disk_full_days)))
     v1 = APIRouter()
     _add_version(v1, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
@@ -71,6 +72,12 @@ def create_app(
     add_problems(app)
     complete(app)
     return app
+
+
+def _has_account(request: Request) -> bool:
+    """Whether the guard before us knows who asks; where there is none, or accounts are off, everybody is known."""
+    person: Person = getattr(request.state, "person", LOCAL)
+    return bool(person.name)
 
 
 def _add_version(app: APIRouter, version: Version) -> None:

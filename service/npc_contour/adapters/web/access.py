@@ -6,10 +6,12 @@ for a viewer, changing for an operator, accounts for an admin. What changes some
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
@@ -31,6 +33,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*|/dicom-web/studies(/[0-9.]*)?")
 """STOW-RS has a rule of its own, `web.stow_networks`: modalities send no token."""
+LIVE, READY = "/health/live", "/health/ready"
+KNOWN_WITHIN_S = 2.0
+"""Whoever asks for readiness while the database does not answer is taken for one without an account."""
 ADMIN = re.compile(r"/accounts(/.*)?")
 OWN = re.compile(r"/rules|/logout|/account")
 """Asked by POST, and still open to a viewer: nothing of the service changes."""
@@ -62,6 +67,7 @@ class Access:
         self._accounts = accounts
         self._required = required
         self._loopback_only = loopback_only
+        self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard one request."""
@@ -84,7 +90,10 @@ class Access:
             await send(message)
 
         try:
-            person, refusal = await run_in_threadpool(self._judge, request)
+            if request.path in {LIVE, READY}:
+                person, refusal = await self._judge_monitoring(request)
+            else:
+                person, refusal = await run_in_threadpool(self._judge, request)
         except StoreError as error:
             person, refusal = None, JSONResponse({"detail": str(error)}, status_code=503)
         if refusal is not None:
@@ -94,6 +103,21 @@ class Access:
         await self._app(scope, receive, send_guarded)
         if person is not None and request.changes and not (OWN.fullmatch(request.path) or OPEN.fullmatch(request.path)):
             await run_in_threadpool(self._note, request, person.name, str(status))
+
+    async def _judge_monitoring(self, request: _Request) -> tuple[Person | None, Response | None]:
+        """Likewise of who asks for health, without waiting for the threads that all others share."""
+        strange = self._strange(request)
+        if strange is not None:
+            return None, strange
+        if not self._required:
+            return LOCAL, None
+        if request.path == LIVE or not (request.token or request.session):
+            return NOBODY, None
+        finding = asyncio.get_running_loop().run_in_executor(self._own_threads, self._find, request)
+        try:
+            return await asyncio.wait_for(finding, KNOWN_WITHIN_S) or NOBODY, None
+        except (TimeoutError, StoreError):
+            return NOBODY, None
 
     def _judge(self, request: _Request) -> tuple[Person | None, Response | None]:
         """Return who asks, or how they are refused."""
