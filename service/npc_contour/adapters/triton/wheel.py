@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -18,6 +19,9 @@ from npc_contour.errors import EmbeddedServerError
 
 WHEEL = "nvidia-pytriton"
 PYTHON_XY = f"{sys.version_info.major}.{sys.version_info.minor}"
+LIBPYTHON = f"libpython{PYTHON_XY}.so.1.0"
+SYSTEM_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
+"""Where Debian and its kind, and Red Hat's kind, keep libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ def prepare_server(work_dir: Path, *, package: str = WHEEL) -> ServerFiles:
     for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
         _link(root / "backends" / "python" / name, python_backend / name)
     placed_stub = _copy_runnable(stub, python_backend / stub.name)
-    environment = _environment(libraries, _stub_python(work_dir / "python"))
+    own = work_dir / "libpython"
+    environment = _environment([own, libraries], _stub_python(work_dir / "python"))
+    place_libpython(placed_stub, own, environment, library_folders())
     refuse_missing_libraries(placed_stub, environment)
     return ServerFiles(binary, work_dir / "backends", environment)
 
@@ -106,19 +112,47 @@ def _stub_python(home: Path) -> Path:
     return home / "bin"
 
 
-def _environment(libraries: Path, python_bin: Path) -> dict[str, str]:
-    folders = [
-        str(libraries),
-        str(sysconfig.get_config_var("LIBDIR") or ""),
-        str(Path(sys.base_prefix) / "lib"),
-        str(Path(sys.prefix) / "lib"),
-        os.environ.get("LD_LIBRARY_PATH", ""),
-    ]
+def _environment(first: list[Path], python_bin: Path) -> dict[str, str]:
+    folders = [*map(str, first), *library_folders(), os.environ.get("LD_LIBRARY_PATH", "")]
     return {
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join(folder for folder in folders if folder),
         "PATH": os.pathsep.join((str(python_bin), os.environ.get("PATH", os.defpath))),
     }
+
+
+def library_folders() -> list[str]:
+    """Return where the running Python's own libraries may lie, likeliest first."""
+    return [
+        str(Path(sys.prefix) / "lib"),
+        str(sysconfig.get_config_var("LIBDIR") or ""),
+        str(Path(sys.base_prefix) / "lib"),
+    ]
+
+
+def place_libpython(stub: Path, target: Path, environment: dict[str, str], folders: Sequence[str]) -> None:
+    """Link the running Python's library under each name by which the stub asks for one.
+
+    Of some versions the wheel brings a library of its own, which knows less than the running Python: Debian builds
+    modules into its library, `_datetime` among them, that are then found nowhere.
+
+    Args:
+        stub: of the running version.
+        target: folder for the links; the environment's LD_LIBRARY_PATH must begin with it.
+        environment: in which the stub will run.
+        folders: where to look for the library, before the system's.
+
+    Raises:
+        EmbeddedServerError: there is none; with the remedy.
+    """
+    candidates = (Path(folder) / LIBPYTHON for folder in (*folders, *SYSTEM_LIBRARIES) if folder)
+    library = next((path for path in candidates if path.is_file()), None)
+    if library is None:
+        raise EmbeddedServerError(_missing(LIBPYTHON))
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _loaded(stub, environment):
+        if name.startswith("libpython"):
+            _link(library, target / name)
 
 
 def refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
@@ -127,6 +161,20 @@ def refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
     Raises:
         EmbeddedServerError: names each library and where Debian has it.
     """
+    missing = [name for name, found in _loaded(stub, environment).items() if not found]
+    if missing:
+        raise EmbeddedServerError(_missing(", ".join(missing)))
+
+
+def _missing(libraries: str) -> str:
+    return (
+        f"Triton's Python backend needs {libraries}, not found on this machine; Debian's own Python comes without its "
+        f"library: as root apt-get install libpython{PYTHON_XY}, or put the file into {sys.prefix}/lib"
+    )
+
+
+def _loaded(stub: Path, environment: dict[str, str]) -> dict[str, bool]:
+    """Return the libraries that the dynamic linker would load, by name, and whether it finds each."""
     listed = subprocess.run(
         [stub],
         env={**environment, "LD_TRACE_LOADED_OBJECTS": "1"},
@@ -135,9 +183,4 @@ def refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
         check=False,
         timeout=30,
     ).stdout
-    missing = [line.split()[0] for line in listed.splitlines() if "not found" in line]
-    if missing:
-        raise EmbeddedServerError(
-            f"Triton's Python backend needs {', '.join(missing)}, not found on this machine; Debian's own Python comes "
-            f"without its library: as root apt-get install libpython{PYTHON_XY}, or put the file into {sys.prefix}/lib"
-        )
+    return {line.split()[0]: "not found" not in line for line in listed.splitlines() if line.strip()}
