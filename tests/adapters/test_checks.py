@@ -68,7 +68,7 @@ def site(root: Path, **changes: object) -> Settings:
 
 
 def probes() -> Probes:
-    return Probes(reach=fine, database=fine, triton=fine, network=fine, triton_files=fine)
+    return Probes(reach=fine, database=fine, triton=fine, network=fine, embedded_triton=fine)
 
 
 def install_weights(root: Path, content: bytes = WEIGHTS) -> None:

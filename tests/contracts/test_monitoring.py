@@ -52,7 +52,7 @@ PROBES = Probes(
     database=answer,
     triton=answer,
     network=lambda _contract: answer(),
-    triton_files=answer,
+    embedded_triton=answer,
 )
 
 

@@ -52,14 +52,14 @@ class Probes:
         database: a round trip to PostgreSQL.
         triton: whether the server is ready.
         network: whether Triton has loaded exactly the network of this contract.
-        triton_files: whether an embedded Triton could be started here.
+        embedded_triton: whether an embedded Triton starts here, loads a network and runs one window of it.
     """
 
     reach: Callable[[AnyDestination], str]
     database: Callable[[], str]
     triton: Callable[[], str]
     network: Callable[[NetworkContract], str]
-    triton_files: Callable[[], str]
+    embedded_triton: Callable[[], str]
 
 
 def destinations_of(settings: Settings) -> tuple[AnyDestination, ...]:
@@ -168,8 +168,9 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
         checks.append(
             Check(
                 "triton",
-                probes.triton_files,
-                "pip install --no-deps nvidia-pytriton==0.7.0 (Linux, glibc 2.35 or later)",
+                probes.embedded_triton,
+                "it needs Linux on x86_64 with glibc 2.35 or later, libpython3 of this Python's version, and pip "
+                "install --no-deps nvidia-pytriton==0.7.0: see docs/install.md",
             )
         )
     else:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psycopg
 
 from npc_contour.adapters.checks import Probes
 from npc_contour.adapters.triton.client import TritonEngine
-from npc_contour.adapters.triton.wheel import prepare_server
+from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.catalog import Catalog
+from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError, NetworkMismatchError, StoreError
 from npc_contour.settings import Settings
 
@@ -57,7 +63,7 @@ def probes_of(
         database=database or (lambda: ask_database(settings.database.url)),
         triton=triton,
         network=network,
-        triton_files=_triton_files,
+        embedded_triton=partial(_embedded_triton, settings, catalog),
     )
 
 
@@ -74,7 +80,42 @@ def ask_database(url: str) -> str:
         raise StoreError(f"database: {str(error).strip()}") from error
 
 
-def _triton_files() -> str:
-    with tempfile.TemporaryDirectory(prefix="npc-triton-") as folder:
-        files = prepare_server(Path(folder))
-        return f"{files.binary.name} can be started"
+def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
+    """Ask the Triton of the service that runs here; where none does, start one with the smallest network in use."""
+    contract = _smallest(settings.triton.model_repository, catalog)
+    file = settings.storage.root / FILE
+    if file.is_file() and (url := Runtime.read(file).triton_url):
+        with suppress(InferenceError, OSError), TritonEngine(url, timeout_s=PROBE_S) as engine:
+            engine.check(contract)
+            return f"that of the running service answers at {url}"
+    with tempfile.TemporaryDirectory(prefix="npc-contour-") as folder:
+        repository = Path(folder) / "networks"
+        repository.mkdir()
+        for found in settings.triton.model_repository.glob(f"{contract.name}*"):
+            if found.name in {contract.name, f"{contract.name}_engine"}:
+                (repository / found.name).symlink_to(found.resolve())
+        limit_s = settings.triton.start_timeout_s
+        with (
+            EmbeddedTriton(repository, Path(folder) / "work", start_timeout_s=limit_s) as server,
+            TritonEngine(server.urls.grpc, timeout_s=limit_s) as engine,
+        ):
+            engine.check(contract)
+            engine.segment(contract, _one_window(contract))
+    return f"started, and {contract.name} answered to one window"
+
+
+def _smallest(repository: Path, catalog: Catalog) -> NetworkContract:
+    contracts = catalog.contracts.values()
+    if not contracts:
+        raise InferenceError("no network is in use")
+    return min(contracts, key=lambda contract: (repository / contract.name / contract.weights_file).stat().st_size)
+
+
+def _one_window(contract: NetworkContract) -> list[Volume]:
+    """Return a block of water for each channel, of the size of the network's window."""
+    grid = Grid(contract.patch_zyx, contract.spacing_zyx_mm, (0.0, 0.0, 0.0), HEAD_FIRST_SUPINE, "")
+    indices = np.zeros((grid.shape_zyx[0], 3))
+    indices[:, 0] = np.arange(grid.shape_zyx[0])
+    uids = tuple(str(index) for index in range(grid.shape_zyx[0]))
+    water = np.zeros(grid.shape_zyx, dtype=np.int16)
+    return [Volume(water, grid, uids, grid.to_patient_mm(indices)) for _ in contract.channels]

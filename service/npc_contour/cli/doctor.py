@@ -24,6 +24,7 @@ examples:
   npc-contour check                        the defaults
   npc-contour check --config site.toml     before the first start, and whenever something is odd"""
 DEADLINE_S = 20.0
+"""For everything but the embedded Triton, which may take as long as the settings let it."""
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     check_secrets(settings, SERVED)
     checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
     with ExitStack() as stack:
-        checkup = stack.enter_context(Checkup(checks, deadline_s=DEADLINE_S))
+        deadline_s = DEADLINE_S + settings.triton.start_timeout_s
+        checkup = stack.enter_context(Checkup(checks, deadline_s=deadline_s))
         stack.enter_context(progress_console.status("looking"))
         results = checkup.run()
     settings_line = CheckResult("settings", ok=True, detail=str(args.config or "built-in defaults"))

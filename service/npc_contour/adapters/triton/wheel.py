@@ -20,7 +20,7 @@ from npc_contour.errors import EmbeddedServerError
 WHEEL = "nvidia-pytriton"
 PYTHON_XY = f"{sys.version_info.major}.{sys.version_info.minor}"
 LIBPYTHON = f"libpython{PYTHON_XY}.so.1.0"
-SYSTEM_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
+SYSTEM_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
 """Where Debian and its kind, and Red Hat's kind, keep libraries."""
 
 
@@ -113,21 +113,18 @@ def _stub_python(home: Path) -> Path:
 
 
 def _environment(first: list[Path], python_bin: Path) -> dict[str, str]:
-    folders = [*map(str, first), *library_folders(), os.environ.get("LD_LIBRARY_PATH", "")]
+    given = os.environ.get("LD_LIBRARY_PATH", "")
     return {
         **os.environ,
-        "LD_LIBRARY_PATH": os.pathsep.join(folder for folder in folders if folder),
+        "LD_LIBRARY_PATH": os.pathsep.join([*map(str, first), *library_folders(), *([given] if given else [])]),
         "PATH": os.pathsep.join((str(python_bin), os.environ.get("PATH", os.defpath))),
     }
 
 
 def library_folders() -> list[str]:
-    """Return where the running Python's own libraries may lie, likeliest first."""
-    return [
-        str(Path(sys.prefix) / "lib"),
-        str(sysconfig.get_config_var("LIBDIR") or ""),
-        str(Path(sys.base_prefix) / "lib"),
-    ]
+    """Return where the running Python's shared library may lie, likeliest first."""
+    own = str(sysconfig.get_config_var("LIBDIR") or "")
+    return [str(Path(sys.prefix) / "lib"), *([own] if own else []), str(Path(sys.base_prefix) / "lib"), *SYSTEM_FOLDERS]
 
 
 def place_libpython(stub: Path, target: Path, environment: dict[str, str], folders: Sequence[str]) -> None:
@@ -140,13 +137,12 @@ def place_libpython(stub: Path, target: Path, environment: dict[str, str], folde
         stub: of the running version.
         target: folder for the links; the environment's LD_LIBRARY_PATH must begin with it.
         environment: in which the stub will run.
-        folders: where to look for the library, before the system's.
+        folders: where to look for the library.
 
     Raises:
         EmbeddedServerError: there is none; with the remedy.
     """
-    candidates = (Path(folder) / LIBPYTHON for folder in (*folders, *SYSTEM_LIBRARIES) if folder)
-    library = next((path for path in candidates if path.is_file()), None)
+    library = next((path for folder in folders if (path := Path(folder) / LIBPYTHON).is_file()), None)
     if library is None:
         raise EmbeddedServerError(_missing(LIBPYTHON))
     target.mkdir(parents=True, exist_ok=True)
