@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.records import CaseRecord
 from npc_contour.core.evidence import STRONG, ContrastEvidence
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Contrast
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
-from npc_contour.errors import NoSuchRowError, OperationRefused
+from npc_contour.errors import CaseRefused, NoSuchRowError, OperationRefused
 from npc_testkit.bench import STUDY, WAIT_S, Bench, contrast_ct, plain_ct
 from npc_testkit.ct_headers import ct_header
 
@@ -139,13 +140,61 @@ def test_what_cannot_be_is_refused_in_words(bench: Bench, roles: dict[str, str],
         bench.assignment.assign(bench.case("npc_oar_gtv").case_id, roles, by="ana")
 
 
-def test_a_third_series_does_not_disturb_what_was_sent(bench: Bench) -> None:
+def live(bench: Bench) -> dict[CaseState, CaseRecord]:
+    return {case.state: case for case in bench.cases("npc_oar_gtv") if case.state is not CaseState.SUPERSEDED}
+
+
+def test_a_second_scan_that_comes_later_asks_a_person_and_disturbs_nothing(bench: Bench) -> None:
     bench.receive([*plain_ct(), *contrast_ct()])
     bench.work_for(20)
     bench.receive(plain_ct(uid="1.2.11"))
     bench.work_for(20)
 
-    assert [case.state for case in bench.cases("npc_oar_gtv")] == [CaseState.SENT]
+    assert set(live(bench)) == {CaseState.SENT, CaseState.AMBIGUOUS}
+    first, asked = live(bench)[CaseState.SENT], live(bench)[CaseState.AMBIGUOUS]
+    assert first.case_id in asked.reasons[0]
+    assert {choice["planning_ct"] for choice in asked.choices} == {"1.2.10", "1.2.11"}
+
+    bench.assignment.assign(asked.case_id, {"planning_ct": "1.2.10"}, by="ana")
+    bench.work_for(20)
+    assert live(bench) == {CaseState.SENT: first}
+
+    bench.receive(plain_ct(uid="1.2.12"))
+    bench.work_for(20)
+    again = live(bench)[CaseState.AMBIGUOUS]
+    assert {choice["planning_ct"] for choice in again.choices} == {"1.2.10", "1.2.11", "1.2.12"}
+    bench.assignment.assign(again.case_id, {"planning_ct": "1.2.12"}, by="ana")
+    bench.work_for(20)
+    second = live(bench)
+    assert set(second) == {CaseState.SENT}
+    assert (second[CaseState.SENT].case_id, second[CaseState.SENT].predecessor) == (again.case_id, first.case_id)
+
+
+def test_a_scan_of_another_frame_is_asked_about_whatever_became_of_the_first(bench: Bench) -> None:
+    bench.engine.failures += [CaseRefused("no voxels")] * 2
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(20)
+    assert set(live(bench)) == {CaseState.REFUSED}
+    both = [*plain_ct(uid="1.2.11"), *contrast_ct(uid="1.2.21")]
+    bench.receive([replace(header, frame_of_reference_uid="1.2.88") for header in both])
+    bench.work_for(20)
+
+    assert set(live(bench)) == {CaseState.REFUSED, CaseState.AMBIGUOUS}
+    assert len(live(bench)[CaseState.AMBIGUOUS].choices) == 2
+
+
+def test_the_other_half_of_a_scan_under_another_uid_is_asked_about(bench: Bench) -> None:
+    whole = plain_ct(60)
+    bench.receive(whole[:45])
+    bench.work_for(WAIT_S * 2)
+    assert [case.state for case in bench.cases("ln_ctv")] == [CaseState.SENT]
+    tail = [replace(h, series_instance_uid="1.2.13", sop_instance_uid=f"1.2.13.{n}") for n, h in enumerate(whole[45:])]
+    bench.receive(tail)
+    bench.work_for(20)
+
+    asked = bench.cases("ln_ctv")[-1]
+    assert asked.state is CaseState.AMBIGUOUS
+    assert any("look like two parts of one scan" in reason for reason in asked.reasons)
 
 
 def test_vessels_are_looked_at_once_and_only_where_headers_do_not_tell(bench: Bench) -> None:

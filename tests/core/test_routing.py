@@ -287,3 +287,27 @@ def test_the_mr_pipeline_plans_on_axial_slices_where_a_study_has_all_planes() ->
     (answer,) = route([*MR_STUDY, Candidate(Series(tuple(sagittal)))], [packaged])
 
     assert chosen(answer) == {"t1": "1.3.1", "t2": "1.3.2", "t1c": "1.3.3"}
+
+
+def test_series_of_two_patients_are_no_pair_and_neither_is_taken_by_chance() -> None:
+    other = enhanced(patient_id="OTHER")
+
+    pair, either = route([plain(), other], [PAIR, EITHER])
+
+    assert pair.case is either.case is None
+    assert any("mixed patients: 2 Patient IDs" in reason for reason in pair.reasons)
+    assert len(either.choices) == 2
+
+
+@pytest.mark.parametrize(
+    ("first_slice", "change", "is_part"),
+    [(60, {}, True), (50, {}, True), (62, {}, False), (0, {}, False), (60, {"frame_of_reference_uid": "1.9"}, False)],
+)
+def test_the_other_part_of_a_scan_is_for_a_person(first_slice: int, change: dict[str, Any], *, is_part: bool) -> None:
+    scan = ct_headers(80, uid="1.2.1", series_description="plain")
+    rest = [replace(h, series_instance_uid="1.2.5", **change) for h in scan[first_slice:][: 25 if first_slice else 60]]
+
+    (answer,) = route([Candidate(Series(tuple(scan[:60]))), Candidate(Series(tuple(rest[:15])))], [EITHER])
+
+    assert any("look like two parts of one scan" in reason for reason in answer.reasons) is is_part
+    assert (answer.case is None) is is_part

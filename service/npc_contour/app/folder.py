@@ -32,6 +32,8 @@ from npc_contour.application.contouring import (
 from npc_contour.application.measuring import measure_case, measured_report, measurements_csv
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
+from npc_contour.core.identity import REMEDY, mixed_patients
+from npc_contour.core.stacking import MAX_NAMED
 from npc_contour.domain.pipelines import NetworkContract, Route
 from npc_contour.domain.profiles import ContourSource
 from npc_contour.domain.series import Case, Series
@@ -100,6 +102,7 @@ def segment_folder(
     with timed(timings_s, "read headers"):
         content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
     grouped = group(content.headers)
+    said = _said(content.copies, grouped.series)
     routes = [
         (study, answer)
         for study, series in _by_study(grouped.series).items()
@@ -110,7 +113,7 @@ def segment_folder(
         aside = [f"{len(a.instances)} images left aside: {a.reason}" for a in grouped.aside]
         skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:5]]
         reasons = [reason for _, answer in routes for reason in answer.reasons] or [f"no CT or MR series in {folder}"]
-        raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped]))
+        raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped, *said]))
     # What is not meant for a pipeline is said in one sentence; what is meant and refused, with every reason.
     refused = [
         FolderResult(a.pipeline, study, None, {}, a.reasons if a.concerned else a.reasons[:1])
@@ -123,7 +126,7 @@ def segment_folder(
         engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
         run = _Run(catalog, engine, timings_s, tell, writer, settings, nifti=nifti)
         made = [
-            FolderResult(answer.pipeline, study, path, run.case(case, answer.reasons, path), answer.reasons)
+            FolderResult(answer.pipeline, study, path, run.case(case, (*said, *answer.reasons), path), answer.reasons)
             for (study, answer, case), path in zip(cases, paths, strict=True)
         ]
     return (*made, *refused)
@@ -231,6 +234,19 @@ def _engine(
     return stack.enter_context(
         TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=timeout_s, crossings=crossings)
     )
+
+
+def _said(copies: Sequence[Path], series: Sequence[Series]) -> list[str]:
+    """What a person should know of the folder, whatever is contoured of it."""
+    words = []
+    if copies:
+        named = ", ".join(path.name for path in copies[:MAX_NAMED])
+        words.append(f"{len(copies)} copies of images that are here already are counted once: {named}")
+    for one in series:
+        mixed = mixed_patients(one.instances)
+        if mixed:
+            words.append(f"series {one.first.series_description!r} is not contoured: {mixed}; {REMEDY}")
+    return words
 
 
 def _by_study(series: Sequence[Series]) -> dict[str, list[Series]]:

@@ -8,6 +8,9 @@
   story says so. Where no pipeline has, each refuses.
 * Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
   slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
+* A series that comes after a case was made, and might have been taken for it (a second scan, the other half of one, the
+  same one corrected), asks a person in a case of its own beside it, whatever state that one is in. Nothing is contoured
+  anew until somebody answers; saying that the first one counts withdraws the question.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from npc_contour.application.generations import difference, gives_way, has_these
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import CaseRecord, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
-from npc_contour.application.study import StudyReader
+from npc_contour.application.study import StudyFacts, StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState, SeriesState
@@ -46,9 +49,14 @@ class _Answer:
     wait_until: datetime
 
     @property
+    def made(self) -> list[CaseRecord]:
+        """The cases that have images, in any state."""
+        return [old for old in self.live if old.inputs]
+
+    @property
     def concerned(self) -> bool:
         """Whether the pipeline has anything to do with the study."""
-        return self.route.concerned or any(old.inputs for old in self.live)
+        return self.route.concerned or bool(self.made)
 
 
 class RouteStudy:
@@ -99,13 +107,23 @@ class RouteStudy:
             pipelines = tuple(self._catalog.pipelines.values())
             arriving = _arriving(facts.series)
             live = tx.live_cases(study_instance_uid)
-            answers = route(facts.candidates, pipelines, facts.knowledge)
+            answers = self._routes(facts, pipelines)
             every = [self._answer(pipeline, one, live, now) for pipeline, one in zip(pipelines, answers, strict=True)]
             concerned = [answer for answer in every if answer.concerned] or every
             decided = [self._decide(tx, study_instance_uid, answer, arriving, now) for answer in concerned]
             others = [answer for answer in every if answer not in concerned]
             if others:
                 self._leave_out(tx, study_instance_uid, others, now, tell=any(decided))
+
+    @staticmethod
+    def _routes(facts: StudyFacts, pipelines: Sequence[Pipeline]) -> tuple[Route, ...]:
+        """Route the study; what a person said of a pipeline counts for the series that were here when it was said."""
+        answers = route(facts.candidates, pipelines, facts.knowledge)
+        unsaid = route(facts.candidates, pipelines, replace(facts.knowledge, assigned={}))
+        return tuple(
+            other if _is_about_later(other, facts, facts.assigned_at.get(one.pipeline)) else one
+            for one, other in zip(answers, unsaid, strict=True)
+        )
 
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)
@@ -118,6 +136,7 @@ class RouteStudy:
         """Write a pipeline's answer down; return whether it is a new one, and more than that it waits."""
         case = answer.route.case
         if case is not None and has_these_inputs(answer.live, case):
+            self._withdraw(tx, answer, case, now)
             return False
         # What could run already waits for a better series only where the site's pipelines make a pair likely.
         lacks = bool(answer.route.waiting_for) and (case is None or self._pairs_expected)
@@ -128,7 +147,7 @@ class RouteStudy:
         if case is not None:
             self._make(tx, study, answer, case, now)
             return True
-        if answer.route.choices and not any(old.inputs for old in answer.live):
+        if answer.route.choices:
             return self._ask(tx, study, answer, now)
         if all(old.state in WITHOUT_IMAGES for old in answer.live):
             self._refuse(tx, study, answer, now)
@@ -151,6 +170,14 @@ class RouteStudy:
         tx.tell(StoryLine(event=Event.PIPELINES_UNCONCERNED, at=now, study=study, detail=detail))
         logger.info(Event.PIPELINES_UNCONCERNED, extra={"study_instance_uid": study, "pipelines": sorted(names)})
 
+    def _withdraw(self, tx: Transaction, answer: _Answer, case: Case, now: datetime) -> None:
+        """Take back what was asked beside a case, once the answer is what that case has."""
+        kept = next(old for old in answer.live if has_these_inputs([old], case))
+        for old in answer.live:
+            if old.state in WITHOUT_IMAGES:
+                tx.supersede(old.case_id, kept.case_id, now)
+                _tell(tx, Event.CASE_SUPERSEDED, old, f"case {kept.case_id} is what was asked for", now)
+
     def _ask(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> bool:
         """Let a person choose; a case that was refused gives its place. Return whether that is new.
 
@@ -162,7 +189,7 @@ class RouteStudy:
             state=CaseState.AMBIGUOUS,
             waiting_for=answer.route.waiting_for,
             wait_until=None,
-            reasons=answer.route.reasons,
+            reasons=(*map(_made_before, answer.made), *answer.route.reasons),
             verdicts=answer.route.verdicts,
             choices=answer.route.choices,
         )
@@ -172,7 +199,7 @@ class RouteStudy:
         if self._seek_partners and asking.waiting_for:
             tx.defer(Job(JobKind.FIND_PARTNER, study))
         for old in answer.live:
-            if old.case_id != case.case_id and old.state is CaseState.REFUSED:
+            if old.case_id != case.case_id and old.state is CaseState.REFUSED and not old.inputs:
                 tx.supersede(old.case_id, case.case_id, now)
         _tell(tx, Event.CASE_AMBIGUOUS, asking, "; ".join(asking.reasons), now)
         return True
@@ -282,6 +309,20 @@ def _arriving(known: Sequence[SeriesRecord]) -> str:
     """Return what still arrives, in words; "" when nothing does. What is quiet but incomplete keeps nobody waiting."""
     arriving = [series for series in known if series.state is SeriesState.RECEIVING and not series.reasons]
     return f"{len(arriving)} series of the study still arriving" if arriving else ""
+
+
+def _made_before(case: CaseRecord) -> str:
+    """What a person who is asked should know of a case that was made before the question came up."""
+    series = " and ".join(given.series_instance_uid for given in case.inputs.values())
+    return f"case {case.case_id} was made of series {series} before; it stays as it is until somebody answers"
+
+
+def _is_about_later(asked: Route, facts: StudyFacts, said_at: datetime | None) -> bool:
+    """Whether a question is about a series that came after a person answered it."""
+    if said_at is None:
+        return False
+    later = {one.series_instance_uid for one in facts.series if one.first_instance_at > said_at}
+    return any(later & set(choice.values()) for choice in asked.choices)
 
 
 def _waiting_case(live: Sequence[CaseRecord]) -> CaseRecord | None:

@@ -93,6 +93,10 @@ class Transaction(Protocol):
         """Return pipeline → role → Series Instance UID, as a person said of a study."""
         ...
 
+    def assigned_at(self, study_instance_uid: str) -> Mapping[str, datetime]:
+        """Return pipeline → when that was said."""
+        ...
+
     def assign(self, study_instance_uid: str, pipeline: str, roles: Mapping[str, str], by: str, at: datetime) -> None:
         """Replace what was said of a pipeline on a study; no roles at all forgets it."""
         ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from npc_contour.application.ports import ContrastLooker, RegistrationReader
 from npc_contour.application.records import SeriesRecord
@@ -33,11 +34,13 @@ class StudyFacts:
     Attributes:
         series: every series of it, in any state.
         candidates: the complete stacks.
+        assigned_at: pipeline → when a person said which series fill its roles.
     """
 
     series: tuple[SeriesRecord, ...]
     candidates: tuple[Candidate, ...]
     knowledge: Knowledge
+    assigned_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class StudyReader:
@@ -93,7 +96,7 @@ class StudyReader:
         seen = {uid: found for uid, key in keys.items() if (found := self._seen.get(key)) is not None}
         moves, faults = self._moves(tx, series)
         knowledge = Knowledge(self._words, seen, moves, tx.assigned(study_instance_uid), faults)
-        return StudyFacts(tuple(series), candidates, knowledge)
+        return StudyFacts(tuple(series), candidates, knowledge, tx.assigned_at(study_instance_uid))
 
     def _moves(self, tx: Transaction, series: Sequence[SeriesRecord]) -> tuple[tuple[RigidMove, ...], tuple[str, ...]]:
         moves: list[RigidMove] = []

@@ -3,7 +3,7 @@
 Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, derived and
 reformatted images, the few images of another size or orientation that scanners put into a series, and of an MR series
 with several images of each slice (Dixon parts, echoes) all but one kind. What remains may still be no regular stack:
-that is `core.stacking`'s to say.
+that is `core.stacking`'s to say, as it is that a series is of two patients.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npc_contour.core.identity import is_one_patient
 from npc_contour.core.mr_sequences import Part, part_of
 from npc_contour.core.stacking import MIN_SLICES, slice_directions
 from npc_contour.domain.series import InstanceHeader, Series
@@ -85,14 +86,19 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
     """
     by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
     by_reason: dict[tuple[str, str], list[InstanceHeader]] = defaultdict(list)
+    received: dict[str, list[InstanceHeader]] = defaultdict(list)
     for instance in instances:
+        received[instance.series_instance_uid].append(instance)
+    # Of a series of two patients nothing is left aside: what differs may be all that is here of one of them.
+    mixed = {uid: images for uid, images in received.items() if not is_one_patient(images)}
+    for instance in (image for uid, images in received.items() if uid not in mixed for image in images):
         reason = aside_reason(instance)
         if reason is None:
             by_series[instance.series_instance_uid].append(instance)
         else:
             by_reason[instance.series_instance_uid, reason].append(instance)
     aside = [Aside(tuple(images), reason) for (_, reason), images in by_reason.items()]
-    series = []
+    series = [Series(tuple(images)) for images in mixed.values()]
     for all_images in by_series.values():
         images, others = _one_acquisition(all_images)
         aside.extend(others)

@@ -13,15 +13,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from npc_contour.core.identity import REMEDY, is_one_patient, mixed_patients
 from npc_contour.core.registrations import way_between
 from npc_contour.core.roles import Candidate, Facts, Knowledge, find_facts, judge, judge_assigned
+from npc_contour.core.stacking import SAME_ORIENTATION
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Verdict
 from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import Case
+from npc_contour.domain.series import Case, InstanceHeader
 
 MIN_OVERLAP = 0.5
 """A partner covers at least this share of the planning series' extent along its normal."""
 SAME_SECONDS = 1.0
+SAME_SPACING = 0.01
+SAME_LINE_MM = 0.05
+SAME_STEP = 0.1
+"""Of the slice spacing: how exactly the slices of two parts of a scan lie on one row of positions."""
 MAX_COMBINATIONS = 1000
 MAX_CHOICES = 20
 NOTHING_ELSE = Knowledge()
@@ -111,7 +117,8 @@ class _Router:
         fitting = self._fitting()
         choices, clashes = self._choices(fitting.sure)
         if len(choices) == 1:
-            return self._made(choices[0], fitting)
+            parts = self._other_part(choices[0])
+            return self._for_a_person(parts, choices, fitting) if parts else self._made(choices[0], fitting)
         if choices:
             return self._for_a_person("more than one choice", choices, fitting)
         with_open = {name: [*fitting.sure[name], *fitting.open[name]] for name in fitting.sure}
@@ -156,6 +163,14 @@ class _Router:
                 elif judgement.is_faint and not taken:
                     faint[role.name].append(fact)
         return _Fitting(sure, unclear, faint, tuple(verdicts), tuple(reasons), concerned)
+
+    def _other_part(self, choice: Choice) -> str:
+        """Whether what was chosen is only a part of its scan, in words; a person who assigned it knows."""
+        for fact in (fact for name, fact in choice.items() if name not in self._assigned):
+            for other in (other for other in self._facts if other not in choice.values()):
+                if are_parts_of_one_scan(fact, other):
+                    return f"{fact.name} and {other.name} look like two parts of one scan"
+        return ""
 
     def _unfilled(self, fitting: _Fitting, with_open: Mapping[str, Sequence[Facts]], clashes: Sequence[str]) -> Route:
         pipeline, required = self._pipeline, self._required
@@ -234,6 +249,8 @@ class _Router:
         for one, other in itertools.combinations(combination, 2):
             if one.uid == other.uid:
                 faults.append(f"{one.name} cannot fill two roles")
+            elif mixed := mixed_patients(_firsts(one, other)):
+                faults.append(f"{one.name} and {other.name} do not go together: {mixed}; {REMEDY}")
             elif self._way(other, one) is None and one.frame_uid != other.frame_uid:
                 faults.append(
                     f"{one.name} and {other.name} are in different frames of reference ({one.frame_uid} and"
@@ -271,9 +288,16 @@ def _preferred(role: Role, facts: Sequence[Facts]) -> Sequence[Facts]:
     """Of a pair, a role that takes either phase takes the one without contrast: doses are planned on it."""
     if role.contrast is not Contrast.ANY or len({fact.frame_uid for fact in facts}) != 1:
         return facts
+    if not is_one_patient(_firsts(*facts)):
+        return facts
     plain = [fact for fact in facts if fact.contrast.phase is Contrast.ABSENT]
     enhanced = [fact for fact in facts if fact.contrast.phase is Contrast.PRESENT]
     return plain if len(plain) + len(enhanced) == len(facts) and plain else facts
+
+
+def _firsts(*facts: Facts) -> list[InstanceHeader]:
+    """One image of each series, which stands for all of it: a series of two patients is no stack."""
+    return [fact.candidate.series.first for fact in facts]
 
 
 def _overlap(one: Facts, other: Facts, way: RigidMove | None) -> float:
@@ -303,7 +327,9 @@ def _grids(name: str, fact: Facts, planning: Facts) -> str:
 
 
 def _twins(one: Facts, other: Facts) -> str:
-    """Whether two series look like copies of one acquisition, in words."""
+    """Whether two series look like copies or parts of one acquisition, in words."""
+    if are_parts_of_one_scan(one, other):
+        return f"{one.name} and {other.name} look like two parts of one scan"
     first, second = one.candidate.series.first, other.candidate.series.first
     if one.stack is None or other.stack is None or first.acquired_at is None or second.acquired_at is None:
         return ""
@@ -312,6 +338,33 @@ def _twins(one: Facts, other: Facts) -> str:
     if apart_s > SAME_SECONDS or not same_place or one.modality != other.modality:
         return ""
     return f"{one.name} and {other.name} look like one acquisition sent twice, or reconstructed twice"
+
+
+def are_parts_of_one_scan(one: Facts, other: Facts) -> bool:
+    """Whether one series goes on where the other ends: the same slices in plane, at the same spacing along one line.
+
+    They may overlap, but neither lies within the other; two phases of contrast are two scans.
+    """
+    if one.stack is None or other.stack is None or one.modality != other.modality or one.frame_uid != other.frame_uid:
+        return False
+    phases = {one.contrast.phase, other.contrast.phase}
+    ours, theirs = one.stack.grid, other.stack.grid
+    gap_mm = ours.spacing_zyx_mm[0]
+    alike = (
+        (len(phases) == 1 or None in phases)
+        and ours.shape_zyx[1:] == theirs.shape_zyx[1:]
+        and np.allclose(ours.spacing_zyx_mm, theirs.spacing_zyx_mm, rtol=SAME_SPACING)
+        and np.allclose(ours.direction_lps, theirs.direction_lps, atol=SAME_ORIENTATION)
+    )
+    if not alike:
+        return False
+    offset_mm = np.asarray(ours.direction_lps) @ (np.subtract(theirs.origin_lps_mm, ours.origin_lps_mm))
+    begins = float(offset_mm[0]) / gap_mm
+    ends, last = begins + theirs.shape_zyx[0] - 1, ours.shape_zyx[0] - 1
+    in_line = bool(np.abs(offset_mm[1:]).max() < SAME_LINE_MM) and abs(begins - round(begins)) < SAME_STEP
+    touches = begins <= last + 1 + SAME_STEP and ends >= -1 - SAME_STEP
+    within = (begins > -SAME_STEP and ends < last + SAME_STEP) or (begins < SAME_STEP and ends > last - SAME_STEP)
+    return in_line and touches and not within
 
 
 def _description(role: Role) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npc_contour.core.identity import REMEDY, mixed_patients
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.errors import SeriesGeometryError
@@ -115,6 +116,10 @@ def slice_directions(header: InstanceHeader) -> FloatArray:
 
 def _header_faults(instances: Sequence[InstanceHeader]) -> tuple[list[Fault], bool]:
     """What is wrong before positions are compared, and whether positions can be compared at all."""
+    mixed = mixed_patients(instances)
+    if mixed:
+        # Whatever else is wrong with two patients' slices together says nothing of either.
+        return [Fault(f"{mixed}; {REMEDY}")], False
     faults = []
     for complaint, is_bad in (*_UNPLACED, *_BAD_VALUES):
         bad = [_name(instance) for instance in instances if is_bad(instance)]

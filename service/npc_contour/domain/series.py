@@ -22,6 +22,7 @@ class InstanceHeader:
         pixel_spacing_mm: (row spacing, column spacing): distance between rows first (0028,0030).
         position_lps_mm: Image Position (Patient), centre of the first voxel.
         orientation: Image Orientation (Patient): direction of a row (towards growing columns), then of a column.
+        patient_id_issuer: Issuer of Patient ID (0010,0021): who gave the ID.
         acquired_at: from AcquisitionDateTime, or AcquisitionDate/ContentDate and time; scanner's local time.
         injected_at: Contrast/Bolus Start Time (0018,1042), of the same day, scanner's local time.
         sequence_name: Sequence Name (0018,0024), the vendor's word for an MR sequence, as "*tse2d1_11".
@@ -65,6 +66,7 @@ class InstanceHeader:
     scanning_sequence: tuple[str, ...] = ()
     sequence_variant: tuple[str, ...] = ()
     scan_options: tuple[str, ...] = ()
+    patient_id_issuer: str = ""
 
     def is_same_image(self, other: InstanceHeader) -> bool:
         """Whether another header is of the same image in the same place.

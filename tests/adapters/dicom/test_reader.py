@@ -33,7 +33,7 @@ from npc_contour.core.grouping import aside_reason, group
 from npc_contour.core.stacking import geometry_faults
 from npc_contour.domain.series import Series
 from npc_contour.domain.volumes import Volume
-from npc_contour.errors import InstanceRefused, PixelDataError, SeriesGeometryError
+from npc_contour.errors import CaseRefused, InstanceRefused, PixelDataError, SeriesGeometryError
 from npc_testkit.ct_series import ORIENTATIONS, CtPlan, ct_datasets, expected_hu, write_series
 from npc_testkit.peers import run_tool
 
@@ -468,3 +468,16 @@ def test_the_order_of_files_means_nothing(tmp_path: Path) -> None:
     volume = read_volume(Series(tuple(shuffled)))
 
     np.testing.assert_array_equal(volume.hu, expected_hu(plan))
+
+
+def test_an_image_under_two_names_counts_once_and_two_images_under_one_uid_are_refused(tmp_path: Path) -> None:
+    first, *_ = write_series(tmp_path, ct_datasets(CtPlan()))
+    again = tmp_path / "again.dcm"
+    again.write_bytes(b"preamble".ljust(128, b"\0") + first.read_bytes()[128:])
+    content = read_headers(tmp_path)
+    assert len(content.copies) == 1
+    assert len({header.sop_instance_uid for header in content.headers}) == len(content.headers)
+
+    again.write_bytes(first.read_bytes()[:-2] + b"\x07\x07")
+    with pytest.raises(CaseRefused, match=r"again\.dcm .*have one SOP Instance UID and are not the same"):
+        read_headers(tmp_path)

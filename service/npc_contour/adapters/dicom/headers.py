@@ -154,6 +154,7 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         scanning_sequence=e.texts("ScanningSequence"),
         sequence_variant=e.texts("SequenceVariant"),
         scan_options=e.texts("ScanOptions"),
+        patient_id_issuer=e.text("IssuerOfPatientID"),
     )
 
 

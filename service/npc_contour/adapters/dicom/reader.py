@@ -24,7 +24,7 @@ from npc_contour.core.mr_values import to_int16
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.volumes import Volume
-from npc_contour.errors import InstanceRefused, PixelDataError
+from npc_contour.errors import CaseRefused, InstanceRefused, PixelDataError
 
 Progress = Callable[[int, int], None]
 """Told (done, total) after each slice or file."""
@@ -44,34 +44,42 @@ class FolderContent:
     Attributes:
         headers: of every DICOM object but DICOMDIR; `key` is the file's path.
         skipped: file → why it is left out.
+        copies: files that hold an image another file holds, too; it counts once.
     """
 
     headers: tuple[InstanceHeader, ...]
     skipped: tuple[tuple[Path, str], ...]
+    copies: tuple[Path, ...] = ()
 
 
 def read_headers(source: Path | Iterable[Path], *, progress: Progress | None = None) -> FolderContent:
     """Read the headers of all files of a folder (with its subfolders) or of a list.
 
-    Files that are not DICOM, and DICOMDIR, are skipped and listed with the reason.
+    Files that are not DICOM, and DICOMDIR, are skipped and listed with the reason; of an image's copies one is taken.
 
     Raises:
+        CaseRefused: two files have one SOP Instance UID and other content: only a person knows which is right.
         OSError: the folder cannot be listed.
     """
     if isinstance(source, Path):
         paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     else:
         paths = list(source)
-    found: list[InstanceHeader] = []
+    found: dict[str, InstanceHeader] = {}
     skipped: list[tuple[Path, str]] = []
+    copies: list[Path] = []
     for done, path in enumerate(paths, start=1):
         try:
-            found.append(_usable_header(path))
+            header = _usable_header(path)
+            first = found.setdefault(header.sop_instance_uid, header)
+            if first is not header:
+                _refuse_other(Path(first.key), path)
+                copies.append(path)
         except (InstanceRefused, OSError) as error:
             skipped.append((path, str(error)))
         if progress is not None:
             progress(done, len(paths))
-    return FolderContent(tuple(found), tuple(skipped))
+    return FolderContent(tuple(found.values()), tuple(skipped), tuple(copies))
 
 
 def read_volume(
@@ -161,6 +169,16 @@ def _usable_header(path: Path) -> InstanceHeader:
         if not headers.is_uid(uid):
             raise InstanceRefused(f"{name} is absent or not a UID: {uid!r}", status=CANNOT_PARSE)
     return header
+
+
+def _refuse_other(first: Path, path: Path) -> None:
+    """Refuse two files of one UID that hold other data sets; preamble and file meta information may differ."""
+    one, other = (headers.split_file(file.read_bytes()) for file in (first, path))
+    syntaxes = {meta.uid("TransferSyntaxUID") for meta, _ in (one, other)}
+    if len(syntaxes) != 1 or one[1] != other[1]:
+        raise CaseRefused(
+            f"{first} and {path} have one SOP Instance UID and are not the same: remove the one that is wrong"
+        )
 
 
 def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:

@@ -19,6 +19,14 @@ class Assignments(Statements):
             found.setdefault(row["pipeline"], {})[row["role"]] = row["series_instance_uid"]
         return found
 
+    def assigned_at(self, study_instance_uid: str) -> Mapping[str, datetime]:
+        """Return pipeline → when that was said."""
+        rows = self._all(
+            "SELECT pipeline, max(assigned_at) AS at FROM assignment WHERE study_instance_uid = %s GROUP BY 1",
+            (study_instance_uid,),
+        )
+        return {row["pipeline"]: row["at"] for row in rows}
+
     def assign(self, study_instance_uid: str, pipeline: str, roles: Mapping[str, str], by: str, at: datetime) -> None:
         """Replace what was said of a pipeline on a study; no roles at all forgets it."""
         self._run(

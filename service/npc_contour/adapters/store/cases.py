@@ -78,11 +78,11 @@ class Cases(Statements):
         )
 
     def update_waiting_case(self, case: CaseRecord, at: datetime) -> None:
-        """Replace state, inputs, waiting and reasons of a case that has no images yet."""
+        """Replace what routing says of a case that has no images yet."""
         self._run(
             "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
             " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, verdicts = %s, choices = %s,"
-            " updated_at = %s WHERE id = %s AND state IN ('waiting', 'ambiguous')",
+            " generation = %s, predecessor = %s, updated_at = %s WHERE id = %s AND state IN ('waiting', 'ambiguous')",
             (
                 case.state,
                 case.planning_series_uid,
@@ -94,6 +94,8 @@ class Cases(Statements):
                 case.urgent,
                 Jsonb(verdicts_to_json(case)),
                 Jsonb([dict(choice) for choice in case.choices]),
+                case.generation,
+                case.predecessor,
                 at,
                 case.case_id,
             ),
