@@ -7,6 +7,7 @@ AutocontourError
 ├── IdentityError            the identity provider does not answer, or what it says does not hold: log in anew
 ├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
 ├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
+├── SpoolForeignError        the spool is not this database's: refuse to start, mark nothing lost
 ├── CaseRefused              these images cannot be contoured: tell the clinic, do not retry
 │   ├── SeriesGeometryError  the slices do not form one regular stack
 │   ├── PixelDataError       the pixels cannot be decoded or are not what the header says
@@ -20,6 +21,7 @@ AutocontourError
 ├── OperationRefused         what a person asks for cannot be done in this state
 │   └── TooManyError         so much waits already that nothing more is taken for now
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
+├── ClockOffError            a machine's clock is off, or the database's was set: nothing is decided by it
 ├── ProcessMissingError      a process of this service does not run now
 ├── SendError                the destination did not take the RTSTRUCT: retry
 │   └── NotOfferedError      it accepts none of what was proposed
@@ -68,6 +70,10 @@ class SpoolFullError(AutocontourError):
     """No room for an instance."""
 
     retryable = True
+
+
+class SpoolForeignError(AutocontourError):
+    """The spool is not the one that belongs to the database."""
 
 
 class CaseRefused(AutocontourError):
@@ -126,6 +132,10 @@ class EmbeddedServerError(AutocontourError):
     """An embedded PostgreSQL or Triton cannot start."""
 
     retryable = True
+
+
+class ClockOffError(AutocontourError):
+    """A machine's clock is not the database's, or the database's was set."""
 
 
 class ProcessMissingError(AutocontourError):

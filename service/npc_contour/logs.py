@@ -81,6 +81,7 @@ class Event(StrEnum):
     DESTINATION_PAUSED = "destination.paused"
     DESTINATION_RESUMED = "destination.resumed"
     DESTINATION_BACK = "destination.back"
+    CLOCK_STEPPED = "clock.stepped"
     SPOOL_RESCANNED = "spool.rescanned"
     INSTANCES_ADOPTED = "instances.adopted"
     INSTANCES_LOST = "instances.lost"

@@ -29,12 +29,22 @@ class Disk:
     files: dict[str, float] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     free: int = 10**9
+    identity: str = ""
 
     def instance_files(self) -> Iterator[tuple[str, float]]:
         yield from self.files.items()
 
     def read(self, key: str) -> bytes:
         return key.encode()
+
+    def installation_id(self) -> str:
+        return self.identity
+
+    def set_installation_id(self, installation_id: str) -> None:
+        self.identity = installation_id
+
+    def has_files(self) -> bool:
+        return bool(self.files)
 
     def exists(self, key: str) -> bool:
         return key in self.files

@@ -13,7 +13,6 @@ from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.runtime import Runtime
-from npc_contour.app.shared import SystemClock
 from npc_contour.app.web import application
 from npc_contour.application.accounts import LOCAL, AccessRole, Accounts
 from npc_contour.settings import Settings
@@ -49,7 +48,7 @@ def served(store: PgStore, database_url: str, root: Path, *, port: int = 0, **ta
     settings = Settings.model_validate(
         {"storage": {"root": root}, "triton": {"url": "127.0.0.1:1"}, "web": web, **tables}
     )
-    accounts = Accounts(PgAccounts(store), SystemClock(), session_h=8.0)
+    accounts = Accounts(PgAccounts(store), store.clock, session_h=8.0)
     token = accounts.make_token("test", LOCAL, AccessRole.ADMIN, 1)
     with (
         application(Runtime.of(settings, database_url=database_url, roles=("web",))) as app,

@@ -9,7 +9,6 @@ from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.runtime import FILE, Runtime
-from npc_contour.app.shared import SystemClock
 from npc_contour.application.accounts import Accounts
 from npc_contour.errors import AccountError
 from npc_contour.settings import Settings
@@ -33,4 +32,4 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
         url = Runtime.read(path).database_url
     migrate(url, apply_queue_schema)
     with PgStore(url, defer, pool_size=2, timeout_s=5.0) as store:
-        yield Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h)
+        yield Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)

@@ -9,7 +9,7 @@ from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.runtime import Runtime
-from npc_contour.app.shared import SystemClock, spool_of
+from npc_contour.app.shared import spool_of
 from npc_contour.application.commitments import Commitment, Commitments
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Archive
@@ -64,7 +64,7 @@ def keeper_of(spool: Spool, intake: Intake) -> FileKeeper:
 
 def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
     """Return what pulling works with."""
-    settings, clock = runtime.settings, SystemClock()
+    settings, clock = runtime.settings, store.clock
     intake = Intake(store, clock, settings.completion)
     return PullTools(
         store=store,
@@ -101,7 +101,7 @@ def commitments_of(settings: Settings, store: PgStore, spool: Spool) -> Commitme
             settings.delivery.timeout_s,
         )
 
-    return Commitments(store, spool, SystemClock(), peers, tell)
+    return Commitments(store, spool, store.clock, peers, tell)
 
 
 def _token(pacs: PacsSettings) -> str:

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
@@ -33,7 +33,7 @@ from npc_contour.app.door_services import further_services
 from npc_contour.app.priority import answer_soon
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.senders import Senders
-from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.delivery import DeliveryTools
 from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import PollArchive
@@ -41,7 +41,7 @@ from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import Catalog
 from npc_contour.domain.series import InstanceHeader
-from npc_contour.errors import SettingsError
+from npc_contour.errors import SettingsError, StoreError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Storage
 
@@ -68,8 +68,8 @@ def run(runtime: Runtime, number: int = 0) -> None:
     spool.remove_partial_files()
     settings = runtime.settings
     catalog = catalog_of(settings)
-    with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL) as store:
-        intake = Intake(store, SystemClock(), settings.completion)
+    with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL, process=f"receiver-{number}") as store:
+        intake = Intake(store, store.clock, settings.completion)
         for gone in _names_to_end(settings, number):
             intake.receiver_started(gone, spool.exists)
 
@@ -83,7 +83,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
         delivery = DeliveryTools(
             store=store,
             spool=spool,
-            clock=SystemClock(),
+            clock=store.clock,
             destinations=destinations_of(settings),
             rules=settings.delivery,
         )
@@ -128,7 +128,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
                 dicom = runtime.settings.dicom
                 where, why = f"{dicom.host}:{runtime.dicom_port}", error.strerror or error
                 raise SettingsError(f"dicom.host, dicom.port: cannot listen on {where}: {why}") from error
-            _wait(stop, receiver)
+            _wait(stop, receiver, store)
 
 
 def receiver_name(storage: Storage, number: int) -> str:
@@ -190,11 +190,14 @@ def _association_row(info: AssociationInfo, receiver: str) -> AssociationRow:
     return AssociationRow(info.association_id, receiver, info.calling_ae_title, info.called_ae_title, info.peer_address)
 
 
-def _wait(stop: threading.Event, receiver: Receiver) -> None:
+def _wait(stop: threading.Event, receiver: Receiver, store: PgStore) -> None:
     """Return when we are to end; raise should the door have died, so that the supervisor starts us again."""
     while not stop.wait(LOOK_EVERY_S):
         if not receiver.is_listening:
             raise RuntimeError("the front door lets nobody in any more")
+        # A look at least this often: whoever sets the database's clock is noticed, and this machine's is noted.
+        with suppress(StoreError):
+            store.clock.now()
 
 
 def _stop_signal() -> threading.Event:

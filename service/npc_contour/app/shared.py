@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from npc_contour.adapters.dicom.spool import Spool
@@ -20,14 +19,6 @@ from npc_contour.catalog import (
 )
 from npc_contour.domain.profiles import Profile
 from npc_contour.settings import Settings
-
-
-class SystemClock:
-    """The time of this machine."""
-
-    def now(self) -> datetime:
-        """Return the time in UTC."""
-        return datetime.now(UTC)
 
 
 def spool_of(runtime: Runtime, *, lane: str = "") -> Spool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from npc_contour.adapters.oidc import Client, OidcProvider
-from npc_contour.app.shared import SystemClock
 from npc_contour.application.accounts import AccessRole, Accounts
+from npc_contour.application.ports import Clock
 from npc_contour.application.sign_in import AttemptStore, SignIn
 from npc_contour.errors import SettingsError
 from npc_contour.settings import Oidc, Settings
 
 
-def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts) -> SignIn | None:
+def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts, clock: Clock) -> SignIn | None:
     """Return what lets people in; None where the settings name no provider.
 
     Raises:
@@ -35,7 +35,7 @@ def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts) -> S
         AccessRole.OPERATOR: oidc.operators,
         AccessRole.ADMIN: oidc.admins,
     }
-    return SignIn(store, SystemClock(), accounts, OidcProvider(client), groups)
+    return SignIn(store, clock, accounts, OidcProvider(client), groups)
 
 
 def client_secret(oidc: Oidc) -> str:

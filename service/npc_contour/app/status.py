@@ -20,8 +20,10 @@ from npc_contour.adapters.checks import free_bytes, own_receiver, rest_answers, 
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
+from npc_contour.app.installation import installation_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import self_test_check
@@ -44,11 +46,12 @@ _OF_ALL = ("database", "spool")
 def run(runtime: Runtime) -> None:
     """Answer until SIGTERM."""
     settings, catalog, spool = runtime.settings, catalog_of(runtime.settings), spool_of(runtime)
-    with PgStore(runtime.database_url, defer, timeout_s=3.0) as store:
+    with PgStore(runtime.database_url, defer, timeout_s=3.0, process="status") as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
         checks = service_checks(settings, catalog, probes, own_receiver(settings, runtime.dicom_port))
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
+        wanted += [installation_check(store, spool), clock_check(store)]
         if "web" in runtime.roles:
             wanted += [page_check(runtime), forecast_check(store, settings)]
             if settings.self_test.every_h:

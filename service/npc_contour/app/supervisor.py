@@ -18,17 +18,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from npc_contour import __version__
-from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.database import migrate
+from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.adapters.workflow.queue import apply_queue_schema
+from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
 from npc_contour.app.priority import BACKGROUND_NICE, answer_soon, compute_only
 from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, SERVED, Runtime
-from npc_contour.app.shared import catalog_of, profile_of
+from npc_contour.app.shared import catalog_of, profile_of, spool_at
+from npc_contour.application.installation import take_spool
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
@@ -53,6 +53,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         CatalogError: a pipeline or a contract is wrong.
         EmbeddedServerError: the embedded database cannot start.
         StoreError: the database cannot be reached.
+        SpoolForeignError: the spool belongs to another installation.
     """
     answer_soon()
     stop = threading.Event()
@@ -63,14 +64,17 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
     catalog_of(settings)
     profile_of(settings)
     check_secrets(settings, roles)
-    with _sole_user(root), ExitStack() as servers:
+    with sole_user(root), ExitStack() as servers:
         _refuse_taken_ports(settings, roles, stop, wait_s=PORTS_S if (root / FILE).exists() else 0.0)
         (root / FILE).unlink(missing_ok=True)
+        spool = spool_at(settings)
         if settings.storage.shared_spool is None:
-            Spool(settings.storage.spool, min_free_mb=settings.storage.min_free_mb).remove_partial_files()
-        database = _database(settings, servers)
+            spool.remove_partial_files()
+        database = embedded_database(settings, servers)
         runtime = Runtime.of(settings, database_url=database.url if database else "", roles=roles)
         migrate(runtime.database_url, apply_queue_schema)
+        with PgStore(runtime.database_url, defer, pool_size=1) as store:
+            take_spool(store, spool)
         runtime.write()
         servers.callback((root / FILE).unlink, missing_ok=True)
         if settings.triton.url == "embedded" and "worker" in roles:
@@ -129,7 +133,8 @@ def _end(children: list[Child]) -> None:
         child.wait()
 
 
-def _database(settings: Settings, servers: ExitStack) -> EmbeddedPostgres | None:
+def embedded_database(settings: Settings, servers: ExitStack) -> EmbeddedPostgres | None:
+    """Start the embedded database until the stack ends; None where the settings name another."""
     if settings.database.url != "embedded":
         return None
     log = settings.storage.logs / "postgres.log"
@@ -205,7 +210,8 @@ def _refuse_taken_ports(settings: Settings, roles: Sequence[str], stop: threadin
 
 
 @contextmanager
-def _sole_user(root: Path) -> Iterator[None]:
+def sole_user(root: Path) -> Iterator[None]:
+    """Keep other services from using a folder while the block runs; SettingsError where one does already."""
     with (root / "serve.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

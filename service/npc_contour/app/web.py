@@ -34,12 +34,14 @@ from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import keeper_of
+from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
+from npc_contour.app.installation import installation_check
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import self_test_check
-from npc_contour.app.shared import SystemClock, catalog_of, spool_of
+from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.app.sign_in import sign_in_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.accounts import Accounts
@@ -70,7 +72,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
     settings = runtime.settings
     catalog = catalog_of(settings)
     spool = spool_of(runtime)
-    with PgStore(runtime.database_url, defer, timeout_s=3.0) as store:
+    with PgStore(runtime.database_url, defer, timeout_s=3.0, process="web") as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
         receiver = own_receiver(settings, runtime.dicom_port) if "receiver" in runtime.roles else None
@@ -81,7 +83,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
-        checks = (*checks, forecast_check(store, settings))
+        checks = (*checks, forecast_check(store, settings), installation_check(store, spool), clock_check(store))
         if settings.self_test.every_h:
             checks = (*checks, self_test_check(store, settings))
         with (
@@ -91,26 +93,26 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             space = partial(free_bytes, settings.storage.spool)
             destinations = destinations_of(settings)
             routes = operation_routes(
-                Operations(store, SystemClock(), destinations),
-                AssignRoles(store, SystemClock(), catalog, study_reader(settings, catalog, spool.open_path)),
+                Operations(store, store.clock, destinations),
+                AssignRoles(store, store.clock, catalog, study_reader(settings, catalog, spool.open_path)),
                 PgWorkBoard(store),
                 tuple(destination.name for destination in destinations),
                 name_of,
             )
             routes.include_router(
-                pull_routes(PullRequests(store, SystemClock(), [pacs.name for pacs in settings.pacs]), name_of)
+                pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of)
             )
-            routes.include_router(webhook_routes(WebhookBoard(store, SystemClock())))
+            routes.include_router(webhook_routes(WebhookBoard(store, store.clock)))
             troubles = Troubles(
-                store, PgTroubleBoard(store), SpoolQuarantine(spool), SystemClock(), [p.name for p in settings.pacs]
+                store, PgTroubleBoard(store), SpoolQuarantine(spool), store.clock, [p.name for p in settings.pacs]
             )
             routes.include_router(trouble_routes(troubles, name_of))
-            intake = Intake(store, SystemClock(), settings.completion)
+            intake = Intake(store, store.clock, settings.completion)
             intake.receiver_started(STOW_NAME)
             posting = Stow(
                 keeper_of(spool, intake), settings.web.stow_networks, settings.dicom.ae_title, intake.association_ended
             )
-            accounts = Accounts(PgAccounts(store), SystemClock(), session_h=settings.web.session_h)
+            accounts = Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)
             app.include_router(stow_routes(posting))
@@ -129,7 +131,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     destinations=partial(PgWorkBoard(store).destinations, [one.name for one in destinations]),
                 ),
                 accounts,
-                sign_in_of(settings, PgAccounts(store), accounts),
+                sign_in_of(settings, PgAccounts(store), accounts, store.clock),
             )
             yield app
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import Hook, WebhookCaller, read_secret
-from npc_contour.app.shared import SystemClock
 from npc_contour.application.webhooks import CallWebhook, Patience
 from npc_contour.settings import Settings, WebhookSettings
 
@@ -19,7 +18,7 @@ def webhook_calls(settings: Settings, store: PgStore) -> CallWebhook:
     with store.transaction() as tx:
         tx.set_webhooks({hook.name: hook.events for hook in settings.webhooks})
     patience = {hook.name: Patience(hook.give_up_after_h) for hook in settings.webhooks}
-    return CallWebhook(store, SystemClock(), WebhookCaller(hooks), patience)
+    return CallWebhook(store, store.clock, WebhookCaller(hooks), patience)
 
 
 def hooks_of(settings: Settings) -> dict[str, Hook]:

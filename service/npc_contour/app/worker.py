@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from npc_contour.adapters.checks import destinations_of
@@ -16,7 +16,7 @@ from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import scores
 from npc_contour.app.senders import Senders
-from npc_contour.app.shared import SystemClock, catalog_of, spool_of, writer_of
+from npc_contour.app.shared import catalog_of, spool_of, writer_of
 from npc_contour.app.study import study_reader
 from npc_contour.app.tools import FileReader, SrWriter
 from npc_contour.app.webhooks import webhook_calls
@@ -54,7 +54,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
     settings = runtime.settings
     at_once = settings.workers.segmentations_at_once
     # Each claim and each slot holds a connection while its step runs.
-    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * at_once) as store:
+    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * at_once, process="worker") as store:
         pulling = pull_tools(runtime, store)
         poll = PollArchive(pulling, settings.pull)
         poll.start()
@@ -68,17 +68,19 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         steps = _steps(runtime, store, fetching)
 
         def sweep() -> int:
+            now = store.clock.now()
             with store.transaction() as tx:
                 missing = tx.jobs_missing()
                 for job in missing:
                     tx.defer(job)
-                _plan_upkeep(tx, settings.retention.every_s)
-                _plan_self_test(tx, settings.self_test)
+                _plan_upkeep(tx, now, settings.retention.every_s)
+                _plan_self_test(tx, now, settings.self_test)
             return len(missing)
 
+        now = store.clock.now()
         with store.transaction() as tx:
             tx.defer(Job(JobKind.RESCAN, ALL))
-            _plan_upkeep(tx, FIRST_RETENTION_S)
+            _plan_upkeep(tx, now, FIRST_RETENTION_S)
         duties = Duties(around(steps.run), sweep, steps.interrupted)
         options = WorkerOptions(
             segmentations_at_once=at_once,
@@ -88,22 +90,21 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         run_worker(runtime.database_url, duties, options)
 
 
-def _plan_upkeep(tx: Transaction, seconds: float) -> None:
+def _plan_upkeep(tx: Transaction, now: datetime, seconds: float) -> None:
     """Plan the next round of deleting and comparing, unless one is planned before."""
-    due = SystemClock().now() + timedelta(seconds=seconds)
+    due = now + timedelta(seconds=seconds)
     tx.defer(Job(JobKind.RETENTION, ALL, due))
     tx.defer(Job(JobKind.RESCAN, ALL, due))
 
 
-def _plan_self_test(tx: Transaction, rules: SelfTest) -> None:
+def _plan_self_test(tx: Transaction, now: datetime, rules: SelfTest) -> None:
     if rules.every_h:
         last = tx.last_self_test()
-        now = SystemClock().now().astimezone()
-        tx.defer(Job(JobKind.SELF_TEST, ALL, next_due(now, last.at if last else None, rules)))
+        tx.defer(Job(JobKind.SELF_TEST, ALL, next_due(now.astimezone(), last.at if last else None, rules)))
 
 
 def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]) -> Steps:
-    settings, clock, spool, catalog = runtime.settings, SystemClock(), spool_of(runtime), catalog_of(runtime.settings)
+    settings, clock, spool, catalog = runtime.settings, store.clock, spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     cases = CaseSteps(
         Tools(

@@ -403,3 +403,20 @@ class StoryLine:
     detail: str = ""
     step: str = ""
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a database says of its installation.
+
+    Attributes:
+        installation_id: "" before the first start, and in a database of a version that had none.
+        has_spool: the id lies in the spool.
+        has_studies: it is not empty.
+        newest_keys: files that should be in the spool, the newest ones.
+    """
+
+    installation_id: str
+    has_spool: bool
+    has_studies: bool
+    newest_keys: tuple[str, ...]

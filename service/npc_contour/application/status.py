@@ -180,6 +180,7 @@ class Counts:
         parked: by kind of job.
         self_test_dice: network → mean Dice of the last self-test that had an answer.
         webhooks: messages that are kept, by (hook, state).
+        clocks_ahead_s: (machine, process) → how far its clock is ahead of the database's; negative is behind.
     """
 
     cases: Mapping[CaseState, int] = field(default_factory=dict)
@@ -194,6 +195,7 @@ class Counts:
     parked: Mapping[str, int] = field(default_factory=dict)
     self_test_dice: Mapping[str, float] = field(default_factory=dict)
     webhooks: Mapping[tuple[str, WebhookState], int] = field(default_factory=dict)
+    clocks_ahead_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 class StatusBoard(Protocol):

@@ -20,6 +20,7 @@ from npc_contour.application.records import (
     Gate,
     Job,
     JobKind,
+    Known,
     ParkedStep,
     PulledSeries,
     PullRequest,
@@ -292,6 +293,18 @@ class Transaction(Protocol):
 
     def add_disk_sample(self, at: datetime, free_bytes: int, forget_before: datetime) -> None:
         """Note how much of the disk is free, and forget old notes."""
+        ...
+
+    def lock_installation(self) -> Known:
+        """Return what the database says of its installation; others wait until the end of the transaction."""
+        ...
+
+    def installation_id(self) -> str:
+        """Return the id of the installation; "" before its first start."""
+        ...
+
+    def set_installation(self, installation_id: str, *, has_spool: bool) -> None:
+        """Note the installation's id, and whether it lies in the spool."""
         ...
 
     def instance_keys(self) -> frozenset[str]:

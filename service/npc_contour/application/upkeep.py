@@ -7,15 +7,16 @@ the disk is: then images are answered with 0xA700 and a person decides.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from npc_contour.application.installation import HELP, IdentifiedSpool, check_spool
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Clock, InstanceKeeper
 from npc_contour.application.records import AssociationRow, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store
-from npc_contour.errors import AutocontourError, StoreError
+from npc_contour.errors import AutocontourError, SpoolForeignError, StoreError
 from npc_contour.logs import Event
 from npc_contour.settings import Retention
 
@@ -29,7 +30,11 @@ YOUNG_S = 60.0
 """A file is in the spool a moment before its row is committed: one so young is not judged yet."""
 
 
-class SpoolFiles(Protocol):
+MANY_LOST = 10
+"""So many images, and most of all that rows know, are no accident of single files: another disk lies there."""
+
+
+class SpoolFiles(IdentifiedSpool, Protocol):
     """The spool as upkeep needs it."""
 
     def instance_files(self) -> Iterator[tuple[str, float]]:
@@ -38,10 +43,6 @@ class SpoolFiles(Protocol):
 
     def read(self, key: str) -> bytes:
         """Return the bytes of a key."""
-        ...
-
-    def exists(self, key: str) -> bool:
-        """Whether the file of a key is there."""
         ...
 
     def delete(self, key: str) -> bool:
@@ -136,7 +137,8 @@ class Rescan:
     """Compares the images on disk with their rows, at the start of a worker and after each round of deleting.
 
     An image without a row was never acknowledged, but is whole: it is adopted, as if it had just come. A row without
-    its image is forgotten, and its series is held until it is sent again.
+    its image is forgotten, and its series is held until it is sent again. Where most images are missing, the disk is
+    the wrong one or is not mounted: then nothing is marked, and readiness says so.
     """
 
     def __init__(
@@ -152,15 +154,19 @@ class Rescan:
 
     def run(self, key: str) -> None:
         """Do it once."""
+        check_spool(self._store, self._spool)
         now = self._clock.now()
         with self._store.transaction() as tx:
             known, expired = tx.instance_keys(), set(tx.expired_keys())
         files = dict(self._spool.instance_files())
+        lost = [name for name in known - files.keys() if not self._spool.exists(name)]
+        if len(lost) >= MANY_LOST and 2 * len(lost) > len(known):
+            raise SpoolForeignError(
+                f"{len(lost)} of {len(known)} images that the database knows are not in the spool: {HELP}"
+            )
         unknown = [name for name in files if name not in known and name not in expired]
         adopted = self._adopt([name for name in unknown if files[name] >= YOUNG_S], now)
-        lost = [name for name in known - files.keys() if not self._spool.exists(name)]
-        if lost:
-            self._lose(lost, now)
+        lose(self._store, lost, now)
         if any(files[name] < YOUNG_S for name in unknown):
             with self._store.transaction() as tx:
                 tx.defer(Job(JobKind.RESCAN, key, now + timedelta(seconds=YOUNG_S)))
@@ -181,12 +187,16 @@ class Rescan:
             logger.warning(Event.INSTANCES_ADOPTED, extra={"images": adopted})
         return adopted
 
-    def _lose(self, keys: list[str], now: datetime) -> None:
-        with self._store.transaction() as tx:
-            for study, series, images in tx.lose_instances(keys, now):
-                words = f"{images} images are gone from the disk: send the series again"
-                tx.tell(StoryLine(event=Event.INSTANCES_LOST, at=now, study=study, series=series, detail=words))
-        logger.error(Event.INSTANCES_LOST, extra={"images": len(keys)})
+
+def lose(store: Store, keys: Sequence[str], now: datetime) -> None:
+    """Forget images whose files are gone, and hold their series until they are sent again."""
+    if not keys:
+        return
+    with store.transaction() as tx:
+        for study, series, images in tx.lose_instances(keys, now):
+            words = f"{images} images are gone from the disk: send the series again"
+            tx.tell(StoryLine(event=Event.INSTANCES_LOST, at=now, study=study, series=series, detail=words))
+    logger.error(Event.INSTANCES_LOST, extra={"images": len(keys)})
 
 
 def forecast(samples: list[tuple[datetime, int]], min_free_bytes: int) -> float | None:

@@ -59,6 +59,7 @@ MODULES = {
     "account": "account",
     "webhook": "webhook",
     "migrate": "migrate",
+    "adopt-spool": "adopt",
     "capacity": "capacity",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""

@@ -23,7 +23,7 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
-from npc_contour.app.shared import SystemClock, catalog_of, spool_at
+from npc_contour.app.shared import catalog_of, spool_at
 from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
@@ -146,10 +146,10 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
     destinations = destinations_of(settings)
     with PgStore(running_database_url(settings), defer, pool_size=2, timeout_s=10.0) as store:
         names = tuple(destination.name for destination in destinations)
-        operations = Operations(store, SystemClock(), destinations)
+        operations = Operations(store, store.clock, destinations)
         catalog = catalog_of(settings)
         reader = study_reader(settings, catalog, spool_at(settings).open_path)
-        assignment = AssignRoles(store, SystemClock(), catalog, reader)
+        assignment = AssignRoles(store, store.clock, catalog, reader)
         yield _Desk(
             operations,
             assignment,

@@ -18,7 +18,6 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import archive_of, node_of
 from npc_contour.app.runtime import FILE, Runtime
-from npc_contour.app.shared import SystemClock
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import find_series, want
 from npc_contour.application.records import PullState
@@ -201,7 +200,7 @@ def _into_service(runtime_file: Path, pacs: str, series: Sequence[Match]) -> int
         raise SettingsError(f"no service is running: there is no {runtime_file}; start it, or give --out FOLDER")
     runtime = Runtime.read(runtime_file)
     with PgStore(runtime.database_url, defer) as store:
-        waiting = dict.fromkeys(want(store, pacs, series, SystemClock().now(), again=True))
+        waiting = dict.fromkeys(want(store, pacs, series, store.clock.now(), again=True))
         ended: dict[int, tuple[PullState, str]] = {}
         with bar(f"the service fetches {len(waiting)} series") as update:
             while len(ended) < len(waiting):

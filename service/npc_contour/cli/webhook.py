@@ -15,7 +15,6 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import PREFIX
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
-from npc_contour.app.shared import SystemClock
 from npc_contour.application.records import WebhookState
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print(PREFIX + base64.b64encode(secrets.token_bytes(32)).decode())
         return 0
     with PgStore(running_database_url(read_settings(args.config)), defer, pool_size=2, timeout_s=5.0) as store:
-        board = WebhookBoard(store, SystemClock())
+        board = WebhookBoard(store, store.clock)
         if args.action == "retry":
             print(board.retry(str(args.message_id)))
             return 0

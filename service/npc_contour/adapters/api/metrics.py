@@ -162,4 +162,10 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     for hook in sorted({hook for hook, _ in counts.webhooks}):
         for state in WebhookState:
             webhooks.add_metric([hook, state], counts.webhooks.get((hook, state), 0))
-    yield from (parked, dice, webhooks)
+    clocks = GaugeMetricFamily(
+        "npc_contour_clock_ahead_seconds", "How far a process's clock is ahead of the database's",
+        labels=["machine", "process"],
+    )  # fmt: skip
+    for names, ahead_s in sorted(counts.clocks_ahead_s.items()):
+        clocks.add_metric(names, ahead_s)
+    yield from (parked, dice, webhooks, clocks)

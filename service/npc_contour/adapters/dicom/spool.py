@@ -7,6 +7,7 @@ exists; the spool only keeps bytes. The disk is a local one with a journal (ext4
     <root>/instances/<study>/<series>/<instance>.dcm
     <root>/artefacts/<case>/<name>
     <root>/quarantine/<instance>-<hash>.dcm        other bytes under a UID that is already kept
+    <root>/installation                            id of the installation whose files these are
     <root>/incoming/<random>.part                  artefacts under way; also images, where a file needs a name
 """
 
@@ -18,6 +19,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -37,6 +39,7 @@ INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
 _LOOK_S = 0.05
 """How old a look at the disk's free room may be; a disk takes about 50 MB meanwhile, far less than must stay free."""
+INSTALLATION = "installation"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _NAMES_WITH_FILES = frozenset({"ext4", "xfs"})
@@ -107,6 +110,28 @@ class Spool:
         _close_to_others(self._root)
         self._names_with_files = _file_system(self._root) in _NAMES_WITH_FILES
         self._used = self._count() if self._quota is not None else None
+
+    def installation_id(self) -> str:
+        """The id of the installation to which these files belong; "" where there is none."""
+        try:
+            return (self._root / INSTALLATION).read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    def set_installation_id(self, installation_id: str) -> None:
+        """Put an id into it, durably, in place of any other."""
+        part = self._incoming / f"{INSTALLATION}-{uuid.uuid4().hex}.part"
+        with part.open("w", encoding="ascii") as file:
+            file.write(f"{installation_id}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._root / INSTALLATION)
+        _sync_folder(self._root)
+
+    def has_files(self) -> bool:
+        """Whether images or artefacts are in it."""
+        folders = (self._root / "instances", self._root / "artefacts")
+        return any(path.is_file() for folder in folders for path in folder.rglob("*"))
 
     def remove_partial_files(self) -> int:
         """Delete what unfinished transfers of this lane left (without a lane: of all); returns how many.
@@ -277,7 +302,9 @@ class Spool:
 
     def instance_files(self) -> Iterator[tuple[str, float]]:
         """Key and age in seconds of every received image that is complete."""
-        now = time.time()
+        # By the clock of whoever keeps the files, which need not be this machine's.
+        with tempfile.NamedTemporaryFile(dir=self._incoming, prefix=self._lane, suffix=".part") as probe:
+            now = os.fstat(probe.fileno()).st_mtime
         for path in (self._root / "instances").rglob("*.dcm"):
             try:
                 age_s = now - path.stat().st_mtime

@@ -54,6 +54,7 @@ _CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbe
 
 _PARKED = "SELECT kind, count(*) AS n FROM attempt WHERE parked_at IS NOT NULL GROUP BY kind"
 
+_CLOCKS = "SELECT * FROM machine_clock WHERE seen_at > clock_timestamp() - interval '2 minutes'"
 _WEBHOOKS = "SELECT hook, state, count(*) AS n FROM webhook_message GROUP BY hook, state"
 
 _SELF_TEST = """
@@ -153,6 +154,7 @@ class PgBoard:
             parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
             self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
             webhooks={(row["hook"], WebhookState(row["state"])): row["n"] for row in self._store.query(_WEBHOOKS)},
+            clocks_ahead_s={(row["machine"], row["process"]): row["ahead_s"] for row in self._store.query(_CLOCKS)},
         )
 
 

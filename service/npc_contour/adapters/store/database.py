@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from npc_contour.adapters.store.at_once import AtOnce
+from npc_contour.adapters.store.clock import DatabaseClock
 from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row
 from npc_contour.adapters.store.images import ADD_TO_OPEN, added_to_open, values_of
 from npc_contour.adapters.store.transaction import PgTransaction
@@ -37,7 +38,9 @@ MIGRATE_WITHIN_S = 120.0
 class PgStore:
     """State in PostgreSQL; safe to share between threads."""
 
-    def __init__(self, url: str, defer: Defer, *, pool_size: int = 8, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self, url: str, defer: Defer, *, pool_size: int = 8, timeout_s: float = 15.0, process: str = ""
+    ) -> None:
         """Connect when first used.
 
         Args:
@@ -45,6 +48,7 @@ class PgStore:
             defer: adds a job to the queue over an open transaction.
             pool_size: connections at most.
             timeout_s: how long to wait for a connection.
+            process: as which this machine's clock is noted beside the database's; "" for what runs a moment only.
         """
         self._defer = defer
         self._pool: ConnectionPool[Connection] = ConnectionPool(
@@ -58,6 +62,7 @@ class PgStore:
         )
         self._pool.open()
         self._adding = AtOnce(url, ADD_TO_OPEN)
+        self.clock = DatabaseClock(url, process)
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +75,7 @@ class PgStore:
     def close(self) -> None:
         """Close all connections."""
         self._adding.close()
+        self.clock.close()
         self._pool.close()
 
     @contextmanager

@@ -13,6 +13,7 @@ from npc_contour.adapters.store.commitments import Commitments
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
+from npc_contour.adapters.store.installations import Installations
 from npc_contour.adapters.store.pull_requests import PullRequests
 from npc_contour.adapters.store.pulls import Pulls
 from npc_contour.adapters.store.self_tests import SelfTests
@@ -24,7 +25,17 @@ from npc_contour.domain.series import InstanceHeader
 
 
 class PgTransaction(
-    Cases, Assignments, Destinations, Pulls, Images, Upkeep, Commitments, PullRequests, Webhooks, SelfTests
+    Cases,
+    Assignments,
+    Destinations,
+    Pulls,
+    Images,
+    Upkeep,
+    Commitments,
+    PullRequests,
+    Webhooks,
+    SelfTests,
+    Installations,
 ):
     """Everything done through it is committed together."""
 
