@@ -13,10 +13,12 @@ import pytest
 from npc_contour.app.processes import KILLED_PAUSE_S, Child
 
 SUPERVISOR = """
-import os, subprocess, sys
-child = "import os, sys, time; from npc_contour.app.processes import end_with; end_with(int(sys.argv[1])); "
-child += "print(os.getpid(), flush=True); time.sleep(60)"
-subprocess.Popen([sys.executable, "-c", child, str(os.getpid())]).wait()
+import sys, time
+from npc_contour.app.processes import Child
+child = Child("hangs", [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
+child.keep_running()
+print(child.pid, flush=True)
+time.sleep(60)
 """
 
 
@@ -106,7 +108,7 @@ def test_a_child_that_does_not_end_is_killed() -> None:
     assert time.monotonic() - started < 10
 
 
-def test_a_child_ends_when_its_supervisor_is_killed() -> None:
+def test_even_a_child_that_hangs_ends_when_its_supervisor_is_killed() -> None:
     roots = os.pathsep.join(path for path in sys.path if path)
     supervisor = subprocess.Popen(
         [sys.executable, "-c", SUPERVISOR],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from npc_contour import __version__
 from npc_contour.cli import MODULES, build_parser, main
 
 
@@ -55,6 +56,14 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
     listed = capsys.readouterr().out.split("options:")[0].splitlines()
     assert [verb for verb in MODULES if not any(line.split()[:1] == [verb] for line in listed)] == []
+
+
+def test_the_version_is_said_without_loading_what_computes() -> None:
+    code = "import sys; from npc_contour.cli import main; main(['--version']); print(*sys.modules)"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+
+    assert seen[:2] == ["npc-contour", __version__]
+    assert {"numba", "numpy", "pydicom", "pydantic"} & set(seen) == set()
 
 
 def test_serve_loads_no_pictures_and_no_networks_of_its_own() -> None:

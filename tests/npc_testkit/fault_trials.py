@@ -136,11 +136,7 @@ def boundaries(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
 
 
 def _worker(service: Service, command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a worker as a child of the supervisor would be; it is ours, so `end_with` must not see another parent."""
-    code = "import runpy, sys; from npc_contour.app import processes; processes.end_with = lambda _: None;"
-    code += " sys.argv = sys.argv[1:]; runpy.run_module('npc_contour.app', run_name='__main__')"
-    if command[1] == "-m":
-        command = [sys.executable, "-c", code, "npc_contour.app", *command[3:]]
+    """Start a worker as a child of the supervisor would be."""
     with (service.folder / "worker.log").open("ab") as log:
         return subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": ROOTS})
 

@@ -53,6 +53,7 @@ def measure_served(
     """
     limit = max(MEBIBYTES_256, 2 * volume_hu.nbytes)
     options = [("grpc.max_send_message_length", limit), ("grpc.max_receive_message_length", limit)]
+    options.append(("grpc.enable_http_proxy", 0))
     try:
         with grpc.InferenceServerClient(url, channel_args=options) as client:
             found = client.get_model_config(contract.name, as_json=True)["config"].get("parameters", {})

@@ -20,6 +20,12 @@ from npc_contour.domain.pipelines import NetworkContract
 from npc_networks.parity.original import ParityRefused
 from npc_networks.serving.config import LABELS, SPACING, VOLUME
 
+CHANNEL = [
+    ("grpc.max_send_message_length", grpc.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.max_receive_message_length", grpc.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.enable_http_proxy", 0),
+]
+"""Volumes of any size, and never through a proxy that the environment names."""
 END_TIMEOUT_S = 30.0
 
 
@@ -64,7 +70,7 @@ def ask(
     volume.set_data_from_numpy(np.ascontiguousarray(volume_hu))
     spacing = grpc.InferInput(SPACING, [3], "FP32")
     spacing.set_data_from_numpy(np.array(spacing_zyx_mm, dtype=np.float32))
-    with grpc.InferenceServerClient(url) as client:
+    with grpc.InferenceServerClient(url, channel_args=CHANNEL) as client:
         try:
             wanted = [grpc.InferRequestedOutput(LABELS)]
             answer = client.infer(contract.name, [volume, spacing], outputs=wanted)

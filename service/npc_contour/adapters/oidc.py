@@ -24,6 +24,7 @@ from joserfc.jwk import KeySet
 
 from npc_contour.application.sign_in import Attempt, Identity
 from npc_contour.errors import IdentityError
+from npc_contour.settings import is_loopback
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512")
 KEEP_S = 3600.0
@@ -185,7 +186,9 @@ class OidcProvider:
     def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         trusted = create_default_context(cafile=self._client.ca_file or None)
         try:
-            with httpx.Client(timeout=TIMEOUT_S, verify=trusted) as client:
+            # The one host that may be out in the internet: by a proxy of the environment, unless it is this machine.
+            outside = not is_loopback(urlsplit(url).hostname or "")
+            with httpx.Client(timeout=TIMEOUT_S, verify=trusted, trust_env=outside) as client:
                 answer = client.request(method, url, data=form, headers={"Accept": "application/json"})
                 answer.raise_for_status()
                 found = answer.json()

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 
+import requests
+
 from npc_contour import __version__, tracing
 from npc_contour.errors import SettingsError
 
@@ -53,7 +55,9 @@ def trace_to(endpoint: str, role: str) -> None:
         {"service.name": "npc-contour", "service.version": __version__, "service.instance.id": role}
     )
     provider = TracerProvider(resource=about)
-    exporter = OTLPSpanExporter(endpoint=traces_url(endpoint), timeout=TIMEOUT_S)
+    session = requests.Session()
+    session.trust_env = False
+    exporter = OTLPSpanExporter(endpoint=traces_url(endpoint), timeout=TIMEOUT_S, session=session)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EVERY_MS))
     tracing.use(provider.get_tracer("npc_contour", __version__))
 

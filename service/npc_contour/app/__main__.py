@@ -9,7 +9,6 @@ from pathlib import Path
 from npc_contour import logs
 from npc_contour.adapters.otlp import trace_to
 from npc_contour.app.audit import audit
-from npc_contour.app.processes import end_with
 from npc_contour.app.roles import run_role
 from npc_contour.app.runtime import Runtime
 from npc_contour.errors import AutocontourError
@@ -17,7 +16,6 @@ from npc_contour.logs import Event
 
 role, runtime_file = sys.argv[1], Path(sys.argv[2])
 runtime = Runtime.read(runtime_file)
-end_with(runtime.pid)
 logs.configure(runtime.settings.logs.level)
 audit(runtime.settings)
 try:

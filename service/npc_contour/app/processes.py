@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from npc_contour.app.priority import give_way
+from npc_contour.lifetime import with_parent
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 """A process that is killed again and again is still there again within seconds."""
 KILLED_PAUSE_S = 0.5
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
-
-
-def end_with(supervisor: int) -> None:
-    """Let the kernel end this process when the supervisor that started it ends, however it ends.
-
-    Args:
-        supervisor: its process id; in a container it may well be 1.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != supervisor:
-        sys.exit("the supervisor is gone")
 
 
 @dataclass(slots=True)
@@ -88,7 +74,13 @@ class Child:
             self._started = now
             # A session of its own: Ctrl-C at a terminal goes to the supervisor alone, which ends its children in order,
             # and a priority counts against all others.
-            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
+            # Whatever kills the supervisor kills it, too, even if it hangs: what it was doing will be done again.
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=with_parent(signal.SIGKILL),  # noqa: PLW1509 - one call into libc, no locks
+            )
             if self.nice:
                 give_way(self._process.pid, self.nice)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})

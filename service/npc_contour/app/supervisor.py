@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import signal
 import socket
 import sys
 import threading
@@ -30,6 +29,7 @@ from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of, spool_at
 from npc_contour.application.installation import take_spool
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
+from npc_contour.lifetime import asked_to_end
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
 
@@ -42,7 +42,7 @@ PORTS_S = 20.0
 
 
 def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
-    """Run the service, or some of its roles, until SIGTERM or SIGINT; call from the main thread.
+    """Run the service, or some of its roles, until SIGTERM, SIGINT or SIGHUP; call from the main thread.
 
     Args:
         settings: the site's.
@@ -56,9 +56,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         SpoolForeignError: the spool belongs to another installation.
     """
     answer_soon()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     root = settings.storage.root
     root.mkdir(parents=True, exist_ok=True)
     catalog_of(settings)

@@ -16,7 +16,9 @@ from rich.console import Console
 from npc_contour import __version__, logs
 from npc_contour.cli.arguments import RAW
 from npc_contour.errors import AutocontourError, CatalogError, SettingsError
+from npc_contour.lifetime import leave_when_told
 
+VERSION = f"npc-contour {__version__}"
 DESCRIPTION = """\
 Auto-contouring for radiotherapy of nasopharyngeal carcinoma: CT series in over DICOM, RTSTRUCT out.
 Not a medical device: every RTSTRUCT is UNAPPROVED and must be reviewed by a radiation oncologist."""
@@ -72,7 +74,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
         verb: the only verb that will be asked for; None builds every verb, for help.
     """
     parser = argparse.ArgumentParser(prog="npc-contour", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=RAW)
-    parser.add_argument("--version", action="version", version=f"npc-contour {__version__}")
+    parser.add_argument("--version", action="version", version=VERSION)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in dict.fromkeys(MODULES.values()) if verb is None else (MODULES[verb],):
         import_module(f"npc_contour.cli.{name}").add_verbs(verbs)
@@ -80,8 +82,21 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit code."""
+    """Run one verb and return the exit code.
+
+    Args:
+        argv: its arguments; None takes those of this process, which then ends in order when it is told to.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        leave_when_told()
+    if arguments[:1] == ["--version"]:
+        print(VERSION)
+        return 0
+    return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     verb = arguments[0] if arguments and arguments[0] in MODULES else None
     logs.configure("WARNING")
     errors = Console(stderr=True, soft_wrap=True)

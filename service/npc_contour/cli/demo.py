@@ -8,12 +8,13 @@ paths of the RTSTRUCTs and of the pictures drawn from them.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -31,7 +32,10 @@ examples:
   npc-contour demo                          512x512x150 at 2.5 mm, everything into demo-out/
   npc-contour demo --seed 11 --out other    another patient"""
 
-MARKER = "site.toml"
+CONFIG = "site.toml"
+MARKER = ".npc-contour-demo"
+"""The file in a demo's folder that lists what the demo wrote there; a demo that runs holds a lock on it."""
+WRITTEN = ("patient", "tps", "data", "service.log", CONFIG)
 SLICE_SPACING_MM = 2.5
 """150 slices are 375 mm, vertex to upper chest, as a planning scan of the head and neck is."""
 
@@ -64,7 +68,19 @@ def add_verbs(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when the RTSTRUCT of every pipeline arrived."""
     out: Path = args.out.resolve()
-    _clear(out)
+    with own_folder(out) as written:
+        steps_s, stories = _contour(out, args, written.fileno())
+        received = sorted((out / "tps").glob("RS.*.dcm"))
+        before = set(out.iterdir())
+        code = demo_report.show(
+            Console(), stories=stories, steps_s=steps_s, received=received, patient=out / "patient", out=out
+        )
+        written.writelines(f"{picture.name}\n" for picture in set(out.iterdir()) - before)
+    return code
+
+
+def _contour(out: Path, args: argparse.Namespace, lock: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Do the whole job; return the seconds of each step, and the stories of the cases."""
     patient, steps_s = out / "patient", dict[str, float]()
     with _timed(steps_s, "make the phantom"):
         phantom.write(
@@ -72,26 +88,49 @@ def run(args: argparse.Namespace) -> int:
         )
     with ExitStack() as processes:
         tps_port = processes.enter_context(local_run.planning_system(out / "tps"))
-        config = out / MARKER
+        config = out / CONFIG
         config.write_text(local_run.SITE + local_run.destination_toml("tps", "TPS", tps_port), encoding="utf-8")
         with _timed(steps_s, "start the service"), bar("starting database, Triton, receiver, worker") as update:
-            running = processes.enter_context(local_run.service(config, progress=update))
+            running = processes.enter_context(local_run.service(config, progress=update, pass_fds=(lock,)))
         with _timed(steps_s, "send the CT pair"):
             local_run.send(patient, running.dicom_port)
         with _timed(steps_s, "complete, contour, deliver"):
             stories = _watch(running, list(read_settings(config).routing.pipelines))
-    received = sorted((out / "tps").glob("RS.*.dcm"))
-    return demo_report.show(Console(), stories=stories, steps_s=steps_s, received=received, patient=patient, out=out)
+    return steps_s, stories
 
 
-def _clear(out: Path) -> None:
-    """Empty the folder of an earlier demo; a folder of anything else is left alone."""
-    if out.is_dir() and any(out.iterdir()) and not ((out / MARKER).exists() or (out / "patient").exists()):
-        raise AutocontourError(f"{out} is not empty and holds no earlier demo: choose another --out")
+@contextmanager
+def own_folder(out: Path) -> Iterator[TextIO]:
+    """Hold the folder for this demo alone, without what an earlier demo wrote there; yield the marker, open to add to.
+
+    Raises:
+        AutocontourError: another demo runs in it, or it holds something, and no demo made it.
+    """
+    marker = out / MARKER
     if out.exists() and not out.is_dir():
         raise AutocontourError(f"{out} is a file: choose another --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    if out.is_dir() and not marker.is_file() and any(out.iterdir()):
+        raise AutocontourError(f"{out} is not empty and no demo made it: choose another --out, or remove it yourself")
+    out.mkdir(parents=True, exist_ok=True)
+    with marker.open("a+", encoding="utf-8") as file:
+        try:
+            # The service inherits it: until it has ended, too, the folder is in use.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AutocontourError(
+                f"another demo is running in {out}, or just ending: wait for it, or choose another --out"
+            ) from error
+        file.seek(0)
+        listed = set(file.read().splitlines())
+        for written in [each for each in out.iterdir() if each.name in listed]:
+            if written.is_dir() and not written.is_symlink():
+                shutil.rmtree(written)
+            else:
+                written.unlink()
+        file.truncate(0)
+        file.writelines(f"{name}\n" for name in WRITTEN)
+        file.flush()
+        yield file
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Each runs as a user would start it, `npc-contour serve` and `npc-contour inbox`,
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 
 from npc_contour.errors import AutocontourError
+from npc_contour.lifetime import with_parent
 from npc_contour.settings import read_settings
 
 SITE = """\
@@ -74,7 +76,9 @@ class Running:
             AutocontourError: the service has ended, or answers with an error.
         """
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.web_port}{path}", timeout=30).raise_for_status()
+            answer = httpx.get(
+                f"http://127.0.0.1:{self.web_port}{path}", timeout=30, trust_env=False
+            ).raise_for_status()
         except httpx.HTTPError as error:
             raise AutocontourError(f"{error}: see {self.log}") from error
         return answer.json()
@@ -97,7 +101,11 @@ def planning_system(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def service(
-    config: Path, *, timeout_s: float = START_DEADLINE_S, progress: Callable[[float], None] | None = None
+    config: Path,
+    *,
+    timeout_s: float = START_DEADLINE_S,
+    progress: Callable[[float], None] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Running]:
     """Run the service with these settings; its log goes to service.log beside them.
 
@@ -105,12 +113,14 @@ def service(
         config: a site.toml.
         timeout_s: to become ready.
         progress: told the fraction of readiness checks that are ok.
+        pass_fds: open files that it is to hold as long as it runs.
 
     Raises:
         AutocontourError: it ends, or is not ready in time; with the end of its log.
     """
     log = config.with_name("service.log")
-    with log.open("a", encoding="utf-8") as file, _child(["serve", "--config", str(config)], stderr=file) as process:
+    serve = ["serve", "--config", str(config)]
+    with log.open("a", encoding="utf-8") as file, _child(serve, stderr=file, pass_fds=pass_fds) as process:
         runtime_file = read_settings(config).storage.root / "runtime.json"
         yield _wait_until_ready(process, runtime_file, log, timeout_s, progress)
 
@@ -121,15 +131,20 @@ def send(folder: Path, port: int) -> None:
     Raises:
         AutocontourError: not everything was stored.
     """
-    command = [sys.executable, "-m", "npc_contour", "send-test", str(folder), "--to", f"127.0.0.1:{port}"]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise AutocontourError(f"sending {folder} failed:\n{done.stdout}")
+    with _child(["send-test", str(folder), "--to", f"127.0.0.1:{port}"], stdout=subprocess.PIPE) as process:
+        said, _ = process.communicate()
+    if process.returncode:
+        raise AutocontourError(f"sending {folder} failed:\n{said}")
 
 
 @contextmanager
 def _child(command: Sequence[str], **streams: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401 (as Popen)
-    process = subprocess.Popen([sys.executable, "-m", "npc_contour", *command], text=True, **streams)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "npc_contour", *command],
+        text=True,
+        preexec_fn=with_parent(signal.SIGTERM),  # noqa: PLW1509 - one call into libc, no locks
+        **streams,
+    )
     try:
         yield process
     finally:
@@ -179,7 +194,7 @@ def _wait_until_ready(
 
 def _checks(running: Running) -> list[dict[str, Any]]:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{running.web_port}/health/ready", timeout=15)
+        answer = httpx.get(f"http://127.0.0.1:{running.web_port}/health/ready", timeout=15, trust_env=False)
     except httpx.TransportError:
         return []
     checks: list[dict[str, Any]] = answer.json()["checks"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 from pathlib import Path
 
 from npc_contour.adapters.dicom import scu
@@ -13,6 +11,7 @@ from npc_contour.cli.arguments import RAW, Verbs, ae_title, existing_folder, hos
 from npc_contour.cli.progress import bar
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
+from npc_contour.lifetime import asked_to_end
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -88,9 +87,7 @@ def run_send(args: argparse.Namespace) -> int:
 
 def run_inbox(args: argparse.Namespace) -> int:
     """Listen until stopped; print each object's path as it arrives."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     with Inbox(
         args.folder, ae_title=args.ae_title, port=args.port, on_kept=lambda path: print(path, flush=True)
     ) as node:

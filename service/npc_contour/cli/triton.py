@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import tempfile
-import threading
 from pathlib import Path
 
 from npc_contour.adapters.triton.embedded import EmbeddedTriton, Listening
 from npc_contour.adapters.triton.loopback import HOST
 from npc_contour.cli.arguments import RAW, Verbs
+from npc_contour.lifetime import asked_to_end
 from npc_contour.settings import default_model_repository
 
 EXAMPLES = """\
@@ -49,9 +48,7 @@ def add_verbs(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_end()
     with (
         tempfile.TemporaryDirectory(prefix="npc-contour-") as work,
         EmbeddedTriton(args.models, args.work_dir or Path(work), listening=Listening(args.host, args.ports)) as server,

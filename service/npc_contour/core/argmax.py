@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from npc_contour.core.compiled import compiled
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
@@ -60,7 +61,7 @@ LARGEST = np.float32(np.nan)
 """In the place of a threshold: outputs compete, the largest wins."""
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _decide(values: Float32Array, threshold: np.float32) -> int:
     """Return the largest class, the lowest of equals; with a threshold 1 + the last output above it, 0 for none."""
     label = 0
@@ -77,7 +78,7 @@ def _decide(values: Float32Array, threshold: np.float32) -> int:
     return label
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def largest_class(
     slab: Float32Array, labels: UInt8Array, first: int, last: int, threshold: np.float32 = LARGEST
 ) -> int:
@@ -100,7 +101,7 @@ def largest_class(
     return broken
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _unite(labels: UInt8Array, below: int, above: int, cells: UInt8Array) -> None:
     """Write the class that the eight corners of each cell share, or MIXED; cells at the far border repeat the edge."""
     rows, columns = cells.shape
@@ -121,7 +122,7 @@ def _unite(labels: UInt8Array, below: int, above: int, cells: UInt8Array) -> Non
             cells[y, x] = label if same else MIXED
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def interpolated_argmax(  # noqa: PLR0913, PLR0917 - a compiled kernel takes no dataclass
     slab: Float32Array,
     labels: UInt8Array,
@@ -186,7 +187,7 @@ def interpolated_argmax(  # noqa: PLR0913, PLR0917 - a compiled kernel takes no 
                 out[i, j, k] = label
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _between(
     low: Float32Array, high: Float32Array, fraction: np.float32, values: Float32Array, threshold: np.float32
 ) -> int:
@@ -196,7 +197,7 @@ def _between(
     return _decide(values, threshold)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _bilinear(
     below_near: Float32Array,
     below_far: Float32Array,
@@ -213,6 +214,6 @@ def _bilinear(
         )
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _lerp(low: np.float32, high: np.float32, fraction: np.float32) -> np.float32:
     return low * (np.float32(1.0) - fraction) + high * fraction

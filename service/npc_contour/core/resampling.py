@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from npc_contour.core.compiled import compiled
 from npc_contour.domain.geometry import Vec3
 
 Float32Array = npt.NDArray[np.float32]
@@ -105,7 +105,7 @@ def resample(
     return result
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _resample_rows(
     volume: npt.NDArray[np.int16] | Float32Array,
     first: npt.NDArray[np.int32],
@@ -126,7 +126,7 @@ def _resample_rows(
                 out[z, y, target] = total
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _resample_lines(
     volume: Float32Array, first: npt.NDArray[np.int32], weights: Float32Array, out: Float32Array
 ) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from npc_contour.core.compiled import compiled
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -76,7 +77,7 @@ def axis_tiles(size: int, patch: int, step: float) -> AxisTiles:
     return AxisTiles(starts, weights, size)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def blend_rows(
     slab: Float32Array,
     logits: Float32Array,

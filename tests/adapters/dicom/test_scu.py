@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,11 +54,16 @@ def sent_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[int]:
-    """Run an SCP that answers every C-STORE with one status; yields its port."""
+def answering(status: int, meanwhile: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Run an SCP that answers every C-STORE with one status, after doing something; yields its port."""
+
+    def answer(_: evt.Event) -> int:
+        meanwhile()
+        return status
+
     entity = AE(ae_title="TPS")
     entity.add_supported_context(RTStructureSetStorage, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: status)])
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
     assert isinstance(server, ThreadedAssociationServer)
     try:
         yield int(server.server_address[1])
@@ -98,6 +103,20 @@ def test_bytes_leave_byte_for_byte_and_nothing_stays_behind(tmp_path: Path, monk
     assert receipt.is_stored
     assert sent_bytes(arrived) == sent_bytes(path)
     assert list(scratch.iterdir()) == []
+
+
+def test_no_file_of_a_patient_lies_about_while_the_peer_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    path = write_object(tmp_path / "rs.dcm", "2.25.79")
+    seen: list[list[Path]] = []
+    with answering(0x0000, lambda: seen.append(list(scratch.iterdir()))) as port:
+        assert DicomSender(OUR_AE, 5.0).send(path.read_bytes(), tps(port)).is_stored
+
+    assert seen == [[]]
 
 
 def test_sender_returns_the_answer_whatever_it_is(tmp_path: Path) -> None:

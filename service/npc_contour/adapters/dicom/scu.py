@@ -6,8 +6,8 @@ transfer syntax (Implicit VR Little Endian, PS3.5 10.1) an uncompressed file is 
 
 from __future__ import annotations
 
+import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,11 +94,12 @@ class DicomSender:
         Raises:
             SendError: there was no answer.
         """
-        # pynetdicom sends either a decoded object, which it encodes anew, or a file as it lies.
-        with tempfile.NamedTemporaryFile(prefix="npc-contour-send-", suffix=".dcm") as file:
+        # pynetdicom sends either a decoded object, which it encodes anew, or a file as it lies: a file of memory, which
+        # is gone with this process whatever ends it.
+        with open(os.memfd_create("npc-contour-send"), "wb") as file:  # noqa: PTH123 - it has no path
             file.write(instance)
             file.flush()
-            outgoing = [read_outgoing(Path(file.name))]
+            outgoing = [read_outgoing(Path(f"/proc/self/fd/{file.fileno()}"))]
             return _send_until_refused(outgoing, destination, self._calling_ae, self._timeout_s, None)[0]
 
     def echo(self, destination: Destination) -> EchoResult:

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -20,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 
 from npc_contour import tracing
 from npc_contour.adapters.triton import regions
+from npc_contour.adapters.triton.loopback import DIRECT
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
 from npc_contour.core.crossings import turned_back
@@ -42,6 +42,12 @@ DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
 PROBE_TIMEOUT_S = 5.0
 RELEASE_TRIES = 40
 RELEASE_PAUSE_S = 0.05
+CHANNEL = [
+    ("grpc.max_send_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.max_receive_message_length", triton.MAX_GRPC_MESSAGE_SIZE),
+    ("grpc.enable_http_proxy", 0),
+]
+"""Volumes of any size, and never through a proxy that the environment names."""
 LOOPBACK = ("127.", "localhost", "[::1]")
 
 
@@ -78,7 +84,7 @@ class TritonEngine:
         self._shared_memory = url.startswith(LOOPBACK) if shared_memory is None else shared_memory
         self._crossings = crossings
         self._new_region = new_region
-        self._client = triton.InferenceServerClient(url)
+        self._client = triton.InferenceServerClient(url, channel_args=CHANNEL)
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +171,7 @@ class TritonEngine:
         if self._metrics_url is None:
             return None
         try:
-            with urllib.request.urlopen(self._metrics_url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310 - settings
+            with DIRECT.open(self._metrics_url, timeout=PROBE_TIMEOUT_S) as answer:
                 lines = answer.read().decode().splitlines()
         except (urllib.error.URLError, OSError):
             return None

@@ -115,7 +115,7 @@ def _stub_python(home: Path) -> Path:
 def _environment(first: list[Path], python_bin: Path) -> dict[str, str]:
     given = os.environ.get("LD_LIBRARY_PATH", "")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
         "LD_LIBRARY_PATH": os.pathsep.join([*map(str, first), *library_folders(), *([given] if given else [])]),
         "PATH": os.pathsep.join((str(python_bin), os.environ.get("PATH", os.defpath))),
     }

@@ -14,6 +14,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from npc_contour.core.compiled import compiled
+
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
@@ -70,7 +72,7 @@ class Place(NamedTuple):
 
 
 def _compiled(function: Function) -> Function:
-    return cast("Function", numba.njit(cache=True, nogil=True, fastmath=True)(function))
+    return compiled(fastmath=True)(function)
 
 
 def _inlined(function: Function) -> Function:
