@@ -27,18 +27,14 @@ setup: $(VENV)/.service
 setup-dev: $(VENV)/.dev
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m virtualenv -q $(VENV) 2>/dev/null \
-	  || { rm -rf $(VENV); apt-get install -y -q python3-venv >/dev/null 2>&1 && $(PYTHON) -m venv $(VENV); } \
-	  || { rm -rf $(VENV); echo "Python's venv is missing. As root: apt-get install python3-venv"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing. As root: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) deploy/prepare.py $(VENV)
 
 # nvidia-pytriton declares numpy<2, which its files do not need: the service uses its tritonserver only.
 $(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the service into $(VENV) (some minutes the first time)"
 	$(PIP) --editable .
 	$(PIP) --no-deps nvidia-pytriton
-	@deploy/libpython.sh $(VENV)
 	@touch $@
 
 # torch first: whatever depends on it must find this build. rt-utils asks for opencv with a display; the headless one serves.
@@ -54,16 +50,16 @@ test: setup-dev lint
 	$(BIN)/python -m pytest -q
 
 lint: setup-dev
-	$(BIN)/ruff format --check service models tests benchmarks
-	$(BIN)/ruff check service models tests benchmarks
+	$(BIN)/ruff format --check service models tests benchmarks deploy
+	$(BIN)/ruff check service models tests benchmarks deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 check: lint
 
 format: setup-dev
-	$(BIN)/ruff format service models tests benchmarks
-	$(BIN)/ruff check --fix service models tests benchmarks
+	$(BIN)/ruff format service models tests benchmarks deploy
+	$(BIN)/ruff check --fix service models tests benchmarks deploy
 
 # A reader that needs an older pydicom, in an environment of its own: for tests and the RTSTRUCT benchmark.
 foreign-readers: .venv-readers/.ready
