@@ -11,6 +11,7 @@ AutocontourError
 ├── CaseRefused              these images cannot be contoured: tell the clinic, do not retry
 │   ├── SeriesGeometryError  the slices do not form one regular stack
 │   ├── PixelDataError       the pixels cannot be decoded or are not what the header says
+│   ├── VoxelFileError       a file of voxels is cut short, damaged, or holds no labels
 │   └── NoPipelineError      no routing rule accepts the series
 ├── GateError                an RTSTRUCT failed its own check: it is never sent
 ├── DemoNotAllowedError      a demo network's result may not go to this destination
@@ -86,6 +87,10 @@ class SeriesGeometryError(CaseRefused):
 
 class PixelDataError(CaseRefused):
     """The pixels cannot be decoded or are not what the header says."""
+
+
+class VoxelFileError(CaseRefused):
+    """A file of voxels is cut short or damaged, or does not hold what was asked for."""
 
 
 class NoPipelineError(CaseRefused):

@@ -65,8 +65,8 @@ def test_a_label_map_comes_back_voxel_by_voxel(
 
     assert code == 0
     assert "3 ROIs" in said
-    assert "empty, left out: Nothing" in said
-    assert (tmp_path / "back.names.txt").read_text().split() == ["Ball", "Core", "Box"]
+    assert "empty, left out: 'Nothing'" in said
+    assert (tmp_path / "back.names.txt").read_text() == "1\tBall\n2\tCore\n3\tBox\n"
     stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back)))
     np.testing.assert_array_equal(stack[0] > 0, (labels == 1) | (labels == 2))
     np.testing.assert_array_equal(stack[1] > 0, labels == 2)
@@ -86,7 +86,7 @@ def test_what_masks_writes_rtstruct_reads(planning: Planning, tmp_path: Path) ->
     call("masks", again, planning.folder, "--out", tmp_path / "b.nii")
 
     first, second = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / f))) for f in ("a.nii.gz", "b.nii"))
-    assert names.read_text().split() == ["ROI_1", "ROI_2", "ROI_5"]
+    assert names.read_text() == "1\tROI_1\n2\tROI_2\n3\tROI_5\n"
     np.testing.assert_array_equal(first, second)
 
 
@@ -107,7 +107,7 @@ def test_masks_on_another_grid_are_refused(planning: Planning, tmp_path: Path) -
     image.SetOrigin(np.add(image.GetOrigin(), (3.0, 0.0, 0.0)))
     SimpleITK.WriteImage(image, str(tmp_path / "moved.nii.gz"))
 
-    with pytest.raises(CaseRefused, match=r"a corner is 4\.00 voxels away"):
+    with pytest.raises(CaseRefused, match=r"the grids differ: .* voxels of .* mm from"):
         call("rtstruct", planning.folder, tmp_path / "moved.nii.gz", "--out", tmp_path / "rt.dcm")
     assert not (tmp_path / "rt.dcm").exists()
 
@@ -115,7 +115,7 @@ def test_masks_on_another_grid_are_refused(planning: Planning, tmp_path: Path) -
 def test_masks_of_another_shape_are_refused(planning: Planning, tmp_path: Path) -> None:
     SimpleITK.WriteImage(image_of(label_map(planning)[:-1], planning), str(tmp_path / "short.nii.gz"))
 
-    with pytest.raises(CaseRefused, match=r"has \(6, 30, 34\) voxels \(z, y, x\), the CT has \(7, 30, 34\)"):
+    with pytest.raises(CaseRefused, match=r"the grids differ: 34 x 30 x 6 voxels .*; the CT has 34 x 30 x 7"):
         call("rtstruct", planning.folder, tmp_path / "short.nii.gz", "--out", tmp_path / "rt.dcm")
 
 
@@ -124,7 +124,8 @@ def test_masks_of_another_shape_are_refused(planning: Planning, tmp_path: Path) 
     [
         ("1 Brain TUMOUR", "type 'TUMOUR', expected one of"),
         ("1 Brain ORGAN extra", r"expected \[LABELS\] NAME \[TYPE\]"),
-        ("0 Brain", r"expected \[LABELS\] NAME \[TYPE\]"),
+        ("0 Brain", "labels are counted from 1"),
+        ("1\tSpinal Cord\tTUMOUR", "type 'TUMOUR', expected one of"),
         ("Brain\nbrain", "two ROIs have one name"),
     ],
 )
@@ -135,6 +136,65 @@ def test_a_wrong_names_file_is_refused(planning: Planning, tmp_path: Path, line:
 
     with pytest.raises(CaseRefused, match=reason):
         call("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--names", names, "--out", tmp_path / "rt.dcm")
+
+
+def test_every_mask_of_a_stack_needs_a_name(planning: Planning, tmp_path: Path) -> None:
+    stack = np.stack([label_map(planning) == label for label in (1, 2, 5)]).astype(np.uint8)
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([image_of(mask, planning) for mask in stack]), str(tmp_path / "s.nii"))
+    files = ("rtstruct", planning.folder, tmp_path / "s.nii", "--names", tmp_path / "names.txt")
+
+    for names in ("1\tA\n2\tB\n", "A\nB\n", "1\tA\n2\tB\n3\tC\n4\tD\n"):
+        (tmp_path / "names.txt").write_text(names)
+        with pytest.raises(CaseRefused, match=r"holds 3 masks, the names are those of 1, 2.*: every mask needs a name"):
+            call(*files, "--out", tmp_path / "rt.dcm")
+
+
+def test_labels_without_a_name_are_told_or_refused(
+    planning: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    files = ("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--names", tmp_path / "names.txt")
+
+    (tmp_path / "names.txt").write_text("A\nB\n")
+    with pytest.raises(CaseRefused, match="holds the labels 1, 2, 5, the list names 2 by their place only"):
+        call(*files, "--out", tmp_path / "rt.dcm")
+    (tmp_path / "names.txt").write_text("2 B\n")
+    assert call(*files, "--out", tmp_path / "rt.dcm") == 0
+    assert "does not name, left out: 1, 5" in capsys.readouterr().out
+
+
+def test_clinical_names_survive_both_ways(planning: Planning, tmp_path: Path) -> None:
+    names = ["PTV 70 Gy", "#ring", "", "脑干", "1,2 Boost"]
+    masks = [label_map(planning) == 1 for _ in names]
+    stack = SimpleITK.JoinSeries([image_of(mask.astype(np.uint8), planning) for mask in masks])
+    SimpleITK.WriteImage(stack, str(tmp_path / "s.nii"))
+    (tmp_path / "s.names.txt").write_text("".join(f"{n}\t{name}\n" for n, name in enumerate(names, 1)), "utf-8")
+
+    files = ("rtstruct", planning.folder, tmp_path / "s.nii", "--names", tmp_path / "s.names.txt")
+    call(*files, "--out", tmp_path / "rt.dcm")
+    call("masks", tmp_path / "rt.dcm", planning.folder, "--out", tmp_path / "b.nii")
+
+    assert (tmp_path / "b.names.txt").read_text("utf-8") == (tmp_path / "s.names.txt").read_text("utf-8")
+    assert [str(roi.ROIName) for roi in dcmread(tmp_path / "rt.dcm").StructureSetROISequence] == names
+
+
+def test_a_slicer_segmentation_of_a_part_is_placed_and_named(planning: Planning, tmp_path: Path) -> None:
+    labels = label_map(planning)
+    part = image_of(labels, planning)[4:32, 2:28, 1:6]
+    for number, (name, label) in enumerate((("Ball shell", 1), ("Core", 2), ("Box", 5))):
+        for key, value in (("ID", f"S{number}"), ("Name", name), ("LabelValue", str(label)), ("Color", "1 0.5 0")):
+            part.SetMetaData(f"Segment{number}_{key}", value)
+    SimpleITK.WriteImage(part, str(tmp_path / "a.seg.nrrd"), useCompression=True)
+
+    call("rtstruct", planning.folder, tmp_path / "a.seg.nrrd", "--out", tmp_path / "rt.dcm")
+    call("masks", tmp_path / "rt.dcm", planning.folder, "--out", tmp_path / "b.nii")
+
+    expected = np.zeros_like(labels)
+    expected[1:6, 2:28, 4:32] = labels[1:6, 2:28, 4:32]
+    stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "b.nii")))
+    np.testing.assert_array_equal(stack > 0, [expected == label for label in (1, 2, 5)])
+    assert (tmp_path / "b.names.txt").read_text() == "1\tBall shell\n2\tCore\n3\tBox\n"
+    assert [list(item.ROIDisplayColor) for item in dcmread(tmp_path / "rt.dcm").ROIContourSequence] == [[255, 128, 0]] * 3
 
 
 def test_a_file_that_is_no_image_is_refused(planning: Planning, tmp_path: Path) -> None:
@@ -198,7 +258,7 @@ margin_mm = 2.0
 
 def test_a_profile_that_does_not_suit_the_rois_is_refused(planning: Planning, tmp_path: Path) -> None:
     SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
-    (tmp_path / "names.txt").write_text("A_name_of_more_than_16\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("1 A_name_of_more_than_16\n", encoding="utf-8")
     files: list[str | Path] = [planning.folder, tmp_path / "labels.nii.gz", "--names", tmp_path / "names.txt"]
 
     with pytest.raises(SettingsError, match="has 22 characters, 16 are allowed"):

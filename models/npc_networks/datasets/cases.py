@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from npc_contour.errors import VoxelFileError
+from npc_contour.voxel_files import labels_of
+from npc_contour.voxel_files import read_image as read_whole
+
 UInt8Array = npt.NDArray[np.uint8]
 
 MOST_UNEVEN_MM = 0.1
@@ -47,10 +51,12 @@ def read_image(path: Path) -> SimpleITK.Image:
     """Read a file, or a folder with the slices of one DICOM series.
 
     Raises:
-        CaseRefused: no image, several series, or slices that are not evenly spaced.
+        CaseRefused: no image, one that is cut short, several series, or slices that are not evenly spaced.
     """
     try:
-        image = _read_series(path) if path.is_dir() else SimpleITK.ReadImage(path)
+        image = _read_series(path) if path.is_dir() else read_whole(path)
+    except VoxelFileError as error:
+        raise CaseRefused(str(error)) from error
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise CaseRefused(f"{path} cannot be read: {reason}") from error
@@ -66,17 +72,21 @@ def read_labels(case: RawCase, grid: SimpleITK.Image) -> UInt8Array:
         CaseRefused: a file cannot be read, or a label is negative or above 255.
     """
     if isinstance(case.labels, Path):
-        values = on_grid(read_image(case.labels), grid, case.labels, labels=True)
-        if values.min() < 0 or values.max() > 255 or np.any(values != np.rint(values)):
-            raise CaseRefused(f"{case.labels} has values from {values.min():g} to {values.max():g}, expected labels")
-        return values.astype(np.uint8)
-    masks = {
-        label: on_grid(read_image(path), grid, path, labels=True) != 0 for label, path in sorted(case.labels.items())
-    }
+        return _labels(case.labels, grid).astype(np.uint8)
+    masks = {label: _labels(path, grid) != 0 for label, path in sorted(case.labels.items())}
     merged = np.zeros(grid.GetSize()[::-1], dtype=np.uint8)
     for label, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
         merged[mask] = label
     return merged
+
+
+def _labels(path: Path, grid: SimpleITK.Image) -> npt.NDArray[np.integer]:
+    image = read_image(path)
+    try:
+        labels_of(SimpleITK.GetArrayViewFromImage(image), path, most=255)
+        return labels_of(on_grid(image, grid, path, labels=True), path, most=255)
+    except VoxelFileError as error:
+        raise CaseRefused(str(error)) from error
 
 
 def on_grid(

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import SimpleITK
 
 from npc_contour.domain.geometry import Vec3
+from npc_contour.errors import VoxelFileError
+from npc_contour.voxel_files import read_image
 from npc_networks.parity.original import ParityRefused
 
 FIRST = "_0000"
@@ -62,6 +64,6 @@ def _whole(image: SimpleITK.Image, path: Path) -> npt.NDArray[np.int16]:
 
 def _read(path: Path) -> SimpleITK.Image:
     try:
-        return SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise ParityRefused(f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}") from error
+        return read_image(path)
+    except VoxelFileError as error:
+        raise ParityRefused(str(error)) from error

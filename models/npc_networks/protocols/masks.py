@@ -11,6 +11,8 @@ import numpy.typing as npt
 import SimpleITK
 
 from npc_contour.domain.geometry import Vec3
+from npc_contour.errors import VoxelFileError
+from npc_contour.voxel_files import labels_of, read_image
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 SAME_MM = 1e-3
@@ -103,10 +105,10 @@ def read_pair(found: Path, reference: Path, structures: Sequence[Structure]) -> 
 
 def _read(path: Path, structures: Sequence[Structure]) -> LabelImage:
     try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise EvaluationRefused(f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}") from error
-    voxels = SimpleITK.GetArrayFromImage(image)
+        image = read_image(path)
+        voxels: npt.NDArray[np.generic] = labels_of(SimpleITK.GetArrayFromImage(image), path)
+    except VoxelFileError as error:
+        raise EvaluationRefused(str(error)) from error
     if image.GetNumberOfComponentsPerPixel() > 1 and voxels.ndim == 4:
         voxels = np.moveaxis(voxels, -1, 0)
     if voxels.ndim not in (3, 4):

@@ -1,71 +1,32 @@
-"""Masks in files: label maps and stacks of masks (NIfTI, MHA, NRRD) in, NIfTI out."""
+"""Masks in files: label maps and stacks of masks (NIfTI, MHA, NRRD, 3D Slicer, DICOM SEG) in, NIfTI out."""
 
 from __future__ import annotations
 
 import gzip
-import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK
 
+from npc_contour.adapters.names_file import NamedLabels, write_names
+from npc_contour.core.placing import placement
 from npc_contour.domain.geometry import Grid
-from npc_contour.domain.structures import InterpretedType
-from npc_contour.errors import CaseRefused
+from npc_contour.domain.structures import MAX_NAME_LENGTH, InterpretedType
+from npc_contour.errors import CaseRefused, VoxelFileError
+from npc_contour.voxel_files import Voxels, labels_of, read_voxels
 
 BoolArray = npt.NDArray[np.bool_]
 
-MAX_CORNER_OFF_PX = 0.1
-"""How far a corner of the masks' grid may lie from the CT's, in voxels."""
+MASK_ENDINGS = (".nii", ".nii.gz")
+"""Of the files that `write_nifti` writes."""
 
 _NIFTI_HEADER_BYTES = 352
 _UINT8, _SFORM_SCANNER, _MM = 2, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class NamedLabels:
-    """One ROI of a names file: `labels` are label values of a map, or channels of a stack counted from 1."""
-
-    name: str
-    labels: frozenset[int]
-    interpreted_type: InterpretedType
-
-
-def read_names(path: Path) -> tuple[NamedLabels, ...]:
-    """Read which ROI is which label.
-
-    One ROI a line: `[LABELS] NAME [TYPE]`. LABELS are whole numbers joined by commas, united; without them the ROI
-    is the label (or channel) of its number in the list. TYPE is ORGAN (the default), GTV, CTV or EXTERNAL. Lines
-    that are empty or start with # are left out.
-
-    Raises:
-        CaseRefused: a line cannot be read; it is named.
-    """
-    rois: list[NamedLabels] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        labels = frozenset({len(rois) + 1})
-        if len(words) > 1 and re.fullmatch(r"\d+(,\d+)*", words[0]):
-            labels = frozenset(map(int, words.pop(0).split(",")))
-        kind = InterpretedType.ORGAN
-        if len(words) > 1:
-            if words[1] not in set(InterpretedType):
-                raise CaseRefused(f"{path}, line {number}: type {words[1]!r}, expected one of {[*InterpretedType]}")
-            kind = InterpretedType(words[1])
-        if len(words) > 2 or min(labels) < 1:
-            raise CaseRefused(f"{path}, line {number}: {line!r}, expected [LABELS] NAME [TYPE]")
-        rois.append(NamedLabels(words[0], labels, kind))
-    if len({roi.name.casefold() for roi in rois}) != len(rois):
-        raise CaseRefused(f"{path}: two ROIs have one name")
-    return tuple(rois)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +35,12 @@ class MaskFile:
 
     Attributes:
         array: (z, y, x) label map, or (channel, z, y, x) stack where anything but 0 is inside.
+        rois: what the file itself names; () where it names nothing.
     """
 
+    path: Path
     array: npt.NDArray[np.generic]
+    rois: tuple[NamedLabels, ...] = ()
 
     @property
     def is_stack(self) -> bool:
@@ -90,48 +54,87 @@ class MaskFile:
         return tuple(int(label) for label in np.unique(self.array) if label != 0)
 
     def mask(self, labels: Iterable[int]) -> BoolArray:
-        """Return the union of labels or channels, (z, y, x).
-
-        Raises:
-            CaseRefused: the stack has no such channel.
-        """
+        """Return the union of labels or channels, (z, y, x)."""
         wanted = sorted(labels)
         if not self.is_stack:
             return np.isin(self.array, wanted)
-        if wanted[-1] > len(self.array):
-            raise CaseRefused(f"channel {wanted[-1]} is asked for, the file has {len(self.array)}")
         return np.asarray(np.any([self.array[label - 1] != 0 for label in wanted], axis=0))
+
+    def unnamed(self, rois: Sequence[NamedLabels]) -> tuple[int, ...]:
+        """Return the labels that a list of ROIs leaves out on purpose.
+
+        Raises:
+            CaseRefused: it does not suit this file: a channel is missing or has no name, or it counts on and stops
+                before the last label.
+        """
+        held, named = set(self.labels()), {label for roi in rois for label in roi.labels}
+        left = tuple(sorted(held - named))
+        if self.is_stack and held != named:
+            raise CaseRefused(
+                f"{self.path} holds {len(held)} masks, the names are those of {_listed(named)}: every mask needs a name"
+            )
+        if left and any(roi.counted for roi in rois):
+            raise CaseRefused(
+                f"{self.path} holds the labels {_listed(held)}, the list names {len(rois)} by their place only: name"
+                " every label, or write the numbers before the names"
+            )
+        return left
 
 
 def read_mask_file(path: Path, grid: Grid) -> MaskFile:
-    """Read a label map or a stack of masks that lies on the planning grid; axes may be flipped.
+    """Read a label map or a stack of masks that lies on the planning grid; axes may be swapped or flipped.
+
+    Of 3D Slicer's segmentations a part of the planning grid is enough.
 
     Raises:
-        CaseRefused: the file cannot be read or lies on another grid.
+        CaseRefused: the file is not whole, lies on another grid, or holds what is no label.
     """
+    voxels = read_voxels(path)
+    segments = _slicer_segments(voxels)
     try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise CaseRefused(f"{path} cannot be read as an image: {str(error).strip().splitlines()[-1]}") from error
-    array = SimpleITK.GetArrayFromImage(image)
-    if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() > 1:
-        array = np.moveaxis(array, -1, 0)
-    if array.shape[-3:] != grid.shape_zyx:
-        raise CaseRefused(f"{path} has {array.shape[-3:]} voxels (z, y, x), the CT has {grid.shape_zyx}")
-    far = [size - 1 for size in image.GetSize()[:3]]
-    first, last = (grid.to_index_zyx(_place(image, corner)) for corner in ([0, 0, 0], far))
-    flipped = tuple(axis for axis in range(3) if first[axis] > last[axis])
-    low, high = np.minimum(first, last), np.maximum(first, last)
-    off = float(max(np.abs(low).max(), np.abs(high - np.subtract(grid.shape_zyx, 1)).max()))
-    if off > MAX_CORNER_OFF_PX:
-        raise CaseRefused(f"{path} lies on another grid than the CT: a corner is {off:.2f} voxels away")
-    return MaskFile(np.flip(array, tuple(axis - 3 for axis in flipped)))
+        place = placement(voxels.grid, grid, part=bool(segments))
+    except CaseRefused as error:
+        raise CaseRefused(f"{path}: {error}") from error
+    values = labels_of(voxels.array, path)
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    if values.ndim == 3:
+        return MaskFile(path, place.apply(values, grid.shape_zyx), tuple(roi for _, roi in segments))
+    if segments:
+        parts = (values[layer] == min(roi.labels) for layer, roi in segments)
+        segments = [(0, replace(roi, labels=frozenset({n}))) for n, (_, roi) in enumerate(segments, start=1)]
+    else:
+        parts = iter(values)
+    stack = np.stack([place.apply(part, grid.shape_zyx) for part in parts])
+    return MaskFile(path, stack, tuple(roi for _, roi in segments))
 
 
-def _place(image: SimpleITK.Image, index_xyz: Sequence[int]) -> npt.NDArray[np.float64]:
-    """LPS position of a voxel of the first channel."""
-    extra = [0] * (image.GetDimension() - 3)
-    return np.array(image.TransformIndexToPhysicalPoint([*index_xyz, *extra])[:3])
+def _slicer_segments(voxels: Voxels) -> list[tuple[int, NamedLabels]]:
+    """Return (layer, segment) of what 3D Slicer wrote in its .seg.nrrd; [] for other files."""
+    segments = []
+    for number in range(len(voxels.notes)):
+        about = {
+            key: voxels.notes.get(f"Segment{number}_{key}", "") for key in ("Name", "LabelValue", "Layer", "Color")
+        }
+        if not about["LabelValue"]:
+            break
+        try:
+            layer, label = int(about["Layer"] or 0), int(about["LabelValue"])
+            colour = [round(255 * float(part)) for part in about["Color"].split()]
+        except ValueError as error:
+            raise VoxelFileError(f"{voxels.path}: segment {number} cannot be read: {error}") from error
+        if len(about["Name"]) > MAX_NAME_LENGTH or label < 1 or layer >= max(len(voxels.array), 1):
+            raise VoxelFileError(
+                f"{voxels.path}: segment {number} ({about['Name']!r}) has label {label}, layer {layer}"
+            )
+        rgb = (colour[0], colour[1], colour[2]) if len(colour) == 3 else None
+        roi = NamedLabels(about["Name"], frozenset({label}), InterpretedType.ORGAN, colour_rgb=rgb)
+        segments.append((layer, roi))
+    return segments
+
+
+def _listed(labels: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(labels))) or "none"
 
 
 def write_nifti(path: Path, masks: Iterable[BoolArray], count: int, grid: Grid) -> None:
@@ -146,8 +149,8 @@ def write_nifti(path: Path, masks: Iterable[BoolArray], count: int, grid: Grid) 
     Raises:
         ValueError: another ending, or another number of masks.
     """
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise ValueError(f"{path.name}: expected a name that ends with .nii or .nii.gz")
+    if not path.name.endswith(MASK_ENDINGS):
+        raise ValueError(f"{path.name}: expected a name that ends with {' or '.join(MASK_ENDINGS)}")
     written = 0
     with _opened(path) as file:
         file.write(_nifti_header(grid, count))
@@ -162,7 +165,7 @@ def write_named_masks(path: Path, masks: Iterable[BoolArray], names: Sequence[st
     """Write masks as `write_nifti` does, and their names in order in a text file beside it, which is returned."""
     write_nifti(path, masks, len(names), grid)
     listed = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".names.txt")
-    listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_names(listed, names)
     return listed
 
 

@@ -16,16 +16,17 @@ from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_plan
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.mask_files import MaskFile, NamedLabels, read_mask_file, read_names, write_named_masks
+from npc_contour.adapters.mask_files import MASK_ENDINGS, MaskFile, read_mask_file, write_named_masks
+from npc_contour.adapters.names_file import NamedLabels, read_names
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.tools import contours_of
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar
 from npc_contour.core.labels import RoiMask, mask_of_array
-from npc_contour.core.profiles import apply_profile, profile_faults, written_names
+from npc_contour.core.profiles import MAX_LABEL_LENGTH, apply_profile, profile_faults, written_names
 from npc_contour.core.rasterise import BoolArray, rasterise_roi
-from npc_contour.domain.profiles import ContourSource, Profile
+from npc_contour.domain.profiles import ContourSource, EmptyRois, Profile
 from npc_contour.domain.series import Series
 from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
@@ -38,7 +39,8 @@ examples:
   npc-contour rtstruct ct masks.mha --names names.txt --out rt.dcm     one ROI per line of names.txt
   npc-contour rtstruct ct masks.mha --profile eclipse --out rt.dcm     as that planning system wants it
 
-names.txt has one ROI a line, [LABELS] NAME [TYPE]:
+names.txt has one ROI a line: labels, a tab, the name, and if need be a tab and the type. Without tabs,
+[LABELS] NAME [TYPE] with a name of one word:
   1,2,3 Brain
   GTVp GTV"""
 _MASKS_EXAMPLES = """\
@@ -60,7 +62,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser.add_argument("masks", type=existing_file, help="label map or 4-D stack (NIfTI, MHA, NRRD) on the CT's grid")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.dcm")
     parser.add_argument("--names", type=existing_file, help="which label or channel is which ROI")
-    parser.add_argument("--label", default="Masks", help="Structure Set Label, at most 16 characters")
+    parser.add_argument("--label", type=_label, default="Masks", help="Structure Set Label, at most 16 characters")
     parser.add_argument("--series", default="", metavar="UID", help="the planning series, where CT_DIR has several")
     parser.add_argument(
         "--profile", default="generic", help="a shipped profile's name or a TOML file (default generic)"
@@ -69,7 +71,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = verbs.add_parser("masks", help="make masks of an RTSTRUCT", epilog=_MASKS_EXAMPLES, formatter_class=RAW)
     parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
     parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.nii.gz")
+    parser.add_argument("--out", type=_mask_path, required=True, metavar="FILE.nii.gz")
     parser.add_argument("--series", default="", metavar="UID", help="the series, where CT_DIR has several")
     parser.set_defaults(run=read)
     parser = verbs.add_parser(
@@ -80,13 +82,26 @@ def add_verbs(verbs: Verbs) -> None:
     parser.set_defaults(run=check)
 
 
+def _label(text: str) -> str:
+    if not 1 <= len(text) <= MAX_LABEL_LENGTH:
+        raise argparse.ArgumentTypeError(f"{text!r} has {len(text)} characters, expected 1 to {MAX_LABEL_LENGTH}")
+    return text
+
+
+def _mask_path(text: str) -> Path:
+    if not text.endswith(MASK_ENDINGS):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with {' or '.join(MASK_ENDINGS)}")
+    return Path(text)
+
+
 def write(args: argparse.Namespace) -> int:
     """Write an RTSTRUCT of masks, after it passed the gate."""
     with bar("masks to RTSTRUCT") as progress:
         planning = read_planning_folder(args.ct, series_instance_uid=args.series)
         source = read_mask_file(args.masks, planning.volume.grid)
         progress(0.5)
-        rois = read_names(args.names) if args.names else _unnamed(source)
+        rois = read_names(args.names) if args.names else source.rois or _numbered(source)
+        left_out = source.unnamed(rois)
         given = tuple(_roi_masks(source, rois))
         profile = read_profile(profile_path(args.profile))
         faults = profile_faults(profile, [[mask.spec for mask in given]])
@@ -104,7 +119,10 @@ def write(args: argparse.Namespace) -> int:
         f"read back, the worst ROI has Dice {report.min_dice:.4f}"
     )
     if empty:
-        print(f"  empty, left out: {', '.join(empty)}")
+        kept = "kept without contours" if profile.empty_rois is EmptyRois.PLACEHOLDER else "left out"
+        print(f"  empty, {kept}: {', '.join(map(repr, empty))}")
+    if left_out:
+        print(f"  labels that {args.names or 'the file'} does not name, left out: {', '.join(map(str, left_out))}")
     return 0
 
 
@@ -153,17 +171,16 @@ def _rasterised(content: ReadStructureSet, volume: Volume) -> Iterator[BoolArray
         yield whole
 
 
-def _unnamed(source: MaskFile) -> tuple[NamedLabels, ...]:
+def _numbered(source: MaskFile) -> tuple[NamedLabels, ...]:
     return tuple(NamedLabels(f"ROI_{label}", frozenset({label}), InterpretedType.ORGAN) for label in source.labels())
 
 
 def _roi_masks(source: MaskFile, rois: tuple[NamedLabels, ...]) -> Iterator[RoiMask]:
     for index, roi in enumerate(rois):
         red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.65, 0.95)
-        colour = (int(255 * red), int(255 * green), int(255 * blue))
-        yield mask_of_array(
-            RoiSpec(roi.name, roi.interpreted_type, "masks", roi.labels, colour), source.mask(roi.labels)
-        )
+        colour = roi.colour_rgb or (int(255 * red), int(255 * green), int(255 * blue))
+        spec = RoiSpec(roi.name, roi.interpreted_type, "masks", roi.labels, colour)
+        yield mask_of_array(spec, source.mask(roi.labels))
 
 
 def _encode(masks: tuple[RoiMask, ...], planning: PlanningFolder, label: str, profile: Profile) -> bytes:

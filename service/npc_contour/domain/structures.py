@@ -7,14 +7,37 @@ from enum import StrEnum
 
 from npc_contour.domain.geometry import FloatArray
 
+MAX_NAME_LENGTH = 64
+"""Characters of an ROI Name (3006,0026), LO."""
+
 
 class InterpretedType(StrEnum):
-    """RT ROI Interpreted Type (3006,00A4): the defined terms this service writes."""
+    """RT ROI Interpreted Type (3006,00A4): the defined terms of PS3.3 C.8.8.8."""
 
     ORGAN = "ORGAN"
     GTV = "GTV"
     CTV = "CTV"
+    PTV = "PTV"
     EXTERNAL = "EXTERNAL"
+    AVOIDANCE = "AVOIDANCE"
+    CONTROL = "CONTROL"
+    TREATED_VOLUME = "TREATED_VOLUME"
+    IRRAD_VOLUME = "IRRAD_VOLUME"
+    DOSE_REGION = "DOSE_REGION"
+    DOSE_MEASUREMENT = "DOSE_MEASUREMENT"
+    BOLUS = "BOLUS"
+    CAVITY = "CAVITY"
+    CONTRAST_AGENT = "CONTRAST_AGENT"
+    MARKER = "MARKER"
+    REGISTRATION = "REGISTRATION"
+    ISOCENTER = "ISOCENTER"
+    SUPPORT = "SUPPORT"
+    FIXATION = "FIXATION"
+    DEVICE = "DEVICE"
+    BRACHY_CHANNEL = "BRACHY_CHANNEL"
+    BRACHY_ACCESSORY = "BRACHY_ACCESSORY"
+    BRACHY_SRC_APP = "BRACHY_SRC_APP"
+    BRACHY_CHNL_SHLD = "BRACHY_CHNL_SHLD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +46,7 @@ class RoiSpec:
 
     Attributes:
         name: at most 64 characters; in pipelines TG-263's primary name where the list has one, at most 16. A site's
-            profile may give another.
+            profile may give another, and masks that a user brings may have none ("").
         network: the network whose label map holds `labels`.
         fma_id: Foundational Model of Anatomy id for RT ROI Identification Code; "" when there is none.
     """
@@ -36,8 +59,8 @@ class RoiSpec:
     fma_id: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.name) <= 64:
-            raise ValueError(f"ROI name {self.name!r} has {len(self.name)} characters, 1 to 64 are allowed")
+        if len(self.name) > MAX_NAME_LENGTH:
+            raise ValueError(f"ROI name {self.name!r} has {len(self.name)} characters, {MAX_NAME_LENGTH} are allowed")
         if not self.labels or min(self.labels) < 1:
             raise ValueError(f"ROI {self.name}: labels must be positive, got {sorted(self.labels)}")
 

@@ -36,8 +36,14 @@ _CATEGORIES: dict[InterpretedType, tuple[Code, Code]] = {
     InterpretedType.GTV: (_TARGET, codes.cid9534.GTV),
     InterpretedType.CTV: (_TARGET, codes.cid9534.CTV),
     InterpretedType.EXTERNAL: (codes.cid9502.AnatomicalStructure, codes.cid9502.ExternalBodyModel),
+    InterpretedType.PTV: (_TARGET, codes.cid9534.PTV),
+    InterpretedType.TREATED_VOLUME: (_TARGET, codes.cid9534.TreatedVolume),
+    InterpretedType.IRRAD_VOLUME: (_TARGET, codes.cid9534.IrradiatedVolume),
+    InterpretedType.AVOIDANCE: (codes.cid9502.AnatomicalStructure, codes.cid9535.AvoidanceVolume),
 }
 """Segmented Property Category and Type (PS3.16 CID 9502, 9534, 9535)."""
+_OTHER = (codes.cid9502.RTGeometricInformation, codes.cid9535.RadiationDoseShapingVolume)
+"""Of what only serves planning."""
 
 
 def segmentation_uid(structure_set: StructureSet) -> str:
@@ -115,7 +121,7 @@ def read_image_headers(paths: Sequence[Path]) -> list[Dataset]:
 
 def _description(number: int, mask: RoiMask, network: NetworkProvenance | None) -> SegmentDescription:
     spec = mask.spec
-    category, kind = _CATEGORIES[spec.interpreted_type]
+    category, kind = _CATEGORIES.get(spec.interpreted_type, _OTHER)
     algorithm = None
     if network is not None:
         algorithm = highdicom.AlgorithmIdentificationSequence(
