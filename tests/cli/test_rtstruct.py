@@ -194,7 +194,9 @@ def test_a_slicer_segmentation_of_a_part_is_placed_and_named(planning: Planning,
     stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "b.nii")))
     np.testing.assert_array_equal(stack > 0, [expected == label for label in (1, 2, 5)])
     assert (tmp_path / "b.names.txt").read_text() == "1\tBall shell\n2\tCore\n3\tBox\n"
-    assert [list(item.ROIDisplayColor) for item in dcmread(tmp_path / "rt.dcm").ROIContourSequence] == [[255, 128, 0]] * 3
+    assert [list(item.ROIDisplayColor) for item in dcmread(tmp_path / "rt.dcm").ROIContourSequence] == [
+        [255, 128, 0]
+    ] * 3
 
 
 def test_a_file_that_is_no_image_is_refused(planning: Planning, tmp_path: Path) -> None:
