@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_contour.adapters.dicom.reader import read_headers
-from npc_contour.adapters.mask_files import write_named_masks
+from npc_contour.adapters.masks.files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.shared import catalog_of, writer_of

@@ -16,8 +16,8 @@ from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_plan
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.mask_files import MASK_ENDINGS, MaskFile, read_mask_file, write_named_masks
-from npc_contour.adapters.names_file import NamedLabels, read_names
+from npc_contour.adapters.masks.files import MASK_ENDINGS, MaskFile, read_mask_file, write_named_masks
+from npc_contour.adapters.masks.names import NamedLabels, read_names
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.tools import contours_of
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline

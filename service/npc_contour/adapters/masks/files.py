@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from npc_contour.adapters.names_file import NamedLabels, write_names
+from npc_contour.adapters.masks.names import NamedLabels, write_names
 from npc_contour.core.placing import placement
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.structures import MAX_NAME_LENGTH, InterpretedType

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.names_file import read_names, write_names
+from npc_contour.adapters.masks.names import read_names, write_names
 from npc_contour.domain.structures import InterpretedType
 from npc_contour.errors import CaseRefused
 

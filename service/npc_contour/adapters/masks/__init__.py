@@ -1,0 +1,1 @@
+"""Masks and their names in files."""
