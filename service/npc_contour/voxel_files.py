@@ -190,7 +190,7 @@ def _needed_bytes(header: bytes) -> int | None:
             continue
         axes = dimensions[1 : 1 + min(max(dimensions[0], 0), 7)]
         start = int(offset) if _is_single_file(header) and math.isfinite(offset) else 0
-        return start + math.prod(max(size, 1) for size in axes) * max(bits, 0) // 8
+        return start + math.prod(max(int(size), 1) for size in axes) * max(int(bits), 0) // 8
     return None
 
 

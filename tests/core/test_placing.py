@@ -34,7 +34,7 @@ def test_every_storage_order_comes_to_its_place(grid: Grid) -> None:
     array = np.arange(np.prod(grid.shape_zyx)).reshape(grid.shape_zyx)
     for axes in itertools.permutations(range(3)):
         for flips in itertools.product((False, True), repeat=3):
-            kept = np.flip(array, [axis for axis in range(3) if flips[axis]]).transpose(axes)
+            kept = np.flip(array, tuple(axis for axis in range(3) if flips[axis])).transpose(axes)
 
             place = placement(stored(grid, axes, flips), grid)
 

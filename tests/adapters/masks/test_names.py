@@ -29,8 +29,8 @@ def test_text_is_read_as_it_declares_itself(tmp_path: Path, encoding: str, end: 
 
     stem, brain = read_names(tmp_path / "names.txt")
 
-    assert (stem.name, stem.labels, stem.interpreted_type) == ("脑干", {3}, InterpretedType.PTV)
-    assert (brain.name, brain.labels, brain.counted) == ("Brain", {1, 2}, False)
+    assert (stem.name, stem.labels, stem.interpreted_type) == ("脑干", frozenset({3}), InterpretedType.PTV)
+    assert (brain.name, brain.labels, brain.counted) == ("Brain", frozenset({1, 2}), False)
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "utf-16-le", "latin-1"])
@@ -45,7 +45,10 @@ def test_text_in_another_encoding_is_refused_in_one_sentence(tmp_path: Path, enc
 def test_a_line_without_labels_counts_on(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Brain\n\n# a word\nGTVp GTV\n")
 
-    assert [(roi.labels, roi.counted) for roi in read_names(tmp_path / "names.txt")] == [({1}, True), ({2}, True)]
+    assert [(roi.labels, roi.counted) for roi in read_names(tmp_path / "names.txt")] == [
+        (frozenset({1}), True),
+        (frozenset({2}), True),
+    ]
 
 
 @pytest.mark.parametrize(

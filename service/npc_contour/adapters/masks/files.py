@@ -101,10 +101,10 @@ def read_mask_file(path: Path, grid: Grid) -> MaskFile:
     if values.ndim == 3:
         return MaskFile(path, place.apply(values, grid.shape_zyx), tuple(roi for _, roi in segments))
     if segments:
-        parts = (values[layer] == min(roi.labels) for layer, roi in segments)
+        parts = [values[layer] == min(roi.labels) for layer, roi in segments]
         segments = [(0, replace(roi, labels=frozenset({n}))) for n, (_, roi) in enumerate(segments, start=1)]
     else:
-        parts = iter(values)
+        parts = list(values)
     stack = np.stack([place.apply(part, grid.shape_zyx) for part in parts])
     return MaskFile(path, stack, tuple(roi for _, roi in segments))
 
