@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.app.priority import compute_only
+from npc_contour.settings import Triton
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
@@ -167,7 +168,7 @@ def computing() -> Iterator[None]:
     hogs = [subprocess.Popen(command, env=environment, start_new_session=True) for _ in range(os.cpu_count() or 1)]
     try:
         for hog in hogs:
-            compute_only(hog.pid)
+            compute_only(hog.pid, Triton().nice)
         time.sleep(1.0)
         yield
     finally:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +49,7 @@ def test_what_computes_does_not_ask_for_short_turns_as_the_one_that_started_it_d
         answer_soon()
         with sleeping() as pid:
             seen.append(turn_ns(pid))
-            give_way(pid)
+            give_way(pid, 10)
             seen.extend((turn_ns(pid), os.getpriority(os.PRIO_PROCESS, pid)))
 
     thread = threading.Thread(target=supervising)
@@ -56,16 +58,35 @@ def test_what_computes_does_not_ask_for_short_turns_as_the_one_that_started_it_d
 
     before, after, nice = seen
     assert before == SHORT_TURN_NS < after < LONG_TURN_NS
-    assert nice == 19
+    assert nice == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
 
 
 @knows_turns
 def test_networks_ask_for_long_turns() -> None:
     with sleeping() as pid:
-        compute_only(pid)
+        compute_only(pid, 10)
 
         assert turn_ns(pid) == LONG_TURN_NS
-        assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+
+
+def test_what_a_server_has_started_gives_way_with_it() -> None:
+    code = (
+        "import subprocess, sys, threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start();"
+    )
+    code += " child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as server:
+        try:
+            assert server.stdout is not None
+            child = int(server.stdout.readline())
+            give_way(server.pid, 7)
+
+            wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
+            threads = [int(task.name) for task in Path(f"/proc/{server.pid}/task").iterdir()]
+            assert len(threads) == 2
+            assert {os.getpriority(os.PRIO_PROCESS, one) for one in (*threads, child)} == {wanted}
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 @knows_turns

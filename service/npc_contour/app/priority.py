@@ -8,15 +8,17 @@ kernel takes the wish since 6.12, and groups of processes pass it on since 6.13)
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-BACKGROUND_NICE = 19
-"""Of what computes: receiving, the database and the web page come first when cores are scarce."""
+import psutil
+
 SHORT_TURN_NS = 100_000
 LONG_TURN_NS = 100_000_000
 """The shortest and the longest that the kernel grants."""
@@ -34,16 +36,19 @@ def answer_soon() -> None:
     _ask_for_turns(0, SHORT_TURN_NS)
 
 
-def give_way(pid: int, nice: int = BACKGROUND_NICE, turn_ns: int = USUAL_TURN_NS) -> None:
-    """Lower the priority of a process that leads a session, and of all that it will start.
+def give_way(pid: int, nice: int, turn_ns: int = USUAL_TURN_NS) -> None:
+    """Lower the priority of a process that leads a session, of all that it has started, and of all that it will start.
 
     Args:
-        pid: of a process that has just been started.
-        nice: added to our own.
+        pid: of the process.
+        nice: added to our own; 0 leaves it as it is.
         turn_ns: how long its turns are to be.
     """
-    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
-    _ask_for_turns(pid, turn_ns)
+    wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+    for thread in _threads(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, thread, wanted)
+            _ask_for_turns(thread, turn_ns)
     # Where the kernel groups each session's processes (sched(7), autogroup), only the group's own value counts. It lets
     # ordinary users set ten a second, all together.
     for _ in range(10):
@@ -57,9 +62,18 @@ def give_way(pid: int, nice: int = BACKGROUND_NICE, turn_ns: int = USUAL_TURN_NS
             return
 
 
-def compute_only(pid: int) -> None:
+def compute_only(pid: int, nice: int) -> None:
     """Let a process, as `give_way` does, go after all others, in long turns: it answers nobody while it computes."""
-    give_way(pid, turn_ns=LONG_TURN_NS)
+    give_way(pid, nice, LONG_TURN_NS)
+
+
+def _threads(pid: int) -> Iterator[int]:
+    """Every thread of a process and of those that it started: to Linux each has a priority of its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        leader = psutil.Process(pid)
+        for process in (leader, *leader.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                yield from (thread.id for thread in process.threads())
 
 
 def _ask_for_turns(pid: int, turn_ns: int) -> None:

@@ -31,14 +31,15 @@ class Child:
         command: what to run.
         grace_s: how long it may take to end after SIGTERM.
         once: it ends by itself and is not started again.
-        nice: added to its priority, for itself and what it starts; more is less urgent.
+        nice: added to its priority, for itself and what it starts; more is less urgent. It then takes turns of the
+            usual length; None leaves those that the supervisor asked for.
     """
 
     name: str
     command: Sequence[str]
     grace_s: float = 10.0
     once: bool = False
-    nice: int = 0
+    nice: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
@@ -81,7 +82,7 @@ class Child:
                 start_new_session=True,
                 preexec_fn=with_parent(signal.SIGKILL),  # noqa: PLW1509 - one call into libc, no locks
             )
-            if self.nice:
+            if self.nice is not None:
                 give_way(self._process.pid, self.nice)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from npc_contour import __version__
@@ -23,7 +24,7 @@ from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
-from npc_contour.app.priority import BACKGROUND_NICE, answer_soon, compute_only
+from npc_contour.app.priority import answer_soon, compute_only
 from npc_contour.app.processes import Child
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of, spool_at
@@ -103,11 +104,11 @@ def _children(settings: Settings, runtime: Runtime) -> list[Child]:
         return [sys.executable, "-m", "npc_contour.app", role, str(runtime.path)]
 
     grace_s = settings.workers.drain_s + 10.0
+    # A worker decides and sends: at a low priority of its own it would not even start on a machine that others use.
     workers = [
-        Child(f"worker-{number}", command("worker"), grace_s, nice=BACKGROUND_NICE)
-        for number in range(settings.workers.processes)
+        Child(f"worker-{number}", command("worker"), grace_s, nice=0) for number in range(settings.workers.processes)
     ]
-    warmup = Child("warmup", command("warmup"), once=True, nice=BACKGROUND_NICE)
+    warmup = Child("warmup", command("warmup"), once=True, nice=settings.triton.nice)
     receivers = [
         Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
     ]
@@ -158,7 +159,7 @@ class _TritonKeeper:
             settings.storage.root / "triton",
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
-            give_way=compute_only,
+            give_way=partial(compute_only, nice=settings.triton.nice),
             traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else "",
         )
         self._stopping = threading.Event()

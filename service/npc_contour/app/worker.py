@@ -54,7 +54,8 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
     settings = runtime.settings
     at_once = settings.workers.segmentations_at_once
     # Each claim and each slot holds a connection while its step runs.
-    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * at_once, process="worker") as store:
+    places = at_once + settings.workers.writings_at_once
+    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * places, process="worker") as store:
         pulling = pull_tools(runtime, store)
         poll = PollArchive(pulling, settings.pull)
         poll.start()
@@ -84,6 +85,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         duties = Duties(around(steps.run), sweep, steps.interrupted)
         options = WorkerOptions(
             segmentations_at_once=at_once,
+            writings_at_once=settings.workers.writings_at_once,
             drain_s=settings.workers.drain_s,
             deadlines_s={JobKind(kind): limit_s for kind, limit_s in settings.workers.deadlines_s},
         )

@@ -28,6 +28,7 @@ class Triton(Strict):
     model_repository: Path = Field(default_factory=default_model_repository)
     timeout_s: Seconds = 900.0
     start_timeout_s: Seconds = 120.0
+    nice: int = Field(default=10, ge=0, le=19)
 
 
 class Web(Strict):
@@ -82,6 +83,7 @@ class Workers(Strict):
 
     processes: int = Field(default=1, ge=1, le=64)
     segmentations_at_once: int = Field(default=1, ge=1, le=64)
+    writings_at_once: int = Field(default=1, ge=1, le=64)
     drain_s: float = Field(default=5.0, ge=0)
     deadlines_s: Deadlines = Deadlines()
 

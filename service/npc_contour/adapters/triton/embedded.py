@@ -98,7 +98,8 @@ class EmbeddedTriton:
             work_dir: for the backend's files and compiled networks; kept between starts.
             log_file: what the server prints; `work_dir/triton.log` when None.
             start_timeout_s: how long loading all networks may take.
-            give_way: lowers the priority of the server and its networks, given the process that leads their session.
+            give_way: lowers the priority of the server and its networks, given the process that leads their session;
+                called once they are loaded, for before that everybody waits for them.
             listening: where.
             traces_url: where it sends its spans (OTLP over HTTP); "" makes none.
         """
@@ -245,6 +246,8 @@ class EmbeddedTriton:
                     f"the embedded Triton {what}; log {self._log_file} ends:\n{self.last_lines()}"
                 )
             time.sleep(0.05)
+        if self._give_way is not None:
+            self._give_way(process.pid)
         logger.info(Event.TRITON_READY, extra={"seconds": round(time.monotonic() - started, 2)})
 
     def _start_process(self) -> None:
@@ -267,8 +270,6 @@ class EmbeddedTriton:
                     pass_fds=(read_end,),
                     start_new_session=True,
                 )
-            if self._give_way is not None:
-                self._give_way(self._process.pid)
         finally:
             os.close(read_end)
 

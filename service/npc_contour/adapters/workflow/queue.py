@@ -16,12 +16,13 @@ from psycopg.types.json import Jsonb
 from npc_contour import tracing
 from npc_contour.application.records import Job, JobKind
 
-SEGMENT_QUEUE, WORK_QUEUE, SEND_QUEUE, FETCH_QUEUE, TELL_QUEUE = "segment", "work", "send", "fetch", "tell"
+SEGMENT_QUEUE, WRITE_QUEUE, WORK_QUEUE = "segment", "write", "work"
+SEND_QUEUE, FETCH_QUEUE, TELL_QUEUE = "send", "fetch", "tell"
 QUEUES = {
     JobKind.CLOSE_SERIES: WORK_QUEUE,
     JobKind.ROUTE_STUDY: WORK_QUEUE,
     JobKind.SEGMENT_CASE: SEGMENT_QUEUE,
-    JobKind.WRITE_STRUCTURE_SET: SEGMENT_QUEUE,
+    JobKind.WRITE_STRUCTURE_SET: WRITE_QUEUE,
     JobKind.SEND: SEND_QUEUE,
     JobKind.VERIFY: SEND_QUEUE,
     JobKind.POLL_ARCHIVE: FETCH_QUEUE,
@@ -36,8 +37,8 @@ QUEUES = {
     JobKind.SELF_TEST: SEGMENT_QUEUE,
 }
 """What holds a volume in memory, and what waits for other machines, have queues of their own: nothing else waits."""
-PRIORITIES = {JobKind.WRITE_STRUCTURE_SET: 10, JobKind.RESCAN: -10, JobKind.RETENTION: -10, JobKind.SELF_TEST: -20}
-"""What is segmented is written before the next case is begun; higher goes first."""
+PRIORITIES = {JobKind.RESCAN: -10, JobKind.RETENTION: -10, JobKind.SELF_TEST: -20}
+"""Higher goes first."""
 URGENT = 100
 UNTRACED = frozenset({JobKind.POLL_ARCHIVE, JobKind.RESCAN, JobKind.RETENTION})
 """What plans its next round itself would be one trace without end."""

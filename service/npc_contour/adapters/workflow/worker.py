@@ -21,7 +21,14 @@ import psycopg
 from procrastinate import jobs as procrastinate_jobs
 
 from npc_contour import tracing
-from npc_contour.adapters.workflow.queue import FETCH_QUEUE, SEGMENT_QUEUE, SEND_QUEUE, TELL_QUEUE, WORK_QUEUE
+from npc_contour.adapters.workflow.queue import (
+    FETCH_QUEUE,
+    SEGMENT_QUEUE,
+    SEND_QUEUE,
+    TELL_QUEUE,
+    WORK_QUEUE,
+    WRITE_QUEUE,
+)
 from npc_contour.application.records import JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
@@ -61,6 +68,7 @@ class WorkerOptions:
 
     Attributes:
         segmentations_at_once: in this process.
+        writings_at_once: structure sets contoured and written in this process.
         light_at_once: short jobs in this process.
         fetches_at_once: queries and retrievals from a PACS in this process.
         sends_at_once: jobs that wait for destinations in this process.
@@ -72,6 +80,7 @@ class WorkerOptions:
     """
 
     segmentations_at_once: int = 1
+    writings_at_once: int = 1
     light_at_once: int = 4
     fetches_at_once: int = 2
     sends_at_once: int = 4
@@ -115,6 +124,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
     async with app.open_async():
         tasks = [
             asyncio.create_task(_consume(app, SEGMENT_QUEUE, options.segmentations_at_once, options.drain_s)),
+            asyncio.create_task(_consume(app, WRITE_QUEUE, options.writings_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, WORK_QUEUE, options.light_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once, options.drain_s)),
