@@ -25,6 +25,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from npc_testkit.fault_hangs import hangs
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
 from npc_testkit.fault_trials import boundaries, database_crashes, machine_gone, random_kills, triton_killed
@@ -40,8 +41,12 @@ TRIALS = {
     "disk": disk_full,
     "tps": tps_away,
     "senders": rude_senders,
+    "hang": hangs,
     "throughput": throughput,
 }
+COUNTED = ("silent_wrong", "clock_wrong_generations")
+LONGEST = ("longest_unnoticed_hang_s",)
+"""Of `Outcome.more`: added up over the trials that count them, and the largest of all."""
 SUMS = ("studies", "kills", "lost_instances", "lost_studies", "duplicate_objects", "repeated_effects")
 
 
@@ -95,6 +100,8 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
         "max_resume_s": round(max((value for row in rows for value in row["resume_s"]), default=0.0), 1),
         "queue_start_p95_ms": more.get("queue_start_p95_ms"),
         "two_workers_speedup": more.get("two_workers_speedup"),
+        **{key: sum(row["more"].get(key, 0) for row in rows) for key in COUNTED},
+        **{key: max((row["more"].get(key, 0.0) for row in rows), default=0.0) for key in LONGEST},
         "trials": {name: row["held"] for name, row in results.items()},
     }
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of, render
 from npc_contour.adapters.checks import Probes, doctor_checks, own_receiver, service_checks
 from npc_contour.app.forecast import FORECAST
+from npc_contour.app.heartbeats import HEARTBEATS, WORKERS
 from npc_contour.app.self_test import SELF_TEST
 from npc_contour.app.status import PAGE, PROCESSES
 from npc_contour.application.records import WebhookState
@@ -63,7 +64,7 @@ def site() -> Settings:
 def readiness_names() -> list[str]:
     settings = site()
     checks = service_checks(settings, catalog(), PROBES, own_receiver(settings))
-    return [*(check.name for check in checks), FORECAST, PROCESSES, PAGE, SELF_TEST]
+    return [*(check.name for check in checks), FORECAST, PROCESSES, PAGE, SELF_TEST, WORKERS, HEARTBEATS]
 
 
 def printed() -> dict[str, set[tuple[str, str]]]:
@@ -74,6 +75,7 @@ def printed() -> dict[str, set[tuple[str, str]]]:
         due={"segment": DueJobs(1, 1.0), "work": DueJobs(1, 1.0)},
         undelivered_s={"tps": 1.0},
         consumers=4,
+        silent_s={("host", "worker-0"): 1.0},
         parked={"route_study": 1},
         self_test_dice={"npc_oar": 0.8},
         webhooks={("ris", WebhookState.FAILED): 1},

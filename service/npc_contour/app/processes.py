@@ -1,8 +1,9 @@
-"""Child processes: each is started again when it ends, with growing pauses, and all end with the supervisor."""
+"""Child processes: each is started again when it ends or hangs, with growing pauses; all end with the supervisor."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from npc_contour.app.priority import give_way
+from npc_contour.app.pulse import NAME_VARIABLE, VARIABLE, Watched
 from npc_contour.lifetime import with_parent
 from npc_contour.logs import Event
 
@@ -20,6 +22,14 @@ BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 KILLED_PAUSE_S = 0.5
 CALM_S = 60.0
 """A process that lived this long before it ended is started again without a pause."""
+HUNG_S = 40.0
+"""A process whose main loop has not turned for so long hangs: stopped, in a loop without end, or in a call into C that
+lets no other thread run. What takes that long in earnest lets the loop turn."""
+START_S = 180.0
+"""How long it may take until its loop turns for the first time: imports from a slow disk on a busy machine."""
+SAY_WHERE_S = 2.0
+"""So long before it is killed it is asked to write down where its threads are (see `app.__main__`)."""
+SAY_WHERE = signal.SIGUSR2
 
 
 @dataclass(slots=True)
@@ -33,6 +43,8 @@ class Child:
         once: it ends by itself and is not started again.
         nice: added to its priority, for itself and what it starts; more is less urgent. It then takes turns of the
             usual length; None leaves those that the supervisor asked for.
+        place: of the supervisor among all, which its connections to the database are named by.
+        watched: what its main loop tells of itself; None: it has none, and is only seen to end.
     """
 
     name: str
@@ -40,6 +52,9 @@ class Child:
     grace_s: float = 10.0
     once: bool = False
     nice: int | None = None
+    place: str = ""
+    watched: Watched | None = None
+    _asked_where: bool = field(default=False, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
@@ -57,6 +72,7 @@ class Child:
         if self._process is not None:
             code = self._process.poll()
             if code is None:
+                self._end_if_hung(self._process, now)
                 return
             self._process = None
             if self.once:
@@ -75,16 +91,43 @@ class Child:
             self._started = now
             # A session of its own: Ctrl-C at a terminal goes to the supervisor alone, which ends its children in order,
             # and a priority counts against all others.
-            # Whatever kills the supervisor kills it, too, even if it hangs: what it was doing will be done again.
-            self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=with_parent(signal.SIGKILL),  # noqa: PLW1509 - one call into libc, no locks
-            )
+            self._process = self._start(now)
             if self.nice is not None:
                 give_way(self._process.pid, self.nice)
             logger.info(Event.CHILD_STARTED, extra={"child": self.name, "pid": self._process.pid})
+
+    def _start(self, now: float) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PGAPPNAME": connection_name(self.name, self.place)}
+        seen: tuple[int, ...] = ()
+        if self.watched is not None:
+            self.watched.begin(now)
+            self._asked_where = False
+            seen = (self.watched.descriptor,)
+            environment |= {VARIABLE: str(self.watched.descriptor), NAME_VARIABLE: self.name}
+        # Whatever kills the supervisor kills it, too, even if it hangs: what it was doing will be done again.
+        return subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=with_parent(signal.SIGKILL),  # noqa: PLW1509 - one call into libc, no locks
+            pass_fds=seen,
+            env=environment,
+        )
+
+    def _end_if_hung(self, process: subprocess.Popen[bytes], now: float) -> None:
+        if self.watched is None:
+            return
+        self.watched.look(now)
+        limit_s, silent_s = HUNG_S if self.watched.has_begun else START_S, self.watched.silent_s
+        if silent_s > limit_s - SAY_WHERE_S and not self._asked_where:
+            self._asked_where = True
+            process.send_signal(SAY_WHERE)
+        if silent_s > limit_s:
+            # Its connections to the database go with it, and its claims with them: another goes on with its work.
+            logger.error(
+                Event.CHILD_HUNG, extra={"child": self.name, "pid": process.pid, "silent_s": round(silent_s, 1)}
+            )
+            process.kill()
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -102,3 +145,8 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def connection_name(name: str, place: str) -> str:
+    """What the connections of a process to the database are called, so that others can end those of one that hangs."""
+    return f"npc-contour {name} {place}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -31,7 +29,8 @@ from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.door_services import further_services
 from npc_contour.app.priority import answer_soon
-from npc_contour.app.runtime import Runtime
+from npc_contour.app.pulse import Pulse
+from npc_contour.app.runtime import Runtime, place_of
 from npc_contour.app.senders import Senders
 from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.delivery import DeliveryTools
@@ -135,8 +134,7 @@ def receiver_name(storage: Storage, number: int) -> str:
     """What a receiver is called in the database and in the names of its files under way; its own among all machines."""
     if storage.shared_spool is None:
         return f"{RECEIVER_NAME}-{number}"
-    place = f"{socket.gethostname()}:{storage.root.resolve()}"
-    return f"{RECEIVER_NAME}-{hashlib.sha256(place.encode()).hexdigest()[:8]}-{number}"
+    return f"{RECEIVER_NAME}-{place_of(storage)}-{number}"
 
 
 def _names_to_end(settings: Settings, number: int) -> list[str]:
@@ -175,6 +173,7 @@ def _receiver_settings(runtime: Runtime, catalog: Catalog) -> ReceiverSettings:
             mb_per_s=limits.mb_per_s,
         ),
         deadlines=Deadlines(associate_s=dicom.associate_s, silence_s=dicom.silence_s),
+        beat=Pulse.own().beat,
     )
 
 

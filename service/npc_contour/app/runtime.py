@@ -6,6 +6,7 @@ the service can be found: the demo and monitoring read `dicom_port` and `web_por
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from npc_contour.errors import EmbeddedServerError
-from npc_contour.settings import Settings
+from npc_contour.settings import Settings, Storage
 
 FILE = "runtime.json"
 SERVED = ("receiver", "worker", "web")
@@ -87,6 +88,11 @@ class Runtime:
         return cls(**data)
 
     @property
+    def place(self) -> str:
+        """What tells the processes of this supervisor from those of all others."""
+        return place_of(self.settings.storage)
+
+    @property
     def path(self) -> Path:
         """Where the file lies."""
         return self.settings.storage.root / FILE
@@ -115,6 +121,12 @@ class Runtime:
     def with_triton(self, url: str, metrics_url: str) -> Runtime:
         """The same with the addresses of an embedded Triton."""
         return replace(self, triton_url=url, triton_metrics_url=metrics_url)
+
+
+def place_of(storage: Storage) -> str:
+    """What tells one supervisor from all others: its machine and its `storage.root`, as eight digits."""
+    place = f"{socket.gethostname()}:{storage.root.resolve()}"
+    return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
 def _optional_port(port: int | None, host: str) -> int:

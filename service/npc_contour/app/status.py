@@ -19,12 +19,15 @@ from npc_contour.adapters.api.status import status_app
 from npc_contour.adapters.checks import free_bytes, own_receiver, rest_answers, service_checks
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
+from npc_contour.app.heartbeats import heartbeats_check, workers_check
 from npc_contour.app.installation import installation_check
 from npc_contour.app.probes import probes_of
+from npc_contour.app.pulse import Pulse
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import catalog_of, spool_of
@@ -52,7 +55,10 @@ def run(runtime: Runtime) -> None:
         checks = service_checks(settings, catalog, probes, own_receiver(settings, runtime.dicom_port))
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
         wanted += [installation_check(store, spool), clock_check(store)]
+        heard = PgProcesses(store).rows
+        wanted.append(heartbeats_check(heard, runtime.place))
         if "web" in runtime.roles:
+            wanted.append(workers_check(heard))
             wanted += [page_check(runtime), forecast_check(store, settings)]
             if settings.self_test.every_h:
                 wanted.append(self_test_check(store, settings))
@@ -71,7 +77,7 @@ def run(runtime: Runtime) -> None:
             # Whoever can ask from another machine has no account here.
             known = not settings.web.needs_accounts or is_loopback(settings.status.host)
             app = status_app(checkup.run, registry, __version__, lambda _: known)
-            run_server(app, settings.status.host, runtime.status_port)
+            run_server(app, settings.status.host, runtime.status_port, beat=Pulse.own().beat)
 
 
 def processes_check(settings: Settings, roles: tuple[str, ...], running: Callable[[], Counter[str]]) -> Check:

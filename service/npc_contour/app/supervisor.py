@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,15 +21,17 @@ from npc_contour import __version__
 from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.database import PgStore, migrate
+from npc_contour.adapters.store.processes import forget_processes
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
 from npc_contour.app.priority import answer_soon, compute_only
 from npc_contour.app.processes import Child
+from npc_contour.app.pulse import Watched
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of, spool_at
 from npc_contour.application.installation import take_spool
-from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError
+from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError, StoreError
 from npc_contour.lifetime import asked_to_end
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
@@ -74,6 +76,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         migrate(runtime.database_url, apply_queue_schema)
         with PgStore(runtime.database_url, defer, pool_size=1) as store:
             take_spool(store, spool)
+        forget_processes(runtime.database_url, runtime.place)
         runtime.write()
         servers.callback((root / FILE).unlink, missing_ok=True)
         if settings.triton.url == "embedded" and "worker" in roles:
@@ -97,23 +100,23 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         finally:
             logger.info(Event.SERVICE_STOPPING)
             _end(children)
+            with suppress(StoreError):  # else they are told of as silent for a day
+                forget_processes(runtime.database_url, runtime.place)
 
 
 def _children(settings: Settings, runtime: Runtime) -> list[Child]:
-    def command(role: str) -> list[str]:
-        return [sys.executable, "-m", "npc_contour.app", role, str(runtime.path)]
+    def child(name: str, role: str, grace_s: float = 10.0, nice: int | None = None) -> Child:
+        command = [sys.executable, "-m", "npc_contour.app", role, str(runtime.path)]
+        return Child(name, command, grace_s, nice=nice, place=runtime.place, watched=Watched())
 
     grace_s = settings.workers.drain_s + 10.0
     # A worker decides and sends: at a low priority of its own it would not even start on a machine that others use.
-    workers = [
-        Child(f"worker-{number}", command("worker"), grace_s, nice=0) for number in range(settings.workers.processes)
-    ]
-    warmup = Child("warmup", command("warmup"), once=True, nice=settings.triton.nice)
-    receivers = [
-        Child(f"receiver-{number}", command(f"receiver-{number}"), 15.0) for number in range(settings.dicom.processes)
-    ]
-    by_role = {"receiver": receivers, "web": [Child("web", command("web"))], "worker": [*workers, warmup]}
-    status = [] if settings.status.port is None else [Child("status", command("status"))]
+    workers = [child(f"worker-{number}", "worker", grace_s, nice=0) for number in range(settings.workers.processes)]
+    compiling = [sys.executable, "-m", "npc_contour.app", "warmup", str(runtime.path)]
+    warmup = Child("warmup", compiling, once=True, nice=settings.triton.nice)
+    receivers = [child(name, name, 15.0) for name in (f"receiver-{n}" for n in range(settings.dicom.processes))]
+    by_role = {"receiver": receivers, "web": [child("web", "web")], "worker": [*workers, warmup]}
+    status = [] if settings.status.port is None else [child("status", "status")]
     return [*status, *(child for role, children in by_role.items() if role in runtime.roles for child in children)]
 
 

@@ -27,6 +27,7 @@ from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.accounts import PgAccounts
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
@@ -37,8 +38,10 @@ from npc_contour.app.archives import keeper_of
 from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
+from npc_contour.app.heartbeats import heartbeats_check, workers_check
 from npc_contour.app.installation import installation_check
 from npc_contour.app.probes import probes_of
+from npc_contour.app.pulse import Pulse
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import self_test_check
 from npc_contour.app.shared import catalog_of, spool_of
@@ -63,7 +66,7 @@ def run(runtime: Runtime) -> None:
     """Answer until SIGTERM."""
     sys.setswitchinterval(SWITCH_S)
     with application(runtime) as app:
-        run_server(app, runtime.settings.web.host, runtime.web_port)
+        run_server(app, runtime.settings.web.host, runtime.web_port, beat=Pulse.own().beat)
 
 
 @contextmanager
@@ -83,7 +86,9 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
-        checks = (*checks, forecast_check(store, settings), installation_check(store, spool), clock_check(store))
+        heard = PgProcesses(store).rows
+        checks = (*checks, workers_check(heard), heartbeats_check(heard), forecast_check(store, settings))
+        checks = (*checks, installation_check(store, spool), clock_check(store))
         if settings.self_test.every_h:
             checks = (*checks, self_test_check(store, settings))
         with (

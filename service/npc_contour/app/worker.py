@@ -9,10 +9,13 @@ from functools import partial
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, Run, WorkerOptions, run_worker
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.engine import ServiceEngine
+from npc_contour.app.heartbeats import cut_off_silent, process_row
+from npc_contour.app.pulse import Pulse
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.self_test import scores
 from npc_contour.app.senders import Senders
@@ -68,8 +71,11 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         }
         steps = _steps(runtime, store, fetching)
 
+        own, processes = process_row(runtime, "worker"), PgProcesses(store)
+
         def sweep() -> int:
             now = store.clock.now()
+            cut_off_silent(processes, own)
             with store.transaction() as tx:
                 missing = tx.jobs_missing()
                 for job in missing:
@@ -82,7 +88,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         with store.transaction() as tx:
             tx.defer(Job(JobKind.RESCAN, ALL))
             _plan_upkeep(tx, now, FIRST_RETENTION_S)
-        duties = Duties(around(steps.run), sweep, steps.interrupted)
+        duties = Duties(around(steps.run), sweep, steps.interrupted, Pulse.own().beat)
         options = WorkerOptions(
             segmentations_at_once=at_once,
             writings_at_once=settings.workers.writings_at_once,

@@ -59,6 +59,23 @@ class JobRow:
     held: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow:
+    """A process of some machine.
+
+    Attributes:
+        name: among those of its supervisor, such as worker-0.
+        place: of its supervisor among all.
+        silent_s: since it was last heard of.
+    """
+
+    name: str
+    role: str
+    machine: str
+    place: str
+    silent_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
     """Something that happened to a case; `seconds` is how long a step took, None for a moment."""
@@ -177,6 +194,7 @@ class Counts:
         undelivered_s: destination → age of its oldest queued delivery since it was last asked for, 0 without one; a
             case that a person holds does not count.
         consumers: of job queues, one a queue and worker, that gave a sign of life within the last minute.
+        silent_s: process, as (machine, name), → since it was last heard of.
         parked: by kind of job.
         self_test_dice: network → mean Dice of the last self-test that had an answer.
         webhooks: messages that are kept, by (hook, state).
@@ -192,6 +210,7 @@ class Counts:
     due: Mapping[str, DueJobs] = field(default_factory=dict)
     undelivered_s: Mapping[str, float] = field(default_factory=dict)
     consumers: int = 0
+    silent_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
     parked: Mapping[str, int] = field(default_factory=dict)
     self_test_dice: Mapping[str, float] = field(default_factory=dict)
     webhooks: Mapping[tuple[str, WebhookState], int] = field(default_factory=dict)

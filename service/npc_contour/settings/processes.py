@@ -27,7 +27,7 @@ class Triton(Strict):
     metrics_url: str | None = None
     model_repository: Path = Field(default_factory=default_model_repository)
     timeout_s: Seconds = 900.0
-    start_timeout_s: Seconds = 120.0
+    start_timeout_s: Seconds = 300.0
     nice: int = Field(default=10, ge=0, le=19)
 
 

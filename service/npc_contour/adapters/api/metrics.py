@@ -145,6 +145,14 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
         "Queue consumers of all workers with a sign of life within the last minute; 0: no worker lives",
         value=counts.consumers,
     )
+    silent = GaugeMetricFamily(
+        "npc_contour_process_silent_seconds",
+        "Since a process of the service was last heard of; a living one is heard every few seconds",
+        labels=["machine", "process"],
+    )
+    for (machine, process), silent_s in sorted(counts.silent_s.items()):
+        silent.add_metric([machine, process], silent_s)
+    yield silent
     parked = GaugeMetricFamily(
         "npc_contour_parked_steps", "Steps that were given up and wait for a person, by kind", labels=["step"]
     )

@@ -16,11 +16,19 @@ GRACE_S = 3
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens."""
+    """uvicorn's server, which tells when it listens, and that its loop turns."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[], None], beat: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._beat = beat
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what uvicorn does ten times a second, and tell."""
+        self._beat()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
@@ -28,7 +36,13 @@ class _Server(uvicorn.Server):
         self._on_started()
 
 
-def run(app: FastAPI, host: str, port: int, on_ready: Callable[[int], None] | None = None) -> None:
+def run(
+    app: FastAPI,
+    host: str,
+    port: int,
+    on_ready: Callable[[int], None] | None = None,
+    beat: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
@@ -36,13 +50,14 @@ def run(app: FastAPI, host: str, port: int, on_ready: Callable[[int], None] | No
         host: address to listen on.
         port: 0 takes a free one.
         on_ready: called with the port once requests are answered.
+        beat: called at each turn of the loop that answers, ten times a second.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
     with _listen(host, port) as listener:
         bound = int(listener.getsockname()[1])
-        server = _Server(_config(app), lambda: on_ready(bound) if on_ready is not None else None)
+        server = _Server(_config(app), lambda: on_ready(bound) if on_ready is not None else None, beat)
         server.run(sockets=[listener])
 
 

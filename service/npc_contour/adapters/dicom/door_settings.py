@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from npc_contour.adapters.dicom.access import AccessRule, PeerLimits
@@ -58,4 +59,5 @@ class ReceiverSettings:
     access: tuple[AccessRule, ...] = (AccessRule(),)
     limits: PeerLimits = field(default_factory=PeerLimits)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    beat: Callable[[], None] = lambda: None
     stop_grace_s: float = 5.0

@@ -71,12 +71,20 @@ class Lobby:
         doors: what to listen on; closed by `stop`.
         associate_s: how long a newcomer has from the connection to its whole request.
         admit: called with each arrival, in the lobby's thread: it must not wait.
+        beat: called at each turn of the thread, several times a second.
     """
 
-    def __init__(self, doors: Sequence[Door], associate_s: float, admit: Callable[[Arrival], None]) -> None:
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        associate_s: float,
+        admit: Callable[[Arrival], None],
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self._doors = doors
         self._associate_s = associate_s
         self._admit = admit
+        self._beat = beat
         self._newcomers: dict[socket.socket, _Newcomer] = {}
         self._selector = selectors.DefaultSelector()
         self._bell, self._bell_pull = socket.socketpair()
@@ -114,6 +122,7 @@ class Lobby:
 
     def _run(self) -> None:
         while True:
+            self._beat()
             for key, _ in self._selector.select(timeout=0.25):
                 if key.fileobj is self._bell:
                     return

@@ -168,7 +168,7 @@ class Receiver:
             doors[0].listener.close()
             raise
         self._ports = [int(door.listener.getsockname()[1]) for door in doors]
-        self._lobby = Lobby(doors, settings.deadlines.associate_s, self._admit)
+        self._lobby = Lobby(doors, settings.deadlines.associate_s, self._admit, settings.beat)
         self._lobby.start()
 
     def stop(self) -> None:

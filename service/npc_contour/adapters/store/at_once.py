@@ -67,7 +67,7 @@ class AtOnce:
     def _ready(self) -> PGconn:
         if self._connection is None:
             connection = psycopg.connect(
-                self._url, autocommit=True, application_name="npc-contour", connect_timeout=CONNECT_S
+                self._url, autocommit=True, fallback_application_name="npc-contour", connect_timeout=CONNECT_S
             )
             prepared = connection.pgconn.prepare(_NAME, self._statement)
             if prepared.status != ExecStatus.COMMAND_OK:

@@ -8,6 +8,7 @@ from typing import Any
 from npc_contour.adapters.store.codec import verdicts_from_json
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.application.records import WebhookState
 from npc_contour.application.status import (
     CaseStory,
@@ -151,6 +152,7 @@ class PgBoard:
                 row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})
             },
             consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
+            silent_s={(row.machine, row.name): row.silent_s for row in PgProcesses(self._store).rows()},
             parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
             self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
             webhooks={(row["hook"], WebhookState(row["state"])): row["n"] for row in self._store.query(_WEBHOOKS)},

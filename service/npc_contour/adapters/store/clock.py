@@ -131,7 +131,7 @@ class DatabaseClock:
     def _ask(self) -> datetime:
         if self._connection is None:
             self._connection = psycopg.connect(
-                self._url, autocommit=True, row_factory=dict_row, application_name="npc-contour clock"
+                self._url, autocommit=True, row_factory=dict_row, fallback_application_name="npc-contour clock"
             )
         before_s = self._monotonic_s()
         row = self._connection.execute(_LOOK).fetchone()

@@ -57,7 +57,7 @@ class PgStore:
             max_size=pool_size,
             timeout=timeout_s,
             check=ConnectionPool.check_connection,
-            kwargs={"row_factory": dict_row, "application_name": "npc-contour"},
+            kwargs={"row_factory": dict_row, "fallback_application_name": "npc-contour"},
             open=False,
         )
         self._pool.open()

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -55,11 +56,13 @@ class Duties:
         run: does one job.
         sweep: defers what is missing and returns how many.
         interrupted: told of each job that a stop of the worker cuts short.
+        beat: called twice a second by the loop that takes jobs and holds them to their deadlines, not in a thread.
     """
 
     run: Run
     sweep: Sweep
     interrupted: Run
+    beat: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,12 @@ class WorkerOptions:
     sweep_every_s: float = 5.0
     drain_s: float = 5.0
     deadlines_s: Mapping[JobKind, float] = field(default_factory=dict)
+
+    @property
+    def threads(self) -> int:
+        """How many it takes: one for each job at once, and some for the sweep."""
+        at_once = self.segmentations_at_once + self.writings_at_once + self.light_at_once
+        return at_once + self.fetches_at_once + self.sends_at_once + self.calls_at_once + 2
 
 
 def run_worker(url: str, duties: Duties, options: WorkerOptions) -> None:
@@ -119,6 +128,8 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
         app.task(name=kind.value, pass_context=False)(_task(kind, duties.run, running))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # As many threads as jobs may run, or jobs that wait for other machines would keep all others waiting.
+    loop.set_default_executor(ThreadPoolExecutor(options.threads, thread_name_prefix="job"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with app.open_async():
@@ -129,7 +140,7 @@ async def _work(url: str, duties: Duties, options: WorkerOptions) -> None:
             asyncio.create_task(_consume(app, FETCH_QUEUE, options.fetches_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, SEND_QUEUE, options.sends_at_once, options.drain_s)),
             asyncio.create_task(_consume(app, TELL_QUEUE, options.calls_at_once, options.drain_s)),
-            asyncio.create_task(_watch(running, options.deadlines_s)),
+            asyncio.create_task(_watch(running, options.deadlines_s, duties.beat)),
             asyncio.create_task(_sweep_for_ever(app, duties.sweep, options.sweep_every_s)),
         ]
         waiting = asyncio.create_task(stop.wait())
@@ -194,8 +205,9 @@ async def _consume(app: procrastinate.App, queue: str, concurrency: int, drain_s
     )
 
 
-async def _watch(running: Running, deadlines_s: Mapping[JobKind, float]) -> None:
+async def _watch(running: Running, deadlines_s: Mapping[JobKind, float], beat: Callable[[], None]) -> None:
     while True:
+        beat()
         await asyncio.sleep(WATCH_S)
         now = time.monotonic()
         late = [(job, now - since) for job, since in running.items() if now - since > deadlines_s.get(job[0], math.inf)]
