@@ -139,3 +139,49 @@ def test_mr_images_that_are_no_anatomy_are_left_aside(change: dict[str, Any], re
 
 def test_filtered_and_distortion_corrected_mr_images_stay() -> None:
     assert aside_reason(mr(image_type=("DERIVED", "PRIMARY", "M", "NORM", "DIS2D"))[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rescale_type": "EDW"}, "values in electron density relative to water, not in Hounsfield units"),
+        ({"rescale_type": "US"}, "values in an unspecified unit"),
+        ({"rescale_type": "HU_MOD"}, "values in modified Hounsfield units"),
+        ({"rescale_type": "iodine"}, "values in another unit, not in Hounsfield units (Rescale Type iodine)"),
+        ({"real_world_units": ("mg/mL",)}, "values in mg/mL, not in Hounsfield units (Real World Value Mapping)"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "EFF_ATOMIC_NUM")}, "a material map of multi-energy CT"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "MAT_REMOVED")}, "a material map of multi-energy CT"),
+    ],
+)
+def test_ct_values_that_are_not_hounsfield_units_are_left_aside(change: dict[str, Any], reason: str) -> None:
+    assert reason in (aside_reason(ct_headers(1, **change)[0]) or "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rescale_type": "HU"},
+        {"real_world_units": ("mg/mL", "[hnsf'U]")},
+        {"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "VMI")},
+    ],
+)
+def test_hounsfield_units_by_any_of_their_names_stay(change: dict[str, Any]) -> None:
+    assert aside_reason(ct_headers(1, **change)[0]) is None
+
+
+def test_a_rounded_cosine_does_not_cut_the_end_off_a_stack() -> None:
+    turned = [replace(h, orientation=(1.0, 0.0051, 0.0, -0.0051, 1.0, 0.0)) for h in ct_headers(44)]
+    images = [*turned[:4], *(replace(h, orientation=(1.0, 0.0049, 0.0, -0.0049, 1.0, 0.0)) for h in turned[4:])]
+
+    (series,) = group(images).series
+
+    assert len(series.instances) == 44
+
+
+def test_a_stack_tells_which_images_of_its_series_are_not_in_it() -> None:
+    images = ct_headers(44)
+    images[:3] = [replace(h, rows=256) for h in images[:3]]
+
+    (series,) = group(images).series
+
+    assert [words.partition(":")[0] for words in series.left_out] == ["3 images left aside"]

@@ -427,8 +427,18 @@ _bytes_case(
 _bytes_case("vr_unknown", lambda data: _inserted(data, (0x0020, 0x000D), _explicit(0x0019, 0x1001, b"ZZ", b"ab")))
 _bytes_case("vr_no_letters", lambda data: _inserted(data, (0x0020, 0x000D), _explicit(0x0019, 0x1001, b"\0\0", b"ab")))
 _bytes_case(
-    "tags_out_of_order", lambda data: _inserted(data, (0x0020, 0x000D), _explicit(0x0008, 0x0070, b"LO", b"again"))
+    "tags_out_of_order", lambda data: _inserted(data, (0x0020, 0x000D), _explicit(0x0008, 0x1090, b"LO", b"model"))
 )
+_bytes_case(
+    "element_twice_with_other_values",
+    lambda data: _inserted(data, (0x0020, 0x0052), _explicit(0x0020, 0x0032, b"DS", rb"-40\-100\0 ")),
+)
+_bytes_case(
+    "element_twice_with_equal_values",
+    lambda data: _inserted(data, (0x0020, 0x000D), _explicit(0x0008, 0x0060, b"CS", b"CT")),
+)
+_bytes_case("element_again_after_the_pixels", lambda data: data + _explicit(0x0020, 0x0032, b"DS", rb"-40\-100\0 "))
+_bytes_case("private_pixels_alone", lambda data: data.replace(b"\xe0\x7f\x10\x00OW", b"\xe1\x7f\x10\x10OW"))
 _bytes_case("bytes_after_the_pixels", lambda data: data + bytes(64))
 
 # Numbers

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.dicom.headers import NOT_DICOM
+from npc_contour.adapters.dicom.reader import FolderContent, read_headers
 from npc_contour.adapters.masks.files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
@@ -43,6 +44,7 @@ from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
 LOOK_EVERY_S = 0.3
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,14 @@ def segment_folder(
     writer = writer_of(settings, Path)
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
-        content = read_headers(folder, progress=lambda done, total: tell("reading headers", done / max(total, 1)))
+        content = read_headers(
+            folder,
+            progress=lambda done, total: tell("reading headers", done / max(total, 1)),
+            pixels_asked=True,
+        )
     grouped = group(content.headers)
     said = _said(content.copies, grouped.series)
+    damaged = _unreadable(content)
     routes = [
         (study, answer)
         for study, series in _by_study(grouped.series).items()
@@ -111,7 +118,7 @@ def segment_folder(
     cases = [(study, answer, answer.case) for study, answer in routes if answer.case is not None]
     if not cases:
         aside = [f"{len(a.instances)} images left aside: {a.reason}" for a in grouped.aside]
-        skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:5]]
+        skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:MAX_NAMED]]
         reasons = [reason for _, answer in routes for reason in answer.reasons] or [f"no CT or MR series in {folder}"]
         raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped, *said]))
     # What is not meant for a pipeline is said in one sentence; what is meant and refused, with every reason.
@@ -126,7 +133,13 @@ def segment_folder(
         engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
         run = _Run(catalog, engine, timings_s, tell, writer, settings, nifti=nifti)
         made = [
-            FolderResult(answer.pipeline, study, path, run.case(case, (*said, *answer.reasons), path), answer.reasons)
+            FolderResult(
+                answer.pipeline,
+                study,
+                path,
+                run.case(case, (*said, *damaged, *answer.reasons), path),
+                (*answer.reasons, *damaged),
+            )
             for (study, answer, case), path in zip(cases, paths, strict=True)
         ]
     return (*made, *refused)
@@ -203,6 +216,17 @@ class _Run:
             if measured.encoded is not None:
                 _put(_beside(path, ".dcm"), measured.encoded.data)
         return report_of(done, pipeline, timings_s) | rows
+
+
+def _unreadable(content: FolderContent) -> tuple[str, ...]:
+    """Say which DICOM files cannot be read: they may be slices that are missing at an end of a stack."""
+    broken = [(path.name, reason) for path, reason in content.skipped if not reason.startswith(NOT_DICOM)]
+    broken = [(name, reason) for name, reason in broken if name.upper() != "DICOMDIR"]
+    if not broken:
+        return ()
+    named = "; ".join(f"{name}: {reason}" for name, reason in broken[:MAX_NAMED])
+    rest = f" and {len(broken) - MAX_NAMED} more" if len(broken) > MAX_NAMED else ""
+    return (f"{len(broken)} DICOM files of the folder were left out: {named}{rest}",)
 
 
 def _beside(path: Path, suffix: str) -> Path:

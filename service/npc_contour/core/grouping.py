@@ -1,23 +1,24 @@
 """Which of the received images may be a stack to contour, and which are left aside, each with its reason.
 
 Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, derived and
-reformatted images, the few images of another size or orientation that scanners put into a series, and of an MR series
-with several images of each slice (Dixon parts, echoes) all but one kind. What remains may still be no regular stack:
-that is `core.stacking`'s to say, as it is that a series is of two patients.
+reformatted images, CT images whose values are not Hounsfield units, the few images of another size or orientation that
+scanners put into a series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one
+kind. What remains may still be no regular stack: that is `core.stacking`'s to say, as it is that a series is of two
+patients.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from npc_contour.core.identity import is_one_patient
 from npc_contour.core.mr_sequences import Part, part_of
-from npc_contour.core.stacking import MIN_SLICES, slice_directions
+from npc_contour.core.stacking import MIN_SLICES, SAME_ORIENTATION, slice_directions
 from npc_contour.domain.series import InstanceHeader, Series
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -52,9 +53,36 @@ _REFORMATTED = {
     "AVERAGE",
     "VOLUME_RENDER",
 }
-
-
-_SET_APART = ((_LOCALIZER, "a localizer"), (_PAGE, "a dose or protocol page"), (_REFORMATTED, "reformatted"))
+_MATERIAL = {
+    "MAT_SPECIFIC",
+    "MAT_REMOVED",
+    "MAT_FRACTIONAL",
+    "MAT_MODIFIED",
+    "MAT_VALUE_BASED",
+    "EFF_ATOMIC_NUM",
+    "ELECTRON_DENSITY",
+}
+"""Image Type value 4 of multi-energy CT (PS3.3 C.8.2.1.1.1) but VMI, whose values are Hounsfield units of one keV."""
+_SET_APART = (
+    (_LOCALIZER, "a localizer"),
+    (_PAGE, "a dose or protocol page"),
+    (_REFORMATTED, "reformatted"),
+    (_MATERIAL, "a material map of multi-energy CT, not an image in Hounsfield units"),
+)
+_HOUNSFIELD = {"", "HU"}
+"""Rescale Type of a CT in Hounsfield units: absent means HU, which it may only be then (PS3.3 C.8.2.1, table C.8-3).
+US says that the unit is not specified, HU_MOD that values were modified (C.11.1.1.2): neither is HU."""
+_UNITS = {
+    "US": "an unspecified unit",
+    "HU_MOD": "modified Hounsfield units",
+    "MGML": "mg/ml",
+    "Z_EFF": "effective atomic numbers",
+    "ED": "electron density",
+    "EDW": "electron density relative to water",
+    "PCT": "percent",
+    "OD": "optical density",
+}
+_UCUM_HOUNSFIELD = "[hnsf'U]"
 _MR_LOCALIZER = re.compile(
     r"\b(?:loc|localizer|localiser|scout|survey|pilot|3[\s-]?pl(?:ane)?)\b|定位像", re.IGNORECASE
 )
@@ -105,7 +133,29 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
         main, strays = _part_strays(images)
         series.append(Series(tuple(main)))
         aside.extend(strays)
-    return Grouped(tuple(series), tuple(aside))
+    return Grouped(tuple(_with_left_out(one, aside) for one in series), tuple(aside))
+
+
+def _with_left_out(series: Series, aside: Iterable[Aside]) -> Series:
+    """Let a stack tell which images of its Series Instance UID are not in it: they may be its ends."""
+    uid = series.series_instance_uid
+    sentences = tuple(
+        f"{len(one.instances)} images left aside: {one.reason}"
+        for one in aside
+        if one.instances[0].series_instance_uid == uid
+    )
+    return replace(series, left_out=sentences) if sentences else series
+
+
+def unit_fault(header: InstanceHeader) -> str | None:
+    """Say in which unit the values of a CT are, where those are not Hounsfield units; None where they are."""
+    if header.rescale_type.upper() not in _HOUNSFIELD:
+        kind = header.rescale_type
+        return f"values in {_UNITS.get(kind.upper(), 'another unit')}, not in Hounsfield units (Rescale Type {kind})"
+    if header.real_world_units and _UCUM_HOUNSFIELD not in header.real_world_units:
+        units = ", ".join(dict.fromkeys(header.real_world_units))
+        return f"values in {units}, not in Hounsfield units (Real World Value Mapping)"
+    return None
 
 
 def aside_reason(header: InstanceHeader) -> str | None:
@@ -127,7 +177,7 @@ def aside_reason(header: InstanceHeader) -> str | None:
         return f"derived from other images (Image Type {said})"
     if second == "SECONDARY":
         return f"a secondary image (Image Type {said})"
-    return _mr_reason(header) if is_mr else _oblique_reason(header)
+    return _mr_reason(header) if is_mr else unit_fault(header) or _oblique_reason(header)
 
 
 def _mr_reason(header: InstanceHeader) -> str | None:
@@ -193,14 +243,17 @@ def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], li
 
     Where two kinds are both many, all stay together: `core.stacking` then refuses the mixture by name.
     """
-    kinds: dict[Hashable, list[InstanceHeader]] = defaultdict(list)
+    kinds: list[list[InstanceHeader]] = []
     for image in images:
-        orientation = tuple(round(value, 2) + 0.0 for value in image.orientation or ())
-        kinds[image.rows, image.columns, orientation].append(image)
-    largest = max(kinds.values(), key=len)
+        kind = next((alike for alike in kinds if _is_alike(image, alike[0])), None)
+        if kind is None:
+            kinds.append([image])
+        else:
+            kind.append(image)
+    largest = max(kinds, key=len)
     most_strays = max(1, int(MAX_STRAY_SHARE * len(largest)))
     main, strays = [], []
-    for alike in kinds.values():
+    for alike in kinds:
         if alike is largest or len(alike) > most_strays or len(largest) < MIN_SLICES:
             main.extend(alike)
         else:
@@ -213,3 +266,10 @@ def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], li
                 )
             )
     return main, strays
+
+
+def _is_alike(one: InstanceHeader, other: InstanceHeader) -> bool:
+    """Whether two images have one size and, within the tolerance of a stack, one orientation."""
+    ours, theirs = one.orientation or (), other.orientation or ()
+    near = len(ours) == len(theirs) and all(abs(a - b) <= SAME_ORIENTATION for a, b in zip(ours, theirs, strict=True))
+    return near and (one.rows, one.columns) == (other.rows, other.columns)

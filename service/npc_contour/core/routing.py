@@ -217,6 +217,7 @@ class _Router:
         case = Case(pipeline.name, series, pipeline.planning_role, moves)
         who = dict.fromkeys(self._assigned, ", assigned by a person")
         told = [f"{name}{who.get(name, '')}: {fact.name}: {fact.sentence}" for name, fact in chosen.items()]
+        told += [f"{name}: {words}" for name, fact in chosen.items() for words in fact.candidate.series.left_out]
         told += [_grids(name, fact, planning) for name, fact in chosen.items() if fact is not planning]
         better = tuple(
             role.name

@@ -23,6 +23,8 @@ MIN_SLICES = 4
 SAME_POSITION_MM = 0.005
 SAME_ORIENTATION = 1e-3
 """Direction cosines may differ by this within a series: headers round to a few digits."""
+SAME_SPACING_MM = 1e-4
+"""Pixel spacings may differ by this: over 1024 pixels that is a tenth of a millimetre."""
 MAX_TILT_DEG = 0.1
 MAX_NAMED = 5
 """A message names this many slices and counts the rest."""
@@ -133,16 +135,42 @@ def _header_faults(instances: Sequence[InstanceHeader]) -> tuple[list[Fault], bo
             faults.append(Fault(f"mixed {what}: {kinds}"))
     if is_placed:
         orientations = np.array([instance.orientation for instance in instances])
-        differing = np.flatnonzero(np.abs(orientations - orientations[0]).max(axis=1) > SAME_ORIENTATION)
+        usual = _most_typical(orientations)
+        differing = np.flatnonzero(np.abs(orientations - usual).max(axis=1) > SAME_ORIENTATION)
         if differing.size:
             is_placed = False
-            first, other = (orientations[index].round(2) + 0.0 for index in (0, differing[0]))
+            ours, other = (values.round(3) + 0.0 for values in (usual, orientations[differing[0]]))
             share = f"{differing.size} of {len(instances)} slices"
-            faults.append(Fault(f"mixed orientations: {share} have another than the first, {other} against {first}"))
+            faults.append(Fault(f"mixed orientations: {share} have another than the others, {other} against {ours}"))
+        faults += _spacing_faults(instances)
     if len(instances) < MIN_SLICES:
         text = f"{len(instances)} slices, at least {MIN_SLICES} are needed to prove regular spacing"
         faults.append(Fault(text, curable=True))
     return faults, is_placed
+
+
+def _most_typical(values: FloatArray) -> FloatArray:
+    """The row nearest to the median of all: which one comes first says nothing."""
+    typical: FloatArray = values[np.abs(values - np.median(values, axis=0)).max(axis=1).argmin()]
+    return typical
+
+
+def _spacing_faults(instances: Sequence[InstanceHeader]) -> list[Fault]:
+    """Pixel spacings agree within what headers round away; a rounded value as key would tell 0.97655 from 0.97656."""
+    spacings = np.array([h.pixel_spacing_mm for h in instances if h.pixel_spacing_mm is not None], dtype=np.float64)
+    if not spacings.size:
+        return []
+    usual = _most_typical(spacings)
+    differing = np.flatnonzero(np.abs(spacings - usual).max(axis=1) > SAME_SPACING_MM)
+    if not differing.size:
+        return []
+    ours, other = (" x ".join(f"{gap:.4f}" for gap in values) for values in (usual, spacings[differing[0]]))
+    return [
+        Fault(
+            f"mixed pixel spacings in mm: {differing.size} of {len(instances)} slices have another than the others,"
+            f" {other} against {ours}"
+        )
+    ]
 
 
 def _position_faults(
@@ -230,7 +258,6 @@ _BAD_VALUES: tuple[tuple[str, Callable[[InstanceHeader], bool]], ...] = (
 _MUST_AGREE: tuple[tuple[str, Callable[[InstanceHeader], Hashable]], ...] = (
     ("frames of reference", lambda h: h.frame_of_reference_uid),
     ("matrix sizes", lambda h: f"{h.rows}x{h.columns}"),
-    ("pixel spacings in mm", lambda h: tuple(round(gap, 4) for gap in h.pixel_spacing_mm or ())),
 )
 
 

@@ -27,6 +27,8 @@ class InstanceHeader:
         injected_at: Contrast/Bolus Start Time (0018,1042), of the same day, scanner's local time.
         sequence_name: Sequence Name (0018,0024), the vendor's word for an MR sequence, as "*tse2d1_11".
         scan_options: Scan Options (0018,0022); of MR "FS" says fat saturation.
+        rescale_type: Rescale Type (0028,1054): the unit of rescaled values; "" is HU in CT (PS3.3 C.8.2.1).
+        real_world_units: code values (UCUM) of the units in Real World Value Mapping Sequence.
     """
 
     key: str
@@ -67,6 +69,8 @@ class InstanceHeader:
     sequence_variant: tuple[str, ...] = ()
     scan_options: tuple[str, ...] = ()
     patient_id_issuer: str = ""
+    rescale_type: str = ""
+    real_world_units: tuple[str, ...] = ()
 
     def is_same_image(self, other: InstanceHeader) -> bool:
         """Whether another header is of the same image in the same place.
@@ -84,9 +88,14 @@ _IDENTITY = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """All images of one series that form one stack, in no particular order."""
+    """All images of one series that form one stack, in no particular order.
+
+    Attributes:
+        left_out: a sentence for each kind of image that came under the same Series Instance UID and is not among them.
+    """
 
     instances: tuple[InstanceHeader, ...]
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         uids = {instance.series_instance_uid for instance in self.instances}

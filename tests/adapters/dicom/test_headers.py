@@ -208,3 +208,23 @@ def test_pydicom_s_files_without_meta_are_named() -> None:
     for name, message in (("no_meta.dcm", "not a DICOM file"), ("meta_missing_tsyntax.dcm", "no Transfer Syntax UID")):
         with pytest.raises(InstanceRefused, match=message):
             headers.read_file(folder / name)
+
+
+@pytest.mark.parametrize("open_ended", [False, True])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_units_of_a_real_world_value_mapping_are_read(tmp_path: Path, syntax: str, *, open_ended: bool) -> None:
+    image = ct_datasets(CtPlan(slices=1, rows=4, columns=4))[0]
+    units, mapping = Dataset(), Dataset()
+    units.CodeValue, units.CodingSchemeDesignator = "mg/mL", "UCUM"
+    mapping.MeasurementUnitsCodeSequence = [units]
+    mapping.QuantityDefinitionSequence = [Dataset()]
+    mapping.QuantityDefinitionSequence[0].CodeValue = "121206"
+    image.RealWorldValueMappingSequence, image.RescaleType = [mapping], "EDW"
+    image["RealWorldValueMappingSequence"].is_undefined_length = open_ended
+    mapping["MeasurementUnitsCodeSequence"].is_undefined_length = open_ended
+    image.file_meta.TransferSyntaxUID = syntax
+
+    image.save_as(tmp_path / "one.dcm", implicit_vr=syntax == IMPLICIT, little_endian=True)
+    header, _ = headers.read_file(tmp_path / "one.dcm")
+
+    assert (header.rescale_type, header.real_world_units) == ("EDW", ("mg/mL",))

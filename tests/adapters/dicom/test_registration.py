@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian, SpatialRegistrationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, SpatialRegistrationStorage
 
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.registration import read_registration
@@ -91,7 +91,7 @@ def test_what_is_not_rigid_is_refused(tmp_path: Path, matrix: np.ndarray, kind: 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.dcm").write_bytes(b"no DICOM")
 
-    with pytest.raises(InstanceRefused, match="cannot be read"):
+    with pytest.raises(InstanceRefused, match="not a DICOM file"):
         read_registration(tmp_path / "r.dcm")
     with pytest.raises(InstanceRefused, match="no Frame of Reference"):
         read_registration(write(tmp_path / "s.dcm", frame=""))
@@ -112,3 +112,34 @@ def test_the_door_takes_a_registration_and_it_is_left_aside_as_one(tmp_path: Pat
     assert aside_reason(header) == "a spatial registration"
     (move,) = read_registration(spool.open_path(header.key))
     assert move.source_frame_uid == "9.2"
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_matrix_that_is_written_twice_is_refused_however_deep_it_lies(tmp_path: Path, *, implicit: bool) -> None:
+    path = write(tmp_path / "r.dcm", item("9.2", TURN))
+    dataset = dcmread(path)
+    if implicit:
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    _open_ended(dataset)  # so that no length around the matrix has to change
+    dataset.save_as(path, implicit_vr=implicit, little_endian=True)
+    data = path.read_bytes()
+    start = data.index(bytes.fromhex("0630c600"))
+    head, length = 8, data[start + (4 if implicit else 6)]
+    element = data[start : start + head + length]
+    other = element.replace(b"-1", b"-7")
+    path.write_bytes(data.replace(element, element + other))
+
+    with pytest.raises(InstanceRefused, match=r"FrameOfReferenceTransformationMatrix.* occurs twice"):
+        read_registration(path)
+
+    path.write_bytes(data.replace(element, element + element))
+    assert read_registration(path)
+
+
+def _open_ended(dataset: Dataset) -> None:
+    for element in dataset:
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for one in element.value:
+                one.is_undefined_length_sequence_item = True
+                _open_ended(one)

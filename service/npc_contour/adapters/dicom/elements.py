@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from npc_contour.errors import InstanceRefused
 
@@ -23,7 +23,10 @@ CANNOT_PARSE = 0xC001
 MAX_TEXT_CHARACTERS = 256
 MAX_VALUE_BYTES = 4096
 MAX_NESTING = 64
-_PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+PIXEL_DATA = 0x7FE00010
+_PIXEL_DATA = {0x7FE00008, 0x7FE00009, PIXEL_DATA}
+_REAL_WORLD_VALUES, _MEASUREMENT_UNITS, _CODE_VALUE = 0x00409096, 0x004008EA, 0x00080100
+_MAX_SEQUENCE_BYTES = 2**20
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -43,8 +46,9 @@ class Encoding:
 class Elements:
     """Raw values of one data set with defensive access by keyword: what is not as the Standard asks is absent."""
 
-    def __init__(self, values: dict[int, bytes], *, little: bool) -> None:
+    def __init__(self, values: dict[int, bytes], *, little: bool, implicit: bool = False) -> None:
         self._values = values
+        self._encoding = Encoding(implicit, little)
         self._order = "<" if little else ">"
         self._encodings = _text_encodings(self._raw("SpecificCharacterSet"))
 
@@ -98,6 +102,15 @@ class Elements:
                 return value if math.isfinite(value) else None
         return None
 
+    def real_world_units(self) -> tuple[str, ...]:
+        """Code values of the units that Real World Value Mapping Sequence (PS3.3 C.7.6.16.2.11) gives; () without."""
+        raw = self._values.get(_REAL_WORLD_VALUES, b"")
+        try:
+            codes = _values_within(raw, self._encoding, (_REAL_WORLD_VALUES, _MEASUREMENT_UNITS), _CODE_VALUE)
+        except InstanceRefused:
+            return ("unreadable",)
+        return tuple(code.decode("ascii", "replace").strip("\0 ")[:MAX_TEXT_CHARACTERS] for code in codes)
+
     def _raw(self, keyword: str) -> bytes:
         return self._values.get(tag_of(keyword), b"")
 
@@ -126,26 +139,135 @@ def scan(
         Pixel Data or of the element beyond, or the end of the data.
 
     Raises:
-        InstanceRefused: a length, a VR or a nesting that no data set has.
+        InstanceRefused: a length, a VR or a nesting that no data set has, or an element that occurs twice with
+            different values, before the pixels or after them (PS3.5 7.1: once): readers do not agree on which counts.
     """
     values: dict[int, bytes] = {}
+    places: Places = {}
     position = start
-    head = "<HH" if encoding.little else ">HH"
     while position < len(data):
-        if position + 4 <= len(data):
-            group, element = struct.unpack_from(head, data, position)
-            if group > last_group or group << 16 | element in _PIXEL_DATA:
-                break
-        tag, vr, length, value_at = _head(data, position, encoding)
-        if length == _UNDEFINED:
-            position = _skip_undefined(data, value_at, encoding, vr)
+        next_tag = tag_at(data, position, encoding)
+        if next_tag is not None and (next_tag >> 16 > last_group or next_tag in _PIXEL_DATA):
+            break
+        tag, value_at, end = _element(data, position, encoding)
+        if tag in places:
+            _check_repeated(data, tag, places[tag], (value_at, end))
+        places[tag] = value_at, end
+        if end - value_at <= (_MAX_SEQUENCE_BYTES if tag == _REAL_WORLD_VALUES else MAX_VALUE_BYTES):
+            values[tag] = bytes(data[value_at:end])
+        position = end
+    stopped_at = position
+    while last_group == PIXEL_DATA >> 16 and position < len(data):
+        try:
+            tag, value_at, end = _element(data, position, encoding)
+        except InstanceRefused:
+            break  # padding behind the data set is nobody's value
+        if tag in places:
+            _check_repeated(data, tag, places[tag], (value_at, end))
+        places[tag] = value_at, end
+        position = end
+    return values, stopped_at
+
+
+def check_no_element_repeated(data: bytes | memoryview, encoding: Encoding) -> None:
+    """Return when no element occurs twice with different values, at any level of the data set.
+
+    Raises:
+        InstanceRefused: one does, and is named; or the data set cannot be parsed.
+    """
+    levels: list[_Level] = [_Level(len(data), encoding, {})]
+    position = 0
+    while levels:
+        level = levels[-1]
+        if position >= (len(data) if level.end is None else level.end):
+            levels.pop()
             continue
-        if length > len(data) - value_at:
+        tag, vr, length, value_at = _head(data, position, level.encoding)
+        if tag in {_ITEM_END, _SEQUENCE_END}:
+            levels.pop()
+            position = value_at
+            continue
+        if length != _UNDEFINED and length > len(data) - value_at:
             raise _refused(f"element {tag:08X} says {length} bytes, {len(data) - value_at} are left")
-        if length <= MAX_VALUE_BYTES:
-            values[tag] = bytes(data[value_at : value_at + length])
-        position = value_at + length
-    return values, position
+        end = None if length == _UNDEFINED else value_at + length
+        if tag == _ITEM or end is None or (vr or _usual_vr(tag)) == b"SQ":
+            # Fragments of pixels are items, too, of bytes: no object that is walked through has pixels.
+            inner = level.encoding if tag == _ITEM else _encoding_within(vr, level.encoding)
+            levels.append(_Level(end, inner, {}))
+            position = value_at
+        else:
+            place = value_at, value_at + length
+            if tag in level.places:
+                _check_repeated(data, tag, level.places[tag], place)
+            level.places[tag] = place
+            position = value_at + length
+        if len(levels) > 2 * MAX_NESTING:
+            raise _refused(f"sequences are nested deeper than {MAX_NESTING}")
+
+
+Places = dict[int, tuple[int, int]]
+"""Tag → where its value starts and ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A data set, a sequence or an item that is open; `end` is None where a delimiter ends it."""
+
+    end: int | None
+    encoding: Encoding
+    places: Places
+
+
+def _usual_vr(tag: int) -> bytes:
+    return dictionary_VR(tag).encode() if dictionary_has_tag(tag) else b""
+
+
+def _check_repeated(data: bytes | memoryview, tag: int, first: tuple[int, int], second: tuple[int, int]) -> None:
+    """Let an element be written twice where it says the same; group lengths, which nobody reads, may differ."""
+    one, other = (bytes(data[start:end]).rstrip(b"\0 ") for start, end in (first, second))
+    if one != other and tag & 0xFFFF:
+        raise _refused(
+            f"element {tag:08X} ({keyword_for_tag(tag) or 'private'}) occurs twice with different values:"
+            " a data set has each element once"
+        )
+
+
+def _values_within(raw: bytes, encoding: Encoding, sequences: tuple[int, ...], wanted: int) -> list[bytes]:
+    """Values of one element in the items of sequences that are nested in each other in this order."""
+    found = []
+    position, inside = 0, 1
+    while position < len(raw):
+        tag, _, length, value_at = _head(raw, position, encoding)
+        if tag == _SEQUENCE_END:
+            inside -= 1
+        if tag in sequences:
+            inside = sequences.index(tag) + 1
+        elif length == _UNDEFINED and tag != _ITEM:
+            value_at = _skip_undefined(raw, value_at, encoding, b"")
+        elif tag not in {_ITEM, _ITEM_END, _SEQUENCE_END}:
+            if tag == wanted and inside == len(sequences):
+                found.append(raw[value_at : value_at + length])
+            value_at += length
+        position = value_at
+    return found
+
+
+def tag_at(data: bytes | memoryview, position: int, encoding: Encoding) -> int | None:
+    """The tag of the element that starts there; None at the end."""
+    if position + 4 > len(data):
+        return None
+    group, element = struct.unpack_from("<HH" if encoding.little else ">HH", data, position)
+    return int(group << 16 | element)
+
+
+def _element(data: bytes | memoryview, position: int, encoding: Encoding) -> tuple[int, int, int]:
+    """Tag, and where the value of a top-level element starts and ends."""
+    tag, vr, length, value_at = _head(data, position, encoding)
+    if length == _UNDEFINED:
+        return tag, value_at, _skip_undefined(data, value_at, encoding, vr)
+    if length > len(data) - value_at:
+        raise _refused(f"element {tag:08X} says {length} bytes, {len(data) - value_at} are left")
+    return tag, value_at, value_at + length
 
 
 def _head(data: bytes | memoryview, position: int, encoding: Encoding) -> tuple[int, bytes, int, int]:

@@ -16,13 +16,22 @@ from pathlib import Path
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from npc_contour.adapters.dicom.elements import CANNOT_PARSE, Elements, Encoding, scan
+from npc_contour.adapters.dicom.elements import (
+    CANNOT_PARSE,
+    PIXEL_DATA,
+    Elements,
+    Encoding,
+    check_no_element_repeated,
+    scan,
+    tag_at,
+)
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
 
 MAX_INFLATED_BYTES = 256 * 2**20
 """A deflated data set may not grow beyond this: one megabyte of deflate can hold a gigabyte."""
 
+NOT_DICOM = "not a DICOM file"
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,6}))?")
 _META_ENCODING = Encoding(implicit=False, little=True)
@@ -83,7 +92,7 @@ def split_file(content: bytes | memoryview) -> tuple[Elements, memoryview]:
         InstanceRefused: it is not a DICOM file, or its meta information names no transfer syntax.
     """
     if content[128:132] != b"DICM":
-        raise InstanceRefused("not a DICOM file: no DICM after the preamble", status=CANNOT_PARSE)
+        raise InstanceRefused(f"{NOT_DICOM}: no DICM after the preamble", status=CANNOT_PARSE)
     data = memoryview(content)[132:]
     # By its group length where there is one: a deflated data set may look like anything, even like more of group 2.
     length = struct.unpack_from("<L", data, 8)[0] + 12 if data[:8] == _GROUP_LENGTH and len(data) >= 12 else len(data)
@@ -102,13 +111,27 @@ def parse_data_set(data: bytes | memoryview, transfer_syntax_uid: str) -> Parsed
     """
     if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         data = _inflate(data)
-    encoding = Encoding(
-        implicit=transfer_syntax_uid == ImplicitVRLittleEndian, little=transfer_syntax_uid != ExplicitVRBigEndian
-    )
+    encoding = _encoding_of(transfer_syntax_uid)
     _check_encoding(bytes(data[:8]), encoding)
     values, stopped_at = scan(data, 0, encoding)
-    offset = stopped_at if stopped_at < len(data) else None
-    return ParsedInstance(Elements(values, little=encoding.little), transfer_syntax_uid, data, offset)
+    elements = Elements(values, little=encoding.little, implicit=encoding.implicit)
+    offset = stopped_at if tag_at(data, stopped_at, encoding) == PIXEL_DATA else None
+    return ParsedInstance(elements, transfer_syntax_uid, data, offset)
+
+
+def check_every_level(parsed: ParsedInstance) -> None:
+    """Return when no element of a data set without pixels occurs twice with different values, in items either.
+
+    Raises:
+        InstanceRefused: one does; it is named.
+    """
+    check_no_element_repeated(parsed.data, _encoding_of(parsed.transfer_syntax_uid))
+
+
+def _encoding_of(transfer_syntax_uid: str) -> Encoding:
+    return Encoding(
+        implicit=transfer_syntax_uid == ImplicitVRLittleEndian, little=transfer_syntax_uid != ExplicitVRBigEndian
+    )
 
 
 def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
@@ -155,6 +178,8 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         sequence_variant=e.texts("SequenceVariant"),
         scan_options=e.texts("ScanOptions"),
         patient_id_issuer=e.text("IssuerOfPatientID"),
+        rescale_type=e.text("RescaleType"),
+        real_world_units=e.real_world_units(),
     )
 
 

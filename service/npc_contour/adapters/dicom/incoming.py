@@ -71,6 +71,7 @@ class Incoming:
                 status=DATA_SET_MISMATCH,
             )
         if expected == REGISTRATION:
+            headers.check_every_level(parsed)
             return header
         try:
             pixels.pixel_bytes(parsed, pixels.layout_of(parsed))

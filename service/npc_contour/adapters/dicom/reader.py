@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from npc_contour.adapters.dicom import headers, pixels
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE, Elements
-from npc_contour.adapters.dicom.incoming import STORAGE_CLASSES
+from npc_contour.adapters.dicom.incoming import REGISTRATION, STORAGE_CLASSES
 from npc_contour.adapters.dicom.mr_scale import mr_scale
+from npc_contour.core.grouping import unit_fault
 from npc_contour.core.mr_values import to_int16
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
@@ -52,10 +53,13 @@ class FolderContent:
     copies: tuple[Path, ...] = ()
 
 
-def read_headers(source: Path | Iterable[Path], *, progress: Progress | None = None) -> FolderContent:
+def read_headers(
+    source: Path | Iterable[Path], *, progress: Progress | None = None, pixels_asked: bool = False
+) -> FolderContent:
     """Read the headers of all files of a folder (with its subfolders) or of a list.
 
-    Files that are not DICOM, and DICOMDIR, are skipped and listed with the reason; of an image's copies one is taken.
+    Files that are not DICOM, DICOMDIR, and with `pixels_asked` images without Pixel Data, are skipped and listed with
+    the reason; of an image's copies one is taken.
 
     Raises:
         CaseRefused: two files have one SOP Instance UID and other content: only a person knows which is right.
@@ -70,7 +74,7 @@ def read_headers(source: Path | Iterable[Path], *, progress: Progress | None = N
     copies: list[Path] = []
     for done, path in enumerate(paths, start=1):
         try:
-            header = _usable_header(path)
+            header = _usable_header(path, pixels_asked=pixels_asked)
             first = found.setdefault(header.sop_instance_uid, header)
             if first is not header:
                 _refuse_other(Path(first.key), path)
@@ -157,8 +161,11 @@ def _check_class(header: InstanceHeader, modality: str) -> None:
         raise PixelDataError(f"Modality is {header.modality!r} in an object of {expected} Image Storage")
 
 
-def _usable_header(path: Path) -> InstanceHeader:
-    header, _ = headers.read_file(path)
+def _usable_header(path: Path, *, pixels_asked: bool) -> InstanceHeader:
+    header, parsed = headers.read_file(path)
+    is_image = STORAGE_CLASSES.get(header.sop_class_uid, REGISTRATION) != REGISTRATION
+    if pixels_asked and is_image and parsed.pixel_data_offset is None:
+        raise InstanceRefused("the image has no Pixel Data", status=CANNOT_PARSE)
     if header.sop_class_uid == MEDIA_STORAGE_DIRECTORY or path.name.upper() == "DICOMDIR":
         raise InstanceRefused("a DICOMDIR is an index, not an image", status=CANNOT_PARSE)
     for name, uid in (
@@ -184,6 +191,9 @@ def _refuse_other(first: Path, path: Path) -> None:
 def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:
     """One slice: (rows, columns) int16 HU."""
     stored, parsed, padded = _read_stored(path, expected)
+    fault = unit_fault(headers.header_of(parsed, key=expected.key))
+    if fault is not None:
+        raise PixelDataError(fault)
     slope, intercept = _rescale(parsed.elements)
     if slope == 1.0 and intercept == round(intercept):
         values = stored + np.int32(intercept)

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE
+from npc_contour.adapters.dicom.headers import check_every_level, read_file
 from npc_contour.domain.geometry import FloatArray
 from npc_contour.domain.registration import RigidMove, matrix_of
 from npc_contour.errors import InstanceRefused
@@ -33,9 +34,10 @@ def read_registration(path: Path) -> tuple[RigidMove, ...]:
         One move for each frame of reference other than the registered one.
 
     Raises:
-        InstanceRefused: it is damaged, or one of its matrices is not rigid.
+        InstanceRefused: it is damaged, says one thing twice, or one of its matrices is not rigid.
     """
     try:
+        check_every_level(read_file(path)[1])
         with dcmread(path) as dataset:
             return _moves(dataset)
     except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:

@@ -14,7 +14,7 @@ from npc_contour.domain.series import InstanceHeader
 
 _TUPLES = (
     *("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type"),
-    *("scanning_sequence", "sequence_variant", "scan_options"),
+    *("scanning_sequence", "sequence_variant", "scan_options", "real_world_units"),
 )
 _DEFAULTS: dict[str, object] = {field.name: field.default for field in fields(InstanceHeader)}
 _NAMES = frozenset(_DEFAULTS)
