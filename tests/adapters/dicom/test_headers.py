@@ -12,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.uid import UID
 
 from npc_contour.adapters.dicom import headers
 from npc_contour.domain.series import InstanceHeader
@@ -222,7 +223,7 @@ def test_units_of_a_real_world_value_mapping_are_read(tmp_path: Path, syntax: st
     image.RealWorldValueMappingSequence, image.RescaleType = [mapping], "EDW"
     image["RealWorldValueMappingSequence"].is_undefined_length = open_ended
     mapping["MeasurementUnitsCodeSequence"].is_undefined_length = open_ended
-    image.file_meta.TransferSyntaxUID = syntax
+    image.file_meta.TransferSyntaxUID = UID(syntax)
 
     image.save_as(tmp_path / "one.dcm", implicit_vr=syntax == IMPLICIT, little_endian=True)
     header, _ = headers.read_file(tmp_path / "one.dcm")
