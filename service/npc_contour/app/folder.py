@@ -44,7 +44,6 @@ from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
 LOOK_EVERY_S = 0.3
-MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
