@@ -2,6 +2,7 @@
 #
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
 #   make test     set up and run every check and test
+#   make test-fresh        the demo on a bare Debian 12 and 13, by root and by a user; needs root
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
 #   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
@@ -15,10 +16,10 @@ VENV   ?= .venv
 PEERS  ?= .venv-nnunet
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
+APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: conformance-pdf screenshots fuzz fuzz-rest demo test check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -48,6 +49,10 @@ $(VENV)/.dev: $(VENV)/.service
 
 test: setup-dev lint
 	$(BIN)/python -m pytest -q
+
+# A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root; TREES=FOLDER keeps the bare systems.
+test-fresh:
+	$(PYTHON) benchmarks/start.py --part debian $(if $(TREES),--trees $(TREES))
 
 lint: setup-dev
 	$(BIN)/ruff format --check service models tests benchmarks deploy

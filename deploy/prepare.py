@@ -42,7 +42,7 @@ def main(venv: str) -> str:
         said = installed(list(missing))
         missing = missing_packages(venv)
     with tempfile.TemporaryDirectory() as scratch:
-        library = unpacked_library(scratch) if LIBRARY_PACKAGE in missing else ""
+        library = unpacked_library(scratch) if list(missing) == [LIBRARY_PACKAGE] else ""
         if library:
             del missing[LIBRARY_PACKAGE]
         if missing:
