@@ -57,6 +57,11 @@ def test_absent_package_is_named_with_the_command(tmp_path: Path) -> None:
         prepare_server(tmp_path, package="no-such-server")
 
 
+def test_another_processor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedServerError, match=r"runs on x86_64, this machine is aarch64: set triton\.url"):
+        prepare_server(tmp_path, machine="aarch64")
+
+
 def test_missing_library_is_named_with_the_remedy(tmp_path: Path) -> None:
     files = prepare_server(tmp_path)
     stub = files.backends / "python" / "triton_python_backend_stub"

@@ -6,6 +6,7 @@ Only the wheel's files are used, never its Python API: that is why it is install
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from npc_contour.errors import EmbeddedServerError
 
 WHEEL = "nvidia-pytriton"
 PYTHON_XY = f"{sys.version_info.major}.{sys.version_info.minor}"
+X86_64 = "x86_64"
 LIBPYTHON = f"libpython{PYTHON_XY}.so.1.0"
 SYSTEM_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
 """Where Debian and its kind, and Red Hat's kind, keep libraries."""
@@ -33,17 +35,23 @@ class ServerFiles:
     environment: dict[str, str]
 
 
-def prepare_server(work_dir: Path, *, package: str = WHEEL) -> ServerFiles:
+def prepare_server(work_dir: Path, *, package: str = WHEEL, machine: str = "") -> ServerFiles:
     """Lay out server and Python backend for the running Python below `work_dir`.
 
     Args:
         work_dir: kept between starts; what is there already is used again.
         package: the distribution that carries the server.
+        machine: what kind of processor it is for; this one's when empty.
 
     Raises:
-        EmbeddedServerError: the wheel is missing, has no stub for this Python, or a library is missing;
-            with the remedy.
+        EmbeddedServerError: the processor is another, the wheel is missing, has no stub for this Python, or a library
+            is missing; with the remedy.
     """
+    machine = machine or platform.machine()
+    if machine != X86_64:
+        raise EmbeddedServerError(
+            f"the embedded Triton runs on {X86_64}, this machine is {machine}: set triton.url to a Triton elsewhere"
+        )
     try:
         wheel = distribution(package)
     except PackageNotFoundError:
