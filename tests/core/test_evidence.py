@@ -33,7 +33,7 @@ YES, NO = Contrast.PRESENT, Contrast.ABSENT
         ("non contrast", NO),
         ("Non-Contrast HN", NO),
         ("noncontrast", NO),
-        ("W/O", None),
+        ("W/O", NO),
         ("w/o contrast", NO),
         ("WO CONTRAST", NO),
         ("without contrast", NO),
@@ -47,7 +47,7 @@ YES, NO = Contrast.PRESENT, Contrast.ABSENT
         ("C-SPINE", None),
         ("C1-C7", None),
         ("PLANNING FACE MASK", None),
-        ("w/wo contrast", YES),
+        ("w/wo contrast", None),
     ],
 )
 def test_words_of_descriptions(description: str, phase: Contrast | None) -> None:

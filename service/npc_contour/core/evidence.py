@@ -1,47 +1,41 @@
 """Is a series contrast-enhanced? ContrastEvidence with weights, and a verdict in words.
 
 No attribute answers reliably: the contrast agent is often left out or filled in for a whole examination, and
-descriptions are written by people. So every source is heard, weighed, and written down; where sources that would
-decide alone contradict each other, the answer is "unknown", never a guess.
+descriptions are written by people. So every source is heard, weighed, and written down. Where sources that would decide
+alone contradict each other, or one source alone stands against a weaker one, the answer is "unknown", never a guess.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from npc_contour.core.contrast_words import said_of_agent, said_of_contrast
 from npc_contour.core.mr_sequences import sequence_of
 from npc_contour.domain.pipelines import Contrast, Weighting
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.patterns import first_match
 
+MEASURED = 4
 STRONG = 3
 WEAK = 1
 LONGEST_PHASE_MIN = 60.0
 """A time of injection further than this from the acquisition belongs to another examination."""
-_BOTH = re.compile(r"\bw(?:ith)?\s*(?:/|&|\+|and|\s)\s*(?:w\s?/?\s?o|without)\b", re.IGNORECASE)
-_ABSENT = re.compile(
-    r"(?:\b(?:non?|un|pre|w\s?/?\s?o|without|sans|ohne)[\s.-]*(?:iv[\s.-]*)?(?:contrast|con|enhanced|enhancement|ce|c|km)\b)"
-    r"|\bncct\b|\bnect\b|\bplain\b|\bnative\b|\bnativ\b|(?<![a-z0-9])c-(?![a-z0-9])|平扫|平掃|(?:未|无|無|不|非)增[强強]",
-    re.IGNORECASE,
-)
-_PRESENT = re.compile(
-    r"contrast|enhanc|\bce(?:ct)?\b|(?<![a-z0-9])c\s?\+|\+\s?c\b|\bpost[\s.-]*(?:con|iv|km)\b|\barterial\b|\bvenous\b"
-    r"|\bportal\b|\bdelayed\b|\bm(?:it)?\s?km\b|增[强強]|[强強]化|\bgd\b|gado|magnevist|dotarem|omniscan|\bt1\s?(?:c|ce|gd)\b|[动動]脉期|[静靜]脉期|延[迟遲]期",
-    re.IGNORECASE,
-)
-_NO_AGENT = {"", "NO", "NONE", "N", "NIL", "N/A", "NA", "-", "0", "NO CONTRAST", "WITHOUT", "W/O", "无", "無"}
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastEvidence:
-    """One source's word: PRESENT or ABSENT, and how much it counts."""
+    """One source's word: PRESENT or ABSENT, and how much it counts.
+
+    Attributes:
+        is_explicit: somebody or something says so; what nobody wrote contradicts nothing.
+    """
 
     says: Contrast
     weight: int
     text: str
+    is_explicit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +101,10 @@ def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: ContrastEvide
         seen: what its voxels say, where somebody looked.
     """
     first = series.first
-    agents = sorted({instance.contrast_bolus_agent for instance in series.instances})
+    agents = sorted({(instance.contrast_bolus_agent, instance.contrast_bolus_route) for instance in series.instances})
     injection = _injection_evidence(first)
     scanned_before = injection is not None and injection.says is Contrast.ABSENT
-    evidence = [_agent_evidence(agent, scanned_before=scanned_before) for agent in agents]
+    evidence = [_agent_evidence(agent, route, scanned_before=scanned_before) for agent, route in agents]
     evidence += [item for item in (injection, seen) if item is not None]
     sources = (
         ("series description", first.series_description, STRONG),
@@ -119,7 +113,7 @@ def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: ContrastEvide
     )
     for name, text, weight in sources:
         own = words.phase(text)
-        for says in sorted(_words(text)) if own is None else [own]:
+        for says in sorted(said_of_contrast(text)) if own is None else [own]:
             verb = "speaks of" if says is Contrast.PRESENT else "rules out"
             evidence.append(ContrastEvidence(says, weight, f"the {name} {text!r} {verb} contrast"))
     return _weigh(evidence)
@@ -128,32 +122,45 @@ def contrast_of(series: Series, words: SiteWords = NO_WORDS, seen: ContrastEvide
 def with_acquisition_order(
     series: Sequence[Series], findings: Sequence[ContrastFinding]
 ) -> tuple[ContrastFinding, ...]:
-    """Let the time of acquisition speak where one series of a pair is known and the other is not.
+    """Let the order of acquisition speak: contrast cannot be taken back, so the series without it comes first.
 
-    The series without contrast is scanned first: contrast cannot be taken back. Only pairs in one frame of reference
-    are compared, and time alone never outweighs what the headers say.
+    Only series of one kind in one frame of reference, at most an hour apart, are compared. Time speaks weakly, and also
+    against what is known: a lone description that the order contradicts leaves the phase unknown.
     """
     heard = list(findings)
     for index, own in enumerate(series):
-        if findings[index].phase is not None or own.first.acquired_at is None:
-            continue
-        for other, finding in zip(series, findings, strict=True):
-            then = other.first.acquired_at
-            if finding.phase is None or then is None or not _is_pair(own, other):
-                continue
-            minutes = (own.first.acquired_at - then).total_seconds() / 60
-            if finding.phase is Contrast.PRESENT and minutes < 0:
-                extra = ContrastEvidence(
-                    Contrast.ABSENT, WEAK, f"acquired {-minutes:.0f} min before the contrast series"
-                )
-            elif finding.phase is Contrast.ABSENT and minutes > 0:
-                extra = ContrastEvidence(
-                    Contrast.PRESENT, WEAK, f"acquired {minutes:.0f} min after the non-contrast series"
-                )
-            else:
-                continue
-            heard[index] = _weigh([*findings[index].evidence, extra])
+        extra = [_order_evidence(own, findings[index], *theirs) for theirs in zip(series, findings, strict=True)]
+        told = next((item for item in extra if item is not None), None)
+        if told is not None:
+            heard[index] = _weigh([*findings[index].evidence, told])
     return tuple(heard)
+
+
+def _order_evidence(
+    own: Series, finding: ContrastFinding, other: Series, theirs: ContrastFinding
+) -> ContrastEvidence | None:
+    """What the time of another series says of this one."""
+    minutes = _minutes_between(own, other)
+    if minutes is None or theirs.phase is None or finding.phase is theirs.phase or not _is_pair(own, other):
+        return None
+    unknown = finding.phase is None
+    if theirs.phase is Contrast.PRESENT and minutes < 0 and unknown:
+        return ContrastEvidence(Contrast.ABSENT, WEAK, f"acquired {-minutes:.0f} min before the contrast series")
+    if theirs.phase is Contrast.PRESENT and minutes > 0 and not unknown:
+        return ContrastEvidence(Contrast.PRESENT, WEAK, f"acquired {minutes:.0f} min after a contrast series")
+    if theirs.phase is Contrast.ABSENT and minutes > 0 and unknown:
+        return ContrastEvidence(Contrast.PRESENT, WEAK, f"acquired {minutes:.0f} min after the non-contrast series")
+    if theirs.phase is Contrast.ABSENT and not theirs.is_faint and minutes < 0 and not unknown:
+        return ContrastEvidence(Contrast.ABSENT, WEAK, f"acquired {-minutes:.0f} min before a series without contrast")
+    return None
+
+
+def _minutes_between(own: Series, other: Series) -> float | None:
+    """By how much the first was acquired later; None where it is not known, or too long ago to matter."""
+    if own.first.acquired_at is None or other.first.acquired_at is None:
+        return None
+    minutes = (own.first.acquired_at - other.first.acquired_at).total_seconds() / 60
+    return minutes if abs(minutes) <= LONGEST_PHASE_MIN else None
 
 
 def _is_pair(one: Series, other: Series) -> bool:
@@ -174,44 +181,36 @@ def _injection_evidence(first: InstanceHeader) -> ContrastEvidence | None:
     if abs(minutes) > LONGEST_PHASE_MIN:
         return None
     if minutes < 0:
-        return ContrastEvidence(Contrast.ABSENT, STRONG, f"acquired {-minutes:.1f} min before the injection")
-    return ContrastEvidence(Contrast.PRESENT, STRONG, f"acquired {minutes:.1f} min after the injection")
+        return ContrastEvidence(Contrast.ABSENT, MEASURED, f"acquired {-minutes:.1f} min before the injection")
+    return ContrastEvidence(Contrast.PRESENT, MEASURED, f"acquired {minutes:.1f} min after the injection")
 
 
-def _agent_evidence(agent: str, *, scanned_before: bool) -> ContrastEvidence:
-    """What Contrast/Bolus Agent says; before the injection it only says what was going to be injected."""
+def _agent_evidence(agent: str, route: str, *, scanned_before: bool) -> ContrastEvidence:
+    """What Contrast/Bolus Agent and Route say; before the injection they only say what was going to be injected."""
     if agent == "":
-        return ContrastEvidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written")
-    if agent.upper().strip() in _NO_AGENT:
+        return ContrastEvidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written", is_explicit=False)
+    if not any(letter.isalnum() or letter == "-" for letter in agent):
+        text = f"Contrast/Bolus Agent is {agent!r}, which says nothing"
+        return ContrastEvidence(Contrast.ABSENT, 0, text, is_explicit=False)
+    said = said_of_agent(agent)
+    if said is Contrast.ABSENT:
         return ContrastEvidence(Contrast.ABSENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
-    return ContrastEvidence(Contrast.PRESENT, WEAK if scanned_before else STRONG, f"Contrast/Bolus Agent is {agent!r}")
+    if said is None or said_of_agent(route) is None:
+        by = f" by route {route!r}" if route else ""
+        text = f"Contrast/Bolus Agent is {agent!r}{by}, which is not in the vessels"
+        return ContrastEvidence(Contrast.ABSENT, WEAK, text, is_explicit=False)
+    if scanned_before:
+        text = f"Contrast/Bolus Agent is {agent!r}, injected later"
+        return ContrastEvidence(Contrast.PRESENT, WEAK, text, is_explicit=False)
+    return ContrastEvidence(Contrast.PRESENT, STRONG, f"Contrast/Bolus Agent is {agent!r}")
 
 
 def _weigh(evidence: Sequence[ContrastEvidence]) -> ContrastFinding:
-    present = sum(item.weight for item in evidence if item.says is Contrast.PRESENT)
-    absent = sum(item.weight for item in evidence if item.says is Contrast.ABSENT)
-    phase: Contrast | None
-    if present == absent or min(present, absent) >= STRONG:
-        phase = None
-    else:
-        phase = Contrast.PRESENT if present > absent else Contrast.ABSENT
-    return ContrastFinding(phase, tuple(evidence))
-
-
-def _words(text: str) -> set[Contrast]:
-    """What a free text says of contrast; also read as GB18030 where it was declared Latin-1, as some sites send it."""
-    found = set()
-    for reading in {text, _as_chinese(text)}:
-        rest = _BOTH.sub(" ", reading.replace("_", " "))
-        if _ABSENT.search(rest):
-            found.add(Contrast.ABSENT)
-        if _PRESENT.search(_ABSENT.sub(" ", rest)):
-            found.add(Contrast.PRESENT)
-    return found
-
-
-def _as_chinese(text: str) -> str:
-    try:
-        return text.encode("latin-1").decode("gb18030")
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        return text
+    sides = {says: [item for item in evidence if item.says is says] for says in (Contrast.PRESENT, Contrast.ABSENT)}
+    weights = {says: sum(item.weight for item in heard) for says, heard in sides.items()}
+    winner, loser = sorted(sides, key=lambda says: -weights[says])
+    contrary = any(item.is_explicit for item in sides[loser])
+    explicit = [item.weight for item in sides[winner] if item.is_explicit]
+    alone = explicit == [STRONG]
+    unknown = weights[winner] == weights[loser] or weights[loser] >= STRONG or (contrary and alone)
+    return ContrastFinding(None if unknown else winner, tuple(evidence))

@@ -29,6 +29,7 @@ class InstanceHeader:
         scan_options: Scan Options (0018,0022); of MR "FS" says fat saturation.
         rescale_type: Rescale Type (0028,1054): the unit of rescaled values; "" is HU in CT (PS3.3 C.8.2.1).
         real_world_units: code values (UCUM) of the units in Real World Value Mapping Sequence.
+        angio_flag: Angio Flag (0018,0025), "Y" of an MR angiography.
     """
 
     key: str
@@ -56,6 +57,7 @@ class InstanceHeader:
     body_part: str = ""
     image_type: tuple[str, ...] = ()
     contrast_bolus_agent: str = ""
+    contrast_bolus_route: str = ""
     patient_position: str = ""
     gantry_tilt_deg: float | None = None
     acquired_at: datetime | None = None
@@ -71,6 +73,7 @@ class InstanceHeader:
     patient_id_issuer: str = ""
     rescale_type: str = ""
     real_world_units: tuple[str, ...] = ()
+    angio_flag: str = ""
 
     def is_same_image(self, other: InstanceHeader) -> bool:
         """Whether another header is of the same image in the same place.

@@ -165,6 +165,7 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         body_part=e.text("BodyPartExamined"),
         image_type=e.texts("ImageType"),
         contrast_bolus_agent=e.text("ContrastBolusAgent"),
+        contrast_bolus_route=e.text("ContrastBolusRoute"),
         patient_position=e.text("PatientPosition"),
         gantry_tilt_deg=e.number("GantryDetectorTilt"),
         acquired_at=_acquired_at(e),
@@ -180,6 +181,7 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         patient_id_issuer=e.text("IssuerOfPatientID"),
         rescale_type=e.text("RescaleType"),
         real_world_units=e.real_world_units(),
+        angio_flag=e.text("AngioFlag"),
     )
 
 
