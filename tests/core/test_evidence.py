@@ -115,3 +115,37 @@ def test_time_says_nothing_across_frames_of_reference() -> None:
     heard = with_acquisition_order(pair, [contrast_of(series) for series in pair])
 
     assert heard[0].phase is None
+
+
+@pytest.mark.parametrize(
+    "agent", ["WITHOUT CONTRAST", "NONE GIVEN", "OHNE KM", "NO IV CONTRAST", "无造影剂", "ORAL", "BARIUM ORAL"]
+)
+def test_an_agent_that_is_none_in_the_vessels(agent: str) -> None:
+    assert contrast_of(ct_series(4, contrast_bolus_agent=agent, series_description="Thorax 3.0")).phase is NO
+
+
+def test_an_agent_by_mouth_is_told_by_its_route() -> None:
+    finding = contrast_of(
+        ct_series(4, contrast_bolus_agent="OMNIPAQUE", contrast_bolus_route="PO", series_description="Thorax")
+    )
+
+    assert finding.phase is NO
+    assert "not in the vessels" in finding.sentence
+
+
+def test_a_lone_word_against_a_weaker_one_is_unknown() -> None:
+    finding = contrast_of(ct_series(4, series_description="PLAIN", protocol_name="NECK W CONTRAST"))
+
+    assert finding.phase is None
+
+
+def test_contrast_cannot_be_taken_back() -> None:
+    times = [datetime(2026, 1, 2, 10, minute) for minute in (10, 14)]  # noqa: DTZ001
+    pair = [
+        ct_series(4, uid="1.1", series_description="POST", acquired_at=times[0]),
+        ct_series(4, uid="1.2", series_description="PRE", acquired_at=times[1]),
+    ]
+
+    heard = with_acquisition_order(pair, [contrast_of(series) for series in pair])
+
+    assert [finding.phase for finding in heard] == [None, None]

@@ -185,3 +185,34 @@ def test_a_stack_tells_which_images_of_its_series_are_not_in_it() -> None:
     (series,) = group(images).series
 
     assert [words.partition(":")[0] for words in series.left_out] == ["3 images left aside"]
+
+
+@pytest.mark.parametrize("apart_ms", [0.024, 3.0])
+def test_echo_times_that_differ_between_slices_only_are_one_echo(apart_ms: float) -> None:
+    slices = [
+        replace(image, sop_class_uid=MR, modality="MR", echo_time_ms=9.168 + apart_ms * (index % 2))
+        for index, image in enumerate(ct_headers(24, gap_mm=5.0))
+    ]
+
+    grouped = group(slices)
+
+    assert len(grouped.series[0].instances) == 24
+    assert grouped.aside == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"series_description": "Calibration Scan"}, "a calibration scan"),
+        ({"series_description": "T1W_TSE +C SUB"}, "a subtraction"),
+        ({"image_type": ("DERIVED", "PRIMARY", "M", "SUB")}, "a subtraction"),
+        ({"series_description": "s3DI_MC", "angio_flag": "Y"}, "an angiography"),
+        ({"series_description": "gre_field_mapping"}, "a field map"),
+        ({"series_description": "T1 SUBMANDIBULAR"}, None),
+        ({"series_description": "T2 SUB-MANDIBULAR"}, None),
+    ],
+)
+def test_mr_images_that_only_look_like_a_sequence(change: dict[str, Any], reason: str | None) -> None:
+    found = aside_reason(ct_header(sop_class_uid=MR, modality="MR", **change))
+
+    assert (found is None) if reason is None else (found is not None and reason in found)

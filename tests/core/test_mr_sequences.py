@@ -78,6 +78,8 @@ def test_a_diffusion_map_is_nothing_else_whatever_its_times_say() -> None:
         (("ORIGINAL", "PRIMARY", "M", "ND", "NORM"), "t1_tse_tra", Part.WHOLE),
         (("ORIGINAL", "PRIMARY", "M_SE", "M", "SE"), "T2W_TSE_F", Part.WHOLE),
         (("ORIGINAL", "PRIMARY", "R_SE", "R", "SE"), "T1W_IR", Part.PHASE),
+        (("ORIGINAL", "PRIMARY", "M", "ND"), "T1 VIBE TRA NO FAT", Part.WHOLE),
+        (("ORIGINAL", "PRIMARY", "M", "ND"), "T1 VIBE TRA POST OP", Part.WHOLE),
     ],
 )
 def test_parts(image_type: tuple[str, ...], description: str, part: Part) -> None:

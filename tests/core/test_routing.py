@@ -95,7 +95,7 @@ def test_a_partner_that_covers_little_is_no_partner() -> None:
     (oar,) = route([plain(), Candidate(Series(tuple(far)))], [PAIR])
 
     assert oar.case is None
-    assert any("covers 15% of" in reason for reason in oar.reasons)
+    assert any("covers 17% of" in reason for reason in oar.reasons)
 
 
 def test_two_of_a_kind_are_for_a_person_to_choose() -> None:
@@ -311,3 +311,15 @@ def test_the_other_part_of_a_scan_is_for_a_person(first_slice: int, change: dict
 
     assert any("look like two parts of one scan" in reason for reason in answer.reasons) is is_part
     assert (answer.case is None) is is_part
+
+
+def test_a_partner_beside_the_patient_covers_nothing() -> None:
+    beside = [
+        replace(h, position_lps_mm=(244.0, 244.0, (h.position_lps_mm or (0, 0, 0))[2]))
+        for h in enhanced().series.instances
+    ]
+
+    (oar,) = route([plain(), Candidate(Series(tuple(beside)))], [PAIR])
+
+    assert oar.case is None
+    assert any("covers 0% of" in reason for reason in oar.reasons)

@@ -34,7 +34,7 @@ _MOUTH = r"(?:oral\w*|per\s?os|peroral\w*|p\.?\s?o\.?|rectal\w*|rektal\w*|entera
 _MOUTH_ONLY = re.compile(rf"{_BEFORE}(?:(?:{_NEGATION}\s+)?{_MOUTH}\W*(?:{_AGENT})?|{_AGENT}\W*{_MOUTH}){_AFTER}")
 _IN_VEIN = re.compile(rf"{_BEFORE}{_VEIN}{_AFTER}")
 _BOTH = re.compile(
-    rf"{_BEFORE}w(?:ith)?\s*(?:/|&|\+|and|\s|-)\s*(?:w\s?/?\s?o|without)(?:[\s.-]*(?:i\.?v[\s.-]*)?{_AGENT})?{_AFTER}"
+    rf"{_BEFORE}w(?:ith)?\s*(?:/?\s*&|/|\+|and|\s|-)\s*(?:w\s?/?\s?o|without)(?:[\s.-]*(?:i\.?v[\s.-]*)?{_AGENT})?{_AFTER}"
     rf"|{_BEFORE}(?:w\s?/?\s?o|without)\s*(?:/|&|\+|and)\s*w(?:ith)?(?:[\s.-]*(?:i\.?v[\s.-]*)?{_AGENT})?{_AFTER}"
     rf"|{_BEFORE}pre\s*(?:/|&|\+|and|et|und|e|y|en|-)?\s*post(?:[\s.-]*{_AGENT})?{_AFTER}"
     r"|\b(?:avec\s+(?:et|ou|/)\s+sans|sans\s+(?:et|puis)\s+avec|mit\s*(?:und|u\.|/|\+)\s*ohne|ohne\s*(?:und|u\.|/|\+)\s*mit"
@@ -67,7 +67,7 @@ _PRESENT = re.compile(
     rf"|{_BEFORE}(?:con|com|c/|mit|avec|met|with|w/|post|nach|apres|dopo|despues\s+de|na|nach)\s*{_VEIN}{_AFTER}|{_BEFORE}c\s?/\s?c{_AFTER}"
     rf"|{_BEFORE}post(?![\s._-]*(?:op|rt|rxt|xrt|crt|treat|ther|chemo|surg|rad|resec|proc|bio|induc|neo|tx|ttt|cath|ictal"
     rf"|erior|implant|stent|transpl|mast|laryn|thyr|neck|dose|process|proc|par|trauma|mort|void|ct\b|mr\b|pet|qa))(?![a-z])"
-    rf"|{_BEFORE}(?:arteri(?:al|ell|elle|osa|oso)|ven(?:ous|os[ao]?|oes?|eu[xs]e?)|portal(?!\s*imag)\w*|delayed|nephrogra\w*|spatphase"
+    rf"|{_BEFORE}(?:arteri(?:al|ell|elle|el|osa|oso)|veineu[xs]e?|ven(?:ous|os[ao]?|oes?)|portal(?!\s*imag)\w*|delayed|nephrogra\w*|spatphase"
     r"|tardi(?:v[aeo]|f|a))(?![a-z])"
     r"|造影|增[强強]|[强強]化|조영|对比剂|對比劑|造影剤|钆|[动動]脉期|[静靜]脉期|门脉期|門脈[相期]|延[迟遲]期|動脈相|静脈相|平衡相|遅延相|동맥기|정맥기|문맥기|지연기"
 )

@@ -83,9 +83,34 @@ _UNITS = {
     "OD": "optical density",
 }
 _UCUM_HOUNSFIELD = "[hnsf'U]"
-_MR_LOCALIZER = re.compile(
-    r"\b(?:loc|localizer|localiser|scout|survey|pilot|3[\s-]?pl(?:ane)?)\b|定位像", re.IGNORECASE
+_MR_NAMES = tuple(
+    (what, re.compile(rf"(?<![a-z])(?:{words})", re.IGNORECASE))
+    for what, words in (
+        (
+            "a localizer",
+            r"(?:loc|localizer|localiser|scout\w*|(?:smart)?survey|pilot|surview|topogram|3[\s-]?pl(?:ane)?|aahead|plan[\s-]?scan)(?![a-z])"
+            r"|定位[像扫掃]|位置決め|위치",
+        ),
+        (
+            "a calibration scan",
+            r"(?:calib\w*|cal|asset[\s-]?cal\w*|arc[\s-]?cal\w*|(?:sense|coil|clear)?[\s-]?ref(?:erence)?[\s-]?scan|s?sense[\s-]?ref\w*|ref[\s-]?sense"
+            r"|coil[\s-]?(?:survey|sens\w*|check)|pre[\s-]?scan\w*|shim\w*|adj(?:ust\w*)?)(?![a-z])",
+        ),
+        (
+            "a field map",
+            r"(?:b[01][\s-]?map\w*|field[\s-]?map\w*|gre[\s-]?field\w*|tfl[\s-]?b1\w*)(?![a-z])",
+        ),
+        (
+            "a subtraction",
+            r"(?:sub(?![\s-]*(?:mand|max|ling|clav|mm|milli|cut|ment))|subs|subtr\w*|substr\w*|soustr\w*|subtrak\w*|sottraz\w*"
+            r"|sustr\w*|restad\w*)(?![a-z])|减影|減影|サブトラクション|差分|감산",
+        ),
+        ("a page or research image", r"(?:phoenix\w*|screen[\s-]?save|exam[\s-]?card|research)(?![a-z])"),
+    )
 )
+_SUBTRACTED = {"SUB", "SUBTRACT", "SUBTRACTION", "SUBTRACTED", "SUBTR"}
+SAME_ECHO_MS = 0.2
+"""Echo times as near as this are one echo: scanners write what they measured."""
 _PART_ORDER = (Part.WHOLE, Part.WATER, Part.IN_PHASE, Part.OPPOSED)
 """Of a Dixon series that holds several parts, the first of these is taken."""
 
@@ -187,8 +212,13 @@ def _mr_reason(header: InstanceHeader) -> str | None:
         return f"a phase image (Image Type {chr(92).join(header.image_type)})"
     if part is Part.FAT:
         return "the fat part of a Dixon acquisition"
-    if _MR_LOCALIZER.search(header.series_description.replace("_", " ")):
-        return f"a localizer (series description {header.series_description!r})"
+    if kinds := {value.upper() for value in header.image_type} & _SUBTRACTED:
+        return f"a subtraction (Image Type {min(kinds)})"
+    if header.angio_flag.upper() == "Y":
+        return "an angiography (Angio Flag Y)"
+    for what, pattern in _MR_NAMES:
+        if pattern.search(header.series_description.replace("_", " ")):
+            return f"{what} (series description {header.series_description!r})"
     return None
 
 
@@ -222,20 +252,32 @@ def _one_acquisition(images: list[InstanceHeader]) -> tuple[list[InstanceHeader]
         for part, alike in parts.items()
         if part is not best
     ]
-    echoes = defaultdict(list)
-    for image in parts[best]:
-        echoes[image.echo_time_ms].append(image)
-    sizes = {len(alike) for alike in echoes.values()}
-    if len(echoes) < 2 or len(sizes) != 1 or None in echoes:
-        return parts[best], aside
-    times = sorted(time for time in echoes if time is not None)
-    kept = times[0] if "GR" in images[0].scanning_sequence else times[-1]
-    aside += [
-        Aside(tuple(echoes[time]), f"the echo of {time:g} ms: that of {kept:g} ms is taken")
-        for time in times
-        if time != kept
+    kept, others = _one_echo(parts[best])
+    return kept, [*aside, *others]
+
+
+def _one_echo(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+    """Of echoes of the same slices one; echo times that differ between slices only are of one echo."""
+    if any(image.echo_time_ms is None for image in images):
+        return images, []
+    ordered = sorted(images, key=_echo_ms)
+    starts = [
+        index
+        for index in range(1, len(ordered))
+        if _echo_ms(ordered[index]) - _echo_ms(ordered[index - 1]) > SAME_ECHO_MS
     ]
-    return echoes[kept], aside
+    echoes = [ordered[start:end] for start, end in zip([0, *starts], [*starts, len(ordered)], strict=True)]
+    if len(echoes) < 2 or len({image.position_lps_mm for image in images}) == len(images):
+        return images, []
+    kept = echoes[0] if "GR" in images[0].scanning_sequence else echoes[-1]
+    taken = f"that of {_echo_ms(kept[0]):g} ms is taken"
+    return kept, [
+        Aside(tuple(echo), f"the echo of {_echo_ms(echo[0]):g} ms: {taken}") for echo in echoes if echo is not kept
+    ]
+
+
+def _echo_ms(image: InstanceHeader) -> float:
+    return image.echo_time_ms or 0.0
 
 
 def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
