@@ -13,6 +13,7 @@ from npc_contour.app.processes import connection_name
 from npc_contour.application.records import JobKind
 from npc_contour.application.status import ProcessRow
 from npc_contour.errors import StoreError
+from npc_testkit.fault_site import wait_for
 
 OWN = ProcessRow(name="worker-0", role="worker", machine="here", place="0a0a0a0a")
 FROZEN = ProcessRow(name="worker-0", role="worker", machine="there", place="1b1b1b1b")
@@ -24,6 +25,12 @@ def ago(url: str, row: ProcessRow, column: str, seconds: float) -> None:
             f"UPDATE process SET {column} = now() - make_interval(secs => %s) WHERE place = %s".encode(),  # noqa: S608
             (seconds, row.place),
         )
+
+
+def taken(store: PgStore) -> bool:
+    """Whether the claim is free; PostgreSQL ends connections a moment after it is told to."""
+    with store.claim(JobKind.SEND, "case") as free:
+        return free
 
 
 def told(url: str, *rows: ProcessRow) -> None:
@@ -73,8 +80,7 @@ def test_the_claims_of_a_silent_process_are_freed_by_one_that_was_heard_all_the_
         ago(database_url, OWN, "since", 61)
         (row,) = processes.cut_off(OWN, 60)
         assert (row.name, row.machine) == ("worker-0", "there")
-        with store.claim(JobKind.SEND, "case") as free:
-            assert free
+        wait_for(lambda: taken(store), "the claim", 20)
 
 
 def test_a_database_that_does_not_answer_is_said_and_tried_again() -> None:
