@@ -17,6 +17,7 @@ AutocontourError
 ├── DemoNotAllowedError      a demo network's result may not go to this destination
 ├── InferenceError           Triton failed: retry
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
+│   └── NetworkNotLoadedError  it is the right one, but it or its engine did not load: see Triton's log
 ├── StoreError               the database failed: retry
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
@@ -113,6 +114,10 @@ class InferenceError(AutocontourError):
 
 class NetworkMismatchError(AutocontourError):
     """Triton runs another network than the contract's."""
+
+
+class NetworkNotLoadedError(NetworkMismatchError):
+    """A network, or the engine that computes for it, did not load."""
 
 
 class StoreError(AutocontourError):

@@ -40,6 +40,8 @@ class Event(StrEnum):
     DATABASE_STARTED = "database.started"
     DATABASE_MIGRATED = "database.migrated"
     DATABASE_DIED = "database.died"
+    PASSWORD_RELOADED = "password.reloaded"  # noqa: S105
+    PASSWORD_UNREADABLE = "password.unreadable"  # noqa: S105
     ASSOCIATION_ACCEPTED = "association.accepted"
     ASSOCIATION_REJECTED = "association.rejected"
     ASSOCIATION_ENDED = "association.ended"

@@ -16,11 +16,14 @@ from npc_contour.adapters.checks import (
     demo_allowed,
     doctor_checks,
     folder_writable,
+    free_bytes,
     free_space,
     own_receiver,
     port_usable,
     rest_answers,
+    room_for_a_study,
     service_checks,
+    spool_space,
     weights_match,
 )
 from npc_contour.application.checks import Checkup, is_ready
@@ -31,12 +34,15 @@ from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.errors import (
     CatalogError,
     DemoNotAllowedError,
+    InferenceError,
     NetworkMismatchError,
+    NetworkNotLoadedError,
     SendError,
     SettingsError,
     SpoolFullError,
+    StoreError,
 )
-from npc_contour.settings import Settings, Web
+from npc_contour.settings import Settings, Storage, Web
 
 WEIGHTS = b"weights"
 CONTRACT = NetworkContract(
@@ -236,3 +242,70 @@ def test_the_doctor_asks_each_pacs_over_dimse(tmp_path: Path) -> None:
             check.probe()
 
     assert asked == ["pacs"]
+
+
+def test_a_disk_that_refuses_the_next_study_is_not_ok(tmp_path: Path) -> None:
+    free_mb = free_bytes(tmp_path) // 2**20
+    storage = Storage(root=tmp_path, min_free_mb=free_mb - 100, reserve_mb=50)
+    assert "needed for one more study" in room_for_a_study(storage)
+
+    with pytest.raises(SpoolFullError, match=f"at least {free_mb + 100} MiB needed"):
+        room_for_a_study(storage.model_copy(update={"reserve_mb": 200}))
+
+
+def test_a_spool_that_takes_no_file_is_not_ok(tmp_path: Path) -> None:
+    (tmp_path / "spool").symlink_to("/proc/self/fd")  # a folder in which nobody can make a file
+
+    empty = {"root": str(tmp_path), "min_free_mb": 0, "reserve_mb": 0}
+
+    with Checkup([spool_space(site(tmp_path, storage=empty))]) as checkup:
+        (result,) = checkup.run()
+
+    assert not result.ok
+    assert result.remedy.startswith("give the service's user write access")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (InferenceError("cannot be reached"), "see the line `triton`"),
+        (NetworkMismatchError("another contract"), "install matching versions"),
+        (NetworkNotLoadedError("out of memory"), "Triton's log says why"),
+    ],
+)
+@pytest.mark.parametrize("url", ["embedded", "gpu:8001"])
+def test_what_to_do_about_a_network_depends_on_what_is_wrong_with_it(
+    tmp_path: Path, url: str, error: Exception, remedy: str
+) -> None:
+    def fails(_: NetworkContract) -> str:
+        raise error
+
+    install_weights(tmp_path)
+    settings = site(tmp_path, triton={"model_repository": str(tmp_path / "triton_repo"), "url": url})
+    asked = replace(probes(), network=fails)
+    with (
+        Checkup(service_checks(settings, CATALOG, asked, None)) as ready,
+        Checkup(doctor_checks(settings, CATALOG, asked)) as doctor,
+    ):
+        said, foretold = by_name(ready.run())["network:ln_ctv"], by_name(doctor.run())["network:ln_ctv"]
+
+    assert remedy in said.remedy
+    # Before the start an embedded Triton cannot be asked: its line `triton` starts one.
+    assert replace(foretold, seconds=0.0) == replace(said, seconds=0.0) or url == "embedded"
+
+
+@pytest.mark.parametrize("database", ["embedded", "postgresql://npc@db/npc"])
+def test_readiness_and_check_say_the_same_of_the_same(tmp_path: Path, database: str) -> None:
+    def fails(*_: object) -> str:
+        raise StoreError("database: no answer")
+
+    settings = site(tmp_path, database={"url": database}, triton={"url": "gpu:8001"})
+    asked = Probes(reach=fails, database=fails, triton=fails, network=fails, embedded_triton=fails)
+    ready = {check.name: check for check in service_checks(settings, CATALOG, asked, None)}
+    check = {check.name: check for check in doctor_checks(settings, CATALOG, asked)}
+
+    both = set(ready) & set(check) - ({"database"} if database == "embedded" else set())
+    assert {"spool", "triton", "network:ln_ctv", "destination:tps"} <= both
+    assert {name: ready[name].remedy for name in both} == {name: check[name].remedy for name in both}
+    assert "starts it again itself" in ready["database"].remedy or database != "embedded"
+    assert "starts it" not in ready["database"].remedy or database == "embedded"

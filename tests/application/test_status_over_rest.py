@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -10,17 +11,18 @@ from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.app.probes import ask_database
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.catalog import Catalog
 from npc_testkit.bench import Bench, contrast_ct, plain_ct
 
 
-def test_patient_can_be_followed_from_images_to_delivery(store: PgStore, tmp_path: Path) -> None:
+def test_patient_can_be_followed_from_images_to_delivery(store: PgStore, database_url: str, tmp_path: Path) -> None:
     bench = Bench(store)
     bench.receive([*plain_ct(), *contrast_ct()])
     bench.work_for(15)
     board = PgBoard(store, lambda key: str(tmp_path / key))
-    checkup = Checkup([Check("database", board.ping, "start it")])
+    checkup = Checkup([Check("database", partial(ask_database, database_url), "start it")])
     app = create_app(board, checkup.run, Catalog({}, {}), "1.2.3", lambda: 1)
 
     with (

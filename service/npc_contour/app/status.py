@@ -51,7 +51,7 @@ def run(runtime: Runtime) -> None:
     settings, catalog, spool = runtime.settings, catalog_of(runtime.settings), spool_of(runtime)
     with PgStore(runtime.database_url, defer, timeout_s=3.0, process="status") as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
-        probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
+        probes = probes_of(settings, catalog, database_url=runtime.database_url, engine=ServiceEngine(runtime).engine)
         checks = service_checks(settings, catalog, probes, own_receiver(settings, runtime.dicom_port))
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
         wanted += [installation_check(store, spool), clock_check(store)]

@@ -25,6 +25,7 @@ from npc_contour.adapters.store.processes import forget_processes
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
+from npc_contour.app.passwords import PasswordFile
 from npc_contour.app.priority import answer_soon, compute_only
 from npc_contour.app.processes import Child
 from npc_contour.app.pulse import Watched
@@ -71,6 +72,8 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         spool = spool_at(settings)
         if settings.storage.shared_spool is None:
             spool.remove_partial_files()
+        password = PasswordFile(settings)
+        password.renew()
         database = embedded_database(settings, servers)
         runtime = Runtime.of(settings, database_url=database.url if database else "", roles=roles)
         migrate(runtime.database_url, apply_queue_schema)
@@ -95,6 +98,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
             while not stop.wait(LOOK_EVERY_S):
                 if database is not None and database.pid is None:
                     _restart(database)
+                password.renew()
                 for child in children:
                     child.keep_running()
         finally:

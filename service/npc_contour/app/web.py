@@ -77,7 +77,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
     spool = spool_of(runtime)
     with PgStore(runtime.database_url, defer, timeout_s=3.0, process="web") as store:
         board = PgBoard(store, lambda key: str(spool.open_path(key)))
-        probes = probes_of(settings, catalog, database=board.ping, engine=ServiceEngine(runtime).engine)
+        probes = probes_of(settings, catalog, database_url=runtime.database_url, engine=ServiceEngine(runtime).engine)
         receiver = own_receiver(settings, runtime.dicom_port) if "receiver" in runtime.roles else None
         checks = service_checks(settings, catalog, probes, receiver)
         eyes = Eyes(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Self
 
@@ -26,12 +26,18 @@ class Check:
             must end by itself.
         remedy: what a person does when it is not ok.
         required: False: the service stays ready without it.
+        remedies: what a person does in place of `remedy`, by what the probe raised; the first that fits.
     """
 
     name: str
     probe: Callable[[], str]
     remedy: str
     required: bool = True
+    remedies: Mapping[type[Exception], str] = field(default_factory=dict)
+
+    def remedy_of(self, error: BaseException) -> str:
+        """Return what a person does about an error of the probe."""
+        return next((words for kind, words in self.remedies.items() if isinstance(error, kind)), self.remedy)
 
 
 class Checkup:
@@ -81,16 +87,16 @@ class Checkup:
     def _result(self, check: Check, run: _Run) -> CheckResult:
         if not run.future.done():
             seconds = time.monotonic() - run.started
-            return _not_ok(check, f"no answer for {seconds:.1f} s", seconds)
+            return _not_ok(check, f"no answer for {seconds:.1f} s", check.remedy, seconds)
         del self._running[check.name]
         error = run.future.exception()
         if error is None:
             detail, seconds = run.future.result()
             return CheckResult(name=check.name, ok=True, detail=detail, required=check.required, seconds=seconds)
         if isinstance(error, (AutocontourError, OSError)):
-            return _not_ok(check, str(error), 0.0)
+            return _not_ok(check, str(error), check.remedy_of(error))
         logger.error(Event.CHECK_BROKEN, extra={"check": check.name}, exc_info=error)
-        return _not_ok(check, f"{type(error).__name__}: {error}", 0.0)
+        return _not_ok(check, f"{type(error).__name__}: {error}", check.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ def _timed(probe: Callable[[], str]) -> tuple[str, float]:
     return probe(), time.monotonic() - started
 
 
-def _not_ok(check: Check, detail: str, seconds: float) -> CheckResult:
+def _not_ok(check: Check, detail: str, remedy: str, seconds: float = 0.0) -> CheckResult:
     return CheckResult(
-        name=check.name, ok=False, detail=detail, remedy=check.remedy, required=check.required, seconds=seconds
+        name=check.name, ok=False, detail=detail, remedy=remedy, required=check.required, seconds=seconds
     )

@@ -46,7 +46,7 @@ first_retry_s = 1
 """
 """Settings to start from; append `[[destinations]]`, see `destination_toml`."""
 
-START_DEADLINE_S = 180.0
+START_DEADLINE_S = 600.0
 STOP_DEADLINE_S = 60.0
 _LOG_TAIL = 3000
 

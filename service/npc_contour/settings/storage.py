@@ -49,6 +49,8 @@ class Database(Strict):
     def completed(self, home: Path) -> Database:
         """Return the same with the password of the file inside the URL, and with `NOTICED` where the site says nothing.
 
+        The file is named still, as an absolute path: processes that live long read it again (`app.passwords`).
+
         Args:
             home: folder that a relative path starts at.
 
@@ -67,4 +69,5 @@ class Database(Strict):
             return self
         said = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
         ours = urlencode({name: value for name, value in NOTICED.items() if name not in said})
-        return Database(url=urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, ours))))))
+        url = urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, ours)))))
+        return Database(url=url, password_file=home / self.password_file if self.password_file else None)

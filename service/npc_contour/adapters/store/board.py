@@ -79,10 +79,6 @@ class PgBoard:
         self._store = store
         self._path_of = path_of
 
-    def ping(self) -> str:
-        """Return the server's version after a round trip."""
-        return f"PostgreSQL {self._store.query('SHOW server_version')[0]['server_version']}"
-
     def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
         """Return cases, newest first; None asks for all states or pipelines."""
         rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, "limit": limit})

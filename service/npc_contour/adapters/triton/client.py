@@ -27,7 +27,7 @@ from npc_contour.core.orientation import turn_of
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
+from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError, NetworkNotLoadedError
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ class TritonEngine:
         """Return when the server runs exactly the network of the contract.
 
         Raises:
-            NetworkMismatchError: the network is not in the repository, did not load, or is another one.
+            NetworkMismatchError: the network is not in the repository, or is another one.
+            NetworkNotLoadedError: the network did not load, or the engine that computes for it did not.
             InferenceError: the server cannot be reached.
         """
         with _translated(f"Triton at {self._url}"):
@@ -143,10 +144,12 @@ class TritonEngine:
             raise NetworkMismatchError(
                 f"Triton at {self._url} has no network {contract.name}, found {', '.join(sorted(found)) or 'none'}"
             )
-        model = found[contract.name]
-        if model.get("state") != "READY":
-            reason = str(model.get("reason", "no reason given")).strip().splitlines()[0]
-            raise NetworkMismatchError(f"network {contract.name} is not loaded at {self._url}: {reason}")
+        for name in (contract.name, f"{contract.name}_engine"):
+            model = found.get(name)
+            if model is not None and model.get("state") != "READY":
+                reason = (str(model.get("reason", "")).strip() or "no reason given").splitlines()[0]
+                what = "network" if name == contract.name else f"the engine of network {contract.name},"
+                raise NetworkNotLoadedError(f"{what} {name} is not loaded at {self._url}: {reason}")
         with _translated(f"Triton at {self._url}"):
             config = self._client.get_model_config(contract.name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
         answers = {output["name"] for output in config["config"].get("output", [])}
