@@ -7,12 +7,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 """What asks a program to end: a supervisor, the end of its terminal; Ctrl-C is Python's own to raise."""
 _prctl = ctypes.CDLL(None).prctl
 """Found before any fork: a child of a process with threads may only make the call."""
+
+
+def pid_namespace() -> int:
+    """Return which namespace our process ids belong to: in another container the same number is another process."""
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 def with_parent(number: signal.Signals) -> Callable[[], None]:

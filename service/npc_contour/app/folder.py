@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -246,11 +245,10 @@ def _engine(
     timeout_s = settings.triton.timeout_s
     if settings.triton.url != "embedded":
         return stack.enter_context(TritonEngine(settings.triton.url, timeout_s=timeout_s, crossings=crossings))
-    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npc-contour-")))
     tell("starting Triton", 0.0)
     with timed(timings_s, "start Triton"):
         server = stack.enter_context(
-            EmbeddedTriton(settings.triton.model_repository, work, start_timeout_s=settings.triton.start_timeout_s)
+            EmbeddedTriton(settings.triton.model_repository, start_timeout_s=settings.triton.start_timeout_s)
         )
     tell("starting Triton", 1.0)
     urls = server.urls

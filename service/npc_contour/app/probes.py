@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError, NetworkMismatchError, StoreError
+from npc_contour.scratch import Scratch
 from npc_contour.settings import Settings
 
 PROBE_S = 3.0
@@ -98,8 +98,8 @@ def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
         with suppress(InferenceError, OSError), TritonEngine(url, timeout_s=PROBE_S) as engine:
             engine.check(contract)
             return f"that of the running service answers at {url}"
-    with tempfile.TemporaryDirectory(prefix="npc-contour-") as folder:
-        repository = Path(folder) / "networks"
+    with Scratch() as scratch:
+        repository = scratch.path / "networks"
         repository.mkdir()
         source = settings.triton.model_repository
         # The smallest shows that the server works; an engine may fail by itself: its backend, its device.
@@ -111,7 +111,7 @@ def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
                 (repository / name).symlink_to((source / name).resolve())
         limit_s = settings.triton.start_timeout_s
         with (
-            EmbeddedTriton(repository, Path(folder) / "work", start_timeout_s=limit_s) as server,
+            EmbeddedTriton(repository, start_timeout_s=limit_s) as server,
             TritonEngine(server.urls.grpc, timeout_s=limit_s) as engine,
         ):
             for one in tried:

@@ -6,11 +6,9 @@ answer is compared with the phantom's truth. Nothing is sent anywhere and nothin
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -157,8 +155,7 @@ def _engine(settings: Settings, stack: ExitStack) -> TritonEngine:
             raise InferenceError("the service's embedded Triton is still starting: try again in a moment")
     if url != "embedded":
         return stack.enter_context(TritonEngine(url, timeout_s=timeout_s))
-    work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npc-contour-")))
     server = stack.enter_context(
-        EmbeddedTriton(settings.triton.model_repository, work, start_timeout_s=settings.triton.start_timeout_s)
+        EmbeddedTriton(settings.triton.model_repository, start_timeout_s=settings.triton.start_timeout_s)
     )
     return stack.enter_context(TritonEngine(server.urls.grpc, metrics_url=server.urls.metrics, timeout_s=timeout_s))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from npc_contour.adapters.triton.embedded import EmbeddedTriton, Listening
@@ -49,10 +48,7 @@ def add_verbs(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     stop = asked_to_end()
-    with (
-        tempfile.TemporaryDirectory(prefix="npc-contour-") as work,
-        EmbeddedTriton(args.models, args.work_dir or Path(work), listening=Listening(args.host, args.ports)) as server,
-    ):
+    with EmbeddedTriton(args.models, args.work_dir, listening=Listening(args.host, args.ports)) as server:
         print(server.urls.grpc, flush=True)
         stop.wait()
     return 0

@@ -15,7 +15,8 @@ from npc_testkit.tiny_server import Served, blocks, volume_of
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    root = tmp_path_factory.mktemp("triton")
+    # A shell's words and a list of folders would come apart here.
+    root = tmp_path_factory.mktemp("triton") / "mit Träger, 'x': $1"
     repository = root / "repository"
     networks = [
         TinyNetwork(),

@@ -22,6 +22,7 @@ from npc_contour.adapters.triton.regions import NAME_PREFIX, SHARED_MEMORY, Regi
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
+from npc_contour.lifetime import pid_namespace
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 from npc_testkit.tiny_server import Served, blocks, volume_of
 
@@ -227,7 +228,13 @@ def test_no_server_is_an_inference_error(served: Served, volume: Volume) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "pid"), [(f"{NAME_PREFIX}12.abc", 12), ("other.12.abc", None), (f"{NAME_PREFIX}x.abc", None)]
+    ("name", "pid"),
+    [
+        (f"{NAME_PREFIX}{pid_namespace()}.12.abc", 12),
+        (f"{NAME_PREFIX}4026539999.12.abc", None),
+        (f"other.{pid_namespace()}.12.abc", None),
+        (f"{NAME_PREFIX}x.abc", None),
+    ],
 )
 def test_region_tells_who_made_it(name: str, pid: int | None) -> None:
     assert owner_pid(name) == pid

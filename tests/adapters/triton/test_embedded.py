@@ -16,16 +16,17 @@ import pytest
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.adapters.triton.loopback import REGION_PREFIX, end_stale_processes
+from npc_contour.adapters.triton.loopback import end_stale_processes, prefix_of, remove_stale_regions
 from npc_contour.adapters.triton.regions import SHARED_MEMORY
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import EmbeddedServerError, InferenceError
+from npc_contour.lifetime import pid_namespace
 from npc_testkit.tiny_network import write_tiny_network
 from npc_testkit.tiny_server import Served
 
 
 def regions_of(pid: int) -> list[str]:
-    return [path.name for path in SHARED_MEMORY.glob(f"{REGION_PREFIX}{pid}_*")]
+    return [path.name for path in SHARED_MEMORY.glob(f"{prefix_of(pid)}*")]
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
@@ -78,14 +79,30 @@ def test_what_a_killed_owner_left_running_is_ended() -> None:
     gone.wait()
     waits = [sys.executable, "-c", "import time; time.sleep(60)"]
     with (
-        subprocess.Popen([*waits, f"{REGION_PREFIX}{gone.pid}_7f00_left"]) as left,
-        subprocess.Popen([*waits, f"{REGION_PREFIX}{os.getpid()}_7f00_ours"]) as ours,
+        subprocess.Popen([*waits, f"{prefix_of(gone.pid)}7f00_left"]) as left,
+        subprocess.Popen([*waits, f"{prefix_of(os.getpid())}7f00_ours"]) as ours,
     ):
         end_stale_processes()
 
         assert left.wait(timeout=10) == -signal.SIGKILL
         assert ours.poll() is None
         ours.kill()
+
+
+def test_what_another_container_runs_or_holds_is_left_alone() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    elsewhere = prefix_of(gone.pid).replace(str(pid_namespace()), "4026539999")
+    held = SHARED_MEMORY / f"{elsewhere}0_held"
+    held.write_bytes(b"held")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"{elsewhere}7f00_theirs"]) as theirs:
+        end_stale_processes()
+        remove_stale_regions()
+
+        assert theirs.poll() is None
+        assert held.exists()
+        theirs.kill()
+    held.unlink()
 
 
 def test_killed_network_process_comes_back(served: Served, volume: Volume) -> None:
@@ -167,7 +184,7 @@ def test_next_start_clears_what_a_dead_owner_left(tmp_path: Path) -> None:
     write_tiny_network(tmp_path / "repository")
     ended = subprocess.Popen(["true"])
     ended.wait()
-    left = SHARED_MEMORY / f"{REGION_PREFIX}{ended.pid}_0_left"
+    left = SHARED_MEMORY / f"{prefix_of(ended.pid)}0_left"
     left.write_bytes(b"left")
 
     with EmbeddedTriton(tmp_path / "repository", tmp_path / "work"):

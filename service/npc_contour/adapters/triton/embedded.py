@@ -22,17 +22,18 @@ import npc_contour
 from npc_contour.adapters.triton import lifeline
 from npc_contour.adapters.triton.loopback import (
     HOST,
-    REGION_PREFIX,
     answers,
     end_processes,
     end_stale_processes,
     free_ports,
     has_dead_child,
+    prefix_of,
     remove_stale_regions,
 )
-from npc_contour.adapters.triton.wheel import ServerFiles, prepare_server
+from npc_contour.adapters.triton.wheel import ServerFiles, plain_path, prepare_server, suits_server
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.logs import Event
+from npc_contour.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class EmbeddedTriton:
     def __init__(
         self,
         repository: Path,
-        work_dir: Path,
+        work_dir: Path | None = None,
         *,
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
@@ -95,8 +96,8 @@ class EmbeddedTriton:
 
         Args:
             repository: Triton model repository.
-            work_dir: for the backend's files and compiled networks; kept between starts.
-            log_file: what the server prints; `work_dir/triton.log` when None.
+            work_dir: for the backend's files and compiled networks; kept between starts. None takes a temporary one.
+            log_file: what the server prints; `triton.log` in the folder where it works when None.
             start_timeout_s: how long loading all networks may take.
             give_way: lowers the priority of the server and its networks, given the process that leads their session;
                 called once they are loaded, for before that everybody waits for them.
@@ -107,11 +108,14 @@ class EmbeddedTriton:
         self._chosen_ports = listening.ports
         self._traces_url = traces_url
         self._repository = repository.resolve()
-        self._work_dir = work_dir.resolve()
-        self._log_file = (log_file or work_dir / "triton.log").resolve()
+        self._work_dir = work_dir.resolve() if work_dir is not None else None
+        self._chosen_log = log_file.resolve() if log_file is not None else None
+        self._scratch: Scratch | None = None
         self._start_timeout_s = start_timeout_s
         self._give_way = give_way
         self._files: ServerFiles | None = None
+        self._models = self._repository
+        self._caches: dict[str, str] = {}
         self._ports = (0, 0, 0)
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
@@ -169,11 +173,16 @@ class EmbeddedTriton:
         self._stopping.clear()
         if not self._repository.is_dir():
             raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
-        self._work_dir.mkdir(parents=True, exist_ok=True)
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place = self._place()
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EmbeddedServerError(f"the embedded Triton cannot work: {error}") from error
         end_stale_processes()
         remove_stale_regions()
-        self._files = prepare_server(self._work_dir)
+        self._files = prepare_server(place)
+        self._models = plain_path(self._repository, place / "models")
+        self._caches = self._cache_dirs(place)
         for attempt in range(START_TRIES):
             self._ports = self._chosen_ports or free_ports()
             try:
@@ -213,6 +222,34 @@ class EmbeddedTriton:
         if self._watcher is not None and self._watcher is not threading.current_thread():
             self._watcher.join()
         self._watcher = None
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
+
+    @property
+    def _log_file(self) -> Path:
+        return self._chosen_log or self._kept / "triton.log"
+
+    @property
+    def _kept(self) -> Path:
+        """Where compiled networks lie."""
+        if self._work_dir is not None:
+            return self._work_dir
+        if self._scratch is None:
+            raise EmbeddedServerError("the embedded Triton was not started")
+        return self._scratch.path
+
+    def _place(self) -> Path:
+        """Return where the server's own files can lie; raises OSError when there is no such folder."""
+        if self._work_dir is not None:
+            self._work_dir.mkdir(parents=True, exist_ok=True)
+            if suits_server(self._work_dir):
+                return self._work_dir
+        if self._scratch is None:
+            self._scratch = Scratch(
+                suits_server, "a folder with a plain path (no space), from which programs may be run"
+            )
+        return self._scratch.path
 
     def last_lines(self) -> str:
         """Return the end of the server's log."""
@@ -256,14 +293,15 @@ class EmbeddedTriton:
         if self._log_file.is_file() and self._log_file.stat().st_size > LOG_LIMIT_BYTES:
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
         read_end, self._pipe = os.pipe()
-        prefix = self._prefix = f"{REGION_PREFIX}{os.getpid()}_{id(self):x}_"
+        prefix = self._prefix = f"{prefix_of(os.getpid())}{id(self):x}_"
         lifeline.remove_shared_memory(prefix)
         script = [sys.executable, "-I", "-S", lifeline.__file__, str(read_end), prefix, str(GRACE_S)]
+        script.append(str(self._scratch.path) if self._scratch is not None else "")
         try:
             with self._log_file.open("ab") as log:
                 self._process = subprocess.Popen(
                     [*script, *self._command(self._files, prefix)],
-                    env={**self._files.environment, **self._cache_dirs()},
+                    env={**self._files.environment, **self._caches},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -273,18 +311,22 @@ class EmbeddedTriton:
         finally:
             os.close(read_end)
 
-    def _cache_dirs(self) -> dict[str, str]:
-        dirs = {"NPC_NETWORK_CACHE_DIR": str(self._work_dir / "compiled")}
-        if not os.access(Path(npc_contour.__file__).parent, os.W_OK):
+    def _cache_dirs(self, place: Path) -> dict[str, str]:
+        """Return where compiled code is kept; a network's process reads paths of plain letters only."""
+        compiled, kernels = self._kept / "compiled", self._kept / "kernels"
+        for each in (compiled, kernels):
+            each.mkdir(exist_ok=True)
+        dirs = {"NPC_NETWORK_CACHE_DIR": str(plain_path(compiled, place / "compiled"))}
+        if self._work_dir is not None and not os.access(Path(npc_contour.__file__).parent, os.W_OK):
             # numba keeps compiled kernels beside their source; an installation that we cannot write has no such place.
-            dirs["NUMBA_CACHE_DIR"] = str(self._work_dir / "kernels")
+            dirs["NUMBA_CACHE_DIR"] = os.environ.get("NUMBA_CACHE_DIR", str(plain_path(kernels, place / "kernels")))
         return dirs
 
     def _command(self, files: ServerFiles, prefix: str) -> list[str]:
         http, grpc, metrics = self._ports
         return [
             str(files.binary),
-            f"--model-repository={self._repository}",
+            f"--model-repository={self._models}",
             f"--backend-directory={files.backends}",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             # Loading compiles a network and the kernels; on a busy machine that takes longer than the default 30 s.

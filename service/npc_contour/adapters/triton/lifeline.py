@@ -1,8 +1,9 @@
 """Runs one server as a child and takes it down, whatever happens to the process that asked for it.
 
-Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S COMMAND...`. PIPE is the read end
-of a pipe whose write end the owner holds: it closes when the owner closes it, dies, or is killed. The server then
-gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
+Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S FOLDER COMMAND...`. PIPE is the
+read end of a pipe whose write end the owner holds: it closes when the owner closes it, dies, or is killed. The server
+then gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
+FOLDER is a temporary one, or empty: it is removed where the owner is gone and cannot do it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +34,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _run(pipe: int, prefix: str, grace_s: float, command: list[str]) -> int:
+def _run(pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]) -> int:
     # Taking the signal as a closed pipe leaves one way out. A terminal's Ctrl-C is the owner's to act on.
     wake_read, wake_write = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(wake_write, b"."))
@@ -55,8 +57,10 @@ def _run(pipe: int, prefix: str, grace_s: float, command: list[str]) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         remove_shared_memory(prefix)
+        if folder and select.select([owner], [], [], 0)[0]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    code = _run(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4:])
+    code = _run(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4], sys.argv[5:])
     sys.exit(code if code >= 0 else 128 - code)

@@ -11,11 +11,22 @@ import urllib.request
 import psutil
 
 from npc_contour.adapters.triton import lifeline
+from npc_contour.lifetime import pid_namespace
 
 HOST = "127.0.0.1"
 REGION_PREFIX = "npc_triton_"
+_PREFIX = re.compile(rf"({REGION_PREFIX}(\d+)_(\d+)_)")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks a URL without the proxy that the environment may name."""
+
+
+def prefix_of(owner: int) -> str:
+    """Return how the names of a server's shared memory begin: with its owner, in whose own namespace of processes."""
+    return f"{REGION_PREFIX}{pid_namespace()}_{owner}_"
+
+
+def _is_stale(prefix: re.Match[str]) -> bool:
+    return int(prefix[2]) == pid_namespace() and not psutil.pid_exists(int(prefix[3]))
 
 
 def has_dead_child(pid: int) -> bool:
@@ -61,11 +72,11 @@ def end_processes(prefix: str) -> None:
 
 
 def end_stale_processes() -> None:
-    """Kill what servers of processes that are gone left running."""
+    """Kill what servers of processes that are gone left running; those of other containers are theirs."""
     for process in psutil.process_iter(["cmdline"]):
-        for prefix, owner in re.findall(rf"({REGION_PREFIX}(\d+)_)", " ".join(process.info["cmdline"] or ())):
-            if not psutil.pid_exists(int(owner)):
-                end_processes(prefix)
+        for prefix in _PREFIX.finditer(" ".join(process.info["cmdline"] or ())):
+            if _is_stale(prefix):
+                end_processes(prefix[1])
 
 
 def remove_stale_regions() -> None:
@@ -73,6 +84,6 @@ def remove_stale_regions() -> None:
     if not lifeline.SHARED_MEMORY.is_dir():
         return
     for region in lifeline.SHARED_MEMORY.glob(f"{REGION_PREFIX}*"):
-        owner = re.match(rf"{REGION_PREFIX}(\d+)_", region.name)
-        if owner and not psutil.pid_exists(int(owner.group(1))):
+        prefix = _PREFIX.match(region.name)
+        if prefix and _is_stale(prefix):
             region.unlink(missing_ok=True)

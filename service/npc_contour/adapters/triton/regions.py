@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from npc_contour.lifetime import pid_namespace
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 NAME_PREFIX = "npc_contour."
@@ -29,7 +32,7 @@ class Region:
         Raises:
             OSError: there is no shared memory or not enough.
         """
-        self.name = f"{NAME_PREFIX}{os.getpid()}.{uuid.uuid4().hex}"
+        self.name = f"{NAME_PREFIX}{pid_namespace()}.{os.getpid()}.{uuid.uuid4().hex}"
         self.size = size
         path = SHARED_MEMORY / self.name
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -63,6 +66,6 @@ class Region:
 
 
 def owner_pid(name: str) -> int | None:
-    """Return the process that made the region of this name; None when it is not one of ours."""
-    parts = name.removeprefix(NAME_PREFIX).split(".")
-    return int(parts[0]) if name.startswith(NAME_PREFIX) and len(parts) == 2 and parts[0].isdigit() else None
+    """Return the process that made the region of this name; None when it is none of this container's."""
+    found = re.fullmatch(rf"{re.escape(NAME_PREFIX)}(\d+)\.(\d+)\.\w+", name)
+    return int(found[2]) if found and int(found[1]) == pid_namespace() else None

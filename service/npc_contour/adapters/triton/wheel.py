@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -35,11 +37,28 @@ class ServerFiles:
     environment: dict[str, str]
 
 
+def suits_server(folder: Path) -> bool:
+    """Whether the server's files can lie in a folder: programs may be run from there, and its path is plain.
+
+    The server starts the process of a network by words of a shell, and quotes no path in them.
+    """
+    if not is_plain(folder):
+        return False
+    with tempfile.NamedTemporaryFile(dir=folder) as probe:
+        Path(probe.name).chmod(0o700)
+        return os.access(probe.name, os.X_OK)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a path reads the same in a shell's words, a list of folders and every encoding."""
+    return re.fullmatch(r"[A-Za-z0-9_./+-]+", str(path)) is not None
+
+
 def prepare_server(work_dir: Path, *, package: str = WHEEL, machine: str = "") -> ServerFiles:
     """Lay out server and Python backend for the running Python below `work_dir`.
 
     Args:
-        work_dir: kept between starts; what is there already is used again.
+        work_dir: a folder that `suits_server`; kept between starts; what is there already is used again.
         package: the distribution that carries the server.
         machine: what kind of processor it is for; this one's when empty.
 
@@ -96,6 +115,14 @@ def _copy_runnable(source: Path, target: Path) -> Path:
     return target
 
 
+def plain_path(path: Path, link: Path) -> Path:
+    """Return a path itself where it is plain, else a link to it, made anew."""
+    if is_plain(path):
+        return path
+    _link(path, link)
+    return link
+
+
 def _link(source: Path, link: Path) -> None:
     if link.is_symlink() and link.readlink() == source:
         return
@@ -113,10 +140,12 @@ def _stub_python(home: Path) -> Path:
     packages = home / "lib" / f"python{PYTHON_XY}" / "site-packages"
     packages.mkdir(parents=True, exist_ok=True)
     (home / "bin").mkdir(exist_ok=True)
-    (home / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
+    (home / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n", encoding="utf-8")
     _link(base, home / "bin" / "python3")
-    entries = [str(Path(entry).resolve()) for entry in sys.path if entry]
-    (packages / "service.pth").write_text("\n".join(entries) + "\n")
+    entries = [
+        plain_path(Path(entry).resolve(), home / f"path{number}") for number, entry in enumerate(sys.path) if entry
+    ]
+    (packages / "service.pth").write_text("\n".join(map(str, entries)) + "\n", encoding="utf-8")
     return home / "bin"
 
 
