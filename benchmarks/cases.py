@@ -19,6 +19,7 @@ To make a row real, add to its table one of
         { argv = ["npc-contour", "masks", "{case}/b.dcm", "{case}/ct", "--out", "b.nii"], refuses = "b.nii" },
       ]
 
+  A command's `env` is added to the environment.
   What a command can be asked for: `exit` (a status or a list, 0 unless given); `refuses` (a file that must not be
   written: the command must end with 1 or 2, anything else is counted as a silent wrong); `says` and `never` (regular
   expressions over what it prints, with white space as single spaces); and of files that it wrote: `voxels` (of each

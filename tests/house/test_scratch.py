@@ -11,7 +11,7 @@ import pytest
 
 from npc_contour.scratch import Scratch
 
-OWNER = "import time; from npc_contour.scratch import Scratch; print(Scratch().path, flush=True); time.sleep(60)"
+OWNER = "import time; from npc_contour.scratch import Scratch; s = Scratch(); print(s.path, flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)

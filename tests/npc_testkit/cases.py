@@ -7,6 +7,7 @@ cannot see them coming: a result that is wrong without a word, and a Python trac
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -26,7 +27,7 @@ TRACEBACK = "Traceback (most recent call last)"
 REFUSAL_STATUSES = (1, 2)
 COMMAND_TIMEOUT_S = 900.0
 _KEYS = {"must", "run", "check"}
-_STEP_KEYS = {"argv", "exit", "says", "never", "refuses", "voxels", "rois", "dice", "absent", "names"}
+_STEP_KEYS = {"argv", "env", "exit", "says", "never", "refuses", "voxels", "rois", "dice", "absent", "names"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,14 @@ def _judge_step(step: Mapping[str, Any], work: Path, judgement: _Judgement) -> N
     argv = [_program(step["argv"][0]), *step["argv"][1:]]
     try:
         done = subprocess.run(
-            argv, cwd=work, capture_output=True, text=True, errors="replace", timeout=COMMAND_TIMEOUT_S, check=False
+            argv,
+            cwd=work,
+            env={**os.environ, **step.get("env", {})},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         judgement.faults.append(f"{shlex.join(step['argv'])}: not done after {COMMAND_TIMEOUT_S:.0f} s")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from npc_contour.adapters.checks import folder_writable, free_space
 from npc_contour.adapters.dicom.headers import NOT_DICOM
 from npc_contour.adapters.dicom.reader import FolderContent, read_headers
 from npc_contour.adapters.masks.files import write_named_masks
@@ -43,6 +44,8 @@ from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
 LOOK_EVERY_S = 0.3
+NEEDED_MB = 100
+"""Where the results go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,12 @@ def segment_folder(
         CatalogError: there is no such pipeline.
         CaseRefused: the images chosen cannot be contoured.
         InferenceError, EmbeddedServerError: Triton failed.
+        OSError, SpoolFullError: where the results go nothing can be written, or there is no room.
         GateError: an RTSTRUCT failed its own check.
     """
     tell = progress or (lambda _step, _done: None)
+    folder_writable(out.absolute().parent)
+    free_space(out, NEEDED_MB)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
     catalog = catalog_of(settings, enabled)
     writer = writer_of(settings, Path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import npc_contour
 from npc_contour import __version__
 from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
@@ -63,6 +65,9 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
     stop = asked_to_end()
     root = settings.storage.root
     root.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(npc_contour.__file__).parent, os.W_OK):
+        # Installed by somebody else: what the processes compile is kept with the data.
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(root / "kernels"))
     catalog_of(settings)
     profile_of(settings)
     check_secrets(settings, roles)

@@ -18,7 +18,9 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from npc_contour.adapters.checks import free_space
 from npc_contour.adapters.triton.client import TritonEngine
+from npc_contour.adapters.triton.loopback import refuse_small_shared_memory
 from npc_contour.cli import demo_report, local_run, phantom
 from npc_contour.cli.arguments import RAW, Verbs, number_in
 from npc_contour.cli.progress import bar, bars
@@ -36,6 +38,8 @@ CONFIG = "site.toml"
 MARKER = ".npc-contour-demo"
 """The file in a demo's folder that lists what the demo wrote there; a demo that runs holds a lock on it."""
 WRITTEN = ("patient", "tps", "data", "service.log", CONFIG)
+NEEDED_MB = 1100
+"""For the patient, the images as received, database and networks; and the service takes no image in the last 500."""
 SLICE_SPACING_MM = 2.5
 """150 slices are 375 mm, vertex to upper chest, as a planning scan of the head and neck is."""
 
@@ -69,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when the RTSTRUCT of every pipeline arrived."""
     out: Path = args.out.resolve()
     with own_folder(out) as written:
+        free_space(out, NEEDED_MB)
+        refuse_small_shared_memory()
         steps_s, stories = _contour(out, args, written.fileno())
         received = sorted((out / "tps").glob("RS.*.dcm"))
         before = set(out.iterdir())

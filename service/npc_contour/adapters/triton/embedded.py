@@ -28,9 +28,10 @@ from npc_contour.adapters.triton.loopback import (
     free_ports,
     has_dead_child,
     prefix_of,
+    refuse_small_shared_memory,
     remove_stale_regions,
 )
-from npc_contour.adapters.triton.wheel import ServerFiles, plain_path, prepare_server, suits_server
+from npc_contour.adapters.triton.wheel import SERVER_PLACE, ServerFiles, plain_path, prepare_server, suits_server
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.logs import Event
 from npc_contour.scratch import Scratch
@@ -173,6 +174,7 @@ class EmbeddedTriton:
         self._stopping.clear()
         if not self._repository.is_dir():
             raise EmbeddedServerError(f"model repository {self._repository} is not a folder")
+        refuse_small_shared_memory()
         try:
             place = self._place()
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -246,9 +248,7 @@ class EmbeddedTriton:
             if suits_server(self._work_dir):
                 return self._work_dir
         if self._scratch is None:
-            self._scratch = Scratch(
-                suits_server, "a folder with a plain path (no space), from which programs may be run"
-            )
+            self._scratch = Scratch(suits_server, SERVER_PLACE)
         return self._scratch.path
 
     def last_lines(self) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 
 from npc_contour.adapters.triton import lifeline
+from npc_contour.errors import EmbeddedServerError
 from npc_contour.lifetime import pid_namespace
 
 HOST = "127.0.0.1"
 REGION_PREFIX = "npc_triton_"
+SHARED_MEMORY_MB = 512
+"""What two series of 512 x 512 x 150 voxels and their label maps take, and as much again for larger ones."""
 _PREFIX = re.compile(rf"({REGION_PREFIX}(\d+)_(\d+)_)")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks a URL without the proxy that the environment may name."""
@@ -27,6 +32,20 @@ def prefix_of(owner: int) -> str:
 
 def _is_stale(prefix: re.Match[str]) -> bool:
     return int(prefix[2]) == pid_namespace() and not psutil.pid_exists(int(prefix[3]))
+
+
+def refuse_small_shared_memory(folder: Path = lifeline.SHARED_MEMORY, needed_mb: int = SHARED_MEMORY_MB) -> None:
+    """Return when there is enough shared memory for a pair of series and what is made of it.
+
+    Raises:
+        EmbeddedServerError: there is less free, or none; with the remedy.
+    """
+    free_mb = shutil.disk_usage(folder).free // 2**20 if folder.is_dir() else 0
+    if free_mb < needed_mb:
+        raise EmbeddedServerError(
+            f"{folder} has {free_mb} MiB free, the networks need {needed_mb} MiB of shared memory: "
+            f"in a container --shm-size 2g, else as root mount -o remount,size=2g {folder}"
+        )
 
 
 def has_dead_child(pid: int) -> bool:

@@ -24,6 +24,9 @@ WHEEL = "nvidia-pytriton"
 PYTHON_XY = f"{sys.version_info.major}.{sys.version_info.minor}"
 X86_64 = "x86_64"
 LIBPYTHON = f"libpython{PYTHON_XY}.so.1.0"
+ROOM_MB = 200
+"""For the backend's files and what is compiled of the networks."""
+SERVER_PLACE = f"a folder with {ROOM_MB} MiB of room, a path without spaces, and the right to run programs from it"
 SYSTEM_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
 """Where Debian and its kind, and Red Hat's kind, keep libraries."""
 
@@ -38,11 +41,11 @@ class ServerFiles:
 
 
 def suits_server(folder: Path) -> bool:
-    """Whether the server's files can lie in a folder: programs may be run from there, and its path is plain.
+    """Whether the server's files can lie in a folder: it has room, programs may be run from there, its path is plain.
 
     The server starts the process of a network by words of a shell, and quotes no path in them.
     """
-    if not is_plain(folder):
+    if not is_plain(folder) or shutil.disk_usage(folder).free < ROOM_MB * 2**20:
         return False
     with tempfile.NamedTemporaryFile(dir=folder) as probe:
         Path(probe.name).chmod(0o700)
