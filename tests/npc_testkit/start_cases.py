@@ -1,4 +1,4 @@
-"""Cases of odd machines and of what is left behind: each starts the product as a user would, and looks what is there."""
+"""Cases of odd machines and of what is left behind: each starts the product as a user would, and looks around."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def kill_demo(_: Path, work: Path) -> Seen:
         # What goes last is removed by what ended last.
         _wait(lambda scratch=scratch: not any(scratch.iterdir()), 5.0)
         faults += [f"{ending.name}: left in TMPDIR: {path.name}" for path in scratch.iterdir()]
-        left = {name for name in _shared_memory() - shared}
+        left = _shared_memory() - shared
         faults += [f"{ending.name}: left in /dev/shm: {name}" for name in left if _of(name, family)]
     return Seen(tuple(faults))
 
