@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ port = 0
 port = 0
 [routing]
 pipelines = ["ln_ctv"]
+[triton]
+model_repository = "networks"
 """
 NOBODY = [
     "setpriv", "--reuid", "123456", "--regid", "0", "--clear-groups",
@@ -55,7 +58,7 @@ def arbitrary_uid(_: Path, work: Path) -> Seen:
     """A user id without a name checks the machine, then runs the service until it is ready, or says what is missing."""
     if not_root := _needs_root():
         return not_root
-    (work / "site.toml").write_text(SITE)
+    _write_site(work)
     faults, traces = _as_nobody(work, ["check", "--config", "site.toml"], {"NUMBA_CACHE_DIR": "/unwritable"})
     log = work / "service.log"
     with (
@@ -134,7 +137,7 @@ def pid_namespace(_: Path, work: Path) -> Seen:
     """A service in another namespace of processes keeps its Triton while one is started and stopped beside it."""
     if not_root := _needs_root():
         return not_root
-    (work / "site.toml").write_text(SITE)
+    _write_site(work)
     log = work / "service.log"
     inside = f"echo 90000 > /proc/sys/kernel/ns_last_pid; '{CONTOUR}' serve --config site.toml; :"
     command = ["unshare", "--pid", "--mount", "--ipc", "--fork", "--kill-child", "--mount-proc", "bash", "-c", inside]
@@ -142,7 +145,9 @@ def pid_namespace(_: Path, work: Path) -> Seen:
         if not _wait(lambda: b"triton.ready" in log.read_bytes(), START_S):
             container.kill()
             return Seen((f"the service did not start: {log.read_text(encoding='utf-8')[-300:]}",))
-        beside = subprocess.Popen([CONTOUR, "triton"], cwd=work, stdout=subprocess.PIPE, text=True)
+        beside = subprocess.Popen(
+            [CONTOUR, "triton", "--models", "networks"], cwd=work, stdout=subprocess.PIPE, text=True
+        )
         first = beside.stdout.readline() if beside.stdout else ""
         beside.terminate()
         beside.communicate()
@@ -202,6 +207,12 @@ def _as_nobody(work: Path, arguments: Sequence[str], environment: Mapping[str, s
     text = done.stdout + done.stderr
     faults = [] if done.returncode == 0 else [f"{arguments[0]}: exit status {done.returncode}: {text[-300:]}"]
     return faults, int(TRACEBACK in text)
+
+
+def _write_site(work: Path) -> None:
+    """Write the settings of a service with one small network."""
+    (work / "site.toml").write_text(SITE)
+    shutil.copytree(ROOT / "triton_repo" / "ln_ctv", work / "networks" / "ln_ctv")
 
 
 def _needs_root() -> Seen | None:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from npc_contour.adapters.checks import free_space
+from npc_contour.adapters.checks import free_bytes
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.loopback import refuse_small_shared_memory
 from npc_contour.cli import demo_report, local_run, phantom
@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when the RTSTRUCT of every pipeline arrived."""
     out: Path = args.out.resolve()
     with own_folder(out) as written:
-        free_space(out, NEEDED_MB)
+        free_mb = free_bytes(out) // 2**20
+        if free_mb < NEEDED_MB:
+            raise AutocontourError(f"{free_mb} MiB free at {out}, the demo needs {NEEDED_MB} MiB: choose another --out")
         refuse_small_shared_memory()
         steps_s, stories = _contour(out, args, written.fileno())
         received = sorted((out / "tps").glob("RS.*.dcm"))

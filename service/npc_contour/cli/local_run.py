@@ -179,7 +179,8 @@ def _wait_until_ready(
                 runtime["triton_metrics_url"],
             )
             checks = _checks(running)
-            if checks and all(check["ok"] or not check["required"] for check in checks):
+            # What was read before Triton was up does not say where it is.
+            if running.triton_url and checks and all(check["ok"] or not check["required"] for check in checks):
                 return running
             if progress is not None and checks:
                 progress(sum(bool(check["ok"]) for check in checks) / len(checks))

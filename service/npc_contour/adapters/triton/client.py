@@ -171,7 +171,7 @@ class TritonEngine:
         Returns:
             None when nothing is known: no metrics endpoint, or no volume yet.
         """
-        if self._metrics_url is None:
+        if not self._metrics_url:
             return None
         try:
             with DIRECT.open(self._metrics_url, timeout=PROBE_TIMEOUT_S) as answer:
