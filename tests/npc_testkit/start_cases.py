@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -117,7 +118,7 @@ def kill_demo(_: Path, work: Path) -> Seen:
             start_new_session=True,
         ) as demo:
             log = folder / ODD / "service.log"
-            started = _wait(lambda log=log: log.is_file() and b"triton.started" in log.read_bytes(), START_S)
+            started = _wait(partial(_says, log, b"triton.started"), START_S)
             family = psutil.Process(demo.pid).children(recursive=True) if started else []
             demo.send_signal(ending)
             demo.wait(END_S)
@@ -126,7 +127,7 @@ def kill_demo(_: Path, work: Path) -> Seen:
         _, alive = psutil.wait_procs(family, END_S)
         faults += [f"{ending.name}: left running: {' '.join(process.cmdline())[:90]}" for process in alive]
         # What goes last is removed by what ended last.
-        _wait(lambda scratch=scratch: not any(scratch.iterdir()), 5.0)
+        _wait(partial(_is_empty, scratch), 5.0)
         faults += [f"{ending.name}: left in TMPDIR: {path.name}" for path in scratch.iterdir()]
         left = _shared_memory() - shared
         faults += [f"{ending.name}: left in /dev/shm: {name}" for name in left if _of(name, family)]
@@ -221,6 +222,14 @@ def _needs_root() -> Seen | None:
 
 def _environment(**more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **more}
+
+
+def _says(log: Path, words: bytes) -> bool:
+    return log.is_file() and words in log.read_bytes()
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
 
 
 def _shared_memory() -> set[str]:
