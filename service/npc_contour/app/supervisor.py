@@ -63,11 +63,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
     """
     answer_soon()
     stop = asked_to_end()
-    root = settings.storage.root
-    root.mkdir(parents=True, exist_ok=True)
-    if not os.access(Path(npc_contour.__file__).parent, os.W_OK):
-        # Installed by somebody else: what the processes compile is kept with the data.
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(root / "kernels"))
+    root = _data_folder(settings)
     catalog_of(settings)
     profile_of(settings)
     check_secrets(settings, roles)
@@ -111,6 +107,15 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
             _end(children)
             with suppress(StoreError):  # else they are told of as silent for a day
                 forget_processes(runtime.database_url, runtime.place)
+
+
+def _data_folder(settings: Settings) -> Path:
+    """Make `storage.root`, where the processes also keep what they compile if somebody else installed the service."""
+    root = settings.storage.root
+    root.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(npc_contour.__file__).parent, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(root / "kernels"))
+    return root
 
 
 def _children(settings: Settings, runtime: Runtime) -> list[Child]:
