@@ -14,6 +14,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS  ?= .venv-nnunet
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
@@ -48,7 +49,7 @@ $(VENV)/.dev: $(VENV)/.service
 	@touch $@
 
 test: setup-dev lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 # A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root; TREES=FOLDER keeps the bare systems.
 test-fresh:

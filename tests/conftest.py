@@ -16,3 +16,8 @@ from npc_testkit.page import chromium
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
