@@ -14,7 +14,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS  ?= .venv-nnunet
-PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
