@@ -28,6 +28,7 @@ AutocontourError
 ├── SendError                the destination did not take the RTSTRUCT: retry
 │   └── NotOfferedError      it accepts none of what was proposed
 ├── WebhookError             a webhook's receiver did not take a message, or may not be called: retry
+├── CallError                a server that was called over HTTP did not answer, or not within bounds: retry
 └── ArchiveError             a PACS did not answer a query, or not in full, or did not give the images: retry
 """
 
@@ -164,6 +165,12 @@ class NotOfferedError(SendError):
 
 class WebhookError(AutocontourError):
     """A webhook's receiver did not take a message, or may not be called."""
+
+    retryable = True
+
+
+class CallError(AutocontourError):
+    """A server that was called over HTTP did not answer, or not within bounds."""
 
     retryable = True
 

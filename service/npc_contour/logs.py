@@ -109,6 +109,7 @@ class Event(StrEnum):
     CHECK_BROKEN = "check.broken"
     PULL_ASKED = "pull.asked"
     PULL_FOUND = "pull.found"
+    PULL_MATCH_DROPPED = "pull.match_dropped"
     SERIES_ANNOUNCED = "series.announced"
     COMMITMENT_REPORTED = "commitment.reported"
     COMMITMENT_FAILED = "commitment.failed"

@@ -16,10 +16,18 @@ from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 from npc_testkit.http_peer import Handler, http_peer
 from npc_testkit.orthanc import orthanc
 from npc_testkit.peers import free_port
+from npc_testkit.rude_http import Act, answers, redirects, rude_http, sends_a_bomb
 
 OBJECT = as_bytes(ct_datasets(CtPlan(slices=1))[0])
 UID = str(ct_datasets(CtPlan(slices=1))[0].SOPInstanceUID)
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+def stored(warning: int = 0) -> dict[str, object]:
+    item: dict[str, object] = {"00081155": {"vr": "UI", "Value": [UID]}}
+    if warning:
+        item["00081196"] = {"vr": "US", "Value": [warning]}
+    return {"00081199": {"vr": "SQ", "Value": [item]}}
 
 
 def failed(reason: int) -> dict[str, object]:
@@ -60,7 +68,7 @@ def test_orthanc_takes_the_object_and_finds_it(tmp_path: Path) -> None:
 def test_the_bytes_and_the_token_arrive(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("secret\n")
-    with server(200, {}) as (url, asked):
+    with server(200, stored()) as (url, asked):
         receipt = WebSender(5.0).send(OBJECT, WebDestination("archive", url, token_file=str(token)))
 
     (path, authorization, body) = asked[0]
@@ -72,7 +80,9 @@ def test_the_bytes_and_the_token_arrive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "answer", "status"), [
     (200, failed(0xA900), 0xA900),
     (409, failed(0xC000), 0xC000),
-    (400, {"error": "no"}, 0x0110),
+    (202, {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0x0122]}}]}}, 0x0122),
+    (400, {"error": "no"}, 0xC000),
+    (413, {}, 0xC000),
 ])  # fmt: skip
 def test_a_refusal_is_a_status(code: int, answer: object, status: int) -> None:
     with server(code, answer) as (url, _):
@@ -95,3 +105,45 @@ def test_a_server_without_queries_cannot_be_asked() -> None:
 def test_a_server_that_is_down_is_no_answer() -> None:
     with pytest.raises(SendError, match=r"archive .*cannot be reached"):
         WebSender(5.0).send(OBJECT, WebDestination("archive", f"http://127.0.0.1:{free_port()}"))
+
+
+XML = f"""<?xml version="1.0"?><NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM">
+<DicomAttribute tag="00081199" vr="SQ" keyword="ReferencedSOPSequence"><Item number="1">
+<DicomAttribute tag="00081155" vr="UI"><Value number="1">{UID}</Value></DicomAttribute></Item></DicomAttribute>
+</NativeDicomModel>"""
+
+
+@pytest.mark.parametrize(("act", "status"), [
+    (answers(200, json.dumps(stored()).encode()), 0),
+    (answers(202, json.dumps(stored(0xB007)).encode()), 0xB007),
+    (answers(200, json.dumps([stored()]).encode(), "application/json"), 0),
+    (answers(200, XML.encode(), "application/dicom+xml"), 0),
+])  # fmt: skip
+def test_an_answer_that_names_the_object_is_a_receipt(act: Act, status: int) -> None:
+    with rude_http(act) as (url, _):
+        receipt = WebSender(5.0).send(OBJECT, WebDestination("archive", url))
+
+    assert (receipt.status, receipt.is_stored) == (status, True)
+
+
+@pytest.mark.parametrize("act", [
+    answers(200), answers(204), answers(200, b"<html>please log in", "text/html"), answers(200, b"{}"),
+    answers(200, b"null"), answers(200, b"[" * 200_000), answers(200, b'{"00081199": {"Value": [null, 3, {}]}}'),
+    answers(200, XML.replace(UID, UID + "9").encode(), "application/dicom+xml"),
+    answers(200, b"<!DOCTYPE a [<!ENTITY b 'c'>]>" + XML.encode(), "application/dicom+xml"),
+    answers(200, b"<<<", "application/dicom+xml"),
+    redirects(302, "/login"), redirects(307, "/login"), sends_a_bomb,
+])  # fmt: skip
+def test_an_answer_that_does_not_name_the_object_is_none(act: Act) -> None:
+    with rude_http(act) as (url, _), pytest.raises(SendError, match=r"archive \(http://"):
+        WebSender(5.0).send(OBJECT, WebDestination("archive", url))
+
+
+@pytest.mark.parametrize("text", [b"null", b"3", b"[null]", b'["x"]', b"{}", b"<html>", b"[" * 200_000])
+def test_what_is_no_list_of_matches_is_no_answer(text: bytes) -> None:
+    with rude_http(answers(200, text)) as (url, _):
+        destination = WebDestination("archive", url)
+        with pytest.raises(SendError):
+            WebSender(5.0).ask(OBJECT, destination)
+        with pytest.raises(SendError):
+            WebSender(5.0).reach(destination)

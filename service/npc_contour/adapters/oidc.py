@@ -11,19 +11,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ssl import create_default_context
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from npc_contour.application.sign_in import Attempt, Identity
-from npc_contour.errors import IdentityError
+from npc_contour.errors import CallError, IdentityError
+from npc_contour.http_calls import Limits, Way, call
 from npc_contour.settings import is_loopback
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512")
@@ -31,8 +31,10 @@ KEEP_S = 3600.0
 """How long what the provider says of itself is believed."""
 KEYS_AGAIN_S = 30.0
 """An unknown key has the keys fetched anew, but not more often than this: anybody can name an unknown key."""
-TIMEOUT_S = 10.0
-MAX_BYTES = 2**20
+LIMITS = Limits(timeout_s=10.0, whole_s=10.0, max_bytes=2**20)
+"""Of one answer of the provider."""
+BROKEN = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""What joserfc raises at bytes that are not what they should be."""
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,8 @@ class OidcProvider:
         name = claims.get(self._client.name_claim)
         if not isinstance(name, str) or not name:
             raise IdentityError(f"the ID token has no {self._client.name_claim!r}: see oidc.name_claim")
+        if not (name.isprintable() and str(claims["sub"]).isprintable()):
+            raise IdentityError(f"the ID token's {self._client.name_claim!r} or 'sub' has letters that cannot be shown")
         return Identity(f"{self._client.issuer} {claims['sub']}", name, _groups(claims, self._client.role_claim))
 
     def logout_url(self) -> str:
@@ -134,7 +138,7 @@ class OidcProvider:
         try:
             try:
                 decoded = jwt.decode(token, self._key_set(), algorithms=ALGORITHMS)
-            except (JoseError, ValueError):
+            except BROKEN:
                 # The provider may have new keys.
                 decoded = jwt.decode(token, self._key_set(anew=True), algorithms=ALGORITHMS)
             claims = decoded.claims
@@ -148,8 +152,8 @@ class OidcProvider:
                 iat={"essential": True},
                 nonce={"essential": True, "value": nonce},
             ).validate(claims)
-        except (JoseError, ValueError) as error:
-            raise IdentityError(f"the ID token does not hold: {error}") from error
+        except BROKEN as error:
+            raise IdentityError(f"the ID token does not hold: {str(error) or type(error).__name__}") from error
         audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         party = claims.get("azp")
         if (len(audience) > 1 or party is not None) and party != self._client.client_id:
@@ -160,7 +164,7 @@ class OidcProvider:
         with self._lock:
             age_s = self._now() - self._keys_at
             if self._keys is None or age_s > KEEP_S or (anew and age_s > KEYS_AGAIN_S):
-                self._keys = KeySet.import_key_set(dict(self._ask("GET", self._endpoint("jwks_uri"))))  # type: ignore[arg-type]
+                self._keys = _usable_keys(self._ask("GET", self._endpoint("jwks_uri")))
                 self._keys_at = self._now()
             return self._keys
 
@@ -184,19 +188,33 @@ class OidcProvider:
         return about
 
     def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-        trusted = create_default_context(cafile=self._client.ca_file or None)
+        content = urlencode(form).encode() if form is not None else b""
+        headers = {"Accept": "application/json"}
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        # The one host that may be out in the internet: by a proxy of the environment, unless it is this machine.
+        way = Way(ca_file=self._client.ca_file, proxies=not is_loopback(urlsplit(url).hostname or ""))
         try:
-            # The one host that may be out in the internet: by a proxy of the environment, unless it is this machine.
-            outside = not is_loopback(urlsplit(url).hostname or "")
-            with httpx.Client(timeout=TIMEOUT_S, verify=trusted, trust_env=outside) as client:
-                answer = client.request(method, url, data=form, headers={"Accept": "application/json"})
-                answer.raise_for_status()
-                found = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            with call(method, url, LIMITS, headers=headers, content=content, way=way) as reply:
+                reply.check()
+                found = reply.json()
+        except CallError as error:
             raise IdentityError(f"the login provider does not answer: {error}") from error
-        if not isinstance(found, dict) or len(answer.content) > MAX_BYTES:
+        if not isinstance(found, dict):
             raise IdentityError("the login provider's answer is not what OpenID Connect says")
         return found
+
+
+def _usable_keys(found: Mapping[str, Any]) -> KeySet:
+    """The keys of a JWK set that are of a kind that is known; one that is not is no reason to do without the others."""
+    listed = found.get("keys")
+    keys: list[Any] = []
+    for one in listed if isinstance(listed, list) else []:
+        with suppress(*BROKEN):
+            keys += KeySet.import_key_set({"keys": [one]}).keys
+    if not keys:
+        raise IdentityError("the login provider's jwks_uri has no key that could be used")
+    return KeySet(keys)
 
 
 def _groups(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:

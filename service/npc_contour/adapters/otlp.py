@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
-import requests
-
 from npc_contour import __version__, tracing
-from npc_contour.errors import SettingsError
+from npc_contour.errors import CallError, SettingsError
+from npc_contour.http_calls import Limits, call
 
 EVERY_MS = 1000
-TIMEOUT_S = 5.0
+LIMITS = Limits(timeout_s=5.0, whole_s=5.0)
 
 
 def check_installed(find: Callable[[str], object] = find_spec) -> None:
@@ -24,7 +23,7 @@ def check_installed(find: Callable[[str], object] = find_spec) -> None:
     Raises:
         SettingsError: what is needed is not installed.
     """
-    for name in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"):
+    for name in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.common"):
         try:
             found = find(name) is not None
         except ModuleNotFoundError:
@@ -44,10 +43,26 @@ def trace_to(endpoint: str, role: str) -> None:
         SettingsError: what is needed is not installed.
     """
     check_installed()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - optional
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - optional
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - optional
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.trace.export import (  # noqa: PLC0415 - optional
+        BatchSpanProcessor,
+        SpanExporter,
+        SpanExportResult,
+    )
+
+    class Exporter(SpanExporter):
+        """Posts spans; those that a collector does not take are gone."""
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            content = encode_spans(spans).SerializeToString()
+            headers = {"Content-Type": "application/x-protobuf"}
+            try:
+                with call("POST", traces_url(endpoint), LIMITS, headers=headers, content=content) as reply:
+                    return SpanExportResult.SUCCESS if 200 <= reply.status < 300 else SpanExportResult.FAILURE
+            except CallError:
+                return SpanExportResult.FAILURE
 
     # A collector that is down would be a line every second: the work does not depend on it.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
@@ -55,10 +70,7 @@ def trace_to(endpoint: str, role: str) -> None:
         {"service.name": "npc-contour", "service.version": __version__, "service.instance.id": role}
     )
     provider = TracerProvider(resource=about)
-    session = requests.Session()
-    session.trust_env = False
-    exporter = OTLPSpanExporter(endpoint=traces_url(endpoint), timeout=TIMEOUT_S, session=session)
-    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EVERY_MS))
+    provider.add_span_processor(BatchSpanProcessor(Exporter(), schedule_delay_millis=EVERY_MS))
     tracing.use(provider.get_tracer("npc_contour", __version__))
 
 

@@ -1,29 +1,41 @@
-"""DICOMweb destinations: STOW-RS to send (PS3.18 10.5), QIDO-RS to ask whether the object is there (PS3.18 10.6)."""
+"""DICOMweb destinations: STOW-RS to send (PS3.18 10.5), QIDO-RS to ask whether the object is there (PS3.18 10.6).
+
+An object counts as stored only when the server's answer is DICOM, in JSON or XML, and names that very object: a login
+page is an answer, too, and so is the page that a redirect leads to.
+"""
 
 from __future__ import annotations
 
-import logging
+import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
-import requests
-from dicomweb_client.web import DICOMwebClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from npc_contour.domain.jobs import Evidence, Proof, StoreReceipt, WebDestination
-from npc_contour.errors import SendError
+from npc_contour.errors import CallError, SendError
+from npc_contour.http_calls import Limits, Reply, Way, call
 
 QIDO = "QIDO-RS"
-PROCESSING_FAILURE = 0x0110
-REFUSED = (400, 409, 415)
+DICOM_JSON = "application/dicom+json"
+PROCESSING_FAILURE, CANNOT_UNDERSTAND, STORED_WITH_WARNING = 0x0110, 0xC000, 0xB000
+REFUSED = (400, 409, 413, 415, 422)
 """HTTP status codes by which a server refuses this very object; any other failure is the server's."""
-_ONE_PIECE = 2**31
-"""Larger than any structure set: in pieces, a request has no Content-Length, which many proxies refuse."""
+SLOWEST_BYTES_PER_S = 131072
+"""A body may take so long beside the time for the answer."""
+_REFERENCED, _FAILED = "00081199", "00081198"
+_INSTANCE, _FAILURE_REASON, _WARNING_REASON = "00081155", "00081197", "00081196"
+
+Item = dict[str, Any]
+"""One item of a sequence: tag → its first value, as the server wrote it."""
 
 
 class WebSender:
@@ -35,7 +47,6 @@ class WebSender:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        logging.getLogger("dicomweb_client").setLevel(logging.WARNING)
 
     def send(self, instance: bytes, destination: WebDestination) -> StoreReceipt:
         """Store one object and return the server's answer; a Failure Reason stands for the status of C-STORE.
@@ -43,40 +54,32 @@ class WebSender:
         Raises:
             SendError: there was no answer, or one that says nothing about the object.
         """
-        dataset = _parsed(instance)
-        uid, status = str(dataset.SOPInstanceUID), 0x0000
-        with self._client(destination) as client:
-            try:
-                answer = client.store_instances([dataset])
-            except requests.HTTPError as error:
-                if _code(error) not in REFUSED or error.response is None:
-                    raise
-                status = _refusal(error.response)
-            else:
-                status = _status(answer, uid)
-        return StoreReceipt(destination.name, uid, status, datetime.now(UTC))
+        uid = str(_parsed(instance).SOPInstanceUID)
+        boundary = uuid.uuid4().hex
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        content = b"".join([head, instance, f"\r\n--{boundary}--\r\n".encode()])
+        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        with self._asked("POST", destination, "/studies", content=content, content_type=kind) as reply:
+            if reply.status not in REFUSED:
+                reply.check()
+            status, detail = _told(reply, uid)
+        return StoreReceipt(destination.name, uid, status, datetime.now(UTC), detail)
 
     def ask(self, instance: bytes, destination: WebDestination) -> Evidence:
         """Ask whether the server holds an object.
 
         Raises:
-            SendError: there was no answer.
+            SendError: there was no answer, or one that is no list of matches.
         """
         dataset = _parsed(instance)
-        with self._client(destination) as client:
-            try:
-                found = client.search_for_instances(
-                    dataset.StudyInstanceUID,
-                    dataset.SeriesInstanceUID,
-                    search_filters={"SOPInstanceUID": dataset.SOPInstanceUID},
-                )
-            except requests.HTTPError as error:
-                if _code(error) == 404:
-                    return Evidence(Proof.MISSING, QIDO)
-                if _code(error) in {400, 405, 501}:
-                    return Evidence(Proof.NOT_OFFERED, QIDO, f"{destination.name}: {error}")
-                raise
-        uids = {str((match.get("00080018") or {}).get("Value", [""])[0]) for match in found}
+        path = f"/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}/instances"
+        asked = (("SOPInstanceUID", str(dataset.SOPInstanceUID)),)
+        with self._asked("GET", destination, path, params=asked) as reply:
+            if reply.status in {204, 404}:
+                return Evidence(Proof.MISSING, QIDO)
+            if reply.status in {400, 405, 501}:
+                return Evidence(Proof.NOT_OFFERED, QIDO, f"{destination.name}: {reply.words}")
+            uids = {str(_first(match.get("00080018"))).strip(" \0") for match in _matches(reply)}
         return Evidence(Proof.HELD if str(dataset.SOPInstanceUID) in uids else Proof.MISSING, QIDO)
 
     def reach(self, destination: WebDestination) -> str:
@@ -85,64 +88,129 @@ class WebSender:
         Raises:
             SendError: it does not.
         """
-        with self._client(destination) as client:
-            client.search_for_studies(limit=1)
+        with self._asked("GET", destination, "/studies", params=(("limit", "1"),)) as reply:
+            _matches(reply)
         return f"{destination.url} answers"
 
     @contextmanager
-    def _client(self, destination: WebDestination) -> Iterator[DICOMwebClient]:
-        with requests.Session() as session:
-            session.trust_env = False
-            if destination.ca_file:
-                session.verify = destination.ca_file
-            try:
-                headers = {}
-                if destination.token_file:
-                    token = Path(destination.token_file).read_text(encoding="utf-8").strip()
-                    headers["Authorization"] = f"Bearer {token}"
-                client = DICOMwebClient(
-                    destination.url, session=session, headers=headers, timeout=self._timeout_s, chunk_size=_ONE_PIECE
-                )
-                client.set_http_retry_params(retry=False)
-                yield client
-            except (requests.RequestException, OSError, ValueError) as error:
-                raise SendError(f"{destination.name} ({destination.url}): {_words(error)}") from error
-
-
-def _code(error: requests.HTTPError) -> int:
-    return 0 if error.response is None else error.response.status_code
+    def _asked(
+        self,
+        method: str,
+        destination: WebDestination,
+        path: str,
+        *,
+        params: tuple[tuple[str, str], ...] = (),
+        content: bytes = b"",
+        content_type: str = "",
+    ) -> Iterator[Reply]:
+        headers = {"Accept": DICOM_JSON}
+        if content_type:
+            headers["Content-Type"] = content_type
+        limits = Limits(timeout_s=self._timeout_s, whole_s=self._timeout_s + len(content) / SLOWEST_BYTES_PER_S)
+        try:
+            if destination.token_file:
+                token = Path(destination.token_file).read_text(encoding="ascii").strip()
+                headers["Authorization"] = f"Bearer {token}"
+            url = destination.url.rstrip("/") + path
+            way = Way(ca_file=destination.ca_file)
+            with call(method, url, limits, headers=headers, params=params, content=content, way=way) as reply:
+                yield reply
+        except (CallError, OSError, UnicodeDecodeError) as error:
+            raise SendError(f"{destination.name} ({destination.url}): {error}") from error
 
 
 def _parsed(instance: bytes) -> Dataset:
     try:
-        return dcmread(BytesIO(instance))
+        return dcmread(BytesIO(instance), stop_before_pixels=True)
     except (InvalidDicomError, EOFError) as error:
         raise SendError(f"what is to be sent cannot be read: {error}") from error
 
 
-def _status(answer: Dataset, uid: str) -> int:
-    for item in answer.get("FailedSOPSequence") or ():
-        if str(item.get("ReferencedSOPInstanceUID")) == uid:
-            return int(item.get("FailureReason") or PROCESSING_FAILURE)
-    for item in answer.get("ReferencedSOPSequence") or ():
-        if str(item.get("ReferencedSOPInstanceUID")) == uid:
-            return int(item.get("WarningReason") or 0)
-    return 0x0000
+def _matches(reply: Reply) -> list[dict[str, Any]]:
+    if reply.status == 204:
+        return []
+    reply.check()
+    found = reply.json()
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise CallError("the answer is no list of matches")
+    return found
 
 
-def _refusal(response: requests.Response) -> int:
+def _told(reply: Reply, uid: str) -> tuple[int, str]:
+    """What the answer to a STOW-RS request says of the one object that was sent: a status, and the words of a no.
+
+    Raises:
+        CallError: it says nothing of the object.
+    """
+    referenced, failed = _sequences(reply.body())
+    for item in failed:
+        if _uid(item) in {uid, ""}:  # one object was sent: a failure without a name is its
+            return _reason(item.get(_FAILURE_REASON), PROCESSING_FAILURE), reply.words
+    if reply.status in REFUSED:
+        return CANNOT_UNDERSTAND, reply.words
+    for item in referenced:
+        if _uid(item) == uid:
+            warning = _reason(item.get(_WARNING_REASON), 0)
+            return (warning if warning & 0xF000 == 0xB000 else STORED_WITH_WARNING if warning else 0), ""
+    raise CallError(f"{reply.words}, but the answer ({reply.media_type or 'no content type'}) does not name the object")
+
+
+def _sequences(body: bytes) -> tuple[list[Item], list[Item]]:
+    """Referenced and Failed SOP Sequence of a Store Instances Response (PS3.18 I.2), of JSON or of XML."""
+    found = _of_xml(body) if body.lstrip()[:1] == b"<" else _of_json(body)
+    return found.get(_REFERENCED, []), found.get(_FAILED, [])
+
+
+def _of_json(body: bytes) -> dict[str, list[Item]]:
     try:
-        answer = Dataset.from_json(response.text)
-        return int(answer.FailedSOPSequence[0].FailureReason)
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError):
-        return PROCESSING_FAILURE
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if isinstance(answer, list) and len(answer) == 1:  # as some servers wrap it
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        return {}
+    return {tag: _items(answer[tag]) for tag in (_REFERENCED, _FAILED) if tag in answer}
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"TLS: {error}"
-    if isinstance(error, requests.ConnectionError):
-        return "cannot be reached"
-    return str(error)
+def _uid(item: Item) -> str:
+    return str(item.get(_INSTANCE) or "").strip(" \0")
+
+
+def _items(element: object) -> list[Item]:
+    values = element.get("Value") if isinstance(element, dict) else None
+    items = values if isinstance(values, list) else []
+    return [{tag: _first(one) for tag, one in item.items()} for item in items if isinstance(item, dict)]
+
+
+def _first(element: object) -> object:
+    """The first value of an element in the DICOM JSON model; None where it has none."""
+    values = element.get("Value") if isinstance(element, dict) else None
+    value = values[0] if isinstance(values, list) and values else None
+    return value if isinstance(value, str | int) else None
+
+
+def _of_xml(body: bytes) -> dict[str, list[Item]]:
+    """Read the Native DICOM Model (PS3.19 A.1); a document with a type definition is none."""
+    if b"<!DOCTYPE" in body or b"\0" in body:
+        return {}
+    try:
+        root = ET.fromstring(body)  # noqa: S314 - no DOCTYPE, so no entities; bounded in bytes
+    except (ET.ParseError, ValueError, LookupError):
+        return {}
+    found: dict[str, list[Item]] = {}
+    for element in root:
+        tag = element.get("tag", "").upper()
+        if tag in {_REFERENCED, _FAILED}:
+            found[tag] = [
+                {one.get("tag", "").upper(): one.findtext("{*}Value") or one.findtext("Value") for one in item}
+                for item in element
+            ]
+    return found
+
+
+def _reason(value: object, default: int) -> int:
+    """A reason as a number: JSON writes it as one, XML and some servers as text."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value) if len(value) < 9 else default
+    return value & 0xFFFF if isinstance(value, int) and value else default

@@ -17,12 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
-from ssl import SSLContext, create_default_context
 from urllib.parse import urlsplit
 
-import httpx
-
-from npc_contour.errors import SettingsError, WebhookError
+from npc_contour.errors import CallError, SettingsError, WebhookError
+from npc_contour.http_calls import Limits, Way, call
 
 PREFIX = "whsec_"
 MIN_SECRET, MAX_SECRET = 24, 64
@@ -92,28 +90,19 @@ class WebhookCaller:
         addresses = _judged(known, host, parts.port or (443 if parts.scheme == "https" else 80))
         timestamp = int(at.timestamp())
         headers = {
-            "Host": parts.netloc.rpartition("@")[2],
             "Content-Type": "application/json",
-            "User-Agent": "npc-autocontour",
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(known.secret, message_id, timestamp, body),
         }
-        with httpx.Client(verify=_judge_of(known), timeout=known.timeout_s, trust_env=False) as client:
-            reasons: list[str] = []
-            for address in addresses:
-                url = httpx.URL(known.url).copy_with(host=str(address))
-                try:
-                    # Only the status is of interest: a body, however long, is not read.
-                    with client.stream(
-                        "POST", url, content=body, headers=headers, extensions={"sni_hostname": host}
-                    ) as answer:
-                        return answer.status_code
-                except httpx.ConnectError as error:
-                    reasons.append(f"{address}: {error}")
-                except httpx.HTTPError as error:
-                    raise WebhookError(f"{hook} does not answer: {str(error) or type(error).__name__}") from error
-        raise WebhookError(f"{hook} does not answer: {'; '.join(reasons)}")
+        way = Way(ca_file=known.ca_file, addresses=[str(address) for address in addresses])
+        limits = Limits(timeout_s=known.timeout_s, whole_s=known.timeout_s)
+        try:
+            # Only the status is of interest: a body, however long, is not read.
+            with call("POST", known.url, limits, headers=headers, content=body, way=way) as reply:
+                return reply.status
+        except CallError as error:
+            raise WebhookError(f"{hook} does not answer: {error}") from error
 
 
 def _judged(hook: Hook, host: str, port: int) -> tuple[Address, ...]:
@@ -134,9 +123,3 @@ def _judged(hook: Hook, host: str, port: int) -> tuple[Address, ...]:
 def _plain(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for, where it does."""
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _judge_of(hook: Hook) -> SSLContext | bool:
-    if not hook.url.startswith("https:"):
-        return False
-    return create_default_context(cafile=hook.ca_file) if hook.ca_file else create_default_context()

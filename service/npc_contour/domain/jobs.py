@@ -134,12 +134,17 @@ AnyDestination = Destination | WebDestination | FolderDestination
 
 @dataclass(frozen=True, slots=True)
 class StoreReceipt:
-    """What a peer answered to one C-STORE: 0x0000 is success, 0xBxxx stored with a warning."""
+    """What a peer answered to one C-STORE: 0x0000 is success, 0xBxxx stored with a warning.
+
+    Attributes:
+        detail: in words, where it said more than the status.
+    """
 
     destination: str
     sop_instance_uid: str
     status: int
     at: datetime
+    detail: str = ""
 
     @property
     def is_stored(self) -> bool:

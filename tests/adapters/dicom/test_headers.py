@@ -16,6 +16,7 @@ from pydicom.uid import UID
 
 from npc_contour.adapters.dicom import headers
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 
@@ -134,7 +135,7 @@ def test_when_it_was_acquired(elements: list[tuple[int, bytes, bytes]], moment: 
     ],
 )
 def test_uids_before_they_touch_a_path(uid: str, *, fine: bool) -> None:
-    assert headers.is_uid(uid) is fine
+    assert is_uid(uid) is fine
 
 
 def encoded(*, implicit: bool, little: bool) -> bytes:

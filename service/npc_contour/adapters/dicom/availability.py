@@ -12,8 +12,8 @@ from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import InstanceAvailabilityNotification  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.command import Field
-from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.services import SUCCESS, Answer, Message, Service
+from npc_contour.domain.uids import is_uid
 
 INVALID_ATTRIBUTE = 0x0106
 

@@ -16,11 +16,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from npc_contour.adapters.dicom.command import Element, Field
-from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.requestor import associate
 from npc_contour.adapters.dicom.services import SUCCESS, Answer, Message, Service
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import SendError
 
 REQUEST_COMMITMENT = 1

@@ -32,7 +32,6 @@ MAX_INFLATED_BYTES = 256 * 2**20
 """A deflated data set may not grow beyond this: one megabyte of deflate can hold a gigabyte."""
 
 NOT_DICOM = "not a DICOM file"
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,6}))?")
 _META_ENCODING = Encoding(implicit=False, little=True)
 _META_GROUP = 0x0002
@@ -54,14 +53,6 @@ class ParsedInstance:
     transfer_syntax_uid: str
     data: bytes | memoryview
     pixel_data_offset: int | None
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text may be used as a UID and in a path: digits and single dots, 1 to 64 characters.
-
-    Leading zeros are let pass although PS3.5 9.1 forbids them: real scanners write them and they harm nothing.
-    """
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def read_file(path: Path, *, key: str | None = None) -> tuple[InstanceHeader, ParsedInstance]:

@@ -16,6 +16,7 @@ from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.application.records import AssociationRow
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused
 from npc_contour.logs import Event
 
@@ -61,7 +62,7 @@ class FileKeeper:
         """
         meta, data_set = headers.split_file(file)
         instance = meta.uid("MediaStorageSOPInstanceUID")
-        if not headers.is_uid(instance):
+        if not is_uid(instance):
             raise InstanceRefused(f"Media Storage SOP Instance UID is not a UID: {instance[:64]!r}", status=INVALID_UID)
         sop_class, syntax = meta.uid("MediaStorageSOPClassUID"), meta.uid("TransferSyntaxUID")
         incoming = Incoming(sop_class, instance, sop_class, syntax, data_set)

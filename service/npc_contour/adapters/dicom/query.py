@@ -5,6 +5,7 @@ The patient's name is neither asked for nor read. A PACS that answers more match
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,11 +22,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.bounds import USUAL, Bounds
 from npc_contour.adapters.dicom.requestor import Link, associate
-from npc_contour.core.matches import match_from
+from npc_contour.core.matches import UnusableMatchError, match_from
 from npc_contour.domain.dimse import query_status_words
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, QueryRoot, Wanted
 from npc_contour.errors import ArchiveError, SendError
+from npc_contour.logs import Event
+
+logger = logging.getLogger(__name__)
 
 MAX_MATCHES = 5000
 UNASKED = 4
@@ -81,7 +85,7 @@ def find(
                 if status != 0x0000:
                     raise ArchiveError(f"{link.peer} answered C-FIND with {query_status_words(status)}")
                 break
-            match = match_of(answer) if answer is not None else None
+            match = _usable(answer, query, node.name)
             if match is not None and query.accepts(match):
                 matches.append(match)
             # Answers that nobody asked for count as well: there may be no end of them.
@@ -177,9 +181,18 @@ def _unique_keys(level: QueryLevel, root: QueryRoot, patient_id: str, study_inst
     return identifier
 
 
-def match_of(answer: Dataset) -> Match | None:
-    """Read one answer; None for one without a Study Instance UID, which cannot be used."""
-    return match_from(partial(_texts, answer))
+def _usable(answer: Dataset | None, query: Query, pacs: str) -> Match | None:
+    """Read one answer; None, and a line in the log, for one that names nothing."""
+    try:
+        return match_of(answer if answer is not None else Dataset(), query)
+    except UnusableMatchError as error:
+        logger.warning(Event.PULL_MATCH_DROPPED, extra={"pacs": pacs, "reason": str(error)})
+        return None
+
+
+def match_of(answer: Dataset, query: Query) -> Match:
+    """Read one answer; raises UnusableMatchError."""
+    return match_from(partial(_texts, answer), query)
 
 
 def _texts(answer: Dataset, keyword: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from npc_contour.core.grouping import unit_fault
 from npc_contour.core.mr_values import to_int16
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.uids import is_uid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused, PixelDataError
 
@@ -173,7 +174,7 @@ def _usable_header(path: Path, *, pixels_asked: bool) -> InstanceHeader:
         ("Series Instance UID", header.series_instance_uid),
         ("Study Instance UID", header.study_instance_uid),
     ):
-        if not headers.is_uid(uid):
+        if not is_uid(uid):
             raise InstanceRefused(f"{name} is absent or not a UID: {uid!r}", status=CANNOT_PARSE)
     return header
 

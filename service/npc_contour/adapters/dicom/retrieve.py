@@ -25,13 +25,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom import pixels
 from npc_contour.adapters.dicom.bounds import USUAL, Bounds
-from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, STORAGE_CLASSES, file_meta
 from npc_contour.adapters.dicom.query import association, retrieve_identifier
 from npc_contour.adapters.dicom.requestor import Link
 from npc_contour.adapters.dicom.spool import INVALID_UID
 from npc_contour.domain.dimse import query_status_words
 from npc_contour.domain.queries import ArchiveNode, QueryRoot, Retrieved, Wanted
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import ArchiveError, AutocontourError, InstanceRefused
 from npc_contour.logs import Event
 

@@ -30,9 +30,9 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from npc_contour.adapters.dicom.draft import NO_ROOM, Buffer, Draft, Memory, room_errors
-from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.application.group_commit import GroupCommit
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused, SpoolFullError
 
 INVALID_UID = 0xC002

@@ -14,12 +14,12 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.command import Command, Element
 from npc_contour.adapters.dicom.draft import Draft
-from npc_contour.adapters.dicom.headers import is_uid
 from npc_contour.adapters.dicom.incoming import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Incoming, fields_of, file_meta
 from npc_contour.adapters.dicom.services import SUCCESS, Answer, AssociationInfo, Context
 from npc_contour.adapters.dicom.spool import INVALID_UID, Kept, Outcome, Spool
 from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused, SpoolFullError
 from npc_contour.logs import Event
 
