@@ -59,7 +59,7 @@ class Refusal:
 
     Attributes:
         result: 1 for good, 2 for now.
-        source: 1 service user, 3 service provider (presentation).
+        source: 1 service user, 2 service provider (ACSE), 3 service provider (presentation).
         reason: of PS3.8 table 9-21, for that source.
         words: for the log.
     """
@@ -72,8 +72,10 @@ class Refusal:
 
 NOT_ALLOWED = Refusal(1, 1, 1, "no access rule has this network and certificate")
 CALLING_UNKNOWN = Refusal(1, 1, 3, "no access rule lets this calling AE title in from there")
+CALLING_NONE = Refusal(1, 1, 3, "the calling AE title is blank, or has letters that no AE title may have")
 CALLED_UNKNOWN = Refusal(1, 1, 7, "the called AE title is not ours")
 APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "the application context is not DICOM's")
+PROTOCOL_VERSION_UNKNOWN = Refusal(1, 2, 2, "it does not speak version 1 of the protocol")
 LIMIT = Refusal(2, 3, 2, "the limit of associations is reached")
 PEER_LIMIT = Refusal(2, 3, 2, "this address has as many associations as one may have")
 PEER_RATE = Refusal(2, 3, 1, "this address asks for associations too often")
@@ -86,6 +88,8 @@ def refusal(caller: Caller, rules: Sequence[AccessRule], our_titles: frozenset[s
         return NOT_ALLOWED
     if caller.called_ae_title not in our_titles:
         return CALLED_UNKNOWN
+    if not caller.calling_ae_title:
+        return CALLING_NONE
     known = [rule for rule in near if not rule.calling_ae_titles or caller.calling_ae_title in rule.calling_ae_titles]
     if not known:
         return CALLING_UNKNOWN

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -20,11 +20,9 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
+from npc_contour.adapters.dicom.association_items import APPLICATION_CONTEXT, Tidied, tidied, with_titles
 from npc_contour.adapters.dicom.services import Context
 from npc_contour.adapters.dicom.wire import MAX_PDU, AbortReason, WireError
-
-APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-MAX_CONTEXTS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,7 @@ class AssociationRequest:
     Attributes:
         max_pdu: longest P-DATA-TF that it takes; 0 is any.
         implementation: what it calls itself; "" when it does not say.
+        tidied: the request without what means nothing.
     """
 
     calling_ae_title: str
@@ -42,6 +41,12 @@ class AssociationRequest:
     max_pdu: int
     implementation: str
     primitive: A_ASSOCIATE
+    tidied: Tidied
+
+    @property
+    def speaks_version_1(self) -> bool:
+        """Whether version 1 of the protocol is among those it speaks: the first bit (PS3.8 table 9-11)."""
+        return bool(self.tidied.version & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +72,26 @@ def read_request(pdu: bytes) -> AssociationRequest:
     Raises:
         WireError: it is none; what a peer sent never raises anything else.
     """
+    tidy = tidied(pdu)
     try:
         decoded = A_ASSOCIATE_RQ()
-        decoded.decode(pdu)
+        decoded.decode(tidy.pdu)
         primitive = decoded.to_primitive()
         contexts = primitive.presentation_context_definition_list
-        identifiers = [context.context_id for context in contexts]
-        usable = all(context.abstract_syntax and context.transfer_syntax for context in contexts)
         request = AssociationRequest(
-            calling_ae_title=(primitive.calling_ae_title or "").strip(),
-            called_ae_title=(primitive.called_ae_title or "").strip(),
-            application_context=str(primitive.application_context_name or ""),
+            calling_ae_title=tidy.calling_ae_title,
+            called_ae_title=tidy.called_ae_title,
+            application_context=tidy.application_context,
             max_pdu=int(primitive.maximum_length_received or 0),
             implementation=_implementation(primitive),
             primitive=primitive,
+            tidied=tidy,
         )
     except Exception as error:
         # pynetdicom's decoders raise whatever broken bytes make them stumble over: each means no A-ASSOCIATE-RQ.
         raise WireError(f"no A-ASSOCIATE-RQ: {error}", AbortReason.INVALID_PARAMETER) from error
-    if not contexts or len(contexts) > MAX_CONTEXTS or len(set(identifiers)) < len(identifiers) or not usable:
-        raise WireError(
-            f"{len(contexts)} presentation contexts, or ids twice, or one without a syntax",
-            AbortReason.INVALID_PARAMETER,
-        )
+    if not contexts and not tidy.unusable:
+        raise WireError("an association request without a presentation context", AbortReason.INVALID_PARAMETER)
     return request
 
 
@@ -106,9 +108,9 @@ def agree(
         for item in primitive.user_information
         if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
     }
-    results, role_items = negotiate_as_acceptor(
-        list(primitive.presentation_context_definition_list), list(supported), roles or None
-    )
+    proposed = list(primitive.presentation_context_definition_list)
+    results, role_items = negotiate_as_acceptor(proposed, list(supported), roles or None) if proposed else ([], [])
+    results += [_unusable(identifier, result) for identifier, result in request.tidied.unusable.items()]
     answer = A_ASSOCIATE()
     answer.application_context_name = UID(APPLICATION_CONTEXT)
     answer.calling_ae_title = primitive.calling_ae_title
@@ -126,7 +128,7 @@ def agree(
     answer.user_information = [length, name, version, *role_items]
     accepted = [context for context in results if context.result == 0x00]
     return Agreement(
-        A_ASSOCIATE_AC(answer).encode(),
+        with_titles(A_ASSOCIATE_AC(answer).encode(), request.tidied.titles),
         {
             int(context.context_id or 0): Context(
                 int(context.context_id or 0), str(context.abstract_syntax), str(context.transfer_syntax[0])
@@ -134,8 +136,15 @@ def agree(
             for context in accepted
         },
         request.max_pdu,
-        tuple(str(context.abstract_syntax) for context in results if context.result != 0x00),
+        tuple(str(context.abstract_syntax or "none") for context in results if context.result != 0x00),
     )
+
+
+def _unusable(identifier: int, result: int) -> PresentationContext:
+    context = PresentationContext()
+    context.context_id, context.result = identifier, result
+    context.transfer_syntax = [ImplicitVRLittleEndian]
+    return context
 
 
 def _implementation(primitive: A_ASSOCIATE) -> str:

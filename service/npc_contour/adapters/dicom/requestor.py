@@ -23,8 +23,10 @@ from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_role
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from npc_contour.adapters.dicom.association_items import is_acceptance, tidied
 from npc_contour.adapters.dicom.bounds import USUAL, Bounds, Meter, OutOfBoundsError
 from npc_contour.adapters.dicom.tls import TlsFiles, client_context
+from npc_contour.adapters.dicom.wire import HEAD, WireError
 from npc_contour.domain.jobs import Destination
 from npc_contour.errors import NotOfferedError, SendError, SettingsError
 
@@ -55,6 +57,7 @@ ABORT_REASONS = {
 """Reason of a provider's A-ABORT, PS3.8 table 9-26."""
 
 
+NOT_UNDERSTOOD = "it sent what the DICOM protocol does not let it send"
 TOLD_BY_ERRORS = (
     "Association request failed",
     "TCP Initialisation Error",
@@ -85,6 +88,7 @@ class _Witness:
     cause: BaseException | None = None
     rejection: A_ASSOCIATE_RJ | None = None
     abort: A_ABORT_RQ | None = None
+    our_abort: bool = False
 
     def on_open(self, event: evt.Event) -> None:
         """Note the connection and switch Nagle's algorithm off: with it each message waits for a delayed ACK."""
@@ -97,8 +101,13 @@ class _Witness:
         """Keep the peer's rejection or abort."""
         if isinstance(event.pdu, A_ASSOCIATE_RJ):
             self.rejection = event.pdu
-        elif isinstance(event.pdu, A_ABORT_RQ):
+        elif isinstance(event.pdu, A_ABORT_RQ) and not self.our_abort:
             self.abort = event.pdu
+
+    def on_sent(self, event: evt.Event) -> None:
+        """Note that it was we who aborted: what follows on the wire is no fault of the peer's."""
+        if isinstance(event.pdu, A_ABORT_RQ) and self.abort is None:
+            self.our_abort = True
 
 
 class _Gate(threading.Event):
@@ -124,22 +133,37 @@ class _Connection(AssociationSocket):
         super().__init__(association, address=address)
         self._witness = witness
         self._meter = meter
+        self._ahead = bytearray()
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Read exactly so many bytes, or fewer where the connection ends.
+        """Read exactly so many bytes, or fewer where the connection ends; an acceptance comes as pynetdicom reads it.
 
         Raises:
-            OutOfBoundsError: the peer crossed a bound, or took too long.
+            OutOfBoundsError: the peer crossed a bound, took too long, or accepted in bytes that mean nothing.
         """
         mine = self.socket
         if mine is None:
             return bytearray()
+        if self._ahead:
+            data, self._ahead = self._ahead[:nr_bytes], self._ahead[nr_bytes:]
+            return data
         try:
-            self._meter.expect(nr_bytes, self.assoc.dimse.msg_queue.qsize)
-            return self._read(mine, nr_bytes)
+            data = self._within_bounds(mine, nr_bytes)
+            if len(data) == HEAD and not self.assoc.is_established and is_acceptance(data):
+                data += self._within_bounds(mine, int.from_bytes(data[2:HEAD], "big"))
+                whole = tidied(bytes(data)).pdu
+                data, self._ahead = bytearray(whole[:HEAD]), bytearray(whole[HEAD:])
+        except WireError as error:
+            self._hang_up(mine)
+            raise self._meter.refuse(f"accepted in words that mean nothing ({error})") from error
         except OutOfBoundsError:
             self._hang_up(mine)
             raise
+        return data
+
+    def _within_bounds(self, mine: socket.socket, size: int) -> bytearray:
+        self._meter.expect(size, self.assoc.dimse.msg_queue.qsize)
+        return self._read(mine, size)
 
     def _read(self, mine: socket.socket, size: int) -> bytearray:
         data = bytearray(size)
@@ -239,6 +263,8 @@ class Link:
             return SendError(f"{self.peer} aborted the association during {doing}: {_abort_words(self.witness.abort)}")
         if waited_s >= self.timeout_s * 0.95:
             return SendError(f"{self.peer} did not answer {doing} within {self.timeout_s:g} s")
+        if self.witness.our_abort:
+            return SendError(f"we ended the association with {self.peer} during {doing}: {NOT_UNDERSTOOD}")
         return SendError(f"{self.peer} closed the connection during {doing}")
 
 
@@ -287,6 +313,7 @@ def associate(
     bound: list[evt.EventHandlerType] = [
         (evt.EVT_CONN_OPEN, witness.on_open),
         (evt.EVT_PDU_RECV, witness.on_pdu),
+        (evt.EVT_PDU_SENT, witness.on_sent),
         (evt.EVT_DIMSE_RECV, lambda _: meter.message_came()),
         *handlers,
     ]
@@ -356,13 +383,17 @@ def _not_established(
         refused = ", ".join(str(context.abstract_syntax.name) for context in association.rejected_contexts
                             if context.abstract_syntax is not None)  # fmt: skip
         return NotOfferedError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
+    return SendError(_unanswered(peer, witness, meter, waited_s))
+
+
+def _unanswered(peer: str, witness: _Witness, meter: Meter, waited_s: float) -> str:
     if witness.abort is not None:
-        return SendError(f"{peer} aborted the association request: {_abort_words(witness.abort)}")
+        return f"{peer} aborted the association request: {_abort_words(witness.abort)}"
     if waited_s >= meter.timeout_s * 0.95:
-        return SendError(
-            f"{peer} took the connection but did not answer the association request in {meter.timeout_s:g} s"
-        )
-    return SendError(f"{peer} closed the connection without answering the association request")
+        return f"{peer} took the connection but did not answer the association request in {meter.timeout_s:g} s"
+    if witness.our_abort:
+        return f"we ended the association with {peer} before it began: {NOT_UNDERSTOOD}"
+    return f"{peer} closed the connection without answering the association request"
 
 
 def _connection_words(cause: BaseException | None) -> str:

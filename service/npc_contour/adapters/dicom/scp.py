@@ -31,6 +31,7 @@ from npc_contour.adapters.dicom import pixels
 from npc_contour.adapters.dicom.access import (
     APPLICATION_CONTEXT_UNKNOWN,
     LOOPBACK,
+    PROTOCOL_VERSION_UNKNOWN,
     AccessRule,
     Caller,
     Gatekeeper,
@@ -38,6 +39,7 @@ from npc_contour.adapters.dicom.access import (
     refusal,
 )
 from npc_contour.adapters.dicom.admission import Admission
+from npc_contour.adapters.dicom.association_items import APPLICATION_CONTEXT
 from npc_contour.adapters.dicom.conversation import AssociationEnd, Conversation
 from npc_contour.adapters.dicom.door_settings import Deadlines, ReceiverSettings, TlsPort
 from npc_contour.adapters.dicom.incoming import (
@@ -46,7 +48,7 @@ from npc_contour.adapters.dicom.incoming import (
     STORAGE_CLASSES,
 )
 from npc_contour.adapters.dicom.lobby import BACKLOG, Arrival, Door, Lobby
-from npc_contour.adapters.dicom.negotiation import APPLICATION_CONTEXT, AssociationRequest, agree, read_request
+from npc_contour.adapters.dicom.negotiation import AssociationRequest, agree, read_request
 from npc_contour.adapters.dicom.services import AssociationInfo, Service, Services, verification
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicom.storing import Intake, OnConflict, Session, Storing
@@ -239,11 +241,11 @@ class Receiver:
         request = read_request(arrival.request)
         names = certificate_names(arrival.connection)
         caller = Caller(arrival.address, request.calling_ae_title, request.called_ae_title, names)
-        refused = (
-            APPLICATION_CONTEXT_UNKNOWN
-            if request.application_context != APPLICATION_CONTEXT
-            else refusal(caller, self._rules, self._titles)
-        )
+        refused = refusal(caller, self._rules, self._titles)
+        if request.application_context != APPLICATION_CONTEXT:
+            refused = APPLICATION_CONTEXT_UNKNOWN
+        if not request.speaks_version_1:
+            refused = PROTOCOL_VERSION_UNKNOWN
         if refused is not None:
             self._reject(wire, arrival, request, refused)
             wire.linger(0.2)
