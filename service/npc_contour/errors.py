@@ -62,11 +62,14 @@ class InstanceRefused(AutocontourError):
 
     Attributes:
         status: the C-STORE status to answer (PS3.4 table B.2-1).
+        sop_class_uid: of the object, where whoever refuses knows it.
+        sop_instance_uid: likewise.
     """
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+        self.sop_class_uid = self.sop_instance_uid = ""
 
 
 class SpoolFullError(AutocontourError):

@@ -110,6 +110,7 @@ class Event(StrEnum):
     PULL_ASKED = "pull.asked"
     PULL_FOUND = "pull.found"
     PULL_MATCH_DROPPED = "pull.match_dropped"
+    PULL_NOT_NAMED = "pull.not_named"
     SERIES_ANNOUNCED = "series.announced"
     COMMITMENT_REPORTED = "commitment.reported"
     COMMITMENT_FAILED = "commitment.failed"

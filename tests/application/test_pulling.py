@@ -6,12 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from npc_contour.application.pulling import MAX_ATTEMPTS, PollArchive, want
-from npc_contour.application.records import JobKind, PullState
+from npc_contour.application.completion import CloseSeries
+from npc_contour.application.pulling import MAX_ATTEMPTS, MAX_SHORT, PollArchive, find_series, want
+from npc_contour.application.records import AssociationRow, JobKind, PullState
 from npc_contour.application.steps import Steps
-from npc_contour.domain.queries import Query, QueryLevel
-from npc_contour.errors import ArchiveError
+from npc_contour.domain.queries import Match, Query, QueryLevel, Wanted
+from npc_contour.errors import ArchiveError, InstanceRefused
+from npc_contour.settings import Completion
 from npc_testkit.ct_series import as_bytes, ct_datasets
+from npc_testkit.fakes import FakeArchive
 from npc_testkit.pulling import NECK, Desk, desk
 
 __all__ = ["desk"]
@@ -133,6 +136,93 @@ def test_an_image_of_another_study_than_the_one_asked_for_is_not_kept(desk: Desk
     assert desk.images() == 4
 
 
+@pytest.mark.parametrize("hidden", ["nothing", "hides_counts", "hides_names"])
+def test_fewer_images_than_the_pacs_has_are_asked_for_again_and_then_told(desk: Desk, hidden: str) -> None:
+    setattr(desk.archive, hidden, True)
+    desk.archive.withholds = 2
+    desk.poll.run("planning-ct")
+    for _ in range(MAX_SHORT - 1):
+        with pytest.raises(ArchiveError, match="3 of 5 images that the PACS has"):
+            desk.fetch.run("1")
+    assert desk.series()[0][0] == "wanted"
+    desk.fetch.run("1")
+
+    words = "3 images fetched; 3 of 5 images that the PACS has are here"
+    assert desk.series() == [("incomplete", 5, MAX_SHORT, words)]
+    assert {row["ending"] for row in desk.store.query("SELECT ending FROM association")} == {"aborted"}
+    assert [row["name"] for row in desk.store.query("SELECT name FROM event")][-1] == "pull.incomplete"
+
+
+def test_what_did_not_come_at_first_may_come_later(desk: Desk) -> None:
+    desk.archive.withholds = 2
+    desk.poll.run("planning-ct")
+    with pytest.raises(ArchiveError):
+        desk.fetch.run("1")
+    desk.archive.withholds = 0
+    desk.fetch.run("1")
+
+    assert desk.series() == [("fetched", 5, 2, "5 images fetched")]
+
+
+def test_a_series_of_which_a_pacs_gave_a_part_is_not_contoured(desk: Desk) -> None:
+    desk.archive.withholds = 1
+    desk.poll.run("planning-ct")
+    with pytest.raises(ArchiveError):
+        desk.fetch.run("1")
+    uid = str(ct_datasets(NECK)[0].SeriesInstanceUID)
+    close = CloseSeries(desk.store, desk.clock, Completion())
+    for _ in range(2):
+        desk.clock.forward(1000)
+        close.run(uid)
+
+    (row,) = desk.store.query("SELECT state, reasons FROM series")
+    assert (row["state"], row["reasons"]) == ("held", ["held: 4 of 5 images that the PACS has"])
+
+
+@pytest.mark.parametrize(
+    ("attribute", "words"),
+    [("SeriesInstanceUID", "of series 1.2.3.4"), ("StudyInstanceUID", "of study"), ("PatientID", "of another patient")],
+)
+def test_what_was_not_asked_for_is_not_kept(
+    desk: Desk, attribute: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    strangers = ct_datasets(NECK)
+    for dataset in strangers:
+        setattr(dataset, attribute, "1.2.3.4")
+    desk.poll.run("planning-ct")
+    desk.archive.gives = [as_bytes(dataset) for dataset in strangers]
+    desk.fetch.run("1")
+
+    assert (desk.images(), desk.series()[0][0]) == (0, "incomplete")
+    association = AssociationRow("a", "r", "PACS", "OURS", "h")
+    wanted = Wanted(study_instance_uid=_study(), series_instance_uid=_series(), patient_id="TK0001")
+    with pytest.raises(InstanceRefused, match=words) as refused:
+        desk.tools.keeper.keep(desk.archive.gives[0], association, asked=wanted)
+    assert refused.value.sop_instance_uid == str(strangers[0].SOPInstanceUID)
+    assert not any("TK0001" in str(vars(record)) for record in caplog.records)
+
+
+def test_a_study_that_cannot_be_asked_about_does_not_stop_the_others() -> None:
+    asked: list[str] = []
+
+    class Half(FakeArchive):
+        def find(self, query: Query) -> tuple[Match, ...]:
+            if query.level is QueryLevel.STUDY:
+                return tuple(Match(study_instance_uid=f"1.2.{number}") for number in range(self.withholds))
+            asked.append(query.study_instance_uid)
+            if query.study_instance_uid != "1.2.1":
+                raise ArchiveError("HTTP 500")
+            return (Match(study_instance_uid="1.2.1", series_instance_uid="1.2.1.1"),)
+
+    assert len(find_series(Half(withholds=3), Query(level=QueryLevel.STUDY))) == 1
+    with pytest.raises(ArchiveError):
+        find_series(Half(withholds=1), Query(level=QueryLevel.STUDY))
+    asked.clear()
+    with pytest.raises(ArchiveError):
+        find_series(Half(withholds=100), Query(level=QueryLevel.STUDY))
+    assert len(asked) < 10
+
+
 def test_a_worker_that_dies_between_finding_and_fetching_loses_nothing(desk: Desk) -> None:
     desk.poll.run("planning-ct")
     with desk.store.transaction() as tx:
@@ -163,6 +253,10 @@ def test_a_person_may_fetch_again_what_was_fetched(desk: Desk) -> None:
         pulled = tx.pulled_series(second)
     assert pulled is not None
     assert pulled.state is PullState.WANTED
+
+
+def _series() -> str:
+    return str(ct_datasets(NECK)[0].SeriesInstanceUID)
 
 
 def _study() -> str:

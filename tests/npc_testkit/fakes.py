@@ -233,18 +233,31 @@ def triton_down() -> InferenceError:
 
 @dataclass
 class FakeArchive:
-    """A PACS that holds whole files; `down` answers nothing, `hides_counts` is one that does not count its images."""
+    """A PACS that holds whole files.
+
+    Attributes:
+        down: it answers nothing.
+        hides_counts: it does not count its images.
+        hides_names: it answers no question about images.
+        withholds: it does not give so many of a series.
+        gives: instead of its files, whatever is asked for.
+    """
 
     files: list[bytes] = field(default_factory=list)
     down: bool = False
     breaks_after: int | None = None
     hides_counts: bool = False
+    hides_names: bool = False
+    withholds: int = 0
+    gives: list[bytes] | None = None
     queries: list[Query] = field(default_factory=list)
     retrievals: list[Wanted] = field(default_factory=list)
 
     def find(self, query: Query) -> tuple[Match, ...]:
         self._answer()
         self.queries.append(query)
+        if self.hides_names and query.level is QueryLevel.IMAGE:
+            raise ArchiveError("pacs answered C-FIND with 0xA900")
         found: dict[str, Match] = {}
         for header in map(_header_of_file, self.files):
             series = "" if query.level is QueryLevel.STUDY else header.series_instance_uid
@@ -273,6 +286,7 @@ class FakeArchive:
         files = [
             file for file in self.files if wanted.series_instance_uid in {"", _header_of_file(file).series_instance_uid}
         ]
+        files = files[: len(files) - self.withholds] if self.gives is None else self.gives
         for number, file in enumerate(files):
             if number == self.breaks_after:
                 raise ArchiveError("pacs closed the connection during C-GET")

@@ -19,10 +19,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 import npc_contour
 from npc_contour.adapters.audit.messages import EventId, EventType
 from npc_contour.adapters.dicom import access, pixels, scp, tls
+from npc_contour.adapters.dicom.association_items import APPLICATION_CONTEXT
 from npc_contour.adapters.dicom.command import Field
 from npc_contour.adapters.dicom.commitment_scp import DUPLICATE_TRANSACTION, INVALID_ARGUMENT, NOT_AUTHORISED
 from npc_contour.adapters.dicom.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from npc_contour.adapters.dicom.negotiation import APPLICATION_CONTEXT
 from npc_contour.adapters.dicom.query import FIND_MODELS
 from npc_contour.adapters.dicom.requestor import REJECT_REASONS
 from npc_contour.adapters.dicom.retrieve import GET_MODELS, MOVE_MODELS

@@ -42,7 +42,12 @@ class CloseSeries:
             series = tx.series(series_instance_uid, lock=True)
             if series is None or series.state is not SeriesState.RECEIVING:
                 return
-            verdict = judge(tx.headers(series_instance_uid), _arrivals(series), self._rules, now)
+            verdict = judge(
+                tx.headers(series_instance_uid),
+                _arrivals(series, tx.counted_by_pacs(series_instance_uid)),
+                self._rules,
+                now,
+            )
             if verdict.state is SeriesState.RECEIVING:
                 self._wait(tx, series, verdict, now)
             else:
@@ -76,11 +81,12 @@ class CloseSeries:
         )
 
 
-def _arrivals(series: SeriesRecord) -> Arrivals:
+def _arrivals(series: SeriesRecord, counted: int | None) -> Arrivals:
     ended = sorted(((at, how) for ending in series.endings if ending for how, at in [ending]), key=lambda one: one[0])
     return Arrivals(
         last_at=series.last_instance_at,
         open_associations=sum(ending is None for ending in series.endings),
         interrupted=bool(ended) and ended[-1][1] is not Ending.RELEASED,
         last_ended_at=ended[-1][0] if ended else None,
+        counted=counted,
     )

@@ -240,15 +240,13 @@ class Sender(Protocol):
 class InstanceKeeper(Protocol):
     """Keeps images that did not come by C-STORE."""
 
-    def keep(
-        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
-    ) -> InstanceHeader:
+    def keep(self, file: bytes, association: AssociationRow, *, asked: Wanted | None = None) -> InstanceHeader:
         """Keep one DICOM file (PS3.10) and its row durably; the same file again changes nothing.
 
         Args:
             file: the whole file.
             association: by which it came.
-            study_instance_uid: its study must be this one; None lets any be.
+            asked: it must be of what was asked for; None lets any be.
 
         Raises:
             InstanceRefused: it is not what it says it is, or nothing that we take; carries a C-STORE status.

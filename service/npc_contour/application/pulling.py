@@ -25,7 +25,7 @@ from npc_contour.application.records import (
 )
 from npc_contour.application.store import Store
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
-from npc_contour.errors import ArchiveError, AutocontourError
+from npc_contour.errors import ArchiveError, AutocontourError, InstanceRefused
 from npc_contour.logs import Event
 from npc_contour.settings import PullSettings
 
@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 20
 """With growing pauses up to five minutes this is about an hour and a half."""
+MAX_FAILURES = 3
+"""Studies of one query whose series a PACS does not tell, before it is taken to be out of order."""
+MAX_SHORT = 5
+"""So often a PACS that answers is asked for what it did not give: it may still receive it, for a minute or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,51 @@ class PollArchive:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of fetching one series.
+
+    Attributes:
+        result: as the PACS and we counted it.
+        here: SOP Instance UIDs of the images of the series that are here now.
+        named: those that the PACS names; empty where it names none.
+        counted: how many it counts; None where it does not count.
+        refused: how many we refused: they do not come by asking again.
+    """
+
+    result: Retrieved
+    here: frozenset[str]
+    named: frozenset[str]
+    counted: int | None
+    refused: int = 0
+
+    @property
+    def lacking(self) -> int:
+        """How many images are not here that the PACS counts or names."""
+        return max(len(self.named - self.here), (self.counted or 0) - len(self.here), 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it gave all that it counts and names, and something."""
+        return bool(self.here) and bool(self.result.completed) and not self.result.failed and not self.lacking
+
+    @property
+    def may_come(self) -> bool:
+        """Whether more may come by asking again."""
+        return self.lacking > self.refused or self.result.failed > self.refused
+
+    @property
+    def words(self) -> str:
+        """What came and what did not."""
+        which = f", among them {self.result.failed_uids[0]}" if self.result.failed_uids else ""
+        words = f"{self.result.completed} images fetched"
+        if self.result.failed or not self.result.completed:
+            words += f", {self.result.failed} failed or refused{which}"
+        if self.lacking > self.result.failed:
+            words += f"; {len(self.here)} of {len(self.here) + self.lacking} images that the PACS has are here"
+        return words
+
+
 class FetchSeries:
     """Fetches one series that was found."""
 
@@ -132,25 +181,33 @@ class FetchSeries:
             self._end(wanted, PullState.FAILED, f"the settings have no [[pacs]] named {wanted.pacs!r}")
             return
         try:
-            result = self._fetch(archive, wanted)
+            named = named_by(archive, wanted)
+            with self._tools.store.transaction() as tx:
+                tx.set_counted(wanted.pull_id, len(named))
+            result = self._fetch(archive, wanted, named)
         except ArchiveError as error:
             if wanted.attempts + 1 >= MAX_ATTEMPTS:
                 self._end(wanted, PullState.FAILED, str(error))
                 return
-            with self._tools.store.transaction() as tx:
-                tx.set_pulled(
-                    wanted.pull_id, PullState.WANTED, wanted.attempts + 1, str(error), self._tools.clock.now()
-                )
+            self._again(wanted, str(error))
             raise
-        if result.failed or not result.completed:
-            which = f", among them {result.failed_uids[0]}" if result.failed_uids else ""
-            reason = f"{result.completed} images fetched, {result.failed} failed or refused{which}"
-            self._end(wanted, PullState.INCOMPLETE, reason)
+        if result.whole:
+            self._end(wanted, PullState.FETCHED, result.words)
+        elif result.may_come and wanted.attempts + 1 < MAX_SHORT:
+            self._again(wanted, result.words)
+            raise ArchiveError(f"{wanted.pacs} did not give all of a series: {result.words}")
         else:
-            self._end(wanted, PullState.FETCHED, f"{result.completed} images fetched")
+            self._end(wanted, PullState.INCOMPLETE, result.words)
 
-    def _fetch(self, archive: Archive, wanted: PulledSeries) -> Retrieved:
+    def _again(self, wanted: PulledSeries, message: str) -> None:
+        now = self._tools.clock.now()
+        with self._tools.store.transaction() as tx:
+            tx.set_pulled(wanted.pull_id, PullState.WANTED, wanted.attempts + 1, message, now)
+
+    def _fetch(self, archive: Archive, wanted: PulledSeries, named: frozenset[str]) -> Fetched:
+        """Fetch it, and compare what is here then with what the PACS counted and named."""
         tools = self._tools
+        asked, refused = asked_of(wanted), list[str]()
         receiver = f"pull:{wanted.pull_id}"
         tools.intake.receiver_started(receiver)
         association = AssociationRow(
@@ -158,15 +215,10 @@ class FetchSeries:
         )
         ending = Ending.ABORTED
         try:
-            result = archive.retrieve(
-                Wanted(
-                    study_instance_uid=wanted.study_instance_uid,
-                    series_instance_uid=wanted.series_instance_uid,
-                    patient_id=wanted.patient_id,
-                ),
-                lambda file: _keep(tools.keeper, file, association, wanted.study_instance_uid),
-            )
-            ending = Ending.RELEASED
+            result = archive.retrieve(asked, lambda file: _keep(tools.keeper, file, association, asked, refused))
+            fetched = Fetched(result, self._here(asked), named, wanted.images, len(refused))
+            # What is not whole ends like a transfer that broke off: more is waited for.
+            ending = Ending.RELEASED if fetched.whole else Ending.ABORTED
         except ArchiveError:
             raise
         except AutocontourError as error:
@@ -183,7 +235,13 @@ class FetchSeries:
                     "how": ending.value,
                 },
             )
-        return result
+        return fetched
+
+    def _here(self, asked: Wanted) -> frozenset[str]:
+        """The images of it that are kept, whichever way they came."""
+        with self._tools.store.transaction() as tx:
+            headers = tx.headers(asked.series_instance_uid)
+        return frozenset(header.sop_instance_uid for header in headers if not asked.stranger(header))
 
     def _end(self, wanted: PulledSeries, state: PullState, message: str) -> None:
         event = {
@@ -223,6 +281,7 @@ def find_series(archive: Archive, query: Query) -> tuple[Match, ...]:
         ArchiveError: the archive does not answer.
     """
     found: list[Match] = []
+    failures: list[ArchiveError] = []
     for study in archive.find(query):
         below = Query(
             level=QueryLevel.SERIES,
@@ -230,7 +289,18 @@ def find_series(archive: Archive, query: Query) -> tuple[Match, ...]:
             patient_id=study.patient_id or query.patient_id,
             modality=query.modality,
         )
-        found += [_with_study(match, study) for match in archive.find(below)]
+        try:
+            found += [_with_study(match, study) for match in archive.find(below)]
+        except ArchiveError as error:
+            # One study that cannot be asked about is no reason to do without the others, unless it is the archive.
+            failures.append(error)
+            if len(failures) > MAX_FAILURES:
+                raise
+            logger.warning(
+                Event.PULL_MATCH_DROPPED, extra={"pacs": "", "reason": f"study {study.study_instance_uid}: {error}"}
+            )
+    if failures and not found:
+        raise failures[0]
     return tuple(found)
 
 
@@ -254,5 +324,35 @@ def _with_study(match: Match, study: Match) -> Match:
     )
 
 
-def _keep(keeper: InstanceKeeper, file: bytes, association: AssociationRow, study_instance_uid: str) -> None:
-    keeper.keep(file, association, study_instance_uid=study_instance_uid)
+def asked_of(series: PulledSeries | Match) -> Wanted:
+    """What is asked of a PACS to get a series."""
+    return Wanted(
+        study_instance_uid=series.study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+        patient_id=series.patient_id,
+    )
+
+
+def named_by(archive: Archive, wanted: PulledSeries | Match) -> frozenset[str]:
+    """The images of a series that a PACS names; none where it does not take such a question."""
+    query = Query(
+        level=QueryLevel.IMAGE,
+        study_instance_uid=wanted.study_instance_uid,
+        series_instance_uid=wanted.series_instance_uid,
+        patient_id=wanted.patient_id,
+    )
+    try:
+        return frozenset(match.sop_instance_uid for match in archive.find(query))
+    except ArchiveError as error:
+        logger.info(
+            Event.PULL_NOT_NAMED, extra={"series_instance_uid": wanted.series_instance_uid, "reason": str(error)}
+        )
+        return frozenset()
+
+
+def _keep(keeper: InstanceKeeper, file: bytes, association: AssociationRow, asked: Wanted, refused: list[str]) -> None:
+    try:
+        keeper.keep(file, association, asked=asked)
+    except InstanceRefused as error:
+        refused.append(error.sop_instance_uid)
+        raise

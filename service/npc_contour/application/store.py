@@ -382,6 +382,14 @@ class Transaction(Protocol):
         """Change the state of one."""
         ...
 
+    def set_counted(self, pull_id: int, images: int) -> None:
+        """Note that the PACS names so many images of it, where that is more than it counted."""
+        ...
+
+    def counted_by_pacs(self, series_instance_uid: str) -> int | None:
+        """Return how many images of a series a PACS has that did not give all of them yet; None without one."""
+        ...
+
     def add_pull_request(
         self, pacs: str, study_instance_uid: str, series_instance_uids: Sequence[str], by: str, at: datetime
     ) -> int:

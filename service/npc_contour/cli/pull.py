@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.adapters.dicom.headers import split_file
+from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
+from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH
 from npc_contour.adapters.dicom.spool import INVALID_UID
 from npc_contour.adapters.dicom.worklist import scheduled_on
 from npc_contour.adapters.store.database import PgStore
@@ -19,11 +20,12 @@ from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import archive_of, node_of
 from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.application.ports import Archive
-from npc_contour.application.pulling import find_series, want
+from npc_contour.application.pulling import Fetched, asked_of, find_series, named_by, want
 from npc_contour.application.records import PullState
 from npc_contour.cli.arguments import RAW, Verbs, add_config, ae_title, host_port, number_in
 from npc_contour.cli.progress import bar
-from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel, Wanted
+from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel
+from npc_contour.domain.uids import is_uid
 from npc_contour.errors import ArchiveError, InstanceRefused, SettingsError
 from npc_contour.settings import PacsSettings, read_settings
 
@@ -168,30 +170,37 @@ def _table(series: Sequence[Match]) -> Table:
 
 def _into_folder(archive: Archive, series: Sequence[Match], folder: Path) -> int:
     """Write each file as `<series>/<instance>.dcm`."""
-    kept = failed = 0
-    for match in series:
-        target = folder / match.series_instance_uid
-        target.mkdir(parents=True, exist_ok=True)
+    fetched = [_one_into_folder(archive, match, folder / match.series_instance_uid) for match in series]
+    kept = sum(one.result.completed for one in fetched)
+    print(f"{kept} images in {folder}")
+    lacking = [(match, one) for match, one in zip(series, fetched, strict=True) if not one.whole]
+    for match, one in lacking:
+        print(f"incomplete {match.series_instance_uid}: {one.words}")
+    return 1 if lacking else 0
 
-        def keep(file: bytes, target: Path = target) -> None:
-            uid = split_file(file)[0].uid("MediaStorageSOPInstanceUID")
-            if not uid.replace(".", "").isdecimal():
-                raise InstanceRefused(f"not a UID: {uid[:64]!r}", status=INVALID_UID)
-            (target / f"{uid}.dcm").write_bytes(file)
 
-        with bar(f"fetching {match.description or match.series_instance_uid}"[:44]) as update:
-            result = archive.retrieve(
-                Wanted(
-                    study_instance_uid=match.study_instance_uid,
-                    series_instance_uid=match.series_instance_uid,
-                    patient_id=match.patient_id,
-                ),
-                keep,
-                lambda done, total, update=update: update(done / max(total, 1)),  # type: ignore[misc]
-            )
-        kept, failed = kept + result.completed, failed + result.failed
-    print(f"{kept} images in {folder}" + (f", {failed} could not be fetched" if failed else ""))
-    return 1 if failed or not kept else 0
+def _one_into_folder(archive: Archive, match: Match, target: Path) -> Fetched:
+    """Write what the PACS gives of a series, and nothing that was not asked for."""
+    target.mkdir(parents=True, exist_ok=True)
+    asked, here, strangers = asked_of(match), set[str](), list[str]()
+
+    def keep(file: bytes) -> None:
+        meta, data_set = split_file(file)
+        header = header_of(parse_data_set(data_set, meta.uid("TransferSyntaxUID")), key="")
+        if not is_uid(header.sop_instance_uid):
+            raise InstanceRefused(f"not a UID: {header.sop_instance_uid[:64]!r}", status=INVALID_UID)
+        if why := asked.stranger(header):
+            strangers.append(why)
+            raise InstanceRefused(why, status=DATA_SET_MISMATCH)
+        (target / f"{header.sop_instance_uid}.dcm").write_bytes(file)
+        here.add(header.sop_instance_uid)
+
+    named = named_by(archive, match)
+    with bar(f"fetching {match.description or match.series_instance_uid}"[:44]) as update:
+        result = archive.retrieve(asked, keep, lambda done, total: update(done / max(total, 1)))
+    for why in dict.fromkeys(strangers):
+        print(f"refused: {why}")
+    return Fetched(result, frozenset(here), named, match.instances, len(strangers))
 
 
 def _into_service(runtime_file: Path, pacs: str, series: Sequence[Match]) -> int:

@@ -44,12 +44,14 @@ class Arrivals:
         open_associations: associations that carried images of it and still run.
         interrupted: whether the last association that carried it ended by abort or loss.
         last_ended_at: when the last of them ended; None when none has.
+        counted: how many images of it a PACS has that did not give all of them; None without one.
     """
 
     last_at: datetime
     open_associations: int = 0
     interrupted: bool = False
     last_ended_at: datetime | None = None
+    counted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def judge(
     if not grouped.series:
         return CompletionVerdict(SeriesState.ASIDE, left_aside)
     series = grouped.series[0]
-    faults = (*geometry_faults(series.instances), *_count_faults(series.instances))
+    faults = (*geometry_faults(series.instances), *_count_faults(series.instances), *_pull_faults(instances, arrivals))
     if not faults:
         spacing_mm = stack(series).grid.spacing_zyx_mm[0]
         complete = f"complete: {len(series.instances)} slices, {spacing_mm:.2f} mm apart"
@@ -122,6 +124,13 @@ def _count_faults(instances: Sequence[InstanceHeader]) -> list[Fault]:
     if count is None or count <= len(instances):
         return []
     return [Fault(f"{len(instances)} of {count} images of the acquisition", curable=True)]
+
+
+def _pull_faults(instances: Sequence[InstanceHeader], arrivals: Arrivals) -> list[Fault]:
+    """Images that a PACS counts against what came, where it was asked for the series and did not give all of it."""
+    if arrivals.counted is None or arrivals.counted <= len(instances):
+        return []
+    return [Fault(f"{len(instances)} of {arrivals.counted} images that the PACS has", curable=True)]
 
 
 def _notes(instances: Sequence[InstanceHeader]) -> list[str]:

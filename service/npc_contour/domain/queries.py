@@ -7,6 +7,7 @@ from datetime import date
 from enum import StrEnum
 
 from npc_contour.domain.security import TlsIdentity
+from npc_contour.domain.series import InstanceHeader
 
 WILDCARDS = "*?\\"
 """Letters that mean more than themselves in a query (PS3.4 C.2.2.2.4, PS3.5 6.2)."""
@@ -139,6 +140,18 @@ class Wanted:
             raise ValueError("a retrieval needs a Study Instance UID")
         if self.sop_instance_uids and not self.series_instance_uid:
             raise ValueError("a retrieval of images needs their Series Instance UID")
+
+    def stranger(self, image: InstanceHeader) -> str:
+        """Why an image is none of what was asked for, in words that name no patient; "" where it is one."""
+        if image.study_instance_uid != self.study_instance_uid:
+            return f"it is of study {image.study_instance_uid[:64]}, which was not asked for"
+        if self.series_instance_uid not in {"", image.series_instance_uid}:
+            return f"it is of series {image.series_instance_uid[:64]}, which was not asked for"
+        if self.sop_instance_uids and image.sop_instance_uid not in self.sop_instance_uids:
+            return "it is another image than was asked for"
+        if self.patient_id.strip() not in {"", image.patient_id.strip()}:
+            return "it is of another patient than was asked for"
+        return ""
 
     @property
     def level(self) -> QueryLevel:

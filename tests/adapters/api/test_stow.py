@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -134,3 +135,27 @@ def test_a_connection_that_breaks_ends_as_aborted(desk: Desk) -> None:
     assert answer.status_code == 400
     assert len(desk.rows) == 1
     assert desk.ended == [Ending.ABORTED]
+
+
+def test_a_failure_names_its_instance(desk: Desk) -> None:
+    cut = SERIES[1]
+    cut.PixelData = cut.PixelData[:-2]
+
+    answer = desk.post(multipart(as_bytes(SERIES[0]), as_bytes(cut), b"no file"))
+
+    (stranger, nameless) = answer.json()["00081198"]["Value"]
+    assert answer.status_code == 202
+    assert stranger["00081155"]["Value"] == [str(cut.SOPInstanceUID)]
+    assert stranger["00081150"]["Value"] == [str(cut.SOPClassUID)]
+    assert "00081155" not in nameless
+    (other,) = desk.post(multipart(as_bytes(SERIES[2])), path="/2.25.1").json()["00081198"]["Value"]
+    assert other["00081155"]["Value"] == [str(SERIES[2].SOPInstanceUID)]
+
+
+def test_parts_without_bytes_are_answered_at_once(desk: Desk) -> None:
+    began = time.monotonic()
+
+    answer = desk.post(b"--cut\r\n\r\n\r\n" * 200_000 + b"--cut--")
+
+    assert (answer.status_code, time.monotonic() - began < 3.0) == (400, True)
+    assert "no DICOM files" in answer.text

@@ -3,7 +3,7 @@
 | status | meaning |
 |--------|---------|
 | 200 | every instance is kept |
-| 202 | some are kept; the answer names the others with their reason (a C-STORE status) |
+| 202 | some are kept; the answer names the others, class and instance, with their reason (a C-STORE status) |
 | 400 | the body is no multipart message, or holds no instance |
 | 403 | the address may not post |
 | 409 | none is kept |
@@ -18,28 +18,29 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from email.message import Message
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
 from starlette.concurrency import run_in_threadpool
 
 from npc_contour.adapters.api.problems import WRONG_INPUT, Responses, problems
 from npc_contour.adapters.api.texts import STUDY_UID
 from npc_contour.application.ports import InstanceKeeper
 from npc_contour.application.records import AssociationRow, Ending
+from npc_contour.domain.queries import Wanted
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError, StoreError
+from npc_contour.http_parts import PartError, Parts, PartTooLargeError, content_type
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
 MAX_INSTANCE_BYTES = 64 * 2**20
 """Twice the largest image that is taken."""
+MAX_NAMELESS = 1000
+CANNOT_UNDERSTAND = 0xC000
 RECEIVER_NAME = "stow"
 CALLING = "STOW-RS"
 DICOM_JSON = "application/dicom+json"
@@ -65,7 +66,19 @@ class Stow:
 @dataclass(slots=True)
 class _Outcome:
     kept: list[InstanceHeader] = field(default_factory=list)
-    failed: list[int] = field(default_factory=list)
+    failed: list[InstanceRefused] = field(default_factory=list)
+    nameless: int = 0
+
+    def refused(self, error: InstanceRefused) -> None:
+        """Note what was not kept, and why.
+
+        Raises:
+            HTTPException: too many parts are no DICOM file: an answer that lists them all would help nobody.
+        """
+        self.failed.append(error)
+        self.nameless += not error.sop_instance_uid
+        if self.nameless > MAX_NAMELESS:
+            raise HTTPException(400, f"more than {MAX_NAMELESS} parts of the body are no DICOM files")
 
     def answer(self) -> JSONResponse:
         """The Store Instances Response Module (PS3.18 table I.2-1)."""
@@ -76,7 +89,7 @@ class _Outcome:
                 for header in self.kept
             ])  # fmt: skip
         if self.failed:
-            body[_FAILED] = _sequence([{_REASON: _value("US", reason)} for reason in self.failed])
+            body[_FAILED] = _sequence([_failure(error) for error in self.failed])
         status = 200 if not self.failed else 202 if self.kept else 409
         return JSONResponse(body, status_code=status, media_type=DICOM_JSON)
 
@@ -134,14 +147,20 @@ async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -
         raise HTTPException(403, "this address may not post images: see web.stow_networks")
     boundary = _boundary(request.headers.get("content-type", ""))
     association = AssociationRow(uuid.uuid4().hex, RECEIVER_NAME, CALLING, stow.our_ae_title, host)
+    asked = None if study_instance_uid is None else Wanted(study_instance_uid=study_instance_uid)
     outcome, ending = _Outcome(), Ending.ABORTED
     try:
         async for file in _parts(request, boundary):
-            await run_in_threadpool(_keep, stow.keeper, file, association, study_instance_uid, outcome)
+            if file:
+                await run_in_threadpool(_keep, stow.keeper, file, association, asked, outcome)
+            else:
+                outcome.refused(InstanceRefused("a part without bytes", status=CANNOT_UNDERSTAND))
         ending = Ending.RELEASED
     except (SpoolFullError, StoreError) as error:
         raise HTTPException(503, str(error)) from error
-    except MultipartParseError as error:
+    except PartTooLargeError as error:
+        raise HTTPException(413, f"an instance of more than {MAX_INSTANCE_BYTES} bytes") from error
+    except PartError as error:
         raise HTTPException(400, f"the body is no multipart message: {error}") from error
     finally:
         if outcome.kept:
@@ -164,46 +183,28 @@ async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -
 
 
 def _keep(
-    keeper: InstanceKeeper, file: bytes, association: AssociationRow, study_instance_uid: str | None, outcome: _Outcome
+    keeper: InstanceKeeper, file: bytes, association: AssociationRow, asked: Wanted | None, outcome: _Outcome
 ) -> None:
     try:
-        outcome.kept.append(keeper.keep(file, association, study_instance_uid=study_instance_uid))
+        outcome.kept.append(keeper.keep(file, association, asked=asked))
     except InstanceRefused as error:
-        outcome.failed.append(error.status)
+        outcome.refused(error)
 
 
 async def _parts(request: Request, boundary: str) -> AsyncIterator[bytes]:
     """The bodies of a multipart message, each as soon as it is whole."""
-    part, whole, ends = bytearray(), list[bytes](), list[bool]()
-
-    def on_data(data: bytes, start: int, end: int) -> None:
-        part.extend(data[start:end])
-        if len(part) > MAX_INSTANCE_BYTES:
-            raise HTTPException(413, f"an instance of more than {MAX_INSTANCE_BYTES} bytes")
-
-    def on_end() -> None:
-        whole.append(bytes(part))
-        part.clear()
-
-    parser = MultipartParser(
-        boundary, {"on_part_data": on_data, "on_part_end": on_end, "on_end": lambda: ends.append(True)}
-    )
+    parts = Parts(boundary, MAX_INSTANCE_BYTES)
     async for chunk in request.stream():
-        parser.write(chunk)
-        while whole:
-            yield whole.pop(0)
-    if not ends:
-        raise MultipartParseError("it is cut off")
+        for part in parts.feed(chunk):
+            yield part
+    parts.end()
 
 
-def _boundary(content_type: str) -> str:
-    message = Message()
-    message["content-type"] = content_type
-    kind, boundary = message.get_content_type(), message.get_param("boundary")
-    wanted = message.get_param("type")
-    if kind != "multipart/related" or str(wanted).lower() != "application/dicom":
+def _boundary(text: str) -> str:
+    media_type, kind, boundary = content_type(text)
+    if media_type != "multipart/related" or kind != "application/dicom":
         raise HTTPException(415, 'expected multipart/related; type="application/dicom"')
-    if not isinstance(boundary, str) or not boundary:
+    if not boundary:
         raise HTTPException(400, "the content type names no boundary")
     return boundary
 
@@ -215,6 +216,14 @@ def _may_post(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return any((mapped or address) in network for network in networks)
+
+
+def _failure(error: InstanceRefused) -> dict[str, object]:
+    """An item of the Failed SOP Sequence, with the names of the object as far as they are known."""
+    item = {_REASON: _value("US", error.status)}
+    if error.sop_instance_uid:
+        item |= {_CLASS: _value("UI", error.sop_class_uid), _INSTANCE: _value("UI", error.sop_instance_uid)}
+    return item
 
 
 def _sequence(items: list[dict[str, object]]) -> dict[str, object]:

@@ -90,7 +90,7 @@ def with_titles(pdu: bytes, titles: bytes) -> bytes:
     return pdu[:10] + titles + pdu[_ITEMS_AT:]
 
 
-def is_acceptance(head: bytes) -> bool:
+def is_acceptance(head: bytes | bytearray) -> bool:
     """Whether the first bytes of a PDU are those of an A-ASSOCIATE-AC."""
     return bool(head) and head[0] == PduType.ASSOCIATE_AC
 

@@ -15,6 +15,7 @@ from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAX
 from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.application.records import AssociationRow
+from npc_contour.domain.queries import Wanted
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused
@@ -45,15 +46,13 @@ class FileKeeper:
         self._note = note
         self._note_conflict = note_conflict
 
-    def keep(
-        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
-    ) -> InstanceHeader:
+    def keep(self, file: bytes, association: AssociationRow, *, asked: Wanted | None = None) -> InstanceHeader:
         """Keep one DICOM file (PS3.10); on return it survives a power cut. The same file again changes nothing.
 
         Args:
             file: the whole file.
             association: by which it came.
-            study_instance_uid: its study must be this one; None lets any be.
+            asked: it must be of what was asked for; None lets any be.
 
         Raises:
             InstanceRefused: it is not what it says it is, or nothing that we take; carries a C-STORE status.
@@ -61,18 +60,28 @@ class FileKeeper:
             StoreError: the database did not take its row.
         """
         meta, data_set = headers.split_file(file)
-        instance = meta.uid("MediaStorageSOPInstanceUID")
+        instance, sop_class = meta.uid("MediaStorageSOPInstanceUID"), meta.uid("MediaStorageSOPClassUID")
+        incoming = Incoming(sop_class, instance, sop_class, meta.uid("TransferSyntaxUID"), data_set)
+        try:
+            return self._keep(incoming, association, asked)
+        except InstanceRefused as error:
+            error.sop_instance_uid = instance if is_uid(instance) else ""
+            error.sop_class_uid = sop_class if is_uid(sop_class) else ""
+            raise
+
+    def _keep(self, incoming: Incoming, association: AssociationRow, asked: Wanted | None) -> InstanceHeader:
+        instance, sop_class, syntax = (
+            incoming.sop_instance_uid, incoming.sop_class_uid, incoming.transfer_syntax_uid,
+        )  # fmt: skip
         if not is_uid(instance):
             raise InstanceRefused(f"Media Storage SOP Instance UID is not a UID: {instance[:64]!r}", status=INVALID_UID)
-        sop_class, syntax = meta.uid("MediaStorageSOPClassUID"), meta.uid("TransferSyntaxUID")
-        incoming = Incoming(sop_class, instance, sop_class, syntax, data_set)
         if syntax not in _SYNTAXES or not incoming.is_class_taken:
             raise InstanceRefused(
                 f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED
             )
         header = incoming.checked_header()
-        if study_instance_uid not in {None, header.study_instance_uid}:
-            raise InstanceRefused(f"it is of study {header.study_instance_uid[:64]}", status=DATA_SET_MISMATCH)
+        if asked is not None and (why := asked.stranger(header)):
+            raise InstanceRefused(why, status=DATA_SET_MISMATCH)
         kept = self._spool.keep(header, incoming.file_parts())
         if kept.outcome is Outcome.CONFLICT:
             logger.error(

@@ -72,6 +72,20 @@ class Pulls(Statements):
             (state, attempts, message, at, pull_id),
         )
 
+    def set_counted(self, pull_id: int, images: int) -> None:
+        """Note that the PACS names so many images of it, where that is more than it counted."""
+        self._run(
+            "UPDATE pulled_series SET images = %s WHERE id = %s AND coalesce(images, 0) < %s", (images, pull_id, images)
+        )
+
+    def counted_by_pacs(self, series_instance_uid: str) -> int | None:
+        """Return how many images of a series a PACS has that did not give all of them yet; None without one."""
+        row = self._one(
+            "SELECT max(images) AS images FROM pulled_series WHERE series_instance_uid = %s AND state <> 'fetched'",
+            (series_instance_uid,),
+        )
+        return None if row is None else row["images"]
+
 
 def _pulled(row: Row) -> PulledSeries:
     return PulledSeries(
