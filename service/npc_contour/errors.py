@@ -19,6 +19,7 @@ AutocontourError
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
 │   └── NetworkNotLoadedError  it is the right one, but it or its engine did not load: see Triton's log
 ├── StoreError               the database failed: retry
+│   └── UnusableValueError   it cannot keep a value, such as text with a zero byte: no use to retry
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
 │   └── TooManyError         so much waits already that nothing more is taken for now
@@ -128,6 +129,12 @@ class StoreError(AutocontourError):
     """The database failed."""
 
     retryable = True
+
+
+class UnusableValueError(StoreError):
+    """The database cannot keep a value, such as text with a zero byte or a number that is too large."""
+
+    retryable = False
 
 
 class NoSuchRowError(AutocontourError):

@@ -114,9 +114,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             routes.include_router(trouble_routes(troubles, name_of))
             intake = Intake(store, store.clock, settings.completion)
             intake.receiver_started(STOW_NAME)
-            posting = Stow(
-                keeper_of(spool, intake), settings.web.stow_networks, settings.dicom.ae_title, intake.association_ended
-            )
+            posting = Stow(keeper_of(spool, intake), settings.dicom.ae_title, intake.association_ended)
             accounts = Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)

@@ -32,8 +32,13 @@ _PROVIDED_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 LOGIN_WINDOW = timedelta(minutes=10)
 MAX_REFUSED_OF_NAME = 6
 MAX_REFUSED_FROM_PEER = 30
-"""Refused logins in the last ten minutes after which further ones are not looked at. Kept in the database: a restart
-does not forget them, and several web processes count together."""
+"""Refused logins in the last ten minutes after which further ones are not looked at: of one name from one place, and of
+all names from one address that is known to be the sender's own. Kept in the database: a restart does not forget them,
+and several web processes count together."""
+PROVIDER = "login provider"
+"""Where a change of an account came from that the site's identity provider asked for."""
+BROWSER_DAYS = 180
+"""So long a browser stays known to an account after its last login there."""
 
 
 class AccessRole(StrEnum):
@@ -66,6 +71,37 @@ class Person:
 
 LOCAL = Person(LOCAL_NAME, AccessRole.ADMIN)
 """Whoever sits at this machine while accounts are off."""
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who changes an account, for the audit trail.
+
+    Attributes:
+        who: a name.
+        peer: the address that asks, or how else.
+    """
+
+    who: str
+    peer: str = ""
+
+
+BY_LOCAL = By(LOCAL_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """From where somebody tries to log in.
+
+    Attributes:
+        peer: the address.
+        is_own: whether it is the sender's own; many people may share that of a reverse proxy.
+        browser: the secret that a browser keeps in which some account has logged in before; "" when it has none.
+    """
+
+    peer: str
+    is_own: bool = True
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +170,21 @@ class AccountStore(Protocol):
         """Return all accounts by name."""
         ...
 
-    def put_account(self, account: Account) -> None:
-        """Add an account or replace role, password and state of the one of that name."""
+    def add_account(self, account: Account) -> bool:
+        """Add an account; return False where there is one of that name."""
+        ...
+
+    def put_account(self, account: Account, *, keep_an_admin: bool) -> bool:
+        """Replace role, password and state of an account.
+
+        Args:
+            account: the new state.
+            keep_an_admin: whether to do nothing where nobody would be an enabled admin afterwards; of two such changes
+                at the same time the second sees the first.
+
+        Returns:
+            Whether it was done.
+        """
         ...
 
     def note_login(self, name: str, at: datetime) -> None:
@@ -178,8 +227,28 @@ class AccountStore(Protocol):
         """Return the newest lines of the audit trail."""
         ...
 
-    def refused_logins(self, who: str, peer: str, since: datetime) -> tuple[int, int]:
-        """Return how many logins were refused since then: for a name, from a peer."""
+    def add_refused_login(self, name: str, source: str, at: datetime, forget_before: datetime) -> None:
+        """Note a login that was refused, and forget those of long ago."""
+        ...
+
+    def refused_logins(self, name: str, source: str, since: datetime) -> tuple[int, int]:
+        """Return how many logins were refused since then: of this name from this source, and of all names from it."""
+        ...
+
+    def forget_refused_logins(self, name: str) -> int:
+        """Forget every refused login of a name; return how many there were."""
+        ...
+
+    def add_browser(self, digest: str, account: str, at: datetime, forget_before: datetime) -> None:
+        """Note that an account has logged in with a browser; those not seen for long are forgotten."""
+        ...
+
+    def forget_browsers(self, account: str) -> None:
+        """Forget the browsers of an account."""
+        ...
+
+    def knows_browser(self, digest: str, account: str, since: datetime) -> bool:
+        """Whether an account has logged in with this browser since then."""
         ...
 
 
@@ -197,37 +266,123 @@ class Accounts:
         """Where accounts live."""
         return self._store
 
-    def add(self, name: str, role: AccessRole, password: str) -> None:
-        """Add an account, or give the one of that name a new role and password; its sessions end.
+    def add(self, name: str, role: AccessRole, password: str, by: By = BY_LOCAL) -> None:
+        """Add an account.
 
         Raises:
-            AccountError: the name or the password will not do.
+            AccountError: the name or the password will not do, or there is an account of that name.
         """
         if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise AccountError(f"account name {name!r}: letters, digits, '.', '-' and '_' are taken")
         if len(name) > 64 or name.lower() == LOCAL_NAME:
             raise AccountError(f"account name {name!r}: at most 64 characters, and not {LOCAL_NAME!r}")
         _check_password(password, name)
-        self._store.put_account(
-            Account(
-                name=name,
-                role=role,
-                password_hash=hash_password(password),
-                disabled=False,
-                created_at=self._clock.now(),
-            )
+        account = Account(
+            name=name, role=role, password_hash=hash_password(password), disabled=False, created_at=self._clock.now()
         )
-        self._store.end_sessions(account=name)
+        if not self._store.add_account(account):
+            raise AccountError(
+                f"there is an account {name} already: give it another role or password, or choose a name"
+            )
+        self._audit_change(by, "account.add", f"{name}: {role}")
 
-    def may_try(self, name: str, peer: str) -> bool:
-        """Whether another login may be tried: guessing is slow, for one name and for one peer.
+    def set_password(self, name: str, password: str, by: By = BY_LOCAL) -> None:
+        """Give a local account a new password; its sessions end, and no browser is known to it any more.
+
+        Raises:
+            AccountError: there is no such account, it has no password of ours, or the password will not do.
+        """
+        account = self._known(name)
+        if account.subject:
+            raise AccountError(f"{account.name} logs in at the login provider, which keeps the password")
+        _check_password(password, account.name)
+        self._change(replace(account, password_hash=hash_password(password)), by, "account.password", account.name)
+        self._store.forget_browsers(account.name)
+
+    def set_role(self, name: str, role: AccessRole, by: By = BY_LOCAL) -> None:
+        """Give an account another role; its sessions end.
+
+        Raises:
+            AccountError: there is no such account, or nobody would be admin any more.
+        """
+        account = self._known(name)
+        what = f"{account.name}: {account.role} -> {role}"
+        self._change(replace(account, role=role), by, "account.role", what)
+
+    def disable(self, name: str, *, disabled: bool, by: By = BY_LOCAL) -> None:
+        """Disable or enable an account; its sessions end.
+
+        Raises:
+            AccountError: there is no such account, or nobody would be admin any more.
+        """
+        account = self._known(name)
+        action = "account.disable" if disabled else "account.enable"
+        self._change(replace(account, disabled=disabled), by, action, account.name)
+
+    def unlock(self, name: str, by: By = BY_LOCAL) -> int:
+        """Let an account log in again at once, however many wrong passwords there were; return how many."""
+        refused = self._store.forget_refused_logins(self._known(name).name)
+        self._audit_change(by, "account.unlock", name)
+        return refused
+
+    def _known(self, name: str) -> Account:
+        account = self._store.account(name)
+        if account is None:
+            raise AccountError(f"no account {name}")
+        return account
+
+    def _change(self, account: Account, by: By, action: str, what: str) -> None:
+        if not self._store.put_account(account, keep_an_admin=True):
+            self.audit(by.who, action, what, by.peer, "refused")
+            raise AccountError(f"{account.name} is the only admin who can log in: make another account admin first")
+        self._store.end_sessions(account=account.name)
+        self._audit_change(by, action, what)
+
+    def _audit_change(self, by: By, action: str, what: str) -> None:
+        self.audit(by.who, action, what, by.peer, "done")
+
+    def may_try(self, name: str, place: Place) -> bool:
+        """Whether another login may be tried: guessing is slow, and nobody can keep others out by guessing.
+
+        Wrong passwords count for one name from one place. A browser in which the account has logged in before is a
+        place of its own: whoever guesses from the same address, be it behind the same reverse proxy, does not keep it
+        out. All names together count only for an address that is the sender's own.
 
         Args:
-            name: of the account; "" looks at the peer only.
-            peer: the address.
+            name: of the account; "" looks at the address only.
+            place: from where.
         """
-        named, from_peer = self._store.refused_logins(name, peer, self._clock.now() - LOGIN_WINDOW)
-        return (not name or named < MAX_REFUSED_OF_NAME) and from_peer < MAX_REFUSED_FROM_PEER
+        since = self._clock.now() - LOGIN_WINDOW
+        source = self._source(name, place)
+        of_name, of_all = self._store.refused_logins(name, source, since)
+        if name and of_name >= MAX_REFUSED_OF_NAME:
+            return False
+        return not place.is_own or source != place.peer or of_all < MAX_REFUSED_FROM_PEER
+
+    def refused(self, name: str, place: Place) -> None:
+        """Note a login that was refused."""
+        now = self._clock.now()
+        self._store.add_refused_login(name, self._source(name, place), now, now - LOGIN_WINDOW)
+        self.audit(name, "login", "", place.peer, "refused")
+
+    def _source(self, name: str, place: Place) -> str:
+        since = self._clock.now() - timedelta(days=BROWSER_DAYS)
+        browser = digest(place.browser) if place.browser else ""
+        return browser if browser and name and self._store.knows_browser(browser, name, since) else place.peer
+
+    def remember_browser(self, name: str, browser: str) -> str:
+        """Note that an account has logged in with a browser.
+
+        Args:
+            name: of the account.
+            browser: its secret; "" where it has none.
+
+        Returns:
+            Its secret, made where it had none.
+        """
+        secret, now = browser or secrets.token_urlsafe(32), self._clock.now()
+        self._store.add_browser(digest(secret), name, now, now - timedelta(days=BROWSER_DAYS))
+        return secret
 
     def login(self, name: str, password: str) -> str | None:
         """Return the secret of a new session; None when name and password do not fit, which takes as long."""
@@ -266,14 +421,18 @@ class Accounts:
         if known is None:
             if not _PROVIDED_NAME.fullmatch(name) or name.lower() == LOCAL_NAME:
                 raise AccountError(f"the login provider's name {name!r} cannot be an account's: see oidc.name_claim")
-            if self._store.account(name) is not None:
-                raise AccountError(f"there is an account {name} already, and it is not this person's: ask an admin")
             known = Account(
                 name=name, role=role, password_hash="", disabled=False, created_at=self._clock.now(), subject=subject
             )
+            if not self._store.add_account(known):
+                raise AccountError(f"there is an account {name} already, and it is not this person's: ask an admin")
+            self.audit(name, "account.add", f"{name}: {role}", PROVIDER, "done")
         if known.disabled:
             raise AccountError(f"account {known.name} is disabled")
-        self._store.put_account(replace(known, role=role))
+        if known.role is not role:
+            # The provider's word counts, whoever else is admin: who left the group there has left it here.
+            self._store.put_account(replace(known, role=role), keep_an_admin=False)
+            self.audit(known.name, "account.role", f"{known.name}: {known.role} -> {role}", PROVIDER, "done")
         return self.open_session(known.name), known.name
 
     def by_session(self, secret: str) -> Person | None:
@@ -290,7 +449,7 @@ class Accounts:
         """End a session."""
         self._store.end_sessions(digest=digest(secret))
 
-    def make_token(self, label: str, owner: Person, role: AccessRole, days: int | None) -> str:
+    def make_token(self, label: str, owner: Person, role: AccessRole, days: int | None, by: By | None = None) -> str:
         """Return a new token, which is shown this once.
 
         Raises:
@@ -308,8 +467,16 @@ class Accounts:
             expires_at=None if days is None else now + timedelta(days=days),
             last_used_at=None,
         )
-        self._store.add_token(digest(secret), token)
+        number = self._store.add_token(digest(secret), token)
+        self._audit_change(by or By(owner.name), "token.add", f"{number} {token.label}: {role}")
         return secret
+
+    def remove_token(self, token_id: int, by: By = BY_LOCAL) -> bool:
+        """Remove a token; return whether there was one."""
+        removed = self._store.remove_token(token_id)
+        if removed:
+            self._audit_change(by, "token.remove", str(token_id))
+        return removed
 
     def by_token(self, secret: str) -> Person | None:
         """Return whose token it is; None when it is unknown or over, or its account is disabled."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from dataclasses import replace
 
 from npc_contour.app.accounts import open_accounts
-from npc_contour.application.accounts import LOCAL, AccessRole
+from npc_contour.application.accounts import LOCAL, AccessRole, Accounts, By
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.errors import AccountError
 from npc_contour.settings import read_settings
@@ -18,7 +17,10 @@ examples:
   npc-contour account add anna --role admin --config site.toml       asks for the password
   echo "$PASSWORD" | npc-contour account add bot --role viewer       from a script
   npc-contour account token prometheus --role viewer --days 365      prints a token for a program, this once
+  npc-contour account role anna --role operator                      gives an account another role
+  npc-contour account password anna                                  gives it a new password
   npc-contour account disable anna                                   ends its sessions at once
+  npc-contour account unlock anna                                    after too many wrong passwords
   npc-contour account list
 
 The service must be running, or database.url must name a PostgreSQL of the site's own."""
@@ -31,9 +33,12 @@ def add_verbs(verbs: Verbs) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (
-        ("add", "add an account, or give one a new password and role"),
+        ("add", "add an account"),
+        ("role", "give an account another role"),
+        ("password", "give an account a new password"),
         ("disable", "lock an account out"),
         ("enable", "let it in again"),
+        ("unlock", "let it log in at once after too many wrong passwords"),
         ("list", "list accounts"),
         ("token", "make a token for a program"),
     ):
@@ -41,32 +46,44 @@ def add_verbs(verbs: Verbs) -> None:
         add_config(action)
         if name != "list":
             action.add_argument("name", metavar="LABEL" if name == "token" else "NAME")
-        if name in {"add", "token"}:
-            action.add_argument("--role", type=AccessRole, choices=list(AccessRole), default=AccessRole.VIEWER)
+        if name in {"add", "token", "role"}:
+            default = None if name == "role" else AccessRole.VIEWER
+            action.add_argument(
+                "--role", type=AccessRole, choices=list(AccessRole), default=default, required=default is None
+            )
         if name == "token":
             action.add_argument("--days", type=number_in(1, 3650), default=365, help="until it ends (default 365)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one thing to accounts."""
+    """Do one thing to accounts; everything but the list is in the audit trail."""
     with open_accounts(read_settings(args.config)) as accounts:
         if args.action == "list":
             for known in accounts.store.accounts():
                 print(f"{known.name}\t{known.role}\t{'disabled' if known.disabled else 'enabled'}")
-        elif args.action == "token":
-            print(accounts.make_token(args.name, LOCAL, args.role, int(args.days)))
-        elif args.action == "add":
-            accounts.add(args.name, args.role, _password())
-            print(f"{args.name} is {args.role}")
         else:
-            account = accounts.store.account(args.name)
-            if account is None:
-                raise AccountError(f"no account {args.name}")
-            accounts.store.put_account(replace(account, disabled=args.action == "disable"))
-            accounts.store.end_sessions(account=account.name)
-            print(f"{account.name} is {args.action}d")
+            print(_do(accounts, args, By(getpass.getuser(), "command line")))
     return 0
+
+
+def _do(accounts: Accounts, args: argparse.Namespace, by: By) -> str:
+    """Return what was done, or the new token."""
+    if args.action == "token":
+        return accounts.make_token(args.name, LOCAL, args.role, int(args.days), by)
+    if args.action == "add":
+        accounts.add(args.name, args.role, _password(), by)
+        return f"{args.name} is {args.role}"
+    if args.action == "role":
+        accounts.set_role(args.name, args.role, by)
+        return f"{args.name} is {args.role}"
+    if args.action == "password":
+        accounts.set_password(args.name, _password(), by)
+        return f"{args.name} has a new password"
+    if args.action == "unlock":
+        return f"{args.name} may log in again: {accounts.unlock(args.name, by)} refused logins are forgotten"
+    accounts.disable(args.name, disabled=args.action == "disable", by=by)
+    return f"{args.name} is {args.action}d"
 
 
 def _password() -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from npc_contour.app.accounts import open_accounts
-from npc_contour.application.accounts import AccessRole, Accounts
+from npc_contour.application.accounts import AccessRole, Accounts, By
 from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_file
 from npc_contour.errors import SettingsError
 from npc_contour.settings import read_settings
@@ -55,5 +55,7 @@ def _first_admin(accounts: Accounts, name: str, password_file: Path) -> str:
     known = accounts.store.accounts()
     if known:
         return f"there are {len(known)} accounts, none was made"
-    accounts.add(name, AccessRole.ADMIN, password_file.read_text(encoding="utf-8").strip())
+    accounts.add(
+        name, AccessRole.ADMIN, password_file.read_text(encoding="utf-8-sig").strip(), By("migrate", "command line")
+    )
     return f"{name} is {AccessRole.ADMIN}"

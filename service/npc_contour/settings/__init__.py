@@ -188,14 +188,17 @@ def read_settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Windows' Notepad puts a byte order mark before the text.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         settings = Settings.model_validate(raw)
         home = path.parent.resolve()
         database = settings.database.completed(home)
     except ValidationError as error:
         lines = [f"  {_where(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise SettingsError(f"{path}: {len(lines)} wrong settings\n" + "\n".join(lines)) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     shared = settings.storage.shared_spool
     storage = settings.storage.model_copy(

@@ -39,12 +39,14 @@ class Web(Strict):
     show_patient: bool = False
     stow_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     accounts: Literal["auto", "required", "off"] = "auto"
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     session_h: float = Field(default=10.0, gt=0, le=24 * 31)
 
     @property
     def needs_accounts(self) -> bool:
         """Whether page and REST ask who is there: as a rule as soon as other machines can connect."""
-        return self.accounts == "required" or (self.accounts == "auto" and not is_loopback(self.host))
+        others = not is_loopback(self.host) or bool(self.trusted_proxies)
+        return self.accounts == "required" or (self.accounts == "auto" and others)
 
 
 class Status(Strict):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import httpx
@@ -33,7 +32,6 @@ class Desk:
     """A running endpoint and what it told."""
 
     root: Path
-    networks: list[IPv4Network] = field(default_factory=lambda: [IPv4Network("127.0.0.0/8")])
     rows: list[InstanceHeader] = field(default_factory=list)
     ended: list[Ending] = field(default_factory=list)
     down: bool = False
@@ -54,9 +52,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     running = Desk(tmp_path / "spool")
     keeper = FileKeeper(Spool(running.root, min_free_mb=1), running.note, lambda *_: None)
     app = FastAPI()
-    app.include_router(
-        stow_routes(Stow(keeper, running.networks, "NPC_CONTOUR", lambda _, how: running.ended.append(how)))
-    )
+    app.include_router(stow_routes(Stow(keeper, "NPC_CONTOUR", lambda _, how: running.ended.append(how))))
     with BackgroundServer(app, "127.0.0.1", 0) as server:
         running.url = f"http://127.0.0.1:{server.port}/dicom-web"
         yield running
@@ -116,15 +112,6 @@ def test_a_database_that_is_down_is_503_and_the_sender_keeps_its_copy(desk: Desk
     desk.down = True
 
     assert desk.post(multipart(as_bytes(SERIES[0]))).status_code == 503
-
-
-def test_other_networks_may_not_post(desk: Desk) -> None:
-    desk.networks[:] = [IPv4Network("10.0.0.0/8")]
-
-    answer = desk.post(multipart(as_bytes(SERIES[0])))
-
-    assert (answer.status_code, desk.rows) == (403, [])
-    assert "web.stow_networks" in answer.text
 
 
 def test_a_connection_that_breaks_ends_as_aborted(desk: Desk) -> None:

@@ -136,14 +136,15 @@ def test_each_role_may_do_its_own(closed: World, role: AccessRole, may: tuple[in
     assert found == may
 
 
-def test_session_cookie_cannot_be_read_by_scripts_nor_sent_by_others(closed: World) -> None:
+def test_session_cookie_cannot_be_read_by_scripts_nor_sent_along_with_changes_by_others(closed: World) -> None:
     with client_of(closed) as client:
         answer = log_in(client, "the-viewer")
 
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
-    assert "samesite=strict" in cookie
+    assert "samesite=lax" in cookie
+    assert "secure" not in cookie
 
 
 def test_change_needs_the_pages_token_and_our_own_page(closed: World) -> None:
@@ -211,7 +212,8 @@ def test_what_changes_something_is_in_the_audit_trail(closed: World) -> None:
         client.post("/jobs/x/retry", json={}, headers=bearer(closed, AccessRole.VIEWER))
         client.get("/jobs", headers=bearer(closed, AccessRole.VIEWER))
 
-    trail = [(line.who, line.action, line.what, line.outcome) for line in closed.accounts.store.audit(10)]
+    lines = [line for line in closed.accounts.store.audit(10) if not line.action.startswith(("account.", "token."))]
+    trail = [(line.who, line.action, line.what, line.outcome) for line in lines]
     assert trail == [
         ("local:test", "POST", "/jobs/x/retry", "refused"),
         ("local:test", "POST", "/jobs/x/retry", trail[1][3]),

@@ -113,8 +113,8 @@ def test_a_token_opens_nothing_once_it_is_over_or_removed_or_its_account_is_disa
         closed.clock.forward(25 * 3600)
         assert found() == [401, 401, 401]
         trail = {(line.who, line.action, line.what) for line in accounts.store.audit(20)}
-    assert ("local:admin", "POST", "/accounts/the-operator/disable") in trail
-    assert ("local:admin", "DELETE", f"/accounts/tokens/{number}") in trail
+    assert ("local:admin", "account.disable", "the-operator") in trail
+    assert ("local:admin", "token.remove", str(number)) in trail
 
 
 def test_a_token_does_not_fall_back_to_the_browsers_session(closed: World) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-_STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2730}
+STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2730}
 h1{font-size:1.4rem}h2{font:600 1rem ui-monospace,monospace;margin:1.8rem 0 .3rem}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}
 td,th{border:1px solid #ccd5dc;padding:.25rem .5rem;text-align:left;vertical-align:top}
 code{font-family:ui-monospace,monospace}.m{color:#0a6}
-@media(prefers-color-scheme:dark){body{background:#12181d;color:#dde5ea}td,th{border-color:#3a4750}}"""
+@media(prefers-color-scheme:dark){body{background:#12181d;color:#dde5ea}td,th{border-color:#3a4750}a{color:#8cc8ff}}"""
+"""A file of its own: the page's policy takes no style from inside it."""
 
 
 _OF_FASTAPI = {"HTTPValidationError", "ValidationError"}
@@ -41,7 +42,7 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f'<title>{title}</title><link rel="stylesheet" href="docs.css"></head><body>',
             f"<h1>{title} {escape(str(info['version']))}</h1>",
             f"<p>{escape(str(info.get('description', '')))}</p>",
             '<p>Machine-readable: <a href="openapi.json">openapi.json</a></p>',

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from npc_contour.errors import AutocontourError, NoSuchRowError, OperationRefused, TooManyError
+from npc_contour.errors import AutocontourError, NoSuchRowError, OperationRefused, TooManyError, UnusableValueError
 
 Responses = dict[int | str, dict[str, Any]]
 RETRY_AFTER_S = 60
@@ -98,7 +98,12 @@ _TOO_LARGE: Responses = {
 CHANGING: Responses = {**problems(400, 401, 403, 404, 409, 421, 503), **_TOO_LARGE, **WRONG_INPUT}
 """What any path may answer to an order."""
 
-STATUSES: dict[type[AutocontourError], int] = {NoSuchRowError: 404, OperationRefused: 409, TooManyError: 429}
+STATUSES: dict[type[AutocontourError], int] = {
+    NoSuchRowError: 404,
+    OperationRefused: 409,
+    TooManyError: 429,
+    UnusableValueError: 400,
+}
 """Errors of the use cases as statuses; every other is 503."""
 
 
@@ -114,7 +119,10 @@ def _answering(status: int) -> Callable[[Request, Exception], Awaitable[JSONResp
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in {429, 503} else None
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=status, headers=headers)
+        # Half a character in what was asked for cannot be sent back.
+        return JSONResponse(
+            {"detail": str(error).encode(errors="replace").decode()}, status_code=status, headers=headers
+        )
 
     return answer
 

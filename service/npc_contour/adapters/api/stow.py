@@ -5,7 +5,7 @@
 | 200 | every instance is kept |
 | 202 | some are kept; the answer names the others, class and instance, with their reason (a C-STORE status) |
 | 400 | the body is no multipart message, or holds no instance |
-| 403 | the address may not post |
+| 401, 403 | neither the address nor a token may post: asked before us (`adapters.web.access`) |
 | 409 | none is kept |
 | 413 | one instance is larger than is taken |
 | 415 | not multipart/related of application/dicom |
@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -53,12 +52,10 @@ class Stow:
     """What posting works with.
 
     Attributes:
-        networks: addresses that may post.
         ended: told how each request ended, as of an association.
     """
 
     keeper: InstanceKeeper
-    networks: Sequence[IPv4Network | IPv6Network]
     our_ae_title: str
     ended: Callable[[str, Ending], None]
 
@@ -110,7 +107,7 @@ _RESPONSE = {
 }
 _STORED: dict[str, Any] = {"content": {DICOM_JSON: {"schema": {"type": "object"}, "example": _RESPONSE}}}
 _ANSWERS: Responses = {
-    **problems(400, 403, 413, 415, 421, 503),
+    **problems(400, 401, 403, 413, 415, 421, 503),
     200: {"description": "Every instance is kept", **_STORED},
     202: {"description": "Some are kept; the answer names the others with their reason", **_STORED},
     409: {"description": "None is kept", **_STORED},
@@ -143,8 +140,6 @@ def stow_routes(stow: Stow) -> APIRouter:
 
 async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -> JSONResponse:
     host = request.client.host if request.client is not None else ""
-    if not _may_post(host, stow.networks):
-        raise HTTPException(403, "this address may not post images: see web.stow_networks")
     boundary = _boundary(request.headers.get("content-type", ""))
     association = AssociationRow(uuid.uuid4().hex, RECEIVER_NAME, CALLING, stow.our_ae_title, host)
     asked = None if study_instance_uid is None else Wanted(study_instance_uid=study_instance_uid)
@@ -207,15 +202,6 @@ def _boundary(text: str) -> str:
     if not boundary:
         raise HTTPException(400, "the content type names no boundary")
     return boundary
-
-
-def _may_post(host: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in networks)
 
 
 def _failure(error: InstanceRefused) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from npc_contour.adapters.api.docs_page import docs_page
+from npc_contour.adapters.api.docs_page import STYLE, docs_page
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of
 from npc_contour.adapters.api.openapi import complete
 from npc_contour.adapters.api.problems import READING, add_problems, leading_to, problems
@@ -152,3 +152,7 @@ def _add_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    def style() -> Response:
+        return Response(STYLE, media_type="text/css")

@@ -32,23 +32,21 @@ class PgAccounts:
         """Return all accounts by name."""
         return tuple(_account(row) for row in self._store.query("SELECT * FROM account ORDER BY lower(name)"))
 
-    def put_account(self, account: Account) -> None:
-        """Add an account or replace role, password and state of the one of that name."""
-        self._store.query(
-            "INSERT INTO account (name, role, password_hash, disabled, created_at, subject)"
-            " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s, %(subject)s)"
-            " ON CONFLICT (lower(name)) DO UPDATE SET role = EXCLUDED.role, password_hash = EXCLUDED.password_hash,"
-            " disabled = EXCLUDED.disabled, subject = EXCLUDED.subject"
-            " RETURNING name",
-            {
-                "name": account.name,
-                "role": account.role,
-                "hash": account.password_hash,
-                "disabled": account.disabled,
-                "at": account.created_at,
-                "subject": account.subject,
-            },
+    def add_account(self, account: Account) -> bool:
+        """Add an account; return False where there is one of that name."""
+        return bool(
+            self._store.query(
+                "INSERT INTO account (name, role, password_hash, disabled, created_at, subject)"
+                " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s, %(subject)s)"
+                " ON CONFLICT (lower(name)) DO NOTHING RETURNING name",
+                {**_values(account), "at": account.created_at},
+            )
         )
+
+    def put_account(self, account: Account, *, keep_an_admin: bool) -> bool:
+        """Replace role, password and state of an account; not where nobody would be admin any more."""
+        with self._store.transaction() as tx:
+            return tx.change_account(_values(account), keep_an_admin=keep_an_admin)
 
     def note_login(self, name: str, at: datetime) -> None:
         """Note when an account last logged in."""
@@ -172,15 +170,59 @@ class PgAccounts:
             for row in rows
         )  # fmt: skip
 
-    def refused_logins(self, who: str, peer: str, since: datetime) -> tuple[int, int]:
-        """Return how many logins were refused since then: for a name, from a peer."""
-        rows = self._store.query(
-            "SELECT count(*) FILTER (WHERE lower(who) = lower(%(who)s)) AS named,"
-            " count(*) FILTER (WHERE peer = %(peer)s) AS from_peer FROM web_audit"
-            " WHERE action = 'login' AND outcome = 'refused' AND at >= %(since)s",
-            {"who": who, "peer": peer, "since": since},
+    def add_refused_login(self, name: str, source: str, at: datetime, forget_before: datetime) -> None:
+        """Note a login that was refused, and forget those of long ago."""
+        self._store.query("DELETE FROM refused_login WHERE at < %(at)s RETURNING at", {"at": forget_before})
+        self._store.query(
+            "INSERT INTO refused_login (name, source, at) VALUES (%(name)s, %(source)s, %(at)s) RETURNING at",
+            {"name": name, "source": source, "at": at},
         )
-        return int(rows[0]["named"]), int(rows[0]["from_peer"])
+
+    def refused_logins(self, name: str, source: str, since: datetime) -> tuple[int, int]:
+        """Return how many logins were refused since then: of this name from this source, and of all names from it."""
+        rows = self._store.query(
+            "SELECT count(*) FILTER (WHERE lower(name) = lower(%(name)s)) AS of_name, count(*) AS of_all"
+            " FROM refused_login WHERE source = %(source)s AND at >= %(since)s",
+            {"name": name, "source": source, "since": since},
+        )
+        return int(rows[0]["of_name"]), int(rows[0]["of_all"])
+
+    def forget_refused_logins(self, name: str) -> int:
+        """Forget every refused login of a name; return how many there were."""
+        statement = "DELETE FROM refused_login WHERE lower(name) = lower(%(name)s) RETURNING at"
+        return len(self._store.query(statement, {"name": name}))
+
+    def add_browser(self, digest: str, account: str, at: datetime, forget_before: datetime) -> None:
+        """Note that an account has logged in with a browser; those not seen for long are forgotten."""
+        self._store.query("DELETE FROM known_browser WHERE seen_at < %(at)s RETURNING digest", {"at": forget_before})
+        self._store.query(
+            "INSERT INTO known_browser (digest, account, seen_at) VALUES (%(digest)s, %(account)s, %(at)s)"
+            " ON CONFLICT (digest, account) DO UPDATE SET seen_at = EXCLUDED.seen_at RETURNING digest",
+            {"digest": digest, "account": account, "at": at},
+        )
+
+    def forget_browsers(self, account: str) -> None:
+        """Forget the browsers of an account."""
+        statement = "DELETE FROM known_browser WHERE lower(account) = lower(%(account)s) RETURNING digest"
+        self._store.query(statement, {"account": account})
+
+    def knows_browser(self, digest: str, account: str, since: datetime) -> bool:
+        """Whether an account has logged in with this browser since then."""
+        statement = (
+            "SELECT 1 AS known FROM known_browser WHERE digest = %(digest)s AND lower(account) = lower(%(account)s)"
+            " AND seen_at >= %(since)s"
+        )
+        return bool(self._store.query(statement, {"digest": digest, "account": account, "since": since}))
+
+
+def _values(account: Account) -> dict[str, object]:
+    return {
+        "name": account.name,
+        "role": account.role,
+        "hash": account.password_hash,
+        "disabled": account.disabled,
+        "subject": account.subject,
+    }
 
 
 def _account(row: Row) -> Account:

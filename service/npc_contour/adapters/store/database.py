@@ -22,7 +22,7 @@ from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK,
 from npc_contour.adapters.store.images import ADD_TO_OPEN, added_to_open, values_of
 from npc_contour.adapters.store.transaction import PgTransaction
 from npc_contour.application.records import Added, ArrivedImage, Job, JobKind
-from npc_contour.errors import StoreError
+from npc_contour.errors import StoreError, UnusableValueError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -209,5 +209,10 @@ def _take_place(connection: Connection, at_once: int) -> int | None:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except (psycopg.DataError, UnicodeEncodeError) as error:
+        # Not in PostgreSQL's or Python's words: those repeat the value.
+        raise UnusableValueError(
+            "a value cannot be kept: text with a zero byte or half a character, or a number too large"
+        ) from error
     except (psycopg.Error, PoolTimeout) as error:
         raise StoreError(f"database: {str(error).strip() or type(error).__name__}") from error

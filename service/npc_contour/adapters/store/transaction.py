@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from npc_contour import tracing
+from npc_contour.adapters.store.account_changes import AccountChanges
 from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json
@@ -36,6 +37,7 @@ class PgTransaction(
     Webhooks,
     SelfTests,
     Installations,
+    AccountChanges,
 ):
     """Everything done through it is committed together."""
 

@@ -2,6 +2,7 @@
 
 One policy for the whole application: everything is closed but `/health/*`, the login and the style sheets; reading asks
 for a viewer, changing for an operator, accounts for an admin. What changes something is written to the audit trail.
+Images are posted (STOW-RS) by the addresses of `web.stow_networks` without a token, and by operators from anywhere.
 """
 
 from __future__ import annotations
@@ -10,35 +11,46 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from npc_contour.application.accounts import LOCAL, AccessRole, Accounts, Person
-from npc_contour.errors import StoreError
+from npc_contour.adapters.web.senders import Network, Sender, sender_of
+from npc_contour.application.accounts import LOCAL, AccessRole, Accounts, Person, Place
+from npc_contour.errors import StoreError, UnusableValueError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
 COOKIE = "npc_session"
+BROWSER = "npc_browser"
+"""Cookie of a browser in which an account has logged in before: not kept out when others guess passwords."""
 NOBODY = Person("", AccessRole.VIEWER)
 """Who looks at the login."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*|/dicom-web/studies(/[0-9.]*)?")
-"""STOW-RS has a rule of its own, `web.stow_networks`: modalities send no token."""
+OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*")
+STOW = re.compile(r"/dicom-web/studies(/[0-9.]*)?")
+"""Modalities send no token: a rule of its own, `web.stow_networks`."""
 LIVE, READY = "/health/live", "/health/ready"
 KNOWN_WITHIN_S = 2.0
 """Whoever asks for readiness while the database does not answer is taken for one without an account."""
 ADMIN = re.compile(r"/accounts(/.*)?")
 OWN = re.compile(r"/rules|/logout|/account")
 """Asked by POST, and still open to a viewer: nothing of the service changes."""
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
+"""A host and its port, as a URL has them."""
+
+LONGEST_QUERY = 1000
+"""Kept across the login; nothing of ours has a longer one."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -52,21 +64,53 @@ HEADERS = {
 }
 
 
+Tell = Callable[[Request, int, str, Mapping[str, str]], Response]
+"""Makes an answer of who asks, a status, the reason and headers: a page for people, JSON for programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the site has decided about who is let in.
+
+    Attributes:
+        required: False lets whoever reaches the port do everything as the local person.
+        loopback_only: whether this machine's names are the only ones it is called by; others are refused.
+        open_to_proxies: whether the site has said itself that nobody is asked, even behind a proxy.
+        trusted_proxies: whose word on who asks is taken.
+        stow_networks: addresses that may post images without a token.
+    """
+
+    required: bool
+    loopback_only: bool
+    open_to_proxies: bool = False
+    trusted_proxies: Sequence[Network] = ()
+    stow_networks: Sequence[Network] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    status: int
+    detail: str
+    person: Person = NOBODY
+    headers: Mapping[str, str] = field(default_factory=dict)
+    leads_to: str = ""
+
+
 class Access:
     """ASGI middleware around the whole application.
 
     Args:
         app: what is guarded.
         accounts: who is known.
-        required: False lets whoever reaches the port do everything as the local person.
-        loopback_only: whether this machine's names are the only ones it is called by; others are refused.
+        rules: the site's.
+        tell: makes the answer of a refusal.
     """
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, *, required: bool, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, accounts: Accounts, rules: Rules, tell: Tell) -> None:
         self._app = app
         self._accounts = accounts
-        self._required = required
-        self._loopback_only = loopback_only
+        self._rules = rules
+        self._tell = tell
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +118,11 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope)
+        rules = self._rules
+        sender = sender_of(scope, rules.trusted_proxies, local_is_shared=rules.required)
+        scope["client"], scope["scheme"] = (sender.address, 0), sender.scheme
+        scope.setdefault("state", {})["sender"] = sender
+        request = _Request(scope, sender)
         status = 0
 
         async def send_guarded(message: Message) -> None:
@@ -84,62 +132,99 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["scheme"] == "https":
+                if sender.scheme == "https":
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        try:
-            if request.path in {LIVE, READY}:
-                person, refusal = await self._judge_monitoring(request)
-            else:
-                person, refusal = await run_in_threadpool(self._judge, request)
-        except StoreError as error:
-            person, refusal = None, JSONResponse({"detail": str(error)}, status_code=503)
-        if refusal is not None:
-            await refusal(scope, receive, send_guarded)
+        if request.path in {LIVE, READY}:
+            found = await self._judge_monitoring(request)
+        else:
+            found = await run_in_threadpool(self._look, request)
+        if isinstance(found, _Refusal):
+            scope["state"]["person"] = found.person
+            await self._answer(Request(scope), found)(scope, receive, send_guarded)
             return
-        scope.setdefault("state", {})["person"] = person
+        scope["state"]["person"] = found
         await self._app(scope, receive, send_guarded)
-        if person is not None and request.changes and not (OWN.fullmatch(request.path) or OPEN.fullmatch(request.path)):
-            await run_in_threadpool(self._note, request, person.name, str(status))
+        if request.changes and request.is_noted(found, status):
+            await run_in_threadpool(self._note, request, found.name, str(status))
 
-    async def _judge_monitoring(self, request: _Request) -> tuple[Person | None, Response | None]:
+    async def _judge_monitoring(self, request: _Request) -> Person | _Refusal:
         """Likewise of who asks for health, without waiting for the threads that all others share."""
         strange = self._strange(request)
         if strange is not None:
-            return None, strange
-        if not self._required:
-            return LOCAL, None
+            return strange
+        if not self._rules.required:
+            return NOBODY if self._comes_round_the_accounts(request) else LOCAL
         if request.path == LIVE or not (request.token or request.session):
-            return NOBODY, None
+            return NOBODY
         finding = asyncio.get_running_loop().run_in_executor(self._own_threads, self._find, request)
         try:
-            return await asyncio.wait_for(finding, KNOWN_WITHIN_S) or NOBODY, None
+            return await asyncio.wait_for(finding, KNOWN_WITHIN_S) or NOBODY
         except (TimeoutError, StoreError):
-            return NOBODY, None
+            return NOBODY
 
-    def _judge(self, request: _Request) -> tuple[Person | None, Response | None]:
+    def _answer(self, request: Request, refusal: _Refusal) -> Response:
+        if refusal.leads_to:
+            return RedirectResponse(refusal.leads_to, status_code=refusal.status)
+        return self._tell(request, refusal.status, refusal.detail, refusal.headers)
+
+    def _look(self, request: _Request) -> Person | _Refusal:
+        try:
+            return self._judge(request)
+        except UnusableValueError as error:
+            return _Refusal(400, str(error))
+        except StoreError as error:
+            return _Refusal(503, str(error))
+
+    def _judge(self, request: _Request) -> Person | _Refusal:
         """Return who asks, or how they are refused."""
         strange = self._strange(request)
         if strange is not None:
-            return None, strange
+            return strange
         if OPEN.fullmatch(request.path):
-            return self._find(request) or (NOBODY if self._required else LOCAL), None
-        person = self._find(request) if self._required or request.token else LOCAL
-        if person is None:
-            return None, _login(request)
+            return self._find(request) or (NOBODY if self._rules.required else LOCAL)
+        if self._comes_round_the_accounts(request):
+            return _no(
+                request, 403, "this came through a reverse proxy, and this service asks nobody who he is: set"
+                " web.trusted_proxies to the proxy's address, and accounts are asked for"
+            )  # fmt: skip
+        if STOW.fullmatch(request.path):
+            person = self._find(request)
+            if person is None and not request.token:
+                return self._judge_posting(request)
+        else:
+            person = self._find(request) if self._rules.required or request.token else LOCAL
+        return _login(request) if person is None else self._judge_person(request, person)
+
+    def _judge_person(self, request: _Request, person: Person) -> Person | _Refusal:
         needed = _needed(request)
         if not person.role.may(needed):
             self._note(request, person.name, "refused")
-            return None, _no(request, 403, f"{person.name} is {person.role}, this needs {needed}")
-        if request.changes and person.csrf and not hmac.compare_digest(person.csrf, request.csrf):
-            return None, _no(request, 403, "the page is out of date: load it again")
-        return person, None
+            return _no(request, 403, f"{person.name} is {person.role}, this needs {needed}", person)
+        if request.changes and person.csrf and not hmac.compare_digest(person.csrf.encode(), request.csrf.encode()):
+            return _no(request, 403, "the page is out of date: load it again", person)
+        return person
 
-    def _strange(self, request: _Request) -> Response | None:
-        """Return the refusal of what another site's page makes a browser send."""
-        if self._loopback_only and request.hostname not in LOOPBACK_HOSTS:
+    def _judge_posting(self, request: _Request) -> Person | _Refusal:
+        """Judge images that come without a token: by the address, where it is known to be the sender's own."""
+        if request.method == "POST" and request.sender.is_in(self._rules.stow_networks):
+            return NOBODY
+        if self._rules.required:
+            return _login(request)
+        return _no(request, 403, "this address may not post images without a token: see web.stow_networks")
+
+    def _comes_round_the_accounts(self, request: _Request) -> bool:
+        """Whether a proxy lets others in where this machine alone was meant to be."""
+        rules = self._rules
+        return request.sender.forwarded and not rules.required and not rules.open_to_proxies
+
+    def _strange(self, request: _Request) -> _Refusal | None:
+        """Return the refusal of what nobody sends, and of what another site's page makes a browser send."""
+        if request.malformed:
+            return _no(request, 400, request.malformed)
+        if self._rules.loopback_only and request.hostname not in LOOPBACK_HOSTS:
             # A foreign page whose name was bound to 127.0.0.1 carries that name.
             return _no(request, 421, f"this service answers as {', '.join(sorted(LOOPBACK_HOSTS))} only")
         if request.changes and not request.token and not request.same_site:
@@ -164,20 +249,49 @@ class Access:
 class _Request:
     """What the guard looks at."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, sender: Sender) -> None:
         headers = Headers(scope=scope)
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: str = scope["query_string"].decode("latin-1")
         self.changes = self.method not in SAFE
-        self.peer = peer_of(scope)
-        self.hostname = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        self.sender = sender
+        self.peer = sender.address
+        self.malformed = _malformed(self, headers)
+        self.hostname = _hostname(headers.get("host", "")) or ""
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         self.token = secret.strip() if scheme.lower() == "bearer" else ""
         self.session = session_of(headers)
         self.csrf = headers.get("x-csrf-token", "")
         self.wants_page = self.method == "GET" and "text/html" in headers.get("accept", "")
         self.htmx = headers.get("hx-request") == "true"
-        self.same_site = _same_site(headers)
+        self.same_site = not self.malformed and _same_site(headers)
+
+    def is_noted(self, person: Person, status: int) -> bool:
+        """Whether the guard itself adds a line to the audit trail; changes of accounts have lines of their own."""
+        if OPEN.fullmatch(self.path) or OWN.fullmatch(self.path) or person is NOBODY:
+            return False
+        return status >= 400 or not ADMIN.fullmatch(self.path)
+
+
+def _malformed(request: _Request, headers: Mapping[str, str]) -> str:
+    """Return what is wrong with a request that no browser and no program of good will sends; "" as a rule."""
+    if "\x00" in request.path or "%00" in request.query or "\x00" in request.query:
+        return "the address holds a zero byte"
+    for name, place in (("Host", headers.get("host", "")), ("Origin", headers.get("origin", "").partition("://")[2])):
+        if _hostname(place) is None:
+            return f"the header {name} holds no host and port"
+    return ""
+
+
+def _hostname(place: str) -> str | None:
+    """Return the name of a host without its port, as it is compared; None where it is none."""
+    if not HOST.fullmatch(place):
+        return None
+    try:
+        return urlsplit(f"//{place}").hostname or ""
+    except ValueError:
+        return None  # in brackets, but no address of IPv6
 
 
 def _same_site(headers: Mapping[str, str]) -> bool:
@@ -189,13 +303,24 @@ def _same_site(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
-def session_of(headers: Mapping[str, str]) -> str:
-    """Return the session's secret from the cookie; "" without one."""
+def secret_of(headers: Mapping[str, str], name: str) -> str:
+    """Return a cookie; "" without one."""
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return cookie.value if cookie else ""
+
+
+def session_of(headers: Mapping[str, str]) -> str:
+    """Return the session's secret from the cookie; "" without one."""
+    return secret_of(headers, COOKIE)
+
+
+def place_of(request: Request) -> Place:
+    """Return from where somebody tries to log in."""
+    sender: Sender = request.state.sender
+    return Place(sender.address, is_own=sender.is_own, browser=secret_of(request.headers, BROWSER))
 
 
 def peer_of(scope: Scope) -> str:
@@ -210,13 +335,14 @@ def _needed(request: _Request) -> AccessRole:
     return AccessRole.OPERATOR if request.changes and not OWN.fullmatch(request.path) else AccessRole.VIEWER
 
 
-def _no(request: _Request, status: int, detail: str) -> Response:
+def _no(request: _Request, status: int, detail: str, person: Person = NOBODY) -> _Refusal:
     logger.warning(Event.ACCESS_REFUSED, extra={"peer": request.peer, "what": request.path, "reason": detail})
-    return JSONResponse({"detail": detail}, status_code=status)
+    return _Refusal(status, detail, person)
 
 
-def _login(request: _Request) -> Response:
+def _login(request: _Request) -> _Refusal:
     if request.wants_page and not request.htmx:
-        return RedirectResponse(f"/login?next={quote(request.path)}", status_code=303)
+        asked = f"{request.path}?{request.query}" if 0 < len(request.query) <= LONGEST_QUERY else request.path
+        return _Refusal(303, "", leads_to=f"/login?next={quote(asked)}")
     headers = {"WWW-Authenticate": 'Bearer realm="npc-contour"'}
-    return JSONResponse({"detail": "log in, or send a token"}, status_code=401, headers=headers)
+    return _Refusal(401, "log in, or send a token", headers=headers)

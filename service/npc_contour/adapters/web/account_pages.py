@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import Annotated, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal, Protocol
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Form, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from npc_contour.adapters.web.access import COOKIE, peer_of, session_of
+from npc_contour.adapters.web.access import BROWSER, COOKIE, peer_of, place_of, session_of
 from npc_contour.adapters.web.site import Site, who
-from npc_contour.application.accounts import AccessRole, Accounts
+from npc_contour.application.accounts import BROWSER_DAYS, AccessRole, Accounts, By
 from npc_contour.application.sign_in import SignIn
 from npc_contour.errors import AccountError
 from npc_contour.logs import Event
@@ -34,13 +35,14 @@ def add_accounts(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn |
     shown = _shown(site, accounts, required=required)
     _add_tokens(app, accounts, shown)
     _add_admin(app, accounts, shown)
+    _add_changes(app, accounts, shown)
 
 
 def _add_login(app: FastAPI, site: Site, accounts: Accounts) -> None:
     limiter = CapacityLimiter(AT_ONCE)
 
     @app.get("/login", include_in_schema=False)
-    def page(request: Request, after: Annotated[str, Query(alias="next", max_length=512)] = "/work") -> Response:
+    def page(request: Request, after: Annotated[str, Query(alias="next", max_length=2048)] = "/work") -> Response:
         """Return the form."""
         empty = not accounts.store.accounts()
         return site.page(request, "login.html", after=local_path(after), name="", wrong="", empty=empty)
@@ -50,28 +52,32 @@ def _add_login(app: FastAPI, site: Site, accounts: Accounts) -> None:
         request: Request, name: Name, password: Password, after: Annotated[str, Form()] = "/work"
     ) -> Response:
         """Open a session, or say that name and password do not fit: never which of them."""
-        peer = peer_of(request.scope)
+        place = place_of(request)
 
-        def attempt() -> str | None:
-            if not accounts.may_try(name, peer):
+        def attempt() -> tuple[str, str] | None:
+            if not accounts.may_try(name, place):
                 raise HTTPException(429, SLOWLY, headers=WAIT)
             secret = accounts.login(name, password)
-            accounts.audit(name, "login", "", peer, "done" if secret else "refused")
-            return secret
+            if secret is None:
+                accounts.refused(name, place)
+                return None
+            accounts.audit(name, "login", "", place.peer, "done")
+            return secret, accounts.remember_browser(name, place.browser)
 
         try:
-            secret = await to_thread.run_sync(attempt, limiter=limiter)
+            opened = await to_thread.run_sync(attempt, limiter=limiter)
             wrong, status = "Name and password do not fit.", 401
         except HTTPException as error:
-            secret, wrong, status = None, str(error.detail), error.status_code
-        logger.info(Event.ACCESS_LOGIN, extra={"who": name, "peer": peer, "done": bool(secret)})
-        if secret is None:
+            opened, wrong, status = None, str(error.detail), error.status_code
+        logger.info(Event.ACCESS_LOGIN, extra={"who": name, "peer": place.peer, "done": opened is not None})
+        if opened is None:
             values = {"after": local_path(after), "name": name, "wrong": wrong, "empty": False}
             refusal = site.page(request, "login.html", status=status, **values)
             refusal.headers.update(WAIT if status == 429 else {})
             return refusal
         answer = RedirectResponse(local_path(after), status_code=303)
-        set_session(answer, request, secret, site.settings.web.session_h)
+        set_session(answer, request, opened[0], site.settings.web.session_h)
+        set_cookie(answer, request, BROWSER, opened[1], BROWSER_DAYS * 24 * 3600)
         return answer
 
 
@@ -97,33 +103,31 @@ def _add_own(app: FastAPI, site: Site, accounts: Accounts) -> None:
     @app.post("/account", include_in_schema=False)
     def change(request: Request, old: Password, new: Password) -> HTMLResponse:
         """Change one's own password; every session of the account ends."""
-        person = who(request)
-        peer = peer_of(request.scope)
-        if not accounts.may_try(person.name, peer):
+        person, place = who(request), place_of(request)
+        if not accounts.may_try(person.name, place):
             raise HTTPException(429, SLOWLY, headers=WAIT)
         if not person.csrf or not accounts.fits(person.name, old):
-            accounts.audit(person.name, "login", "", peer, "refused")
+            accounts.refused(person.name, place)
             return site.page(request, "account.html", status=403, told="", wrong="The present password does not fit.")
         try:
-            accounts.add(person.name, person.role, new)
+            accounts.set_password(person.name, new, _by(request))
         except AccountError as error:
             return site.page(request, "account.html", status=422, told="", wrong=str(error))
-        accounts.audit(person.name, "password", person.name, peer, "done")
         return site.page(request, "account.html", told="The password is changed: log in with it.", wrong="")
 
 
 class _Shown(Protocol):
-    def __call__(self, request: Request, *, wrong: str = "", secret: str = "", status: int = 200) -> HTMLResponse: ...
+    def __call__(self, request: Request, *, secret: str = "") -> HTMLResponse: ...
 
 
 def _shown(site: Site, accounts: Accounts, *, required: bool) -> _Shown:
     """Return what renders the admin's page as things stand."""
 
-    def shown(request: Request, *, wrong: str = "", secret: str = "", status: int = 200) -> HTMLResponse:
+    def shown(request: Request, *, secret: str = "") -> HTMLResponse:
         store = accounts.store
         return site.page(
-            request, "accounts.html", status=status, accounts=store.accounts(), tokens=store.tokens(),
-            audit=store.audit(200), wrong=wrong, secret=secret, required=required,
+            request, "accounts.html", accounts=store.accounts(), tokens=store.tokens(),
+            audit=store.audit(200), secret=secret, required=required,
         )  # fmt: skip
 
     return shown
@@ -137,24 +141,51 @@ def _add_admin(app: FastAPI, accounts: Accounts, shown: _Shown) -> None:
 
     @app.post("/accounts", include_in_schema=False)
     def add(request: Request, name: Name, password: Password, role: Annotated[AccessRole, Form()]) -> HTMLResponse:
-        """Add an account, or give one a new password and role."""
-        try:
-            accounts.add(name, role, password)
-        except AccountError as error:
-            return shown(request, wrong=str(error), status=422)
+        """Add an account; one that is there already stays as it is."""
+        with _told():
+            accounts.add(name, role, password, _by(request))
         return shown(request)
 
-    @app.post("/accounts/{name}/{change}", include_in_schema=False)
-    def change(request: Request, name: Annotated[str, Path(max_length=64)], change: str) -> HTMLResponse:
-        """Disable or enable an account; a disabled one's sessions end at once."""
-        account = accounts.store.account(name)
-        if account is None or change not in {"disable", "enable"}:
-            raise HTTPException(404, f"no account {name}")
-        if account.name == who(request).name:
-            return shown(request, wrong="Nobody can lock themselves out.", status=409)
-        accounts.store.put_account(replace(account, disabled=change == "disable"))
-        accounts.store.end_sessions(account=account.name)
+    @app.post("/accounts/role", include_in_schema=False)
+    def set_role(request: Request, name: Name, role: Annotated[AccessRole, Form()]) -> HTMLResponse:
+        """Give an account another role."""
+        with _told():
+            accounts.set_role(name, role, _by(request))
         return shown(request)
+
+    @app.post("/accounts/password", include_in_schema=False)
+    def set_password(request: Request, name: Name, password: Password) -> HTMLResponse:
+        """Give an account a new password."""
+        with _told():
+            accounts.set_password(name, password, _by(request))
+        return shown(request)
+
+
+def _add_changes(app: FastAPI, accounts: Accounts, shown: _Shown) -> None:
+    @app.post("/accounts/{name}/{change}", include_in_schema=False)
+    def change(
+        request: Request, name: Annotated[str, Path(max_length=64)], change: Literal["disable", "enable", "unlock"]
+    ) -> HTMLResponse:
+        """Disable or enable an account, or let it log in at once after too many wrong passwords."""
+        if accounts.store.account(name) is None:
+            raise HTTPException(404, f"no account {name}")
+        if change != "unlock" and name.lower() == who(request).name.lower():
+            raise HTTPException(409, "Nobody can lock themselves out.")
+        with _told():
+            if change == "unlock":
+                accounts.unlock(name, _by(request))
+            else:
+                accounts.disable(name, disabled=change == "disable", by=_by(request))
+        return shown(request)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Answer what cannot be done to an account with the reason."""
+    try:
+        yield
+    except AccountError as error:
+        raise HTTPException(409, str(error)) from error
 
 
 def _add_tokens(app: FastAPI, accounts: Accounts, shown: _Shown) -> None:
@@ -166,14 +197,20 @@ def _add_tokens(app: FastAPI, accounts: Accounts, shown: _Shown) -> None:
         days: Annotated[int, Form(ge=1, le=3650)] = 365,
     ) -> HTMLResponse:
         """Make a token; it is shown this once."""
-        return shown(request, secret=accounts.make_token(label, who(request), role, days))
+        with _told():
+            secret = accounts.make_token(label, who(request), role, days, _by(request))
+        return shown(request, secret=secret)
 
     @app.delete("/accounts/tokens/{token_id}", include_in_schema=False)
     def remove(request: Request, token_id: Annotated[int, Path(ge=1, le=2**62)]) -> HTMLResponse:
         """Remove a token: what uses it is let in no more."""
-        if not accounts.store.remove_token(token_id):
+        if not accounts.remove_token(token_id, _by(request)):
             raise HTTPException(404, f"no token {token_id}")
         return shown(request)
+
+
+def _by(request: Request) -> By:
+    return By(who(request).name, peer_of(request.scope))
 
 
 def local_path(path: str) -> str:
@@ -183,8 +220,17 @@ def local_path(path: str) -> str:
 
 
 def set_session(answer: Response, request: Request, secret: str, hours: float) -> None:
-    """Give the browser its session: not readable by scripts, never sent along with another site's requests."""
+    """Give the browser its session, which scripts cannot read.
+
+    Lax, so that somebody who follows a link from the RIS or a mail is still logged in. Another site's page can then
+    make a browser go to a page of ours, which changes nothing and which it cannot read. What changes something is never
+    asked by GET, and must repeat the page's own secret and come from our own page (`access`).
+    """
+    set_cookie(answer, request, COOKIE, secret, int(hours * 3600))
+
+
+def set_cookie(answer: Response, request: Request, name: str, secret: str, seconds: int) -> None:
+    """Set a cookie of ours: over https only, where that is how the browser came."""
     answer.set_cookie(
-        COOKIE, secret, max_age=int(hours * 3600), httponly=True, samesite="strict",
-        secure=request.url.scheme == "https", path="/",
-    )  # fmt: skip
+        name, secret, max_age=seconds, httponly=True, samesite="lax", secure=request.url.scheme == "https", path="/"
+    )

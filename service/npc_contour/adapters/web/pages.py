@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages
-from npc_contour.adapters.web.access import Access
+from npc_contour.adapters.web.access import Access, Rules
 from npc_contour.adapters.web.site import STATIC, Site
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.sign_in import SignIn
@@ -41,7 +44,14 @@ def add_pages(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | No
         sign_in_pages.add_sign_in(app, site, accounts, sign_in)
     # With accounts a reverse proxy may stand before us, and call us by its own name.
     local = is_loopback(web.host) and not web.needs_accounts
-    app.add_middleware(Access, accounts=accounts, required=web.needs_accounts, loopback_only=local)
+    site_rules = Rules(
+        required=web.needs_accounts,
+        loopback_only=local,
+        open_to_proxies=web.accounts == "off",
+        trusted_proxies=web.trusted_proxies,
+        stow_networks=web.stow_networks,
+    )
+    app.add_middleware(Access, accounts=accounts, rules=site_rules, tell=partial(_tell, site))
     if not web.needs_accounts and not is_loopback(web.host):
         logger.warning(Event.ACCESS_OPEN, extra={"host": web.host})
     _add_static(app)
@@ -138,24 +148,53 @@ def _add_case(app: FastAPI, site: Site) -> None:
 
 def _add_errors(app: FastAPI, site: Site) -> None:
     """Tell a person in a page what a program is told in JSON."""
+    for kind in (StarletteHTTPException, RequestValidationError, *_kinds_told(app)):
+        app.add_exception_handler(kind, _for_people_too(site, app.exception_handlers[kind]))
 
+
+def _kinds_told(app: FastAPI) -> tuple[type[AutocontourError], ...]:
+    kinds = app.exception_handlers
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, AutocontourError))
+
+
+def _for_people_too(
+    site: Site, for_programs: Callable[..., Any]
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def told(request: Request, error: Exception) -> Response:
-        known = isinstance(error, StarletteHTTPException)
-        code = error.status_code if isinstance(error, StarletteHTTPException) else 503
-        detail = str(error.detail) if isinstance(error, StarletteHTTPException) else str(error)
-        headers = error.headers if isinstance(error, StarletteHTTPException) else None
-        if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": detail}, status_code=code, headers=headers)
-        title = _TITLES.get(code, "That did not work") if known else _TITLES[503]
-        return site.page(request, "error.html", status=code, code=code, title=title, detail=detail)
+        answer: Response = await for_programs(request, error)
+        if not _is_for_people(request):
+            return answer
+        detail = str(getattr(error, "detail", error))
+        if isinstance(error, RequestValidationError):
+            detail = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        kept = {name: answer.headers[name] for name in ("retry-after", "www-authenticate") if name in answer.headers}
+        return _tell(site, request, answer.status_code, detail, kept)
 
-    app.add_exception_handler(StarletteHTTPException, told)
-    app.add_exception_handler(AutocontourError, told)
+    return told
+
+
+def _is_for_people(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
+
+
+def _tell(site: Site, request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
+    """Return why there is no answer: a page for a browser, JSON for a program."""
+    plain = detail.encode(errors="replace").decode()
+    if not _is_for_people(request):
+        return JSONResponse({"detail": plain}, status_code=status, headers=dict(headers))
+    title = _TITLES.get(status, "That did not work")
+    answer = site.page(request, "error.html", status=status, code=status, title=title, detail=plain)
+    answer.headers.update(headers)
+    return answer
 
 
 _TITLES = {
+    400: "This cannot be read",
     403: "Not allowed",
     404: "Not found",
     409: "This cannot be shown",
+    421: "Not by this name",
+    422: "There is no such page",
+    429: "Too much at once",
     503: "The service cannot answer now",
 }

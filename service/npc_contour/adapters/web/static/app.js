@@ -7,6 +7,16 @@ document.addEventListener("htmx:configRequest", (event) => {
   if (csrf) event.detail.headers["X-CSRF-Token"] = csrf;
 });
 
+// The place on a page (#...) never reaches the service: a browser keeps it across the way to the login, and so must we.
+if (location.hash) {
+  for (const input of document.querySelectorAll('form[action="/login"] input[name="after"]')) {
+    if (!input.value.includes("#")) input.value += location.hash;
+  }
+  for (const link of document.querySelectorAll('a[href^="/login/oidc?next="]')) {
+    if (!link.href.includes("%23")) link.href += encodeURIComponent(location.hash);
+  }
+}
+
 function toast(text, tone = "quiet") {
   const line = document.createElement("div");
   line.className = `toast ${tone}`;
@@ -77,7 +87,7 @@ document.addEventListener("htmx:responseError", (event) => {
   const request = event.detail.xhr;
   if (request.status === 401) {
     if (leaving) return;
-    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
     return;
   }
   let text = `${request.status} ${request.statusText}`;
