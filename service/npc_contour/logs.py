@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import warnings
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -106,6 +107,7 @@ class Event(StrEnum):
     ACCESS_REFUSED = "access.refused"
     ACCESS_ACTION = "access.action"
     ACCESS_OPEN = "access.open"
+    CONNECTION_REFUSED = "connection.refused"
     CHECK_BROKEN = "check.broken"
     PULL_ASKED = "pull.asked"
     PULL_FOUND = "pull.found"
@@ -121,6 +123,12 @@ class Event(StrEnum):
     WEBHOOK_RETRY = "webhook.retry"
     WEBHOOK_FAILED = "webhook.failed"
 
+
+BY_STRANGERS = frozenset(
+    {"uvicorn.error", "asyncio", Event.ACCESS_REFUSED, Event.ACCESS_LOGIN, Event.CONNECTION_REFUSED}
+)
+"""Events, and loggers of libraries, of which anybody who can connect makes as many as he likes."""
+LINES_S, MOST_LINES = 10.0, 20
 
 _ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 
@@ -144,6 +152,34 @@ class JsonFormatter(logging.Formatter):
         return _ENCODER.encode(line)
 
 
+class Seldom(logging.Filter):
+    """Lets few lines of a kind through where others decide how many there would be.
+
+    What anybody can make the service say by connecting is written `MOST_LINES` times in `LINES_S` seconds. The first
+    line after that says how many of its kind were left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._kinds: dict[str, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        if record.msg not in BY_STRANGERS and record.name not in BY_STRANGERS:
+            return True
+        kind = f"{record.name} {record.msg}" if record.name not in BY_STRANGERS else record.name
+        with self._lock:
+            since, count = self._kinds.get(kind, (-LINES_S, 0))
+            if record.created - since < LINES_S:
+                self._kinds[kind] = since, count + 1
+                return count < MOST_LINES
+            self._kinds[kind] = record.created, 1
+        if count > MOST_LINES:
+            record.left_out = count - MOST_LINES
+        return True
+
+
 def configure(level: str = "INFO") -> None:
     """Send this process's logs to standard error as JSON lines; call once, at start.
 
@@ -152,6 +188,7 @@ def configure(level: str = "INFO") -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

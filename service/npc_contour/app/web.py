@@ -66,7 +66,8 @@ def run(runtime: Runtime) -> None:
     """Answer until SIGTERM."""
     sys.setswitchinterval(SWITCH_S)
     with application(runtime) as app:
-        run_server(app, runtime.settings.web.host, runtime.web_port, beat=Pulse.own().beat)
+        web = runtime.settings.web
+        run_server(app, web.host, runtime.web_port, beat=Pulse.own().beat, proxies=web.trusted_proxies)
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<title>{title}</title><link rel="stylesheet" href="docs.css"></head><body>',
+            f"<title>{title}</title>",
+            '<link rel="icon" href="data:,"><link rel="stylesheet" href="docs.css"></head><body>',
             f"<h1>{title} {escape(str(info['version']))}</h1>",
             f"<p>{escape(str(info.get('description', '')))}</p>",
             '<p>Machine-readable: <a href="openapi.json">openapi.json</a></p>',

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
 
+from npc_contour.adapters.api.connections import LIMITS, Limits, Network, protocol_of
 from npc_contour.errors import SettingsError
 
 GRACE_S = 3
@@ -42,6 +43,7 @@ def run(
     port: int,
     on_ready: Callable[[int], None] | None = None,
     beat: Callable[[], None] = lambda: None,
+    proxies: Sequence[Network] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -51,13 +53,14 @@ def run(
         port: 0 takes a free one.
         on_ready: called with the port once requests are answered.
         beat: called at each turn of the loop that answers, ten times a second.
+        proxies: reverse proxies that the site names; each brings many people's requests.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
     with _listen(host, port) as listener:
         bound = int(listener.getsockname()[1])
-        server = _Server(_config(app), lambda: on_ready(bound) if on_ready is not None else None, beat)
+        server = _Server(_config(app, proxies), lambda: on_ready(bound) if on_ready is not None else None, beat)
         server.run(sockets=[listener])
 
 
@@ -68,16 +71,17 @@ class BackgroundServer:
         app: what to serve.
         host: address to listen on.
         port: 0 takes a free one.
+        limits: of its connections.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, limits: Limits = LIMITS) -> None:
         self._listener = _listen(host, port)
         self.port = int(self._listener.getsockname()[1])
         self._started = Event()
-        self._server = _Server(_config(app), self._started.set)
+        self._server = _Server(_config(app, limits=limits), self._started.set)
         self._thread = Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, name="rest", daemon=True)
 
     def __enter__(self) -> Self:
@@ -99,7 +103,7 @@ class BackgroundServer:
         self._listener.close()
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, proxies: Sequence[Network] = (), limits: Limits = LIMITS) -> uvicorn.Config:
     # No access log: every probe of the hospital's monitoring would be a line. Whose X-Forwarded-For is believed is the
     # site's decision, and the guard's to act on.
     return uvicorn.Config(
@@ -109,6 +113,8 @@ def _config(app: FastAPI) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
         proxy_headers=False,
+        http=protocol_of(proxies, limits),
+        ws="none",
     )
 
 
