@@ -97,11 +97,10 @@ def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
 @pytest.mark.parametrize("sends", [b"", HEAD, BODY], ids=["nothing", "half a head", "half a body"])
 def test_eleven_hundred_half_sent_requests_keep_nobody_out(sends: bytes) -> None:
-    limits = replace(LIMITS, stalled_s=0.0)
-    with serving(limits) as port, ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with serving(LIMITS) as port, ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(1100):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)).sendall(sends)
-        assert client.get("/fine", timeout=5).status_code == 200
+        assert client.get("/fine", timeout=20).status_code == 200
 
 
 def test_beyond_the_limit_who_asks_is_told_while_all_are_busy() -> None:

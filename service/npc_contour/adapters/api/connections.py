@@ -41,7 +41,7 @@ class Limits:
     head_s: float = 10.0
     body_stall_s: float = 15.0
     body_least_bytes: int = 4096
-    stalled_s: float = 2.0
+    stalled_s: float = 0.25
     unread_s: float = 60.0
     most: int = 800
     most_of_address: int = 200
