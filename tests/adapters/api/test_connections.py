@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -39,11 +39,11 @@ def app() -> FastAPI:
 
     @served.get("/endless")
     async def endless() -> StreamingResponse:
-        async def zeros() -> Iterator[bytes]:  # type: ignore[misc] - an asynchronous generator
+        async def zeros() -> AsyncIterator[bytes]:
             while True:
                 yield bytes(65536)
 
-        return StreamingResponse(zeros())  # type: ignore[arg-type]
+        return StreamingResponse(zeros())
 
     return served
 

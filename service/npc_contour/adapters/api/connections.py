@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from npc_contour.logs import Event
 
@@ -113,15 +113,20 @@ class LimitedProtocol(H11Protocol):
     @property
     def waits_for_head(self) -> bool:
         """Whether the next thing is up to the other side: a whole head, or anything after an answer."""
-        return self.cycle is None or self.cycle.response_complete
+        cycle = self._cycle()
+        return cycle is None or cycle.response_complete
 
     @property
     def waits_for_body(self) -> bool:
         """Whether whoever answers waits for more of a body."""
-        cycle = self.cycle
+        cycle = self._cycle()
         if cycle is None or cycle.response_complete or not cycle.more_body or cycle.waiting_for_100_continue:
             return False
         return not self.flow.read_paused and not cycle.message_event.is_set()
+
+    def _cycle(self) -> RequestResponseCycle | None:
+        """Return the request in hand, or the last one; None before the first, which uvicorn's types do not tell."""
+        return self.cycle
 
     def _look(self) -> None:
         """End what takes too long."""
@@ -144,7 +149,8 @@ class LimitedProtocol(H11Protocol):
         self._counts_since, self._came_bytes = now, 0
 
     def _time_out(self) -> None:
-        if self.cycle is None or not self.cycle.response_started:
+        cycle = self._cycle()
+        if cycle is None or not cycle.response_started:
             self.transport.write(_TIMEOUT)
         self.transport.close()
 
