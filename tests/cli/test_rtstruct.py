@@ -11,7 +11,7 @@ import pytest
 import SimpleITK
 from pydicom import dcmread
 
-from npc_contour.cli import rtstruct
+from npc_contour.cli import masks, rtstruct
 from npc_contour.errors import CaseRefused, SeriesGeometryError, SettingsError
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool
@@ -28,6 +28,7 @@ def call(*words: str | Path) -> int:
     parser = argparse.ArgumentParser()
     verbs: Any = parser.add_subparsers()
     rtstruct.add_verbs(verbs)
+    masks.add_verbs(verbs)
     args = parser.parse_args([str(word) for word in words])
     code: int = args.run(args)
     return code
@@ -165,8 +166,8 @@ def test_labels_without_a_name_are_told_or_refused(
 
 def test_clinical_names_survive_both_ways(planning: Planning, tmp_path: Path) -> None:
     names = ["PTV 70 Gy", "#ring", "", "脑干", "1,2 Boost"]
-    masks = [label_map(planning) == 1 for _ in names]
-    stack = SimpleITK.JoinSeries([image_of(mask.astype(np.uint8), planning) for mask in masks])
+    mask = (label_map(planning) == 1).astype(np.uint8)
+    stack = SimpleITK.JoinSeries([image_of(mask, planning) for _ in names])
     SimpleITK.WriteImage(stack, str(tmp_path / "s.nii"))
     (tmp_path / "s.names.txt").write_text("".join(f"{n}\t{name}\n" for n, name in enumerate(names, 1)), "utf-8")
 

@@ -45,7 +45,7 @@ MODULES = {
     "segment": "folder",
     "phantom": "phantom",
     "rtstruct": "rtstruct",
-    "masks": "rtstruct",
+    "masks": "masks",
     "profile": "rtstruct",
     "echo": "network",
     "send-test": "network",

@@ -1,4 +1,4 @@
-"""`npc-contour rtstruct`, `masks` and `profile`: masks to RTSTRUCT and back, no network needed."""
+"""`npc-contour rtstruct` and `profile`: masks to RTSTRUCT, no network needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.masks.files import MASK_ENDINGS, MaskFile, read_mask_file, write_named_masks
+from npc_contour.adapters.masks.files import MaskFile, read_mask_file
 from npc_contour.adapters.masks.names import NamedLabels, read_names
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.tools import contours_of
@@ -25,10 +24,9 @@ from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.profiles import MAX_LABEL_LENGTH, apply_profile, profile_faults, written_names
-from npc_contour.core.rasterise import BoolArray, rasterise_roi
 from npc_contour.domain.profiles import ContourSource, EmptyRois, Profile
 from npc_contour.domain.series import Series
-from npc_contour.domain.structures import InterpretedType, ReadStructureSet, RoiSpec, StructureSet
+from npc_contour.domain.structures import InterpretedType, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import SettingsError
 
@@ -43,10 +41,6 @@ names.txt has one ROI a line: labels, a tab, the name, and if need be a tab and 
 [LABELS] NAME [TYPE] with a name of one word:
   1,2,3 Brain
   GTVp GTV"""
-_MASKS_EXAMPLES = """\
-examples:
-  npc-contour masks rt.dcm ct --out masks.nii.gz       4-D, one volume an ROI; names in masks.names.txt"""
-
 _PROFILE_EXAMPLES = """\
 examples:
   npc-contour profile check eclipse            a profile that comes with the product
@@ -54,7 +48,7 @@ examples:
 
 
 def add_verbs(verbs: Verbs) -> None:
-    """Add both verbs."""
+    """Add the verbs."""
     parser = verbs.add_parser(
         "rtstruct", help="make an RTSTRUCT of masks", epilog=_RTSTRUCT_EXAMPLES, formatter_class=RAW
     )
@@ -68,12 +62,6 @@ def add_verbs(verbs: Verbs) -> None:
         "--profile", default="generic", help="a shipped profile's name or a TOML file (default generic)"
     )
     parser.set_defaults(run=write)
-    parser = verbs.add_parser("masks", help="make masks of an RTSTRUCT", epilog=_MASKS_EXAMPLES, formatter_class=RAW)
-    parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
-    parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
-    parser.add_argument("--out", type=_mask_path, required=True, metavar="FILE.nii.gz")
-    parser.add_argument("--series", default="", metavar="UID", help="the series, where CT_DIR has several")
-    parser.set_defaults(run=read)
     parser = verbs.add_parser(
         "profile", help="check an RTSTRUCT profile", epilog=_PROFILE_EXAMPLES, formatter_class=RAW
     )
@@ -86,12 +74,6 @@ def _label(text: str) -> str:
     if not 1 <= len(text) <= MAX_LABEL_LENGTH:
         raise argparse.ArgumentTypeError(f"{text!r} has {len(text)} characters, expected 1 to {MAX_LABEL_LENGTH}")
     return text
-
-
-def _mask_path(text: str) -> Path:
-    if not text.endswith(MASK_ENDINGS):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with {' or '.join(MASK_ENDINGS)}")
-    return Path(text)
 
 
 def write(args: argparse.Namespace) -> int:
@@ -123,19 +105,8 @@ def write(args: argparse.Namespace) -> int:
         print(f"  empty, {kept}: {', '.join(map(repr, empty))}")
     if left_out:
         print(f"  labels that {args.names or 'the file'} does not name, left out: {', '.join(map(str, left_out))}")
-    return 0
-
-
-def read(args: argparse.Namespace) -> int:
-    """Rasterise an RTSTRUCT on its CT."""
-    with bar("RTSTRUCT to masks") as progress:
-        volume = read_planning_folder(args.ct, series_instance_uid=args.series).volume
-        content = read_rtstruct(args.rtstruct)
-        progress(0.2)
-        names = write_named_masks(
-            args.out, _rasterised(content, volume), [roi.name for roi in content.rois], volume.grid
-        )
-    print(f"{args.out}: {len(content.rois)} masks of {content.label!r}; their names are in {names}")
+    for note in planning.notes:
+        print(f"  {note}")
     return 0
 
 
@@ -160,15 +131,6 @@ def _with_pixels(folder: Path, planning: PlanningFolder, profile: Profile) -> Vo
     headers = read_headers(folder).headers
     wanted = planning.header.series_instance_uid
     return read_volume(Series(tuple(header for header in headers if header.series_instance_uid == wanted)))
-
-
-def _rasterised(content: ReadStructureSet, volume: Volume) -> Iterator[BoolArray]:
-    for roi in content.rois:
-        raster = rasterise_roi(roi.closed_lps_mm, volume)
-        whole = np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
-        box = tuple(slice(low, low + size) for low, size in zip(raster.offset_zyx, raster.mask.shape, strict=True))
-        whole[box] = raster.mask
-        yield whole
 
 
 def _numbered(source: MaskFile) -> tuple[NamedLabels, ...]:

@@ -62,7 +62,7 @@ def rasterise_roi(polygons_lps_mm: Sequence[FloatArray], volume: Volume) -> Rast
     planes_mm = volume.slice_positions_lps_mm @ normal
     depth_mm = points @ normal
     contour_mm = np.add.reduceat(depth_mm, starts[:-1]) / lengths
-    slices = _one_plane_a_slice(nearest_planes(contour_mm, planes_mm, volume.grid), contour_mm, planes_mm)
+    slices = one_plane_a_slice(nearest_planes(contour_mm, planes_mm, volume.grid), contour_mm, planes_mm)
     off_plane_mm = np.abs(depth_mm - np.repeat(planes_mm[np.maximum(slices, 0)], lengths))
     inside = np.repeat(slices >= 0, lengths)
     in_plane = in_plane_index(points, np.repeat(slices, lengths), volume)
@@ -80,7 +80,7 @@ def nearest_planes(depth_mm: FloatArray, planes_mm: FloatArray, grid: Grid) -> I
     return np.where(too_far, -1, nearest).astype(np.int64)
 
 
-def _one_plane_a_slice(slices: IntArray, contour_mm: FloatArray, planes_mm: FloatArray) -> IntArray:
+def one_plane_a_slice(slices: IntArray, contour_mm: FloatArray, planes_mm: FloatArray) -> IntArray:
     """Leave out contours whose slice has others on a nearer plane: parity must not combine two planes."""
     distance = np.abs(contour_mm - planes_mm[np.maximum(slices, 0)])
     nearest = np.full(len(planes_mm), np.inf)

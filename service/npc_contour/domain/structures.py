@@ -143,7 +143,11 @@ class ReadContour:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadRoi:
-    """One ROI as an RTSTRUCT says it, ours or anyone's."""
+    """One ROI as an RTSTRUCT says it, ours or anyone's.
+
+    Attributes:
+        notes: what is odd about how it is written, in words.
+    """
 
     number: int
     name: str
@@ -153,6 +157,7 @@ class ReadRoi:
     frame_of_reference_uid: str
     volume_cc: float | None
     contours: tuple[ReadContour, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def closed_lps_mm(self) -> tuple[FloatArray, ...]:
@@ -172,6 +177,8 @@ class ReadStructureSet:
         frame_of_reference_uids: of Referenced Frame of Reference Sequence.
         series_instance_uids: the image series referenced.
         image_sop_instance_uids: the images referenced there.
+        referenced_study_uids: the studies that those series are in.
+        notes: what of the file belongs to no ROI, in words.
     """
 
     label: str
@@ -184,3 +191,5 @@ class ReadStructureSet:
     series_instance_uids: tuple[str, ...]
     image_sop_instance_uids: tuple[str, ...]
     rois: tuple[ReadRoi, ...]
+    referenced_study_uids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

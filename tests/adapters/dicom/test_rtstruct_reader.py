@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.core.contouring import ContourOptions
@@ -110,5 +113,94 @@ def test_contour_data_that_is_no_text_of_numbers_is_refused(planning: Planning) 
     start = data.index(b"\x06\x30\x50\x00") + 8
     broken = data[:start] + b"abcd" + data[start + 4 :]
 
-    with pytest.raises(InstanceRefused, match="Contour Data cannot be read"):
+    with pytest.raises(InstanceRefused, match="Contour Data of ROI 'Ring' cannot be read"):
         read_rtstruct(broken)
+
+
+def changed(planning: Planning, change: Callable[[Dataset], object]) -> bytes:
+    """An RTSTRUCT with two ROIs, changed by hand and written again."""
+    dataset = dcmread(BytesIO(encoded(planning, {"Ring": ring(planning), "Core": ring(planning)})))
+    dataset.walk(lambda _, element: element.value)
+    change(dataset)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.85, 0.999])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_file_cut_short_is_refused(planning: Planning, syntax: UID, kept: float) -> None:
+    def rewrite(dataset: Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+
+    whole = changed(planning, rewrite)
+    assert len(read_rtstruct(whole).rois) == 2
+
+    with pytest.raises(InstanceRefused, match=r"no whole DICOM file|cut short"):
+        read_rtstruct(whole[: int(len(whole) * kept)])
+
+
+def test_a_file_without_its_contours_is_refused(planning: Planning) -> None:
+    with pytest.raises(InstanceRefused, match="there is no ROI Contour Sequence"):
+        read_rtstruct(changed(planning, lambda dataset: dataset.__delattr__("ROIContourSequence")))
+
+
+def test_rois_with_one_number_are_refused_and_numbers_are_compared_as_integers(planning: Planning) -> None:
+    def renumber(dataset: Dataset) -> None:
+        dataset.StructureSetROISequence[1].ROINumber = "1"
+
+    def pad(dataset: Dataset) -> None:
+        for item in dataset.ROIContourSequence:
+            item["ReferencedROINumber"] = DataElement(0x30060084, "LO", f"0{item.ReferencedROINumber}")
+
+    with pytest.raises(InstanceRefused, match="several ROIs have the number 1"):
+        read_rtstruct(changed(planning, renumber))
+    assert all(roi.contours for roi in read_rtstruct(changed(planning, pad)).rois)
+
+
+def test_items_that_belong_together_are_united_and_those_of_no_roi_are_told(planning: Planning) -> None:
+    def split(dataset: Dataset) -> None:
+        dataset.ROIContourSequence[1].ReferencedROINumber = 1
+
+    def orphan(dataset: Dataset) -> None:
+        dataset.ROIContourSequence[1].ReferencedROINumber = 17
+
+    united = read_rtstruct(changed(planning, split))
+    alone = read_rtstruct(changed(planning, orphan))
+
+    assert united.rois[0].notes == ("its contours come in 2 items, all are taken",)
+    assert len(united.rois[0].contours) == 2 * len(alone.rois[0].contours)
+    assert "of ROI number 17, which the file does not name, are left out" in alone.notes[0]
+
+
+def test_an_offset_moves_the_contours_and_is_told(planning: Planning) -> None:
+    def move(dataset: Dataset) -> None:
+        for contour in dataset.ROIContourSequence[0].ContourSequence:
+            contour.add(DataElement(0x30060045, "DS", ["0", "0", "6"]))
+
+    moved, still = read_rtstruct(changed(planning, move)).rois
+
+    offset = moved.contours[0].points_lps_mm - still.contours[0].points_lps_mm
+    np.testing.assert_allclose(offset, np.broadcast_to([0.0, 0.0, 6.0], offset.shape), atol=1e-6)
+    assert moved.notes == (f"Contour Offset Vector moves {len(moved.contours)} contours",)
+
+
+@pytest.mark.parametrize("number", [b"nan", b"inf"])
+def test_a_number_that_is_not_finite_is_refused(planning: Planning, number: bytes) -> None:
+    data = encoded(planning, {"Ring": ring(planning)})
+    start = data.index(b"\x06\x30\x50\x00") + 8
+    end = data.index(b"\\", start)
+
+    with pytest.raises(InstanceRefused, match="not finite"):
+        read_rtstruct(data[:start] + number.rjust(end - start) + data[end:])
+
+
+def test_names_in_iso_2022_are_decoded(planning: Planning) -> None:
+    def rename(dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet = ["", "ISO 2022 IR 58"]
+        dataset.StructureSetROISequence[0].ROIName = "XXXXXXXX"
+
+    data = changed(planning, rename).replace(b"XXXXXXXX", b"\x1b$)A\xc4\xd4\xb8\xc9")
+    first, second = read_rtstruct(data).rois
+
+    assert (first.name, second.name) == ("脑干", "Core")

@@ -50,14 +50,14 @@ class Elements:
         self._values = values
         self._encoding = Encoding(implicit, little)
         self._order = "<" if little else ">"
-        self._encodings = _text_encodings(self._raw("SpecificCharacterSet"))
+        self._encodings = text_encodings(self._raw("SpecificCharacterSet"))
 
     def text(self, keyword: str) -> str:
         """Decoded text without control characters, at most 256 characters; "" when absent."""
         raw = self._raw(keyword)
         if raw.isascii() and (plain := raw.decode("ascii").strip("\0 ")).isprintable():
             return plain[:MAX_TEXT_CHARACTERS]  # nearly all of them, and the same in every character set
-        text = _ESCAPE.sub("", _decode(raw, self._encodings))
+        text = decoded_text(raw, self._encodings)
         return _CONTROL.sub(" ", text).strip()[:MAX_TEXT_CHARACTERS]
 
     def texts(self, keyword: str) -> tuple[str, ...]:
@@ -326,7 +326,12 @@ def _refused(message: str) -> InstanceRefused:
     return InstanceRefused(message, status=CANNOT_PARSE)
 
 
-def _text_encodings(declared: bytes) -> list[str]:
+def decoded_text(raw: bytes, encodings: Sequence[str]) -> str:
+    """Text in these codecs, without padding and without the code extensions that a codec left in it."""
+    return _ESCAPE.sub("", _decode(raw, encodings))
+
+
+def text_encodings(declared: bytes) -> list[str]:
     """Python codecs of Specific Character Set; [] when none is declared or known."""
     terms = [term.strip() for term in declared.decode("ascii", "replace").strip("\0 ").split("\\")]
     known = [term for term in terms if term in python_encoding]
