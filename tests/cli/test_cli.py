@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
     listed = capsys.readouterr().out.split("options:")[0].splitlines()
     assert [verb for verb in MODULES if not any(line.split()[:1] == [verb] for line in listed)] == []
+
+
+def test_a_path_in_another_encoding_is_refused_before_a_library_ends_the_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latin = os.fsdecode(os.fsencode(tmp_path) + b"/tr\xe4ger")
+
+    assert main(["phantom", latin, "--slices", "2"]) == 2
+    assert "is not UTF-8" in capsys.readouterr().err
 
 
 def test_the_version_is_said_without_loading_what_computes() -> None:

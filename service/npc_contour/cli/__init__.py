@@ -93,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["--version"]:
         print(VERSION)
         return 0
+    foreign = [argument for argument in arguments if not _is_utf8(argument)]
+    if foreign:
+        print(f"{foreign[0]!a} is not UTF-8: rename the file or folder", file=sys.stderr)
+        return 2
     return _run(arguments)
 
 
@@ -120,6 +124,15 @@ def _run(arguments: Sequence[str]) -> int:
         errors.print(f"[bold red]cannot read or write[/] {_plain(where)}{error.strerror or error}", highlight=False)
         return 1
     return code
+
+
+def _is_utf8(argument: str) -> bool:
+    """Whether every library can take a path: some end the process over a name in another encoding."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(error: Exception | str) -> str:
