@@ -176,11 +176,11 @@ def _pip_settings() -> dict[str, str]:
 
 
 def _as_ini(settings: dict[str, str]) -> str:
-    lines = []
+    sections: dict[str, list[str]] = {}
     for name, value in settings.items():
         section, _, key = name.partition(".")
-        lines += [f"[{section}]", f"{key} = {value}".replace("\n", "\n  ")] if key else []
-    return "\n".join(lines) + "\n"
+        sections.setdefault(section, []).append(f"{key} = {value}".replace("\n", "\n  "))
+    return "".join("\n".join([f"[{section}]", *lines, ""]) for section, lines in sections.items())
 
 
 def _lines(path: Path) -> list[str]:
