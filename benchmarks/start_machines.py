@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 INCLUDED = "python3,make,ca-certificates"
 USER = "visitor"
 PASSED_ON = re.compile(r"(PIP_\w+|(https?|no|all)_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)", re.IGNORECASE)
-PATH_IN_WORDS = re.compile(r"(?:file://)?(/[^\s'\"]+)")
+PATH_IN_WORDS = re.compile(r"(file://)?(/[^\s'\"]+)")
 CACHE = "/var/cache/pip"
 LOOKED_AT = ("tmp", "var/tmp", "dev/shm")
 
@@ -158,9 +158,10 @@ def _as_this_machine(tree: Path) -> tuple[list[str], dict[str, str]]:
     (tree / "etc/pip.conf").write_text(_as_ini(settings), encoding="utf-8")
     folders = []
     for value in (*settings.values(), *environment.values()):
-        for found in PATH_IN_WORDS.findall(value):
+        for is_url, found in PATH_IN_WORDS.findall(value):
             if Path(found).is_dir() and found != CACHE:
-                folders.append(found)
+                # An index on disk refers to files beside it.
+                folders.append(str(Path(found).parent) if is_url else found)
             elif Path(found).is_file():
                 (tree / found[1:]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(found, tree / found[1:])
