@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> int:
     parser.add_argument("--trees", type=Path, help="keep the systems that debootstrap lays here, for the next time")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     args = parser.parse_args()
+    for ended_by in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended_by, lambda number, _: sys.exit(128 + number))  # so that folders and machines go, too
     chosen = [case for case in every if case.part in (args.part or parts) and args.only in case.name]
     if args.list:
         print(*(f"{case.part:12} {case.name}" for case in chosen), sep="\n")
