@@ -15,6 +15,7 @@ from npc_contour.adapters.checks import (
     Probes,
     demo_allowed,
     doctor_checks,
+    embedded_database_can_start,
     folder_writable,
     free_bytes,
     free_space,
@@ -34,6 +35,7 @@ from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.errors import (
     CatalogError,
     DemoNotAllowedError,
+    EmbeddedServerError,
     InferenceError,
     NetworkMismatchError,
     NetworkNotLoadedError,
@@ -309,3 +311,13 @@ def test_readiness_and_check_say_the_same_of_the_same(tmp_path: Path, database: 
     assert {name: ready[name].remedy for name in both} == {name: check[name].remedy for name in both}
     assert "starts it again itself" in ready["database"].remedy or database != "embedded"
     assert "starts it" not in ready["database"].remedy or database == "embedded"
+
+
+def test_a_user_without_a_name_is_told_before_the_start_where_nothing_gives_him_one(tmp_path: Path) -> None:
+    nobody = 2**31 - 5
+    with pytest.raises(EmbeddedServerError, match=f"user id {nobody} has no entry in /etc/passwd"):
+        embedded_database_can_start(tmp_path / "postgres", nobody, libraries=[])
+
+    (tmp_path / "libnss_wrapper.so").touch()
+    assert "installed" in embedded_database_can_start(tmp_path / "postgres", nobody, libraries=[str(tmp_path)])
+    assert "installed" in embedded_database_can_start(tmp_path / "postgres", libraries=[])

