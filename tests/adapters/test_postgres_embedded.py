@@ -41,6 +41,20 @@ def wait_for_end(server: EmbeddedPostgres) -> None:
         time.sleep(0.05)
 
 
+def test_it_runs_as_its_own_user_though_what_is_written_is_for_ours_alone(open_folder: Path) -> None:
+    open_folder.chmod(0o755)
+    before = os.umask(0o077)
+    try:
+        (open_folder / "root").mkdir()
+        with EmbeddedPostgres(open_folder / "root" / "db", log_file=open_folder / "root" / "logs" / "db.log") as server:
+            psycopg.connect(server.url).close()
+    finally:
+        os.umask(before)
+
+    assert not (open_folder / "root" / "db").stat().st_mode & 0o077
+    assert not (open_folder / "root" / "logs").stat().st_mode & 0o077
+
+
 def test_data_survives_a_stop_and_a_kill(open_folder: Path) -> None:
     with EmbeddedPostgres(open_folder / "db") as server:
         with psycopg.connect(server.url) as connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,19 @@ def test_a_file_appears_and_is_proof(tmp_path: Path) -> None:
     assert (tmp_path / f"RS.{OBJECT_UID}.dcm").read_bytes() == OBJECT
     assert FolderSender().ask(OBJECT, destination).proof is Proof.HELD
     assert "can be written" in FolderSender().reach(destination)
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o755, 0o644), (0o2770, 0o660), (0o700, 0o600)])
+def test_whoever_may_read_the_folder_may_read_the_file(tmp_path: Path, folder: int, file: int) -> None:
+    """The service itself writes for its own user alone; the planning system is another."""
+    tmp_path.chmod(folder)
+    before = os.umask(0o077)
+    try:
+        FolderSender().send(OBJECT, FolderDestination("import", str(tmp_path)))
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / f"RS.{OBJECT_UID}.dcm").stat().st_mode) == file
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ PREFIXES = {Comprehensive3DSRStorage: "SR", SegmentationStorage: "SEG"}
 class FolderSender:
     """Writes `RS.<SOP Instance UID>.dcm`, or what the object is instead of RS: `SR` for measurements, `SEG` for voxels.
 
-    While it is written the file has another name that begins with a dot.
+    While it is written the file has another name that begins with a dot. Whoever may read the folder may read the file.
     """
 
     def send(self, instance: bytes, destination: FolderDestination) -> StoreReceipt:
@@ -36,6 +36,7 @@ class FolderSender:
         try:
             with part.open("wb") as file:
                 file.write(instance)
+                os.fchmod(file.fileno(), folder.stat().st_mode & 0o666)
                 file.flush()
                 os.fsync(file.fileno())
             same = part.read_bytes() == instance

@@ -41,6 +41,7 @@ from npc_contour.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+FOR_US_ALONE = 0o077
 LOOK_EVERY_S = 0.2
 TRITON_PAUSE_S = 15.0
 PORTS_S = 20.0
@@ -61,6 +62,8 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         StoreError: the database cannot be reached.
         SpoolForeignError: the spool belongs to another installation.
     """
+    # Images, names and logs are for this user alone, in whatever all children write.
+    os.umask(FOR_US_ALONE)
     answer_soon()
     stop = asked_to_end()
     root = _data_folder(settings)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
 import pytest
+from tritonclient import grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
@@ -128,16 +133,54 @@ def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
     server.start()
     pid = server.server_pid
     assert pid is not None
-    ours = set(regions_of(os.getpid())) - before
-    assert ours
 
     server.stop()
 
     assert not psutil.pid_exists(pid)
-    assert not ours & set(regions_of(os.getpid()))
+    assert not set(regions_of(os.getpid())) - before
     assert not server.is_live()
     with pytest.raises(EmbeddedServerError, match="stopped"):
         server.ensure(timeout_s=1.0)
+
+
+def test_voxels_in_shared_memory_have_no_name_that_others_could_open(served: Served, volume: Volume) -> None:
+    with TritonEngine(served.server.urls.grpc) as client:
+        client.segment(served.contracts["tiny"], [volume])
+
+    assert regions_of(os.getpid()) == []
+    assert served.server.server_pid is not None
+    assert psutil.Process(served.server.server_pid).children()[0].is_running()
+    umask = Path(f"/proc/{served.server.server_pid}/status").read_text().split("Umask:\t", 1)[1][:4]
+    assert umask == "0077"
+
+
+def test_others_on_this_machine_reach_no_http_and_load_or_unload_nothing(served: Served) -> None:
+    server = served.server.server_pid
+    assert server is not None
+    listening = {c.laddr.port for c in psutil.Process(server).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    urls = served.server.urls
+    assert listening == {int(urls.grpc.rsplit(":", 1)[1]), urlsplit(urls.metrics).port}
+
+    with triton.InferenceServerClient(urls.grpc) as client:
+        for change in (client.unload_model, client.load_model):
+            with pytest.raises(InferenceServerException, match="not allowed"):
+                change("tiny")
+        assert client.is_model_ready("tiny")
+
+
+def test_a_body_in_many_chunks_does_not_end_it(served: Served) -> None:
+    """Over HTTP it would (CVE-2025-23310, CVE-2025-23311); the port for metrics looks at no body."""
+    pid, parts = served.server.server_pid, urlsplit(served.server.urls.metrics)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as connection:
+        connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(20):
+                connection.sendall(b"1\r\nA\r\n" * 65536)
+            connection.sendall(b"0\r\n\r\n")
+            connection.recv(300)
+
+    assert served.server.is_live()
+    assert served.server.server_pid == pid
 
 
 @pytest.mark.parametrize("victim", ["owner", "owner of a fork", "lifeline"])

@@ -55,10 +55,9 @@ LAST_LINES = 25
 
 @dataclass(frozen=True, slots=True)
 class TritonUrls:
-    """Where a server listens; host:port for gRPC, whole URLs for the others."""
+    """Where a server listens; host:port for gRPC, the whole URL for metrics."""
 
     grpc: str
-    http: str
     metrics: str
 
 
@@ -68,7 +67,7 @@ class Listening:
 
     Attributes:
         host: others than loopback are for a network that only the service is on, for Triton asks nobody who he is.
-        ports: for HTTP, gRPC and metrics; None takes free ones.
+        ports: for HTTP, gRPC and metrics; None takes free ones and leaves HTTP off.
     """
 
     host: str = HOST
@@ -76,7 +75,8 @@ class Listening:
 
 
 LOOPBACK = Listening()
-"""This machine only, on free ports."""
+"""This machine only, on free ports, without HTTP: what the service asks goes by gRPC and shared memory, and this Triton
+can be ended by one request over HTTP (docs/inference.md)."""
 
 
 class EmbeddedTriton:
@@ -147,11 +147,11 @@ class EmbeddedTriton:
         Raises:
             EmbeddedServerError: it was never started.
         """
-        http, grpc, metrics = self._ports
-        if not http:
+        _, grpc, metrics = self._ports
+        if not grpc:
             raise EmbeddedServerError("the embedded Triton was not started")
         host = HOST if self._host == ANY_ADDRESS else self._host
-        return TritonUrls(f"{host}:{grpc}", f"http://{host}:{http}", f"http://{host}:{metrics}/metrics")
+        return TritonUrls(f"{host}:{grpc}", f"http://{host}:{metrics}/metrics")
 
     @property
     def server_pid(self) -> int | None:
@@ -186,7 +186,7 @@ class EmbeddedTriton:
         self._models = plain_path(self._repository, place / "models")
         self._caches = self._cache_dirs(place)
         for attempt in range(START_TRIES):
-            self._ports = self._chosen_ports or free_ports()
+            self._ports = self._chosen_ports or (0, *free_ports())
             try:
                 self._launch()
                 break
@@ -198,9 +198,7 @@ class EmbeddedTriton:
 
     def is_live(self) -> bool:
         """Whether the server answers."""
-        return (
-            self._process is not None and self._process.poll() is None and answers(f"{self.urls.http}/v2/health/live")
-        )
+        return self._process is not None and self._process.poll() is None and answers(self.urls.metrics)
 
     def ensure(self, timeout_s: float | None = None) -> None:
         """Return when the server answers; waits through a restart.
@@ -271,7 +269,8 @@ class EmbeddedTriton:
             raise EmbeddedServerError("the embedded Triton is stopped")
         logger.info(Event.TRITON_STARTED, extra={"pid": process.pid, "grpc": self.urls.grpc})
         started = time.monotonic()
-        while not answers(f"{self.urls.http}/v2/health/live"):
+        # It opens this port last, after gRPC.
+        while not answers(self.urls.metrics):
             if self._stopping.is_set():
                 return
             code = process.poll()
@@ -283,6 +282,8 @@ class EmbeddedTriton:
                     f"the embedded Triton {what}; log {self._log_file} ends:\n{self.last_lines()}"
                 )
             time.sleep(0.05)
+        # Its networks' processes have mapped what they share with it, voxels among it: nobody else needs the names.
+        lifeline.remove_shared_memory(self._prefix)
         if self._give_way is not None:
             self._give_way(process.pid)
         logger.info(Event.TRITON_READY, extra={"seconds": round(time.monotonic() - started, 2)})
@@ -307,6 +308,7 @@ class EmbeddedTriton:
                     stderr=log,
                     pass_fds=(read_end,),
                     start_new_session=True,
+                    umask=0o077,
                 )
         finally:
             os.close(read_end)
@@ -331,12 +333,12 @@ class EmbeddedTriton:
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             # Loading compiles a network and the kernels; on a busy machine that takes longer than the default 30 s.
             f"--backend-config=python,stub-timeout-seconds={int(self._start_timeout_s)}",
-            f"--http-address={self._host}",
+            *([f"--http-address={self._host}", f"--http-port={http}"] if http else ["--allow-http=false"]),
             f"--grpc-address={self._host}",
             f"--metrics-address={self._host}",
-            f"--http-port={http}",
             f"--grpc-port={grpc}",
             f"--metrics-port={metrics}",
+            "--model-control-mode=none",
             "--allow-gpu-metrics=false",
             "--disable-auto-complete-config",
             # Engines share a device: those that name the same resource run one after another.
