@@ -316,15 +316,37 @@ def test_a_destination_that_is_down_is_tried_with_growing_pauses_until_it_takes_
     assert len(bench.sender.sent) == 1
 
 
+@pytest.mark.parametrize("status", [0x0122, 0x0124, 0xA900, 0xC000, 0xFF00, 0x1234])
+def test_what_is_refused_for_good_fails_soon(bench: Bench, status: int) -> None:
+    bench.sender.status = status
+    bench.receive(plain_ct())
+    bench.work_for(300)
+    story = bench.board.story(bench.case("ln_ctv").case_id)
+    assert story is not None
+    assert story.deliveries[0].state is DeliveryState.FAILED
+    assert "given up after 3 tries, for this does not pass by itself" in story.deliveries[0].last_error
+    assert f"0x{status:04X}" in story.deliveries[0].last_error
+
+
+def test_a_warning_is_stored_and_told(bench: Bench) -> None:
+    bench.sender.status = 0xB007
+    bench.receive(plain_ct())
+    bench.work_for(15)
+    story = bench.board.story(bench.case("ln_ctv").case_id)
+    assert story is not None
+    assert story.deliveries[0].state is DeliveryState.SENT
+    assert "0xB007 stored, although" in story.deliveries[0].last_error
+
+
 def test_a_destination_that_refuses_for_days_is_given_up_with_its_status(bench: Bench) -> None:
-    bench.sender.status = 0xC000
+    bench.sender.status = 0x0110
     bench.receive(plain_ct())
     bench.work_for(97 * 3600, step_s=3600)
     story = bench.board.story(bench.case("ln_ctv").case_id)
     assert story is not None
     assert story.deliveries[0].state is DeliveryState.FAILED
     assert "given up after 96 h" in story.deliveries[0].last_error
-    assert "0xC000" in story.deliveries[0].last_error
+    assert "0x0110" in story.deliveries[0].last_error
 
 
 def test_one_destination_that_is_down_does_not_hold_the_other(store: PgStore) -> None:

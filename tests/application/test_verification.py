@@ -104,10 +104,12 @@ def test_a_promised_report_verifies_when_it_comes(bench: Bench) -> None:
     assert delivery(bench).state is DeliveryState.SENT
     uid = delivery(bench).sop_instance_uid
 
-    assert not bench.verification.reported("2.25.1", uid, held=True)
-    assert not bench.verification.reported(bench.verifier.asked[-1], "1.2.3", held=True)
-    assert bench.verification.reported(bench.verifier.asked[-1], uid, held=True)
-    assert bench.verification.reported(bench.verifier.asked[-1], uid, held=True)
+    transaction = bench.verifier.asked[-1]
+    for wrong in (("2.25.1", uid, True), (transaction, "1.2.3", True), (transaction, uid, False)):
+        assert not bench.verification.reported(*wrong[:2], None, lambda _, is_ours=wrong[2]: is_ours)
+    assert delivery(bench).state is DeliveryState.SENT
+    for _ in range(2):
+        assert bench.verification.reported(transaction, uid, None, lambda asked: asked.name == "tps")
 
     assert delivery(bench).verified_by == "storage commitment"
     assert bench.case("ln_ctv").state is CaseState.VERIFIED
@@ -118,7 +120,11 @@ def test_a_report_that_refuses_sends_again(bench: Bench) -> None:
     bench.receive(plain_ct())
     bench.work_for(20)
 
-    bench.verification.reported(bench.verifier.asked[-1], delivery(bench).sop_instance_uid, held=False)
+    uid = delivery(bench).sop_instance_uid
+    bench.verification.reported(bench.verifier.asked[-1], uid, 0x0213, lambda _: True)
+    assert delivery(bench).state is DeliveryState.SENT
+    assert "does not commit itself: 0x0213" in delivery(bench).last_error
+    bench.verification.reported(bench.verifier.asked[-1], uid, 0x0112, lambda _: True)
     assert delivery(bench).state is DeliveryState.QUEUED
     bench.work_for(60)
     assert len(bench.sender.sent) == 2

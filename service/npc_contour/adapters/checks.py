@@ -100,6 +100,7 @@ def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
             identity,
             given.measurements,
             given.segmentations,
+            given.report_networks,
         )
     if isinstance(given, DicomwebDestination):
         token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))

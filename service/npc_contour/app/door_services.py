@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from npc_contour.adapters.dicom.availability import AvailabilityNotice, availability_notices
-from npc_contour.adapters.dicom.commitment import Reported, commitment_reports
+from npc_contour.adapters.dicom.commitment import ReportedBy, commitment_reports
 from npc_contour.adapters.dicom.commitment_scp import Asked, commitment_requests
 from npc_contour.adapters.dicom.services import Service
 
 
 def further_services(
-    reported: Reported,
+    reported: ReportedBy,
     knows: Callable[[str], bool],
     asked: Asked,
     announced: Callable[[AvailabilityNotice], None],

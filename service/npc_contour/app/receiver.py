@@ -12,7 +12,7 @@ from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
 from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.availability import AvailabilityNotice
-from npc_contour.adapters.dicom.commitment import CommitmentReport
+from npc_contour.adapters.dicom.commitment import CommitmentReport, is_from
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
     AssociationEvent,
@@ -88,10 +88,13 @@ def run(runtime: Runtime, number: int = 0) -> None:
         )
         verification = VerifyDelivery(delivery, Senders(settings))
 
-        def commitment(report: CommitmentReport) -> bool:
-            held = [verification.reported(report.transaction_uid, uid, held=True) for uid in report.held]
-            failed = [verification.reported(report.transaction_uid, uid, held=False) for uid in report.failed]
-            return any((*held, *failed))
+        def commitment(report: CommitmentReport, peer: AssociationInfo) -> bool:
+            told: dict[str, int | None] = {**report.failed, **dict.fromkeys(report.held)}
+            known = [
+                verification.reported(report.transaction_uid, uid, failure, lambda asked: is_from(asked, peer))
+                for uid, failure in told.items()
+            ]
+            return any(known)
 
         asked = commitments_of(settings, store, spool)
         poll = PollArchive(pull_tools(runtime, store), settings.pull)

@@ -16,7 +16,7 @@ from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.application.records import CaseRecord, DeliveryRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
-from npc_contour.domain.dimse import status_words
+from npc_contour.domain.dimse import may_pass, status_words
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable, DeliveryState, StoreReceipt, Verify
 from npc_contour.errors import DemoNotAllowedError, NotOfferedError, SendError
 from npc_contour.logs import Event
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 LEASE_FACTOR = 3.0
 """One try of a destination that is down may take this many times `timeout_s`: connect, negotiate, answer."""
+REFUSED_TRIES = 3
+"""So often an object is sent that is refused for good: a destination may answer so while it starts."""
 _OUT_OF_RESOURCES = 0xA700
 
 
@@ -193,11 +195,15 @@ class SendDelivery:
                 return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, f"it takes no {delivery.what}: {error}")
             return self._again(delivery, str(error), None, down=True)
         if receipt.is_stored:
-            return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, "", receipt.status)
+            warning = status_words(receipt.status) if receipt.status else ""
+            return _Outcome(DeliveryState.SENT, Event.DELIVERY_SENT, warning, receipt.status)
         full = receipt.status & 0xFF00 == _OUT_OF_RESOURCES
         return self._again(delivery, _refusal(receipt), receipt.status, down=full)
 
     def _again(self, delivery: DeliveryRecord, message: str, status: int | None, *, down: bool) -> _Outcome:
+        if status is not None and not may_pass(status) and delivery.attempts + 1 >= REFUSED_TRIES and delivery.status:
+            words = f"given up after {delivery.attempts + 1} tries, for this does not pass by itself: {message}"
+            return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status)
         now = self._clock.now()
         wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
         next_try_at = now + timedelta(seconds=wait_s)
@@ -231,15 +237,13 @@ class SendDelivery:
             if outcome.next_try_at is not None:
                 tx.defer(Job(JobKind.SEND, str(delivery.delivery_id), outcome.next_try_at))
             detail = f"{delivery.destination}: {outcome.message}" if outcome.message else delivery.destination
-            if outcome.state is DeliveryState.SENT and outcome.status:
-                detail = f"{delivery.destination}: {status_words(outcome.status)}"
             line = StoryLine(event=outcome.event, at=now, study=study, case=case_id, detail=detail)
             tx.tell(line)
             if outcome.state is DeliveryState.SENT:
                 tx.tell(replace(line, detail="", step="send", seconds=(now - began).total_seconds()))
                 self._plan_question(tx, delivery, now)
             finish_case(tx, case, now)
-        level = logging.INFO if outcome.state is DeliveryState.SENT else logging.WARNING
+        level = logging.INFO if outcome.state is DeliveryState.SENT and not outcome.message else logging.WARNING
         logger.log(
             level,
             outcome.event,
@@ -271,7 +275,8 @@ class SendDelivery:
 
 
 def _refusal(receipt: StoreReceipt) -> str:
-    return f"the destination answered: {status_words(receipt.status)}"
+    more = f" ({receipt.detail})" if receipt.detail else ""
+    return f"the destination answered: {status_words(receipt.status)}{more}"
 
 
 def _tell(tx: Transaction, event: Event, study: str, case_id: str, detail: str, now: datetime) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from npc_contour.application.backoff import pause_s
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 MISSING_LIMIT = 3
 """A PACS may show an object only seconds after it took it."""
+NO_SUCH_OBJECT = 0x0112
+"""The one reason by which a destination says that it does not hold an object (PS3.3 C.14.1.1)."""
 PROMISE_S = 30.0
 """How long a promised answer is waited for before the question is put again, doubled each time."""
 
@@ -74,30 +77,53 @@ class VerifyDelivery:
             if delivery is not None and destination is not None and delivery.state is DeliveryState.SENT:
                 self._give_up(tx, delivery, destination, reason, now)
 
-    def reported(self, transaction_uid: str, sop_instance_uid: str, *, held: bool) -> bool:
+    def reported(
+        self,
+        transaction_uid: str,
+        sop_instance_uid: str,
+        failure: int | None,
+        is_from: Callable[[AnyDestination], bool],
+    ) -> bool:
         """Note the report of a storage commitment that came over an association of the destination's own.
 
         Args:
             transaction_uid: that our request had.
             sop_instance_uid: of the object that the report is about.
-            held: whether the destination has committed itself to keep it.
+            failure: why the destination does not commit itself to keep it (PS3.3 C.14.1.1); None where it does.
+            is_from: whether the report came from a destination.
 
         Returns:
-            Whether there was such a request.
+            Whether there was such a request, to whoever reports. Anybody else is not believed.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
             asked = tx.delivery_of_transaction(transaction_uid)
-            if asked is None or asked.sop_instance_uid != sop_instance_uid:
-                return False
+        if asked is None or asked.sop_instance_uid != sop_instance_uid:
+            return False
+        destination = self._tools.destination(asked.destination)
+        if destination is None or not is_from(destination):
+            logger.warning(
+                Event.DELIVERY_UNVERIFIED,
+                extra={
+                    "case_id": asked.case_id,
+                    "destination": asked.destination,
+                    "detail": "a report of storage commitment came from another AE title or address: not believed",
+                },
+            )
+            return False
+        with self._store.transaction() as tx:
             case = tx.case(asked.case_id, lock=True)
             found = tx.delivery(asked.delivery_id, lock=True) or asked
-            if found.state is DeliveryState.SENT and case is not None:
-                if held:
-                    self._verified(tx, found, "storage commitment", now)
-                    finish_case(tx, case, now)
-                else:
-                    self._send_again(tx, found, "storage commitment", now)
+            if found.state is not DeliveryState.SENT or case is None:
+                return True
+            if failure is None:
+                self._verified(tx, found, "storage commitment", now)
+                finish_case(tx, case, now)
+            elif failure == NO_SUCH_OBJECT:
+                self._send_again(tx, found, "storage commitment", now)
+            else:
+                words = f"storage commitment: it does not commit itself: {status_words(failure)}"
+                self._later(tx, found, destination, words, now, first_s=PROMISE_S)
         return True
 
     def _answered(self, delivery: DeliveryRecord, destination: AnyDestination, evidence: Evidence) -> None:

@@ -23,6 +23,7 @@ _EXACT_STATUS = {
     0x0211: "unrecognised operation",
     0x0212: "mistyped argument",
     0x0213: "resource limitation",
+    0xFF00: "pending, which is no answer to a C-STORE",
     0xB000: "stored, some elements were coerced",
     0xB006: "stored, some elements were discarded",
     0xB007: "stored, although the data set does not match its SOP class",
@@ -33,6 +34,19 @@ _RANGE_STATUS = (
     (0xF000, 0xB000, "stored, with a warning"),
     (0xF000, 0xC000, "error: it cannot understand the object"),
 )
+
+
+_TEMPORARY = (0x0110, 0x0210, 0x0213)
+"""Processing failure, duplicate invocation, resource limitation (PS3.7 annex C): they may pass by themselves."""
+
+
+def may_pass(status: int) -> bool:
+    """Whether a C-STORE that was answered so may be answered otherwise later, with nothing changed (PS3.4 B.2.3).
+
+    Out of resources may pass. A class that is not supported, a sender that is not authorised, a data set that does not
+    match its class or cannot be understood, and what no C-STORE may be answered with do not.
+    """
+    return status & 0xFF00 == 0xA700 or status in _TEMPORARY
 
 
 def status_words(status: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
 from npc_contour.domain.security import TlsIdentity
@@ -70,6 +71,7 @@ class Destination:
     """A DICOM node that takes RTSTRUCT; `tls` None calls it in the clear.
 
     Attributes:
+        report_networks: addresses, beside those of `host`, from which it reports its storage commitment.
         measurements: whether it takes measurements (SR) too.
         segmentations: whether it takes the ROIs as voxels (SEG) too.
     """
@@ -83,6 +85,7 @@ class Destination:
     tls: TlsIdentity | None = None
     measurements: bool = False
     segmentations: bool = False
+    report_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ class DicomDestination(Strict):
     port: Port
     tls: bool = False
     tls_name: str = ""
+    report_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context, build_role
 from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
-from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports, read_report
+from npc_contour.adapters.dicom.commitment import CommitmentReport, commitment_reports, is_from, read_report
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.scu import DicomSender
+from npc_contour.adapters.dicom.services import AssociationInfo
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicom.verification import DicomVerifier
-from npc_contour.domain.jobs import Destination, Proof
+from npc_contour.domain.jobs import Destination, Proof, WebDestination
 from npc_contour.errors import SendError
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 from npc_testkit.orthanc import orthanc
@@ -104,8 +106,14 @@ def test_a_report_about_another_transaction_is_no_proof() -> None:
 def test_a_report_over_an_association_of_the_peers_reaches_our_receiver(tmp_path: Path) -> None:
     reports: list[CommitmentReport] = []
 
-    def note(given: CommitmentReport) -> bool:
+    def note(given: CommitmentReport, peer: AssociationInfo) -> bool:
         reports.append(given)
+        assert is_from(Destination("tps", "TPS", "localhost", 1), peer)
+        assert is_from(Destination("tps", "TPS", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
+        assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
+        assert not is_from(Destination("tps", "TPS", "10.0.0.9", 1), peer)
+        assert not is_from(Destination("tps", "TPS", "no-such.invalid", 1), peer)
+        assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
         return given.transaction_uid == TRANSACTION
 
     statuses: list[int] = []
@@ -173,8 +181,14 @@ def test_orthanc_commits_itself_over_an_association_of_its_own(tmp_path: Path) -
     done = threading.Event()
     reports: list[CommitmentReport] = []
 
-    def note(given: CommitmentReport) -> bool:
+    def note(given: CommitmentReport, peer: AssociationInfo) -> bool:
         reports.append(given)
+        assert is_from(Destination("tps", "TPS", "localhost", 1), peer)
+        assert is_from(Destination("tps", "TPS", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
+        assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
+        assert not is_from(Destination("tps", "TPS", "10.0.0.9", 1), peer)
+        assert not is_from(Destination("tps", "TPS", "no-such.invalid", 1), peer)
+        assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
         done.set()
         return True
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -14,7 +16,8 @@ from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.command import Field
-from npc_contour.adapters.dicom.services import SUCCESS, Answer, Message, Service
+from npc_contour.adapters.dicom.services import SUCCESS, Answer, AssociationInfo, Message, Service
+from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -40,9 +43,33 @@ class CommitmentReport:
 
 Reported = Callable[[CommitmentReport], bool]
 """Takes a report; returns whether it is about a request of ours."""
+ReportedBy = Callable[[CommitmentReport, AssociationInfo], bool]
+"""Takes a report from whoever opened the association; returns whether it is about a request of ours to them."""
 
 
-def commitment_reports(reported: Reported) -> Service:
+def is_from(destination: AnyDestination, peer: AssociationInfo) -> bool:
+    """Whether whoever opened an association is a destination: by its AE title, from an address of its own.
+
+    A name that is resolved may have several addresses; one that cannot be resolved has none.
+    """
+    if not isinstance(destination, Destination) or peer.calling_ae_title != destination.ae_title:
+        return False
+    address = _plain(peer.peer_address)
+    if any(address in network for network in destination.report_networks):
+        return True
+    try:
+        found = socket.getaddrinfo(destination.host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return address in {_plain(str(one[4][0])) for one in found}
+
+
+def _plain(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def commitment_reports(reported: ReportedBy) -> Service:
     """Let peers open an association to report to us: they are its SCP then, by role selection (PS3.4 J.3.3)."""
 
     def report(message: Message) -> Answer:
@@ -52,7 +79,7 @@ def commitment_reports(reported: Reported) -> Service:
         except Exception as error:  # noqa: BLE001 - bytes of a stranger: pydicom raises whatever it stumbles over
             logger.warning(Event.DELIVERY_UNVERIFIED, extra={"detail": f"a report cannot be read: {error}"})
             return Answer(CANNOT_PROCESS)
-        return Answer(_take(information, reported))
+        return Answer(_take(information, lambda given: reported(given, message.association)))
 
     return Service(
         sop_class=str(StorageCommitmentPushModel),
