@@ -69,7 +69,8 @@ class EmbeddedPostgres:
         self._folder = folder.resolve()
         self._log_file = (log_file or self._folder.with_name(self._folder.name + ".log")).resolve()
         self._start_timeout_s = start_timeout_s
-        self._options = dict(options)
+        # Terse: the server's log tells no values of a row, which may be a patient's.
+        self._options = {"log_error_verbosity": "terse", **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder = self._folder
         self._scratch: Scratch | None = None

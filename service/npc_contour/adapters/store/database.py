@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from npc_contour.adapters.store.at_once import AtOnce
 from npc_contour.adapters.store.clock import DatabaseClock
-from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row
+from npc_contour.adapters.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row, words_of
 from npc_contour.adapters.store.images import ADD_TO_OPEN, added_to_open, values_of
 from npc_contour.adapters.store.transaction import PgTransaction
 from npc_contour.application.records import Added, ArrivedImage, Job, JobKind
@@ -215,4 +215,5 @@ def _translated() -> Iterator[None]:
             "a value cannot be kept: text with a zero byte or half a character, or a number too large"
         ) from error
     except (psycopg.Error, PoolTimeout) as error:
-        raise StoreError(f"database: {str(error).strip() or type(error).__name__}") from error
+        # Without the error behind it: a traceback would write its detail, values of a row, into the log.
+        raise StoreError(f"database: {words_of(error)}") from None
