@@ -42,7 +42,7 @@ SYNTAX_NAMES = {
 
 def served() -> list[Service]:
     """Every service of the front door, in the order of its table."""
-    nothing = further_services(lambda _: False, lambda _: False, lambda *_: False, lambda _: None)
+    nothing = further_services(lambda *_: False, lambda _: False, lambda *_: False, lambda _: None)
     entries = [verification(), *scp.storage_services(), *nothing]
     joined = Services(entries)
     return [joined.of(sop_class) for sop_class in dict.fromkeys(entry.sop_class for entry in entries)]
