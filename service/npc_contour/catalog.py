@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from npc_contour.domain.measurements import MeasurementKind, MeasurementRule
 from npc_contour.domain.pipelines import (
+    AnswerBounds,
     Contrast,
     LargestComponent,
     NetworkContract,
@@ -90,6 +91,12 @@ class _WeightsFile(_Strict):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+class _BoundsFile(_Strict):
+    max_label_cc: float = Field(default=AnswerBounds().max_label_cc, gt=0)
+    max_label_share: float = Field(default=AnswerBounds().max_label_share, gt=0, le=1)
+    max_pieces_per_slice: int = Field(default=AnswerBounds().max_pieces_per_slice, ge=1)
+
+
 class _ContractFile(_Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     version: str
@@ -111,6 +118,7 @@ class _ContractFile(_Strict):
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     regions: _RegionsFile | None = None
     keep_largest: tuple[_LargestFile, ...] = ()
+    bounds: _BoundsFile = _BoundsFile()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -245,6 +253,7 @@ def read_contract(path: Path) -> NetworkContract:
         mirror_axes=data.mirror_axes,
         regions=data.regions.read() if data.regions else None,
         keep_largest=tuple(rule.read() for rule in data.keep_largest),
+        bounds=AnswerBounds(**data.bounds.model_dump()),
     )
 
 

@@ -16,6 +16,7 @@ AutocontourError
 ├── GateError                an RTSTRUCT failed its own check: it is never sent
 ├── DemoNotAllowedError      a demo network's result may not go to this destination
 ├── InferenceError           Triton failed: retry
+├── NetworkAnswerError       a network's answer is none: wrong shape or type, out of its contract's bounds, noise
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
 │   └── NetworkNotLoadedError  it is the right one, but it or its engine did not load: see Triton's log
 ├── StoreError               the database failed: retry
@@ -115,6 +116,10 @@ class InferenceError(AutocontourError):
     """Triton failed."""
 
     retryable = True
+
+
+class NetworkAnswerError(AutocontourError):
+    """A network's answer is out of the bounds of its contract."""
 
 
 class NetworkMismatchError(AutocontourError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from npc_contour import tracing
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
+from npc_contour.core.answers import check_answer
 from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
@@ -99,12 +100,15 @@ def segment(
     Raises:
         CaseRefused: the images cannot be read, or the network refuses them.
         InferenceError: Triton failed.
+        NetworkAnswerError: the answer is out of the bounds of the network's contract.
     """
     use = next(use for use in pipeline.networks if use.network == contract.name)
     given = [volumes.of(role) for role in use.roles]
     grid = volumes.of(pipeline.planning_role).grid
     with timed(timings_s, f"segment {contract.name}"):
-        return engine.segment(contract, given, grid)
+        answer = engine.segment(contract, given, grid)
+        check_answer(answer, contract)
+    return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

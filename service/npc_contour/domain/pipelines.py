@@ -81,6 +81,21 @@ class LargestComponent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerBounds:
+    """What an answer may be at most; beyond it the network is broken, whoever the patient is.
+
+    Attributes:
+        max_label_cc: of any one label.
+        max_label_share: of the scan's voxels, of any one label.
+        max_pieces_per_slice: separate pieces of one label in one slice, on average.
+    """
+
+    max_label_cc: float = 8000.0
+    max_label_share: float = 0.5
+    max_pieces_per_slice: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkContract:
     """What a network takes and gives; read from `triton_repo/<name>/contract.json`.
 
@@ -103,6 +118,7 @@ class NetworkContract:
         mirror_axes: axes, in the network's order, along which windows are also shown mirrored; answers are averaged.
         regions: how overlapping outputs become labels; None takes the largest output.
         keep_largest: applied to the label map in this order.
+        bounds: beyond which an answer is refused.
     """
 
     name: str
@@ -127,6 +143,7 @@ class NetworkContract:
     mirror_axes: tuple[int, ...] = ()
     regions: Regions | None = None
     keep_largest: tuple[LargestComponent, ...] = ()
+    bounds: AnswerBounds = AnswerBounds()
 
     @property
     def outputs(self) -> int:

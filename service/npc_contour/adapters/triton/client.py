@@ -27,7 +27,13 @@ from npc_contour.core.orientation import turn_of
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError, NetworkNotLoadedError
+from npc_contour.errors import (
+    CaseRefused,
+    InferenceError,
+    NetworkAnswerError,
+    NetworkMismatchError,
+    NetworkNotLoadedError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +43,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Of outputs, by name."""
 
 CONTRACT_KEY = "contract_sha256"
+ANSWER_TYPE = "UINT8"
 VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
 PROBE_TIMEOUT_S = 5.0
@@ -197,6 +204,8 @@ class TritonEngine:
         volume.set_data_from_numpy(np.stack(channels))
         answer = self._ask(name, [volume, spacing], [triton.InferRequestedOutput(output) for output in wanted])
         answers = {output: answer.as_numpy(output) for output in wanted}
+        for output, array in answers.items():
+            _check_type(name, output, "nothing" if array is None else str(array.dtype).upper())
         _check_shapes(name, {output: array.shape for output, array in answers.items()}, wanted)
         return answers
 
@@ -221,6 +230,8 @@ class TritonEngine:
             for output, region in zip(outputs, taken.values(), strict=True):
                 output.set_shared_memory(region.name, region.size)
             answer = self._ask(name, [volume, spacing], outputs)
+            for output in wanted:
+                _check_type(name, output, str(answer.get_output(output).datatype))
             _check_shapes(name, {output: tuple(answer.get_output(output).shape) for output in wanted}, wanted)
             return {
                 output: np.frombuffer(region.memory, np.uint8).reshape(wanted[output]).copy()
@@ -289,7 +300,14 @@ class TritonEngine:
 def _check_shapes(name: str, answered: Shapes, wanted: Shapes) -> None:
     for output, expected in wanted.items():
         if answered[output] != expected:
-            raise InferenceError(f"{name} answered {output} with shape {answered[output]}, expected {expected}")
+            raise NetworkAnswerError(
+                f"network {name} answered {output} with shape {answered[output]}, expected {expected}"
+            )
+
+
+def _check_type(name: str, output: str, found: str) -> None:
+    if found != ANSWER_TYPE:
+        raise NetworkAnswerError(f"network {name} answered {output} as {found}, expected {ANSWER_TYPE}")
 
 
 @contextmanager
