@@ -19,6 +19,7 @@ AutocontourError
 ├── NetworkAnswerError       a network's answer is none: wrong shape or type, out of its contract's bounds, noise
 ├── NetworkMismatchError     Triton runs another network than the contract's: fix the repository
 │   └── NetworkNotLoadedError  it is the right one, but it or its engine did not load: see Triton's log
+├── DamagedFileError         a file of the spool is not what was kept: never used; made again, sent again, or told
 ├── StoreError               the database failed: retry
 │   └── UnusableValueError   it cannot keep a value, such as text with a zero byte: no use to retry
 ├── NoSuchRowError           what was asked for by id does not exist
@@ -128,6 +129,24 @@ class NetworkMismatchError(AutocontourError):
 
 class NetworkNotLoadedError(NetworkMismatchError):
     """A network, or the engine that computes for it, did not load."""
+
+
+IMAGES = "instances/"
+"""Begins the keys of received images."""
+
+
+class DamagedFileError(AutocontourError):
+    """A file of the spool is gone, or is not what was kept.
+
+    Attributes:
+        key: of the file.
+        is_gone: there is no such file.
+    """
+
+    def __init__(self, key: str, found: str, *, is_gone: bool = False) -> None:
+        super().__init__(f"{key.rpartition('/')[2]}: {found}")
+        self.key = key
+        self.is_gone = is_gone
 
 
 class StoreError(AutocontourError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from npc_contour.adapters.dicom.phantom_writer import series_datasets
-from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.dicom.reader import read_at_key, read_headers
 from npc_contour.app.tools import FileReader
 from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.domain.pipelines import Contrast, Role
@@ -24,13 +24,13 @@ def test_a_series_without_a_skull_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, ct_datasets(CtPlan()))
 
     with pytest.raises(CaseRefused, match="no skull is seen"):
-        FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
+        FileReader(read_at_key, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
 
 
 def test_a_role_that_asks_for_no_head_takes_any_region(tmp_path: Path) -> None:
     write_series(tmp_path, ct_datasets(CtPlan()))
 
-    assert FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), ANY_CT).modality == "CT"
+    assert FileReader(read_at_key, Mr()).read(Series(read_headers(tmp_path).headers), ANY_CT).modality == "CT"
 
 
 def test_a_phantom_is_read_voxel_for_voxel(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_phantom_is_read_voxel_for_voxel(tmp_path: Path) -> None:
     for number, dataset in enumerate(series_datasets(phantom, contrast=True)):
         dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
 
-    volume = FileReader(Path, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
+    volume = FileReader(read_at_key, Mr()).read(Series(read_headers(tmp_path).headers), HEAD_CT)
 
     assert (volume.hu == phantom.contrast_hu).all()
     assert volume.grid.spacing_zyx_mm == pytest.approx(phantom.grid.spacing_zyx_mm, abs=1e-3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.dicom.reader import read_at_key, read_headers
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.core.labels import mask_of_array
@@ -35,11 +35,11 @@ def test_contours_lie_on_the_slices_of_the_mr_series(plane: str, tmp_path: Path)
     plan = CtPlan(slices=12, rows=48, columns=40, orientation=ORIENTATIONS[plane], description="t1_tse_fs +C")
     write_series(tmp_path / "mr", mr_datasets(plan, AcquisitionContextSequence=None))
     series = Series(read_headers(tmp_path / "mr").headers)
-    volume = FileReader(Path, Mr()).read(series, T1C)
+    volume = FileReader(read_at_key, Mr()).read(series, T1C)
     block = np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
     block[3:8, 10:30, 12:28] = True
     masks = [mask_of_array(SPEC, block)]
-    writer = RtstructWriter(Path, GENERIC)
+    writer = RtstructWriter(read_at_key, GENERIC)
     structure_set = StructureSet(
         label="NPC_MR_GTV",
         description="GTV on MR",

@@ -46,7 +46,7 @@ def test_what_is_written_was_checked(planning: Planning) -> None:
     path = next(planning.folder.iterdir())
     content = structure_set(masks(planning), planning.volume)
 
-    written = RtstructWriter(lambda _: path, GENERIC).write(
+    written = RtstructWriter(lambda _: path.read_bytes(), GENERIC).write(
         content, masks(planning), planning.volume, series(planning), MADE_AT
     )
 
@@ -60,7 +60,7 @@ def test_nothing_wrong_gets_out(planning: Planning) -> None:
     content = structure_set(crops({"Ball": ball(planning, 5.0)}), planning.volume)
 
     with pytest.raises(GateError, match="Ball reads back with Dice"):
-        RtstructWriter(lambda _: path, GENERIC).write(
+        RtstructWriter(lambda _: path.read_bytes(), GENERIC).write(
             content, masks(planning), planning.volume, series(planning), MADE_AT
         )
 
@@ -68,7 +68,7 @@ def test_nothing_wrong_gets_out(planning: Planning) -> None:
 def test_the_profile_is_followed(planning: Planning) -> None:
     path: Path = next(planning.folder.iterdir())
     profile = profile_of(Settings(rtstruct=Rtstruct(profile="eclipse")))
-    writer = RtstructWriter(lambda _: path, replace(profile, label="{label} E"))
+    writer = RtstructWriter(lambda _: path.read_bytes(), replace(profile, label="{label} E"))
     content = structure_set(masks(planning), planning.volume)
 
     written = writer.write(content, masks(planning), planning.volume, series(planning), MADE_AT)

@@ -65,7 +65,7 @@ def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_
 
     case = bench.case("ln_ctv")
     assert case.state is CaseState.SENT
-    report = Artefacts(bench.spool, case.case_id).report()
+    report = Artefacts(bench.store, bench.spool, case.case_id).report()
     assert report["contour_source"] == written
     assert report["profile"] == bench.writer.profile.name
     (structure_set,) = bench.writer.written
@@ -89,7 +89,7 @@ def test_voxels_go_where_they_are_wanted_and_do_not_hold_the_case_up(
 
     case = bench.case("ln_ctv")
     assert case.state is CaseState.SENT
-    assert bench.spool.exists(Artefacts(bench.spool, case.case_id).key(SEGMENTATION))
+    assert bench.spool.exists(Artefacts(bench.store, bench.spool, case.case_id).key(SEGMENTATION))
     with store.transaction() as tx:
         sent = {delivery.what: delivery.sop_instance_uid for delivery in tx.deliveries(case.case_id)}
     assert len(bench.sender.sent) == len(sent) == objects

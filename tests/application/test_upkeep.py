@@ -10,7 +10,7 @@ import pytest
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import AssociationRow, JobKind
+from npc_contour.application.records import AssociationRow, JobKind, KeptImage
 from npc_contour.application.upkeep import ALL, Rescan, Retain, forecast
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.series import InstanceHeader
@@ -157,7 +157,7 @@ def test_images_that_a_sender_was_promised_to_have_kept_outlive_their_time(bench
     bench.work_for(200)
     with bench.store.transaction() as tx:
         promised = tx.promise_instances([images[0].sop_instance_uid, "1.2.3.4"], bench.clock.now())
-    assert promised == {images[0].sop_instance_uid: (images[0].sop_class_uid, key_of(images[0]))}
+    assert promised == {images[0].sop_instance_uid: KeptImage(images[0].sop_class_uid, key_of(images[0]), None)}
 
     retain(bench, disk, RULES.committed_days - 1)
     assert len(disk.files) == len(images)

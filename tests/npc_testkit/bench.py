@@ -14,6 +14,8 @@ from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.intake import Intake
+from npc_contour.application.integrity import Integrity
+from npc_contour.application.mending import MendCase
 from npc_contour.application.records import AssociationRow, CaseRecord, Ending, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
@@ -115,21 +117,22 @@ class Bench:
 
     def new_steps(self) -> Steps:
         """A worker that begins with nothing in memory."""
-        cases = CaseSteps(
-            Tools(
-                store=self.store,
-                spool=self.spool,
-                clock=self.clock,
-                catalog=self.catalog,
-                reader=self.reader,
-                engine=self.engine,
-                writer=self.writer,
-                report_writer=FakeReportWriter(),
-                destinations=self.destinations,
-                segmentations_at_once=1,
-                combine=self.combine,
-            )
+        tools = Tools(
+            store=self.store,
+            spool=self.spool,
+            clock=self.clock,
+            catalog=self.catalog,
+            reader=self.reader,
+            engine=self.engine,
+            writer=self.writer,
+            report_writer=FakeReportWriter(),
+            destinations=self.destinations,
+            segmentations_at_once=1,
+            combine=self.combine,
         )
+        cases = CaseSteps(tools)
+        mending = MendCase(tools, cases)
+        integrity = Integrity(self.store, self.spool, self.clock)
         delivery = DeliveryTools(
             store=self.store,
             spool=self.spool,
@@ -154,13 +157,18 @@ class Bench:
             JobKind.ROUTE_STUDY: route.run,
             JobKind.SEGMENT_CASE: cases.segment,
             JobKind.WRITE_STRUCTURE_SET: cases.write,
+            JobKind.MEND_CASE: mending.run,
             JobKind.SEND: send.run,
             JobKind.VERIFY: self.verification.run,
             JobKind.COMBINE_STUDY: CombineStudy(self.store, self.clock, self.catalog.pipelines, wait_s=WAIT_S * 2).run,
             **self.more,
         }
-        given_up = {JobKind.SEND: send.given_up, JobKind.VERIFY: self.verification.given_up}
-        return Steps(self.store, self.clock, self.handlers, given_up)
+        given_up = {
+            JobKind.SEND: send.given_up,
+            JobKind.VERIFY: self.verification.given_up,
+            JobKind.MEND_CASE: mending.given_up,
+        }
+        return Steps(self.store, self.clock, self.handlers, given_up, integrity.damaged)
 
     def receive(
         self,

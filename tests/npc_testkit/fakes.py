@@ -23,10 +23,17 @@ from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import GENERIC, ContourSource
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.series import InstanceHeader, Seal, Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
-from npc_contour.errors import ArchiveError, InferenceError, InstanceRefused, NotOfferedError, SendError
+from npc_contour.errors import (
+    ArchiveError,
+    DamagedFileError,
+    InferenceError,
+    InstanceRefused,
+    NotOfferedError,
+    SendError,
+)
 
 
 class FakeClock:
@@ -48,6 +55,7 @@ class FakeSpool:
 
     files: dict[str, bytes] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
+    put_aside: list[str] = field(default_factory=list)
 
     def put_artefact(self, case_id: str, name: str, data: bytes | bytearray | memoryview) -> str:
         key = self.artefact_key(case_id, name)
@@ -61,8 +69,20 @@ class FakeSpool:
     def exists(self, key: str) -> bool:
         return key in self.files
 
-    def read(self, key: str) -> bytes:
-        return self.files[key]
+    def read(self, key: str, seal: Seal | None = None) -> bytes:
+        content = self.files.get(key)
+        if content is None:
+            raise DamagedFileError(key, "the file is gone from the disk", is_gone=True)
+        if seal is not None and Seal.of(content) != seal:
+            raise DamagedFileError(key, "damaged on the disk")
+        return content
+
+    def examine(self, key: str) -> Seal:
+        return Seal.of(self.read(key))
+
+    def put_away(self, key: str) -> bool:
+        self.put_aside.append(key)
+        return self.files.pop(key, None) is not None
 
 
 @dataclass

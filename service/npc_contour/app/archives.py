@@ -12,6 +12,7 @@ from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import spool_of
 from npc_contour.application.commitments import Commitment, Commitments
 from npc_contour.application.intake import Intake
+from npc_contour.application.integrity import Integrity
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import PullTools
 from npc_contour.domain.jobs import Destination
@@ -57,9 +58,11 @@ def archives_of(settings: Settings) -> dict[str, Archive]:
     return {pacs.name: archive_of(pacs, settings.dicom.ae_title, settings.dicom.tls) for pacs in settings.pacs}
 
 
-def keeper_of(spool: Spool, intake: Intake) -> FileKeeper:
+def keeper_of(store: PgStore, spool: Spool, intake: Intake) -> FileKeeper:
     """Return what keeps files as the front door keeps objects."""
-    return FileKeeper(spool, intake.keep, intake.conflict)
+    integrity = Integrity(store, spool, store.clock)
+    spool.known = integrity.kept_seal
+    return FileKeeper(spool, intake.keep, intake.conflict, integrity.repaired)
 
 
 def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
@@ -70,7 +73,7 @@ def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
         store=store,
         clock=clock,
         intake=intake,
-        keeper=keeper_of(spool_of(runtime), intake),
+        keeper=keeper_of(store, spool_of(runtime), intake),
         archives=archives_of(settings),
         ae_titles={pacs.name: pacs.ae_title for pacs in settings.pacs},
         our_ae_title=settings.dicom.ae_title,
@@ -101,7 +104,7 @@ def commitments_of(settings: Settings, store: PgStore, spool: Spool) -> Commitme
             settings.delivery.timeout_s,
         )
 
-    return Commitments(store, spool, store.clock, peers, tell)
+    return Commitments(store, spool, store.clock, peers, tell, Integrity(store, spool, store.clock).damaged)
 
 
 def _token(pacs: PacsSettings) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from npc_contour.adapters.checks import folder_writable, free_space
 from npc_contour.adapters.dicom.headers import NOT_DICOM
-from npc_contour.adapters.dicom.reader import FolderContent, read_headers
+from npc_contour.adapters.dicom.reader import FolderContent, read_at_key, read_headers
 from npc_contour.adapters.masks.files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
@@ -103,7 +103,7 @@ def segment_folder(
     free_space(out, NEEDED_MB)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
     catalog = catalog_of(settings, enabled)
-    writer = writer_of(settings, Path)
+    writer = writer_of(settings, read_at_key)
     timings_s: Timings = {}
     with timed(timings_s, "read headers"):
         content = read_headers(
@@ -185,7 +185,7 @@ class _Run:
         pipeline = self.catalog.pipelines[case.pipeline]
         contracts = self.catalog.contracts_of(pipeline)
         timings_s: Timings = dict(self.common_timings_s)
-        volumes = Volumes(FileReader(Path, self.settings.mr), pipeline, case.series, timings_s, case.moves)
+        volumes = Volumes(FileReader(read_at_key, self.settings.mr), pipeline, case.series, timings_s, case.moves)
         label_maps: dict[str, LabelMap] = {}
         for contract in contracts:
             self.engine.check(contract)
@@ -205,7 +205,7 @@ class _Run:
         )
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)
-        measured = measure_case(request, label_maps, volume, done.encoded, SrWriter(Path), timings_s)
+        measured = measure_case(request, label_maps, volume, done.encoded, SrWriter(read_at_key), timings_s)
         _put(path, done.encoded.data)
         if done.encoded.segmentation is not None:
             _put(path.with_suffix(".seg.dcm"), done.encoded.segmentation)

@@ -22,7 +22,7 @@ from npc_contour.adapters.dicom.scp import (
     ReceiverSettings,
     TlsPort,
 )
-from npc_contour.adapters.dicom.spool import Kept
+from npc_contour.adapters.dicom.spool import Kept, Outcome
 from npc_contour.adapters.dicom.tls import TlsFiles
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
@@ -35,6 +35,7 @@ from npc_contour.app.senders import Senders
 from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.delivery import DeliveryTools
 from npc_contour.application.intake import Intake
+from npc_contour.application.integrity import Integrity
 from npc_contour.application.pulling import PollArchive
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.application.verification import VerifyDelivery
@@ -66,9 +67,10 @@ def run(runtime: Runtime, number: int = 0) -> None:
     spool = spool_of(runtime, lane=name)
     spool.remove_partial_files()
     settings = runtime.settings
-    catalog = catalog_of(settings)
     with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL, process=f"receiver-{number}") as store:
         intake = Intake(store, store.clock, settings.completion)
+        integrity = Integrity(store, spool, store.clock)
+        spool.known = integrity.kept_seal
         for gone in _names_to_end(settings, number):
             intake.receiver_started(gone, spool.exists)
 
@@ -112,10 +114,13 @@ def run(runtime: Runtime, number: int = 0) -> None:
             )
 
         def conflict(header: InstanceHeader, kept: Kept, _: AssociationInfo) -> None:
+            if kept.outcome is Outcome.REPAIRED:
+                integrity.repaired(header)
+                return
             intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
 
         receiver = Receiver(
-            _receiver_settings(runtime, catalog),
+            _receiver_settings(runtime, catalog_of(settings)),
             spool,
             keep,
             on_association=tell,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+from npc_contour.adapters.dicom.reader import ReadImage
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
@@ -43,19 +43,19 @@ def profile_of(settings: Settings) -> Profile:
     )
 
 
-def writer_of(settings: Settings, open_path: Callable[[str], Path]) -> RtstructWriter:
+def writer_of(settings: Settings, read_image: ReadImage) -> RtstructWriter:
     """Return what writes the site's RTSTRUCTs.
 
     Args:
         settings: the site's.
-        open_path: the file of an image's key.
+        read_image: the file of an image.
 
     Raises:
         SettingsError: the profile is wrong.
     """
     wanted = settings.rtstruct
     return RtstructWriter(
-        open_path,
+        read_image,
         profile_of(settings),
         second_reader=wanted.second_reader == "rt-utils",
         segmentation=wanted.segmentation,

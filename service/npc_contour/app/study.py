@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from npc_contour.adapters.dicom.reader import read_volume
+from npc_contour.adapters.dicom.reader import ReadImage, read_at_key, read_volume
 from npc_contour.adapters.dicom.registration import read_registration
 from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
@@ -21,33 +21,31 @@ from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.errors import CaseRefused, InstanceRefused
 from npc_contour.settings import Settings
 
-OpenPath = Callable[[str], Path]
-
 
 class VesselLooker:
-    """Looks at the vessels of series whose files `open_path` finds by key."""
+    """Looks at the vessels of series whose files `read_image` gives."""
 
-    def __init__(self, open_path: OpenPath) -> None:
-        """Find files with this."""
-        self._open_path = open_path
+    def __init__(self, read_image: ReadImage) -> None:
+        """Read files with this."""
+        self._read_image = read_image
 
     def look(self, series: Series) -> ContrastEvidence | None:
         """Return what the vessels of a CT say of contrast; None where they do not tell, and for other modalities."""
         if series.first.modality != "CT":
             return None
-        return look_at_vessels(read_volume(series, self._open_path)).evidence
+        return look_at_vessels(read_volume(series, self._read_image)).evidence
 
 
 class FileRegistrations:
-    """Reads Spatial Registration objects by key."""
+    """Reads Spatial Registration objects."""
 
-    def __init__(self, open_path: OpenPath) -> None:
-        """Find files with this."""
-        self._open_path = open_path
+    def __init__(self, read_image: ReadImage) -> None:
+        """Read files with this."""
+        self._read_image = read_image
 
     def read(self, header: InstanceHeader) -> tuple[RigidMove, ...]:
         """Return how its frames of reference map to the registered one."""
-        return read_registration(self._open_path(header.key))
+        return read_registration(self._read_image(header))
 
 
 def words_of(settings: Settings) -> SiteWords:
@@ -56,10 +54,10 @@ def words_of(settings: Settings) -> SiteWords:
     return SiteWords(words.contrast, words.no_contrast, words.t1, words.t2)
 
 
-def study_reader(settings: Settings, catalog: Catalog, open_path: OpenPath) -> StudyReader:
+def study_reader(settings: Settings, catalog: Catalog, read_image: ReadImage) -> StudyReader:
     """Return what gathers the facts of studies."""
     pipelines = tuple(catalog.pipelines.values())
-    return StudyReader(pipelines, VesselLooker(open_path), FileRegistrations(open_path), words_of(settings))
+    return StudyReader(pipelines, VesselLooker(read_image), FileRegistrations(read_image), words_of(settings))
 
 
 def route_files(
@@ -93,7 +91,7 @@ def route_files(
     candidates = [Candidate(one) for one in series]
     pipelines = tuple(catalog.pipelines.values())
     knowledge = Knowledge(words_of(settings), {}, moves, _assigned(pipelines, series, assign), faults)
-    looker = VesselLooker(Path)
+    looker = VesselLooker(read_at_key)
     seen = {}
     for candidate in undecided_by_headers(candidates, pipelines, knowledge):
         try:

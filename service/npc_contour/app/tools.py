@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
+from io import BytesIO
 
 from pydicom import dcmread
 
 from npc_contour.adapters.dicom.gate import check_rtstruct
 from npc_contour.adapters.dicom.measurement_report import encode_report, report_sop_instance_uid
 from npc_contour.adapters.dicom.planning_header import read_planning_header
-from npc_contour.adapters.dicom.reader import read_volume
+from npc_contour.adapters.dicom.reader import ReadImage, read_volume
 from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
 from npc_contour.adapters.dicom.segmentation import (
@@ -46,16 +46,16 @@ def contours_of(masks: Sequence[RoiMask], volume: Volume, profile: Profile, sour
 
 
 class FileReader:
-    """Reads series whose files `open_path` finds by key."""
+    """Reads series whose files `read_image` gives."""
 
-    def __init__(self, open_path: Callable[[str], Path], mr: Mr) -> None:
-        """Find files with `open_path`, and prepare MR series as `mr` says."""
-        self._open_path = open_path
+    def __init__(self, read_image: ReadImage, mr: Mr) -> None:
+        """Read files with `read_image`, and prepare MR series as `mr` says."""
+        self._read_image = read_image
         self._mr = mr
 
     def read(self, series: Series, role: Role) -> Volume:
         """Return the series as one volume, once it has been seen to show what the role asks."""
-        volume = read_volume(series, self._open_path)
+        volume = read_volume(series, self._read_image)
         if volume.modality == "MR":
             return without_bias(volume) if self._mr.bias_correction == "n4" else volume
         fault = find_head(volume).fault if role.anatomy == "head" else None
@@ -69,21 +69,21 @@ class RtstructWriter:
 
     def __init__(
         self,
-        open_path: Callable[[str], Path],
+        read_image: ReadImage,
         profile: Profile,
         *,
         second_reader: bool = False,
         segmentation: bool = False,
     ) -> None:
-        """Find the files of planning images with `open_path`, and write as `profile` says.
+        """Read the files of planning images with `read_image`, and write as `profile` says.
 
         Args:
-            open_path: the file of a key.
+            read_image: the file of an image.
             profile: how the site wants its RTSTRUCTs.
             second_reader: whether rt-utils reads them back too.
             segmentation: whether a DICOM SEG is made beside each.
         """
-        self._open_path = open_path
+        self._read_image = read_image
         self._profile = profile
         self._second_reader = second_reader
         self._segmentation = segmentation
@@ -107,7 +107,7 @@ class RtstructWriter:
     ) -> EncodedStructureSet:
         """Encode a structure set and check what was encoded."""
         try:
-            header = read_planning_header(self._open_path(planning.first.key))
+            header = read_planning_header(self._read_image(planning.first))
         except InstanceRefused as error:
             raise CaseRefused(str(error)) from error
         data = encode_rtstruct(structure_set, volume, header, made_at=made_at, profile=self._profile)
@@ -115,8 +115,8 @@ class RtstructWriter:
         uid = sop_instance_uid(structure_set)
         if not self._segmentation:
             return EncodedStructureSet(uid, data, report.min_dice)
-        paths = {image.sop_instance_uid: self._open_path(image.key) for image in planning.instances}
-        images = read_image_headers([paths[image_uid] for image_uid in volume.sop_instance_uids])
+        of_uid = {image.sop_instance_uid: image for image in planning.instances}
+        images = read_image_headers(self._read_image(of_uid[image_uid]) for image_uid in volume.sop_instance_uids)
         voxels = encode_segmentation(structure_set, masks, volume, images, made_at)
         return EncodedStructureSet(uid, data, report.min_dice, voxels, segmentation_uid(structure_set))
 
@@ -124,14 +124,14 @@ class RtstructWriter:
 class SrWriter:
     """Encodes measurements as SR."""
 
-    def __init__(self, open_path: Callable[[str], Path]) -> None:
-        """Find the files of planning images with `open_path`."""
-        self._open_path = open_path
+    def __init__(self, read_image: ReadImage) -> None:
+        """Read the files of planning images with `read_image`."""
+        self._read_image = read_image
 
     def write(
         self, report: MeasurementReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
     ) -> EncodedReport:
         """Encode measurements on their planning volume."""
-        image = dcmread(self._open_path(planning.first.key), stop_before_pixels=True, force=True)
+        image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
         data = encode_report(report, image, volume, structure_set.data)
         return EncodedReport(report_sop_instance_uid(report.uid_seed), data)

@@ -51,12 +51,14 @@ from npc_contour.application.accounts import Accounts
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
 from npc_contour.application.intake import Intake
+from npc_contour.application.integrity import Integrity
 from npc_contour.application.operations import Operations
 from npc_contour.application.pull_requests import PullRequests
 from npc_contour.application.review import Eyes, Review
 from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.errors import DamagedFileError
 
 SWITCH_S = 0.0005
 """A request takes several turns of a few microseconds; at Python's 5 ms each would wait for whoever decodes images."""
@@ -81,9 +83,18 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
         probes = probes_of(settings, catalog, database_url=runtime.database_url, engine=ServiceEngine(runtime).engine)
         receiver = own_receiver(settings, runtime.dicom_port) if "receiver" in runtime.roles else None
         checks = service_checks(settings, catalog, probes, receiver)
+        integrity = Integrity(store, spool, store.clock)
+
+        def read_image(header: InstanceHeader) -> bytes:
+            try:
+                return spool.read_image(header)
+            except DamagedFileError as error:
+                integrity.damaged(error)
+                raise
+
         eyes = Eyes(
-            plane=partial(read_plane, open_path=spool.open_path),
-            volume=lambda series, before_slice: read_volume(series, spool.open_path, before_slice=before_slice),
+            plane=partial(read_plane, read_image=read_image),
+            volume=lambda series, before_slice: read_volume(series, read_image, before_slice=before_slice),
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
@@ -100,7 +111,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             destinations = destinations_of(settings)
             routes = operation_routes(
                 Operations(store, store.clock, destinations),
-                AssignRoles(store, store.clock, catalog, study_reader(settings, catalog, spool.open_path)),
+                AssignRoles(store, store.clock, catalog, study_reader(settings, catalog, read_image)),
                 PgWorkBoard(store),
                 tuple(destination.name for destination in destinations),
                 name_of,
@@ -115,7 +126,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             routes.include_router(trouble_routes(troubles, name_of))
             intake = Intake(store, store.clock, settings.completion)
             intake.receiver_started(STOW_NAME)
-            posting = Stow(keeper_of(spool, intake), settings.dicom.ae_title, intake.association_ended)
+            posting = Stow(keeper_of(store, spool, intake), settings.dicom.ae_title, intake.association_ended)
             accounts = Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, Run, WorkerOptions, run_worker
-from npc_contour.app.archives import commitments_of, pull_tools
+from npc_contour.app.archives import commitments_of, keeper_of, pull_tools
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.heartbeats import cut_off_silent, process_row
 from npc_contour.app.pulse import Pulse
@@ -28,6 +27,8 @@ from npc_contour.application.combining import CombineStudy
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.intake import Intake
+from npc_contour.application.integrity import COMPARE_S, CompareFiles, Integrity
+from npc_contour.application.mending import MendCase
 from npc_contour.application.partners import FindPartner
 from npc_contour.application.pull_requests import FindStudy
 from npc_contour.application.pulling import FetchSeries, PollArchive
@@ -114,27 +115,35 @@ def _plan_self_test(tx: Transaction, now: datetime, rules: SelfTest) -> None:
 def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]) -> Steps:
     settings, clock, spool, catalog = runtime.settings, store.clock, spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
-    cases = CaseSteps(
-        Tools(
-            store=store,
-            spool=spool,
-            clock=clock,
-            catalog=catalog,
-            reader=FileReader(spool.open_path, settings.mr),
-            engine=ServiceEngine(runtime),
-            writer=writer_of(settings, spool.open_path),
-            report_writer=SrWriter(spool.open_path),
-            destinations=destinations,
-            segmentations_at_once=settings.workers.segmentations_at_once,
-            max_shift_mm=settings.routing.max_shift_mm,
-            combine=settings.results.combine == "one",
-        )
+    integrity = Integrity(store, spool, clock)
+    tools = Tools(
+        store=store,
+        spool=spool,
+        clock=clock,
+        catalog=catalog,
+        reader=FileReader(spool.read_image, settings.mr),
+        engine=ServiceEngine(runtime),
+        writer=writer_of(settings, spool.read_image),
+        report_writer=SrWriter(spool.read_image),
+        destinations=destinations,
+        segmentations_at_once=settings.workers.segmentations_at_once,
+        max_shift_mm=settings.routing.max_shift_mm,
+        combine=settings.results.combine == "one",
     )
+    cases = CaseSteps(tools)
+    mending = MendCase(tools, cases)
     senders = Senders(settings)
     delivery = DeliveryTools(store=store, spool=spool, clock=clock, destinations=destinations, rules=settings.delivery)
     sending, asking = SendDelivery(delivery, senders), VerifyDelivery(delivery, senders)
     intake = Intake(store, clock, settings.completion)
-    keeper = FileKeeper(spool, intake.keep, intake.conflict)
+    keeper = keeper_of(store, spool, intake)
+    rescan = Rescan(store, spool, clock, keeper, intake, settings.dicom.ae_title)
+    compare = CompareFiles(store, spool, clock, integrity, COMPARE_S)
+
+    def rescan_and_compare(key: str) -> None:
+        rescan.run(key)
+        compare.run()
+
     handlers = {
         JobKind.CLOSE_SERIES: CloseSeries(store, clock, settings.completion).run,
         JobKind.ROUTE_STUDY: RouteStudy(
@@ -142,7 +151,7 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
             clock,
             catalog,
             partner_wait_s=settings.routing.partner_wait_s,
-            reader=study_reader(settings, catalog, spool.open_path),
+            reader=study_reader(settings, catalog, spool.read_image),
             seek_partners=bool(settings.routing.partner_pacs),
             urgent_called_ae_titles=settings.routing.urgent_called_ae_titles,
         ).run,
@@ -150,7 +159,8 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
         JobKind.WRITE_STRUCTURE_SET: cases.write,
         JobKind.SEND: sending.run,
         JobKind.VERIFY: asking.run,
-        JobKind.RESCAN: Rescan(store, spool, clock, keeper, intake, settings.dicom.ae_title).run,
+        JobKind.RESCAN: rescan_and_compare,
+        JobKind.MEND_CASE: mending.run,
         JobKind.RETENTION: Retain(store, spool, clock, settings.retention).run,
         JobKind.REPORT_COMMITMENT: commitments_of(settings, store, spool).run,
         JobKind.SELF_TEST: TryNetworks(
@@ -160,4 +170,9 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
         JobKind.CALL_WEBHOOK: webhook_calls(settings, store).run,
         **fetching,
     }
-    return Steps(store, clock, handlers, {JobKind.SEND: sending.given_up, JobKind.VERIFY: asking.given_up})
+    given_up = {
+        JobKind.SEND: sending.given_up,
+        JobKind.VERIFY: asking.given_up,
+        JobKind.MEND_CASE: mending.given_up,
+    }
+    return Steps(store, clock, handlers, given_up, integrity.damaged)

@@ -12,15 +12,18 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 
 from npc_contour.application.ports import Spool
+from npc_contour.application.store import Store
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.series import Seal
 from npc_contour.domain.volumes import LabelMap
-from npc_contour.errors import StoreError
+from npc_contour.errors import DamagedFileError
 
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
@@ -32,8 +35,9 @@ _FAST = 1
 class Artefacts:
     """The files of one case."""
 
-    def __init__(self, spool: Spool, case_id: str) -> None:
-        """Keep them in this spool."""
+    def __init__(self, store: Store, spool: Spool, case_id: str) -> None:
+        """Keep them in this spool, and what they must hold in this store."""
+        self._store = store
         self._spool = spool
         self._case_id = case_id
 
@@ -46,8 +50,33 @@ class Artefacts:
         return self._spool.exists(self.key(name))
 
     def put(self, name: str, data: bytes) -> str:
-        """Keep an artefact; return its key."""
+        """Keep an artefact; return its key.
+
+        What it must hold is noted first: should the process die in between, the file is made again.
+        """
+        key = self.key(name)
+        with self._store.transaction() as tx:
+            tx.seal_artefact(self._case_id, key, Seal.of(data))
         return self._spool.put_artefact(self._case_id, name, data)
+
+    def read(self, name: str) -> bytes:
+        """Read an artefact back.
+
+        Raises:
+            DamagedFileError: it is gone, or not what was put there.
+        """
+        key = self.key(name)
+        with self._store.transaction() as tx:
+            seal = tx.seal_of_artefact(key)
+        return self._spool.read(key, seal)
+
+    def is_whole(self, name: str) -> bool:
+        """Whether an artefact is there, as it was put there."""
+        try:
+            self.read(name)
+        except DamagedFileError:
+            return False
+        return True
 
     def has_labels(self, contract: NetworkContract) -> bool:
         """Whether this very network has answered for the case."""
@@ -73,16 +102,18 @@ class Artefacts:
             grid: of the planning volume.
 
         Raises:
-            StoreError: the file does not hold what was put there.
+            DamagedFileError: the file does not hold what was put there.
         """
-        data = self._spool.read(self.key(_labels_name(contract)))
+        name = _labels_name(contract)
+        data = self.read(name)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 labels = archive[LABELS]
                 crossings = archive.get(CROSSINGS)
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise StoreError(f"{_labels_name(contract)} of case {self._case_id} is damaged: {error}") from error
-        return LabelMap(labels, grid, contract.name, crossings)
+            return LabelMap(labels, grid, contract.name, crossings)
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            # Of a former version's file nothing was noted: it proves itself by what it is.
+            raise DamagedFileError(self.key(name), f"no label map on the planning grid: {error}") from error
 
     def put_report(self, report: dict[str, Any]) -> None:
         """Keep the report."""
@@ -90,7 +121,7 @@ class Artefacts:
 
     def report(self) -> dict[str, Any]:
         """Read the report back."""
-        report: dict[str, Any] = json.loads(self._spool.read(self.key(REPORT)))
+        report: dict[str, Any] = json.loads(self.read(REPORT))
         return report
 
 

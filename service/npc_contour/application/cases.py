@@ -31,7 +31,7 @@ from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
-from npc_contour.errors import CaseRefused
+from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -88,10 +88,10 @@ class CaseSteps:
         case, series = self._open(case_id, CaseState.ROUTED)
         if case is None:
             return
-        pipeline, contracts = self._pipeline(case)
-        artefacts = Artefacts(tools.spool, case_id)
+        pipeline, contracts = self.pipeline_of(case)
+        artefacts = Artefacts(tools.store, tools.spool, case_id)
         timings_s: Timings = {}
-        volumes = Volumes(tools.reader, pipeline, series, timings_s, _moves(case))
+        volumes = Volumes(tools.reader, pipeline, series, timings_s, moves_of(case))
         with tools.store.slot(tools.segmentations_at_once) as free:
             if not free:
                 self._plan_for_later(case_id)
@@ -130,11 +130,11 @@ class CaseSteps:
         case, series = self._open(case_id, CaseState.SEGMENTED)
         if case is None:
             return
-        artefacts = Artefacts(tools.spool, case_id)
+        artefacts = Artefacts(tools.store, tools.spool, case_id)
         timings_s: Timings = {}
-        if not (artefacts.has(RTSTRUCT) and artefacts.has(REPORT)):
-            contoured, measured = self._contour(case, series, artefacts, timings_s)
-            pipeline, _ = self._pipeline(case)
+        if not (artefacts.is_whole(RTSTRUCT) and artefacts.is_whole(REPORT)):
+            contoured, measured = self.contour(case, series, artefacts, timings_s)
+            pipeline, _ = self.pipeline_of(case)
             if contoured.encoded.segmentation is not None:
                 artefacts.put(SEGMENTATION, contoured.encoded.segmentation)
             artefacts.put(RTSTRUCT, contoured.encoded.data)
@@ -151,7 +151,7 @@ class CaseSteps:
             tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
             tx.set_case(case_id, CaseState.CONTOURED, now)
             self._tell(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
-            if tools.combine and case.pipeline != COMBINED and is_member(self._pipeline(case)[0]):
+            if tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0]):
                 tx.combine_later(case_id)
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
@@ -162,15 +162,22 @@ class CaseSteps:
                     tx.add_beside(case_id, what, uid, artefacts.key(name))
                     add_deliveries(tx, case, tools.destinations, now, what)
 
-    def _contour(
+    def contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
     ) -> tuple[Contoured, Measured | None]:
+        """Return what is written of a case; the same case gives the same bytes.
+
+        Raises:
+            CaseRefused: the networks found nothing.
+            DamagedFileError: an image or a label map is not what was kept.
+            GateError: the RTSTRUCT failed its own check.
+        """
         tools = self._tools
-        pipeline, contracts = self._pipeline(case)
+        pipeline, contracts = self.pipeline_of(case)
         with self._lock:
             volumes = self._kept.get(case.case_id)
         if volumes is None:
-            volumes = Volumes(tools.reader, pipeline, series, moves=_moves(case))
+            volumes = Volumes(tools.reader, pipeline, series, moves=moves_of(case))
         volumes.timings_s = timings_s
         volume = volumes.of(case.planning_role)
         label_maps = {
@@ -199,16 +206,33 @@ class CaseSteps:
             case = tx.case(case_id)
             if case is None or case.state is not state or case.held_reason:
                 return None, {}
-            series = {}
+        return case, self.images_of(case)
+
+    def images_of(self, case: CaseRecord) -> dict[str, Series]:
+        """Return the images of a case by role, as they were when it was made.
+
+        Raises:
+            DamagedFileError: some are not kept any more; without an end slice the stack would still look whole.
+        """
+        series = {}
+        with self._tools.store.transaction() as tx:
             for role, given in case.inputs.items():
                 wanted = set(given.sop_instance_uids)
                 images = [h for h in tx.headers(given.series_instance_uid) if h.sop_instance_uid in wanted]
+                if len(images) != len(wanted):
+                    words = f"{len(wanted) - len(images)} of the {len(wanted)} images as {role} are gone or damaged"
+                    raise DamagedFileError(f"{IMAGES}{given.series_instance_uid}", words, is_gone=True)
                 series[role] = Series(tuple(images))
-        return case, series
+        return series
 
-    def _pipeline(self, case: CaseRecord) -> tuple[Pipeline, tuple[NetworkContract, ...]]:
+    def pipeline_of(self, case: CaseRecord) -> tuple[Pipeline, tuple[NetworkContract, ...]]:
+        """Return the pipeline of a case with its networks.
+
+        Raises:
+            CaseRefused: the settings enable it no more.
+        """
         if case.members:
-            pipeline = combined_pipeline([self._named(member.pipeline) for member in self._members(case)])
+            pipeline = combined_pipeline([self._named(member.pipeline) for member in self.members_of(case)])
         else:
             pipeline = self._named(case.pipeline)
         pipeline = replace(pipeline, planning_role=case.planning_role)
@@ -220,7 +244,8 @@ class CaseSteps:
             raise CaseRefused(f"pipeline {name} is not enabled any more")
         return pipeline
 
-    def _members(self, case: CaseRecord) -> tuple[CaseRecord, ...]:
+    def members_of(self, case: CaseRecord) -> tuple[CaseRecord, ...]:
+        """Return the cases whose contours a combined one holds."""
         with self._tools.store.transaction() as tx:
             found = (tx.case(case_id) for case_id in case.members)
             return tuple(member for member in found if member is not None)
@@ -229,7 +254,7 @@ class CaseSteps:
         self, case: CaseRecord, artefacts: Artefacts, contracts: Sequence[NetworkContract]
     ) -> Iterator[tuple[Artefacts, NetworkContract]]:
         """Where the answer of each network lies: with the case, or with the first of its members that asked it."""
-        places = [Artefacts(self._tools.spool, member) for member in case.members] or [artefacts]
+        places = [Artefacts(self._tools.store, self._tools.spool, member) for member in case.members] or [artefacts]
         for contract in contracts:
             yield next((place for place in places if place.has_labels(contract)), artefacts), contract
 
@@ -255,5 +280,6 @@ def _still(tx: Transaction, case_id: str, state: CaseState) -> bool:
     return case is not None and case.state is state
 
 
-def _moves(case: CaseRecord) -> dict[str, RigidMove]:
+def moves_of(case: CaseRecord) -> dict[str, RigidMove]:
+    """Return how series come into the planning series' frame of reference, by role."""
     return {role: given.move for role, given in case.inputs.items() if given.move is not None}

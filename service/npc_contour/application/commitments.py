@@ -1,8 +1,8 @@
 """Storage Commitment that senders ask of us (PS3.4 J): they may delete their images once we say that we keep them.
 
 A request is a row before it is answered, and a job reports over an association of our own: the sender's address is in
-the settings, for a request does not carry it. An image counts as kept when its row is committed and its file is there;
-from then on it is kept `retention.committed_days` at least.
+the settings, for a request does not carry it. An image counts as kept when its row is committed and its file, read for
+the purpose, is what was kept; from then on it is kept `retention.committed_days` at least.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from npc_contour.application.ports import Clock, Spool
-from npc_contour.application.records import CommitmentRow, CommitmentState, Job, JobKind
+from npc_contour.application.records import CommitmentRow, CommitmentState, Job, JobKind, KeptImage
 from npc_contour.application.store import Store
 from npc_contour.domain.jobs import Destination
-from npc_contour.errors import SendError
+from npc_contour.errors import DamagedFileError, SendError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,19 @@ class Commitments:
         clock: the time.
         peers: AE title → where to report to.
         report: how.
+        damaged: told of every file that is not what was kept.
     """
 
     def __init__(
-        self, store: Store, spool: Spool, clock: Clock, peers: Mapping[str, Destination], report: Report
+        self,
+        store: Store,
+        spool: Spool,
+        clock: Clock,
+        peers: Mapping[str, Destination],
+        report: Report,
+        damaged: Callable[[DamagedFileError], object] = lambda _: None,
     ) -> None:
+        self._damaged = damaged
         self._store = store
         self._spool = spool
         self._clock = clock
@@ -112,14 +120,26 @@ class Commitments:
         held: list[tuple[str, str]] = []
         failed: list[tuple[str, str, int]] = []
         for sop_class, instance in row.objects:
-            known_class, key = kept.get(instance, ("", ""))
-            if not key or not self._spool.exists(key):
+            image = kept.get(instance)
+            if image is None or not self._is_whole(image):
                 failed.append((sop_class, instance, NO_SUCH_OBJECT))
-            elif known_class != sop_class:
+            elif image.sop_class_uid != sop_class:
                 failed.append((sop_class, instance, CLASS_CONFLICT))
             else:
                 held.append((sop_class, instance))
         return Commitment(row.transaction_uid, tuple(held), tuple(failed))
+
+    def _is_whole(self, image: KeptImage) -> bool:
+        """Whether the file is what was kept: what is promised here may be deleted at its sender."""
+        try:
+            if image.seal is None:
+                self._spool.examine(image.key)
+            else:
+                self._spool.read(image.key, image.seal)
+        except DamagedFileError as error:
+            self._damaged(error)
+            return False
+        return True
 
     def _end(self, row: CommitmentRow, state: CommitmentState, message: str) -> None:
         with self._store.transaction() as tx:

@@ -48,6 +48,11 @@ class CloseSeries:
                 self._rules,
                 now,
             )
+            missing = tx.missing_images(series_instance_uid)
+            if missing and verdict.state is SeriesState.READY:
+                # At an end of the stack nothing but this tells that they are missing.
+                words = tuple(f"{count} images are {why}: send the series again" for why, count in missing)
+                verdict = CompletionVerdict(SeriesState.HELD, words)
             if verdict.state is SeriesState.RECEIVING:
                 self._wait(tx, series, verdict, now)
             else:

@@ -187,7 +187,7 @@ class SendDelivery:
             return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, message)
         try:
             check_demo(destination, demo=delivery.demo)
-            receipt = self._sender.send(self._tools.spool.read(delivery.key), destination)
+            receipt = self._sender.send(self._tools.spool.read(delivery.key, delivery.seal), destination)
         except DemoNotAllowedError as error:
             return _Outcome(DeliveryState.BLOCKED, Event.DELIVERY_BLOCKED, str(error))
         except SendError as error:

@@ -17,7 +17,7 @@ from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
 from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.domain.series import InstanceHeader, Seal, Series
 from npc_contour.domain.structures import NetworkProvenance, Roi, StructureSet
 from npc_contour.domain.volumes import LabelMap, Volume
 
@@ -49,8 +49,20 @@ class Spool(Protocol):
         """Whether the file of a key is there (and so complete)."""
         ...
 
-    def read(self, key: str) -> bytes:
-        """Return the bytes of a key."""
+    def read(self, key: str, seal: Seal | None = None) -> bytes:
+        """Return the bytes of a key.
+
+        Raises:
+            DamagedFileError: the file is gone, or not what the seal says.
+        """
+        ...
+
+    def examine(self, key: str) -> Seal:
+        """Return the seal of an image of which nothing was noted.
+
+        Raises:
+            DamagedFileError: the file is gone, or no whole image.
+        """
         ...
 
 

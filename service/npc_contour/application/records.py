@@ -10,7 +10,7 @@ from enum import StrEnum
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.series import InstanceHeader, Seal
 from npc_contour.logs import Event
 
 
@@ -36,6 +36,7 @@ class JobKind(StrEnum):
     FIND_STUDY = "find_study"
     CALL_WEBHOOK = "call_webhook"
     SELF_TEST = "self_test"
+    MEND_CASE = "mend_case"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,23 @@ class WebhookMessage:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """A file of the spool and what it must hold; None where a former version kept it and noted nothing."""
+
+    key: str
+    seal: Seal | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image that we keep, its file, and what that must hold."""
+
+    sop_class_uid: str
+    key: str
+    seal: Seal | None
+
+
 class CommitmentState(StrEnum):
     """Where a sender's request for storage commitment stands."""
 
@@ -346,6 +364,7 @@ class DeliveryRecord:
         ask_at: when it is asked next whether it holds the object; None when it is not asked.
         asks: how often it was asked since it was sent.
         what: which of the case's objects it is about; `key` and `sop_instance_uid` are that one's.
+        seal: what the file must hold; None where a former version wrote it.
     """
 
     delivery_id: int
@@ -366,6 +385,7 @@ class DeliveryRecord:
     asks: int = 0
     held: bool = False
     what: Deliverable = Deliverable.RTSTRUCT
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True, slots=True)

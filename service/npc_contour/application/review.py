@@ -167,9 +167,9 @@ class Review:
         """
         key = (scan.case.case_id, scan.role)
         known = self._overlays.get(key)
-        artefacts = Artefacts(self._spool, scan.case.case_id)
+        artefacts = Artefacts(self._store, self._spool, scan.case.case_id)
         if known is None and artefacts.has(RTSTRUCT):
-            content = self._eyes.structure_set(self._spool.read(artefacts.key(RTSTRUCT)))
+            content = self._eyes.structure_set(artefacts.read(RTSTRUCT))
             known = overlay_on(content, scan.stack.grid)
             self._overlays.put(key, known)
         return known
@@ -188,7 +188,7 @@ class Review:
         if not images:
             raise CaseRefused(f"the images of case {case_id} are no longer kept")
         roles = sorted(case.inputs, key=lambda name: name != case.planning_role)
-        written = Artefacts(self._spool, case_id).has(RTSTRUCT)
+        written = Artefacts(self._store, self._spool, case_id).has(RTSTRUCT)
         return Scan(case, role or case.planning_role, tuple(roles), stack(Series(images)), written)
 
     def _volume(self, scan: Scan) -> Future[Volume]:

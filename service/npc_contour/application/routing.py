@@ -107,6 +107,7 @@ class RouteStudy:
             pipelines = tuple(self._catalog.pipelines.values())
             arriving = _arriving(facts.series)
             live = tx.live_cases(study_instance_uid)
+            self._begin_again(tx, live, tx.images_came_back(study_instance_uid), now)
             answers = self._routes(facts, pipelines)
             every = [self._answer(pipeline, one, live, now) for pipeline, one in zip(pipelines, answers, strict=True)]
             concerned = [answer for answer in every if answer.concerned] or every
@@ -124,6 +125,16 @@ class RouteStudy:
             other if _is_about_later(other, facts, facts.assigned_at.get(one.pipeline)) else one
             for one, other in zip(answers, unsaid, strict=True)
         )
+
+    def _begin_again(self, tx: Transaction, live: Sequence[CaseRecord], back: frozenset[str], now: datetime) -> None:
+        """Let cases go on that failed for want of images which have come again."""
+        for case in live:
+            if case.state is CaseState.FAILED and any(one.series_instance_uid in back for one in case.inputs.values()):
+                for kind in (JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET):
+                    tx.clear_attempts(kind, case.case_id)
+                tx.set_case(case.case_id, CaseState.ROUTED, now, reasons=case.reasons[1:])
+                tx.defer(Job(JobKind.SEGMENT_CASE, case.case_id))
+                _tell(tx, Event.CASE_RETRIED, case, "images that were damaged or gone have come again", now)
 
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)

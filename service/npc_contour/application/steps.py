@@ -18,13 +18,16 @@ from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, StoryLine
 from npc_contour.application.store import Store
 from npc_contour.domain.jobs import CaseState
-from npc_contour.errors import AutocontourError, CaseRefused, GateError
+from npc_contour.errors import IMAGES, AutocontourError, CaseRefused, DamagedFileError, GateError
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[str], None]
 GivenUp = Callable[[str, str], None]
+Damaged = Callable[[DamagedFileError], bool]
+MEND_S = 5.0
+"""How long a step waits before it looks whether what it needs has been made again."""
 MAX_ATTEMPTS = 12
 MAX_DEATHS = 8
 """So many that whoever was only near when its process was killed for another reason is not among them."""
@@ -44,6 +47,7 @@ EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.RESCAN,
     JobKind.RETENTION,
     JobKind.SELF_TEST,
+    JobKind.MEND_CASE,
 }
 """Long steps are claimed; the short ones are one transaction each, which row locks keep apart."""
 STUDY_KINDS = {JobKind.ROUTE_STUDY, JobKind.COMBINE_STUDY, JobKind.FIND_PARTNER}
@@ -74,6 +78,7 @@ class Steps:
         clock: Clock,
         handlers: Mapping[JobKind, Handler],
         given_up: Mapping[JobKind, GivenUp] | None = None,
+        damaged: Damaged = lambda _: False,
     ) -> None:
         """Do each kind of job with its handler.
 
@@ -82,7 +87,9 @@ class Steps:
             clock: of the service.
             handlers: by kind of job.
             given_up: told the key and the reason of a step of these kinds that is given up; others are parked.
+            damaged: told of a file that a step found damaged; returns whether it is made again, so that the step waits.
         """
+        self._damaged = damaged
         self._store = store
         self._clock = clock
         self._handlers = handlers
@@ -111,6 +118,9 @@ class Steps:
         except Postponed:
             with self._store.transaction() as tx:
                 tx.uncount_attempt(kind, key)
+        except DamagedFileError as error:
+            tracing.failed(type(error).__name__)
+            self._found_damaged(kind, key, error)
         except (CaseRefused, GateError) as error:
             tracing.failed(type(error).__name__)
             self._refused(kind, key, error)
@@ -125,6 +135,19 @@ class Steps:
         else:
             with self._store.transaction() as tx:
                 tx.clear_attempts(kind, key)
+
+    def _found_damaged(self, kind: JobKind, key: str, error: DamagedFileError) -> None:
+        """Damaged bytes are not tried again: they are made again, or the images must come again."""
+        if self._damaged(error):
+            with self._store.transaction() as tx:
+                tx.uncount_attempt(kind, key)
+                if kind is not JobKind.MEND_CASE:
+                    tx.defer(Job(kind, key, self._clock.now() + timedelta(seconds=MEND_S)))
+            return
+        # What only looks goes on without the images, which are forgotten now.
+        again = kind not in CASE_KINDS | {JobKind.SEND, JobKind.MEND_CASE}
+        ask = ": send the series again" if error.key.startswith(IMAGES) else ""
+        self._failed(kind, key, DamagedFileError(error.key, f"{str(error).partition(': ')[2]}{ask}"), again=again)
 
     def _refused(self, kind: JobKind, key: str, error: CaseRefused | GateError) -> None:
         if kind not in CASE_KINDS:

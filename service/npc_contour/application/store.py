@@ -20,11 +20,13 @@ from npc_contour.application.records import (
     Gate,
     Job,
     JobKind,
+    KeptImage,
     Known,
     ParkedStep,
     PulledSeries,
     PullRequest,
     PullState,
+    SealedFile,
     SelfTestResult,
     SeriesRecord,
     StoryLine,
@@ -33,7 +35,7 @@ from npc_contour.application.records import (
 )
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.queries import Match
-from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.series import InstanceHeader, Seal
 
 
 class Transaction(Protocol):
@@ -311,8 +313,48 @@ class Transaction(Protocol):
         """Return the keys of all images that rows know."""
         ...
 
-    def lose_instances(self, keys: Sequence[str], at: datetime) -> tuple[tuple[str, str, int], ...]:
-        """Forget images whose files are gone, and hold their series; return (study, series, how many) of each."""
+    def lose_instances(self, keys: Sequence[str], why: str, at: datetime) -> tuple[tuple[str, str, int], ...]:
+        """Forget images, and hold their series until they come again; return (study, series, how many) of each."""
+        ...
+
+    def missing_images(self, series_instance_uid: str) -> tuple[tuple[str, int], ...]:
+        """Return (why, how many) of the images of a series that were forgotten and have not come again."""
+        ...
+
+    def images_came_back(self, study_instance_uid: str) -> frozenset[str]:
+        """Return the series of a study of which forgotten images came again since this was last asked."""
+        ...
+
+    def seal_of_image(self, sop_instance_uid: str) -> Seal | None:
+        """Return what the file of an image must hold, `NOT_NOTED` where nobody noted it; None where there is no row."""
+        ...
+
+    def seal_of_artefact(self, key: str) -> Seal | None:
+        """Return what an artefact must hold; None where a former version wrote it."""
+        ...
+
+    def seal_artefact(self, case_id: str, key: str, seal: Seal) -> None:
+        """Note what an artefact must hold."""
+        ...
+
+    def count_damaged(self, key: str, case_id: str) -> int:
+        """Note that an artefact was found damaged or gone; return how often it was."""
+        ...
+
+    def written_keys(self, case_id: str) -> tuple[str, ...]:
+        """Return the artefacts of a case that may be sent; () before it is contoured."""
+        ...
+
+    def sealed_images(self) -> tuple[SealedFile, ...]:
+        """Return what every image must hold, those first that were compared longest ago, or never."""
+        ...
+
+    def sealed_artefacts(self) -> tuple[SealedFile, ...]:
+        """Return what every artefact of a case that has its files must hold, those first that were never compared."""
+        ...
+
+    def note_checked(self, files: Sequence[SealedFile], at: datetime) -> None:
+        """Note that files hold what they must; of images of which nothing was noted, also what that is."""
         ...
 
     def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
@@ -452,8 +494,8 @@ class Transaction(Protocol):
         """Change the state of a request for storage commitment."""
         ...
 
-    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, tuple[str, str]]:
-        """Note that a sender is promised to have these images kept; return UID → (SOP Class UID, key) of those we have.
+    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, KeptImage]:
+        """Note that a sender is promised to have these images kept; return those we have by UID.
 
         None of them is being deleted, and none will be for `retention.committed_days`.
         """

@@ -193,7 +193,7 @@ def lose(store: Store, keys: Sequence[str], now: datetime) -> None:
     if not keys:
         return
     with store.transaction() as tx:
-        for study, series, images in tx.lose_instances(keys, now):
+        for study, series, images in tx.lose_instances(keys, "gone from the disk", now):
             words = f"{images} images are gone from the disk: send the series again"
             tx.tell(StoryLine(event=Event.INSTANCES_LOST, at=now, study=study, series=series, detail=words))
     logger.error(Event.INSTANCES_LOST, extra={"images": len(keys)})

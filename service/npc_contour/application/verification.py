@@ -62,7 +62,8 @@ class VerifyDelivery:
             # It stays due: should this process die, the question is put again at once.
             tx.begin_ask(delivery.delivery_id, transaction_uid)
         try:
-            evidence = self._verifier.ask(self._tools.spool.read(delivery.key), destination, transaction_uid)
+            sent = self._tools.spool.read(delivery.key, delivery.seal)
+            evidence = self._verifier.ask(sent, destination, transaction_uid)
         except SendError as error:
             self._no_answer(delivery, destination, str(error), now)
         else:

@@ -148,7 +148,7 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
         names = tuple(destination.name for destination in destinations)
         operations = Operations(store, store.clock, destinations)
         catalog = catalog_of(settings)
-        reader = study_reader(settings, catalog, spool_at(settings).open_path)
+        reader = study_reader(settings, catalog, spool_at(settings).read_image)
         assignment = AssignRoles(store, store.clock, catalog, reader)
         yield _Desk(
             operations,

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.registration import RigidMove
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a file must hold: noted when it was kept, compared whenever it is read."""
+
+    sha256: str
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview) -> Seal:
+        """The seal of these bytes."""
+        return cls(hashlib.sha256(data).hexdigest(), memoryview(data).nbytes)
+
+
+NOT_NOTED = Seal("", 0)
+"""Of a file that a former version kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +48,7 @@ class InstanceHeader:
         rescale_type: Rescale Type (0028,1054): the unit of rescaled values; "" is HU in CT (PS3.3 C.8.2.1).
         real_world_units: code values (UCUM) of the units in Real World Value Mapping Sequence.
         angio_flag: Angio Flag (0018,0025), "Y" of an MR angiography.
+        seal: what the bytes under the key must be; None where nobody noted it.
     """
 
     key: str
@@ -74,6 +93,7 @@ class InstanceHeader:
     rescale_type: str = ""
     real_world_units: tuple[str, ...] = ()
     angio_flag: str = ""
+    seal: Seal | None = None
 
     def is_same_image(self, other: InstanceHeader) -> bool:
         """Whether another header is of the same image in the same place.

@@ -10,7 +10,7 @@ from highdicom.sr import MeasurementReport, VolumetricROIMeasurementsAndQualitat
 from pydicom import dcmread
 
 from npc_contour.adapters.dicom.phantom_kinds import write_chest, write_mr
-from npc_contour.adapters.dicom.reader import read_headers, read_volume
+from npc_contour.adapters.dicom.reader import read_at_key, read_headers, read_volume
 from npc_contour.app.tools import RtstructWriter, SrWriter
 from npc_contour.application.contouring import Request, contour
 from npc_contour.application.measuring import Measured, measure_case, measured_report, measurements_csv
@@ -39,8 +39,8 @@ def measured(pipeline_name: str, folder: Path, labels: np.ndarray) -> tuple[Meas
         made_at=MADE_AT,
     )
     label_maps = {pipeline_name: LabelMap(labels, volume.grid, pipeline_name)}
-    done = contour(request, label_maps, volume, RtstructWriter(Path, GENERIC), {})
-    found = measure_case(request, label_maps, volume, done.encoded, SrWriter(Path), {})
+    done = contour(request, label_maps, volume, RtstructWriter(read_at_key, GENERIC), {})
+    found = measure_case(request, label_maps, volume, done.encoded, SrWriter(read_at_key), {})
     assert found is not None
     return found, done.encoded.data
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import mmap
 import os
 import threading
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from npc_contour.domain.series import Seal
 from npc_contour.errors import SpoolFullError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -92,6 +94,7 @@ class Draft:
         self._direct = direct
         self._chunk = memory.borrow()
         self._written = 0
+        self._digest = hashlib.sha256()
 
     @classmethod
     def create(cls, folder: Path, name: str, memory: Memory, reserve: Callable[[int], None], *, direct: bool) -> Self:
@@ -141,6 +144,7 @@ class Draft:
         """
         view = memoryview(data)
         self._reserve(view.nbytes)
+        self._digest.update(view)
         start = 0
         while start < view.nbytes:
             held = self.size - self._written
@@ -150,6 +154,29 @@ class Draft:
             self.size += part.nbytes
             if held + part.nbytes == CHUNK:
                 self._flush(CHUNK)
+
+    @property
+    def seal(self) -> Seal:
+        """What the file holds, by the bytes that were appended, not by what a disk made of them."""
+        return Seal(self._digest.hexdigest(), self.size)
+
+    def replace(self, target: Path, part: Path) -> None:
+        """Take the place of a file that has the name, at once.
+
+        Args:
+            target: the name.
+            part: a free name beside it on the file system, for a moment.
+
+        Raises:
+            OSError: the file system takes no second name.
+        """
+        if self._has_name:
+            self.path.replace(target)
+            self._has_name = False
+            self.path = target
+        else:
+            self.link(part)
+            part.replace(target)
 
     def view(self) -> memoryview:
         """What is appended so far; of a large file it is read from the disk as it is asked for."""

@@ -12,6 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, time
+from io import BytesIO
 from pathlib import Path
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -63,6 +64,11 @@ def read_file(path: Path, *, key: str | None = None) -> tuple[InstanceHeader, Pa
         OSError: it cannot be read.
     """
     return read_bytes(path.read_bytes(), key=str(path) if key is None else key)
+
+
+def as_file(source: Path | bytes) -> Path | BytesIO:
+    """What pydicom opens: a file on disk, or one that has been read."""
+    return source if isinstance(source, Path) else BytesIO(source)
 
 
 def read_bytes(content: bytes | memoryview, *, key: str) -> tuple[InstanceHeader, ParsedInstance]:

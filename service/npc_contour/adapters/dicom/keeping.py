@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from npc_contour.adapters.dicom import headers
 from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH, Incoming, fields_of
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 Note = Callable[[InstanceHeader, str, AssociationRow], object]
 """Commits the row of an image that is on disk: (header, key, association); raises when it could not."""
+Repaired = Callable[[InstanceHeader], None]
+"""Told of good bytes that took the place of damaged ones."""
 NoteConflict = Callable[[InstanceHeader, str], None]
 """Told of other bytes under a UID that is kept: (header, detail)."""
 
@@ -39,9 +42,17 @@ class FileKeeper:
         spool: where bytes go.
         note: commits the row of an image.
         note_conflict: tells the story of other bytes under a UID that is kept.
+        on_repair: told once good bytes have taken the place of damaged ones.
     """
 
-    def __init__(self, spool: Spool, note: Note, note_conflict: NoteConflict) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        note: Note,
+        note_conflict: NoteConflict,
+        on_repair: Repaired = lambda _: None,
+    ) -> None:
+        self._on_repair = on_repair
         self._spool = spool
         self._note = note
         self._note_conflict = note_conflict
@@ -90,7 +101,9 @@ class FileKeeper:
             )
             self._note_conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
             raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
-        self._note(header, kept.key, association)
+        self._note(replace(header, seal=kept.seal), kept.key, association)
+        if kept.outcome is Outcome.REPAIRED:
+            self._on_repair(header)
         logger.info(
             Event.INSTANCE_STORED,
             extra={

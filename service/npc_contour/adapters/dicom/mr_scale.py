@@ -9,7 +9,7 @@ Value Mapping, or nothing.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -22,12 +22,12 @@ _PHILIPS_GROUP, _SCALE_SLOPE = 0x2005, 0x0E
 _LARGEST = 1e12
 
 
-def mr_scale(elements: Elements, path: Path) -> tuple[float, float]:
+def mr_scale(elements: Elements, file: bytes) -> tuple[float, float]:
     """Return slope and intercept of one MR image; (1, 0) where the scanner writes no scale.
 
     Args:
         elements: of the image.
-        path: its file, read again for a Real World Value Mapping where nothing else has the scale.
+        file: the whole, read again for a Real World Value Mapping where nothing else has the scale.
 
     Raises:
         PixelDataError: the scale that is written is none.
@@ -38,7 +38,7 @@ def mr_scale(elements: Elements, path: Path) -> tuple[float, float]:
         return _checked(1.0 / philips, (intercept or 0.0) / (slope * philips), "Philips' private scale")
     if slope is not None or intercept is not None:
         return _checked(1.0 if slope is None else slope, intercept or 0.0, "Rescale Slope and Intercept")
-    mapped = _real_world(path)
+    mapped = _real_world(file)
     return (1.0, 0.0) if mapped is None else _checked(*mapped, "the Real World Value Mapping")
 
 
@@ -49,10 +49,10 @@ def _checked(slope: float, intercept: float, source: str) -> tuple[float, float]
     return slope, intercept
 
 
-def _real_world(path: Path) -> tuple[float, float] | None:
+def _real_world(file: bytes) -> tuple[float, float] | None:
     """Slope and intercept of the first linear mapping (PS3.3 C.7.6.16.2.11)."""
     try:
-        image = dcmread(path, stop_before_pixels=True, specific_tags=["RealWorldValueMappingSequence"])
+        image = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=["RealWorldValueMappingSequence"])
         for item in image.get("RealWorldValueMappingSequence", ()):
             slope, intercept = item.get("RealWorldValueSlope"), item.get("RealWorldValueIntercept")
             if slope is not None and intercept is not None:

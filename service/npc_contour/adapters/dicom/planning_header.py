@@ -14,6 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 
 from npc_contour.adapters.dicom.element_bytes import tag_of
+from npc_contour.adapters.dicom.headers import as_file
 from npc_contour.errors import InstanceRefused
 
 _TYPE_2 = (
@@ -77,9 +78,9 @@ def planning_header(image: Dataset) -> PlanningHeader:
     )
 
 
-def read_planning_header(path: Path) -> PlanningHeader:
-    """Read the identity from one file of the planning series."""
-    return planning_header(dcmread(path, stop_before_pixels=True, force=True))
+def read_planning_header(source: Path | bytes) -> PlanningHeader:
+    """Read the identity from one file of the planning series, or from its bytes."""
+    return planning_header(dcmread(as_file(source), stop_before_pixels=True, force=True))
 
 
 def _value_bytes(image: Dataset, keyword: str) -> bytes:

@@ -28,6 +28,15 @@ from npc_contour.domain.uids import is_uid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused, PixelDataError
 
+ReadImage = Callable[[InstanceHeader], bytes]
+"""The file of an image, as it was kept; raises DamagedFileError where it is not, or OSError."""
+
+
+def read_at_key(header: InstanceHeader) -> bytes:
+    """The file of an image whose key is its path."""
+    return Path(header.key).read_bytes()
+
+
 Progress = Callable[[int, int], None]
 """Told (done, total) after each slice or file."""
 
@@ -89,7 +98,7 @@ def read_headers(
 
 def read_volume(
     series: Series,
-    open_path: Callable[[str], Path] = Path,
+    read_image: ReadImage = read_at_key,
     *,
     progress: Progress | None = None,
     before_slice: Callable[[], None] | None = None,
@@ -98,7 +107,7 @@ def read_volume(
 
     Args:
         series: CT or MR images of one stack.
-        open_path: from a header's key to its file; the default takes the key as a path.
+        read_image: gives the file of an image; the default takes its key as a path.
         progress: told after each slice.
         before_slice: called in the reading thread before each slice; while it does not return, others have the CPU.
 
@@ -126,7 +135,7 @@ def read_volume(
             before_slice()
         try:
             _check_class(header, modality)
-            values[index] = read_values(open_path(header.key), header)
+            values[index] = read_values(read_image(header), header)
         except (PixelDataError, InstanceRefused, OSError) as error:
             raise PixelDataError(
                 f"slice {index + 1} of {len(ordered.instances)} (SOP instance {header.sop_instance_uid}): {error}"
@@ -141,14 +150,14 @@ def read_volume(
     return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, modality)
 
 
-def read_plane(header: InstanceHeader, open_path: Callable[[str], Path] = Path) -> npt.NDArray[np.int16]:
+def read_plane(header: InstanceHeader, read_image: ReadImage = read_at_key) -> npt.NDArray[np.int16]:
     """Read one image of a series: (rows, columns) int16 HU, just as `read_volume` places it in its volume.
 
     Raises:
         PixelDataError: its pixels cannot be decoded or are not what its header says.
     """
     try:
-        return _read_hu(open_path(header.key), header)
+        return _read_hu(read_image(header), header)
     except (InstanceRefused, OSError) as error:
         raise PixelDataError(f"SOP instance {header.sop_instance_uid}: {error}") from error
 
@@ -189,9 +198,9 @@ def _refuse_other(first: Path, path: Path) -> None:
         )
 
 
-def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:
+def _read_hu(content: bytes, expected: InstanceHeader) -> npt.NDArray[np.int16]:
     """One slice: (rows, columns) int16 HU."""
-    stored, parsed, padded = _read_stored(path, expected)
+    stored, parsed, padded = _read_stored(content, expected)
     fault = unit_fault(headers.header_of(parsed, key=expected.key))
     if fault is not None:
         raise PixelDataError(fault)
@@ -206,20 +215,20 @@ def _read_hu(path: Path, expected: InstanceHeader) -> npt.NDArray[np.int16]:
     return hu
 
 
-def _read_mr(path: Path, expected: InstanceHeader) -> npt.NDArray[np.float32]:
+def _read_mr(content: bytes, expected: InstanceHeader) -> npt.NDArray[np.float32]:
     """One slice: (rows, columns) float32 in the scanner's own scale."""
-    stored, parsed, padded = _read_stored(path, expected)
-    slope, intercept = mr_scale(parsed.elements, path)
+    stored, parsed, padded = _read_stored(content, expected)
+    slope, intercept = mr_scale(parsed.elements, content)
     values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     values[padded] = 0.0
     return values
 
 
 def _read_stored(
-    path: Path, expected: InstanceHeader
+    content: bytes, expected: InstanceHeader
 ) -> tuple[npt.NDArray[np.int32], headers.ParsedInstance, npt.NDArray[np.bool_]]:
     """Stored values of one slice, its elements, and where its header says that there is no pixel."""
-    header, parsed = headers.read_file(path, key=expected.key)
+    header, parsed = headers.read_bytes(content, key=expected.key)
     if not header.is_same_image(expected):
         raise PixelDataError("the file is not the one whose header was read")
     stored = pixels.decode(parsed)

@@ -6,6 +6,7 @@ the object. Only rigid ones are used: what is written as rigid is checked by its
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from npc_contour.adapters.dicom.elements import CANNOT_PARSE
-from npc_contour.adapters.dicom.headers import check_every_level, read_file
+from npc_contour.adapters.dicom.headers import check_every_level, read_bytes
 from npc_contour.domain.geometry import FloatArray
 from npc_contour.domain.registration import RigidMove, matrix_of
 from npc_contour.errors import InstanceRefused
@@ -24,11 +25,11 @@ ORTHONORMAL_TOLERANCE = 1e-3
 """Matrices are written with few digits."""
 
 
-def read_registration(path: Path) -> tuple[RigidMove, ...]:
+def read_registration(source: Path | bytes) -> tuple[RigidMove, ...]:
     """Read one object.
 
     Args:
-        path: a DICOM file.
+        source: a DICOM file, or its bytes.
 
     Returns:
         One move for each frame of reference other than the registered one.
@@ -37,8 +38,9 @@ def read_registration(path: Path) -> tuple[RigidMove, ...]:
         InstanceRefused: it is damaged, says one thing twice, or one of its matrices is not rigid.
     """
     try:
-        check_every_level(read_file(path)[1])
-        with dcmread(path) as dataset:
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        check_every_level(read_bytes(content, key="")[1])
+        with dcmread(BytesIO(content)) as dataset:
             return _moves(dataset)
     except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:
         raise _refused(f"it cannot be read: {error}") from error

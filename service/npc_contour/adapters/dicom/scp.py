@@ -96,7 +96,7 @@ class Receiver:
         spool: where bytes go.
         intake: commits an instance's row before it is answered; called from several threads.
         on_association: told of each association opened, released, aborted or lost; its errors are logged, no more.
-        on_conflict: told of other bytes under a kept UID, once they are in quarantine.
+        on_conflict: told of other bytes under a kept UID, once they are in quarantine, or in the place of damaged ones.
         services: what is served besides C-ECHO and C-STORE of images.
         admission: sets room aside for each association; None sets nothing aside.
     """

@@ -7,7 +7,7 @@ that holds all ROIs. Text is UTF-8 whatever the images use.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM
 
 import npc_contour
+from npc_contour.adapters.dicom.headers import as_file
 from npc_contour.adapters.dicom.rtstruct import MANUFACTURER, MODEL_NAME, derived_uid
 from npc_contour.adapters.dicom.rtstruct_text import DEMO_WORDS, demo_label, shortened
 from npc_contour.core.labels import RoiMask
@@ -114,9 +115,9 @@ def encode_segmentation(
     return buffer.getvalue()
 
 
-def read_image_headers(paths: Sequence[Path]) -> list[Dataset]:
-    """Return the attributes of images, without their pixels."""
-    return [dcmread(path, stop_before_pixels=True, force=True) for path in paths]
+def read_image_headers(sources: Iterable[Path | bytes]) -> list[Dataset]:
+    """Return the attributes of images, files or their bytes, without their pixels."""
+    return [dcmread(as_file(source), stop_before_pixels=True, force=True) for source in sources]
 
 
 def _description(number: int, mask: RoiMask, network: NetworkProvenance | None) -> SegmentDescription:

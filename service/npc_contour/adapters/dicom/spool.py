@@ -7,6 +7,7 @@ exists; the spool only keeps bytes. The disk is a local one with a journal (ext4
     <root>/instances/<study>/<series>/<instance>.dcm
     <root>/artefacts/<case>/<name>
     <root>/quarantine/<instance>-<hash>.dcm        other bytes under a UID that is already kept
+    <root>/damaged/<name>-<random>                 what was found damaged: never read again, there for a person to see
     <root>/installation                            id of the installation whose files these are
     <root>/incoming/<random>.part                  artefacts under way; also images, where a file needs a name
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import filecmp
-import hashlib
 import os
 import re
 import shutil
@@ -30,10 +30,13 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from npc_contour.adapters.dicom.draft import NO_ROOM, Buffer, Draft, Memory, room_errors
+from npc_contour.adapters.dicom.headers import read_bytes
+from npc_contour.adapters.dicom.incoming import REGISTRATION
+from npc_contour.adapters.dicom.pixels import layout_of, pixel_bytes
 from npc_contour.application.group_commit import GroupCommit
-from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.series import NOT_NOTED, InstanceHeader, Seal
 from npc_contour.domain.uids import is_uid
-from npc_contour.errors import InstanceRefused, SpoolFullError
+from npc_contour.errors import DamagedFileError, InstanceRefused, PixelDataError, SpoolFullError
 
 INVALID_UID = 0xC002
 _MEBIBYTE = 2**20
@@ -54,6 +57,7 @@ class Outcome(StrEnum):
     KEPT = "kept"
     SAME = "same"
     CONFLICT = "conflict"
+    REPAIRED = "repaired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,21 @@ class Kept:
     Attributes:
         key: of the first bytes kept under this UID.
         quarantine_key: of these bytes when they differ from the first; None otherwise.
+        seal: of these bytes.
     """
 
     key: str
     outcome: Outcome
+    seal: Seal
     quarantine_key: str | None = None
+
+
+Known = Callable[[InstanceHeader], Seal | None]
+"""What the row of an image says that its file must hold, `NOT_NOTED` where it does not say; None without a row."""
+
+
+def _nothing_known(_: InstanceHeader) -> Seal | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +106,14 @@ class Spool:
         min_free_mb: mebibytes that stay free on the disk.
         quota_mb: mebibytes that the spool may hold; None is unlimited. Counted at start and by this process since.
         lane: begins the names of this process's files under way, so that it can tell what it left when it died.
+
+    Attributes:
+        known: what the row of an image says that its file must hold; set by whoever has the rows.
     """
 
     def __init__(self, root: Path, *, min_free_mb: int = 2048, quota_mb: int | None = None, lane: str = "") -> None:
         self._root = root.resolve()
+        self.known: Known = _nothing_known
         self._lane = f"{lane}-" if lane else ""
         self._memory = Memory()
         self._folders: GroupCommit[Path, None] = GroupCommit(_sync_folders)
@@ -105,7 +123,7 @@ class Spool:
         self._reserved = 0
         self._incoming = self._root / "incoming"
         self._free = (-_LOOK_S, 0)
-        for folder in ("instances", "artefacts", "quarantine", "incoming"):
+        for folder in ("instances", "artefacts", "quarantine", "incoming", "damaged"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         _close_to_others(self._root)
         self._names_with_files = _file_system(self._root) in _NAMES_WITH_FILES
@@ -195,21 +213,54 @@ class Spool:
     def name(self, header: InstanceHeader, draft: Draft) -> Kept:
         """Give a draft its name: from now on it is there, whole; `settle` must follow to make it survive a power cut.
 
-        The same bytes again change nothing. Other bytes under the same UID are quarantined: the first stay.
+        The same bytes again change nothing. Other bytes under the same UID are quarantined: the first stay, unless
+        they are damaged and these are what they were.
 
         Raises:
             InstanceRefused: a UID is not a UID.
             SpoolFullError: no room; nothing is left behind.
         """
-        key = self.key_of(header)
+        key, seal = self.key_of(header), draft.seal
         draft.write_out()
         if self._publish(draft, self._root / key):
-            return Kept(key, Outcome.KEPT)
+            return Kept(key, Outcome.KEPT, seal)
         if _same_bytes(draft.path, self._root / key):
-            return Kept(key, Outcome.SAME)
-        quarantine_key = f"quarantine/{header.sop_instance_uid}-{_digest(draft.path)}.dcm"
+            return Kept(key, Outcome.SAME, seal)
+        if self._is_repair(key, seal, self.known(header)):
+            with room_errors(key):
+                draft.replace(self._root / key, self._incoming / f"{self._lane}{uuid.uuid4().hex}.part")
+            return Kept(key, Outcome.REPAIRED, seal)
+        quarantine_key = f"quarantine/{header.sop_instance_uid}-{seal.sha256[:16]}.dcm"
         self._publish(draft, self._root / quarantine_key)
-        return Kept(key, Outcome.CONFLICT, quarantine_key)
+        return Kept(key, Outcome.CONFLICT, seal, quarantine_key)
+
+    def _is_repair(self, key: str, seal: Seal, known: Seal | None) -> bool:
+        """Whether what is kept is damaged and new bytes are what it was.
+
+        Of a file that a former version kept nothing was noted: it counts as damaged only where it is no image any more.
+        """
+        if known is None or known != NOT_NOTED:
+            return seal == known
+        try:
+            self.examine(key)
+        except DamagedFileError:
+            return True
+        return False
+
+    def examine(self, key: str) -> Seal:
+        """The seal of an image of which nothing was noted, once it has proved to be a whole one.
+
+        Raises:
+            DamagedFileError: it is gone, or no whole image.
+        """
+        content = self.read(key)
+        try:
+            _, parsed = read_bytes(content, key=key)
+            if parsed.elements.text("Modality") != REGISTRATION:
+                pixel_bytes(parsed, layout_of(parsed))
+        except (InstanceRefused, PixelDataError) as error:
+            raise DamagedFileError(key, f"no whole image: {error}") from error
+        return Seal.of(content)
 
     def settle(self, kept: Kept, draft: Draft) -> None:
         """On return bytes and name survive a power cut, whoever wrote them: others may have just brought the same."""
@@ -252,9 +303,49 @@ class Spool:
         """Whether the file of a key is there (and so complete)."""
         return self.open_path(key).is_file()
 
-    def read(self, key: str) -> bytes:
-        """The bytes of a key."""
-        return self.open_path(key).read_bytes()
+    def read(self, key: str, seal: Seal | None = None) -> bytes:
+        """The bytes of a key: the one way to anything that is used.
+
+        Args:
+            key: of the file.
+            seal: what it must hold; None where a former version kept it and nobody noted that.
+
+        Raises:
+            DamagedFileError: it is gone, or not what was kept.
+        """
+        try:
+            content = self.open_path(key).read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedFileError(key, "the file is gone from the disk", is_gone=True) from error
+        if seal is not None and Seal.of(content) != seal:
+            raise DamagedFileError(key, f"damaged on the disk: {_not_as_kept(content, seal)}")
+        return content
+
+    def read_image(self, header: InstanceHeader) -> bytes:
+        """The file of an image, as it was kept.
+
+        Raises:
+            DamagedFileError: it is gone, or not what was kept.
+        """
+        return self.read(header.key, header.seal)
+
+    def size(self, key: str) -> int | None:
+        """How many bytes the file of a key has; None where it is gone."""
+        try:
+            return self.open_path(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def put_away(self, key: str) -> bool:
+        """Take a damaged file out of use, durably; returns whether it was there."""
+        path = self.open_path(key)
+        name = f"{'-'.join(PurePosixPath(key).parts[-2:])}-{uuid.uuid4().hex[:8]}"
+        try:
+            path.rename(self._root / "damaged" / name[-200:])
+        except FileNotFoundError:
+            return False
+        _sync_folder(path.parent)
+        return True
 
     def open_path(self, key: str) -> Path:
         """The file of a key.
@@ -370,9 +461,10 @@ class Spool:
         return sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def _not_as_kept(content: bytes, seal: Seal) -> str:
+    if len(content) != seal.size:
+        return f"{len(content)} bytes, {seal.size} were kept"
+    return f"{seal.size} bytes as kept, with other values (SHA-256 differs)"
 
 
 def _same_bytes(one: Path, other: Path) -> bool:

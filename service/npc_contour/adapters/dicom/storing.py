@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -68,7 +68,7 @@ class Storing:
 
     Attributes:
         intake: commits an instance's row before it is answered; called from several threads.
-        on_conflict: told of other bytes under a kept UID, once they are in quarantine.
+        on_conflict: told of other bytes under a kept UID, once they are in quarantine, or in the place of damaged ones.
         admission: sets room aside for associations; None sets nothing aside.
     """
 
@@ -184,8 +184,10 @@ class StoredObject:
         # Disk and database flush at the same time, and both before the answer. Should the power fail in between, a row
         # may be left without its file, never answered: the next start of the receiver takes it back.
         settle = _Once(partial(storing.spool.settle, kept, draft))
-        storing.intake(header, kept.key, session.info, settle)
+        storing.intake(replace(header, seal=kept.seal), kept.key, session.info, settle)
         settle()
+        if kept.outcome is Outcome.REPAIRED and storing.on_conflict is not None:
+            storing.on_conflict(header, kept, session.info)
         return header
 
     def _checked(self, draft: Draft) -> InstanceHeader:

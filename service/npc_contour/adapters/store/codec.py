@@ -10,7 +10,7 @@ from npc_contour.application.records import CaseInput, CaseRecord
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.registration import RigidMove
-from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.series import InstanceHeader, Seal
 
 _TUPLES = (
     *("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type"),
@@ -23,6 +23,7 @@ _NAMES = frozenset(_DEFAULTS)
 def header_to_json(header: InstanceHeader) -> dict[str, Any]:
     """Return a header as JSON values; what equals its default is left out."""
     kept = {name: value for name, default in _DEFAULTS.items() if (value := getattr(header, name)) != default}
+    kept.pop("seal", None)  # in columns of its own
     if header.acquired_at is not None:
         kept["acquired_at"] = header.acquired_at.isoformat()
     if header.injected_at is not None:
@@ -32,7 +33,7 @@ def header_to_json(header: InstanceHeader) -> dict[str, Any]:
 
 def header_from_json(data: dict[str, Any]) -> InstanceHeader:
     """Return the header; fields of a newer version are ignored."""
-    values = {name: value for name, value in data.items() if name in _NAMES}
+    values = {name: value for name, value in data.items() if name in _NAMES and name != "seal"}
     for name in _TUPLES:
         if values.get(name) is not None:
             values[name] = tuple(values[name])
@@ -41,6 +42,11 @@ def header_from_json(data: dict[str, Any]) -> InstanceHeader:
     if values.get("injected_at") is not None:
         values["injected_at"] = time.fromisoformat(values["injected_at"])
     return InstanceHeader(**values)
+
+
+def seal_of(row: dict[str, Any]) -> Seal | None:
+    """Return what a row says that its file must hold; None where it does not say."""
+    return None if row["sha256"] is None else Seal(row["sha256"], row["size"])
 
 
 def inputs_to_json(case: CaseRecord) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
+from npc_contour.adapters.store.codec import seal_of
 from npc_contour.adapters.store.statements import Statements
-from npc_contour.application.records import CommitmentRow, CommitmentState
+from npc_contour.application.records import CommitmentRow, CommitmentState, KeptImage
 
 
 class Commitments(Statements):
@@ -48,8 +49,8 @@ class Commitments(Statements):
             (state, attempts, message, at, commitment_id),
         )
 
-    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, tuple[str, str]]:
-        """Note that these images are to be kept; return UID → (SOP Class UID, key) of those we have."""
+    def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, KeptImage]:
+        """Note that these images are to be kept; return those we have by UID."""
         # Whoever deletes locks the series first: either it sees the promise, or the images are gone for us.
         self._run(
             "SELECT FROM series WHERE series_instance_uid IN (SELECT series_instance_uid FROM instance"
@@ -58,7 +59,7 @@ class Commitments(Statements):
         )
         rows = self._all(
             "UPDATE instance SET committed_at = %s WHERE sop_instance_uid = ANY(%s)"
-            " RETURNING sop_instance_uid, header ->> 'sop_class_uid' AS sop_class_uid, key",
+            " RETURNING sop_instance_uid, header ->> 'sop_class_uid' AS sop_class_uid, key, sha256, size",
             (at, list(sop_instance_uids)),
         )
-        return {row["sop_instance_uid"]: (row["sop_class_uid"], row["key"]) for row in rows}
+        return {row["sop_instance_uid"]: KeptImage(row["sop_class_uid"], row["key"], seal_of(row)) for row in rows}

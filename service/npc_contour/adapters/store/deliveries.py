@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from npc_contour.adapters.store.codec import seal_of
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.statements import Statements
 from npc_contour.application.records import DeliveryRecord
@@ -11,7 +12,7 @@ from npc_contour.domain.jobs import Deliverable, DeliveryState
 
 DELIVERY = (
     "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, delivered.key,"
-    " delivered.sop_instance_uid, held_reason <> '' AS held FROM delivery"
+    " delivered.sha256, delivered.size, delivered.sop_instance_uid, held_reason <> '' AS held FROM delivery"
     " JOIN delivered ON delivered.delivery_id = delivery.id JOIN contour_case ON contour_case.id = case_id"
 )
 
@@ -89,4 +90,5 @@ def delivery_record(row: Row) -> DeliveryRecord:
         asks=row["asks"],
         held=row["held"],
         what=Deliverable(row["what"]),
+        seal=seal_of(row),
     )

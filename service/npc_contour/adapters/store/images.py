@@ -19,7 +19,7 @@ WHERE series_instance_uid = ANY(%s) ORDER BY series_instance_uid FOR UPDATE
 _ARRIVED = """
     SELECT row.* FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (
         instance text, series text, study text, key text, patient_id text, modality text, description text,
-        header jsonb, association text, receiver text, calling text, called text, peer text
+        header jsonb, sha256 text, size bigint, association text, receiver text, calling text, called text, peer text
     )) WITH ORDINALITY AS row
 """
 _ADD = """
@@ -29,8 +29,8 @@ associations AS (
     ORDER BY association
     ON CONFLICT DO NOTHING
 ), added AS (
-    INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, association_id, received_at)
-    SELECT instance, series, key, header, association, $2 FROM arrived ORDER BY instance, ordinality
+    INSERT INTO instance (sop_instance_uid, series_instance_uid, key, header, sha256, size, association_id, received_at)
+    SELECT instance, series, key, header, sha256, size, association, $2 FROM arrived ORDER BY instance, ordinality
     ON CONFLICT (sop_instance_uid) DO NOTHING
     RETURNING sop_instance_uid, key, series_instance_uid, association_id
 ), studies AS (
@@ -153,6 +153,8 @@ def _row(image: ArrivedImage) -> dict[str, object]:
         "modality": header.modality,
         "description": header.series_description,
         "header": header_to_json(header),
+        "sha256": header.seal.sha256 if header.seal else None,
+        "size": header.seal.size if header.seal else None,
         "association": association.association_id,
         "receiver": association.receiver,
         "calling": association.calling_ae_title,

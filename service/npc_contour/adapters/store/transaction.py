@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from npc_contour import tracing
 from npc_contour.adapters.store.account_changes import AccountChanges
 from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
-from npc_contour.adapters.store.codec import header_from_json
+from npc_contour.adapters.store.codec import header_from_json, seal_of
 from npc_contour.adapters.store.commitments import Commitments
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.destinations import Destinations
@@ -17,6 +18,7 @@ from npc_contour.adapters.store.images import Images
 from npc_contour.adapters.store.installations import Installations
 from npc_contour.adapters.store.pull_requests import PullRequests
 from npc_contour.adapters.store.pulls import Pulls
+from npc_contour.adapters.store.seals import Seals
 from npc_contour.adapters.store.self_tests import SelfTests
 from npc_contour.adapters.store.upkeep import Upkeep
 from npc_contour.adapters.store.webhooks import Webhooks
@@ -38,6 +40,7 @@ class PgTransaction(
     SelfTests,
     Installations,
     AccountChanges,
+    Seals,
 ):
     """Everything done through it is committed together."""
 
@@ -95,10 +98,10 @@ class PgTransaction(
     def headers(self, series_instance_uid: str) -> tuple[InstanceHeader, ...]:
         """Return the images of a series."""
         rows = self._all(
-            "SELECT header FROM instance WHERE series_instance_uid = %s ORDER BY sop_instance_uid",
+            "SELECT header, sha256, size FROM instance WHERE series_instance_uid = %s ORDER BY sop_instance_uid",
             (series_instance_uid,),
         )
-        return tuple(header_from_json(row["header"]) for row in rows)
+        return tuple(replace(header_from_json(row["header"]), seal=seal_of(row)) for row in rows)
 
     def set_series(self, series_instance_uid: str, state: SeriesState, reasons: Sequence[str], at: datetime) -> None:
         """Change the state of a series; once it is no more received, its study is due to be routed."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from npc_contour.adapters.store.statements import Statements
-from npc_contour.domain.jobs import SeriesState
 
 # Whatever is not delivered everywhere keeps all of its study: a case that goes on or failed, a delivery that waits,
 # failed, or may still be found missing, a series that waits for a person.
@@ -94,6 +93,7 @@ class Upkeep(Statements):
 
     def expire_case_files(self, case_id: str, at: datetime) -> None:
         """Note that the files of a case are deleted."""
+        self._run("DELETE FROM artefact WHERE case_id = %s", (case_id,))
         self._run("UPDATE contour_case SET files_expired_at = %s WHERE id = %s", (at, case_id))
 
     def delete_study(self, study_instance_uid: str) -> None:
@@ -128,20 +128,6 @@ class Upkeep(Statements):
     def instance_keys(self) -> frozenset[str]:
         """Return the keys of all images that rows know."""
         return frozenset(row["key"] for row in self._all("SELECT key FROM instance"))
-
-    def lose_instances(self, keys: Sequence[str], at: datetime) -> tuple[tuple[str, str, int], ...]:
-        """Forget images whose files are gone, and hold their series; return (study, series, how many) of each."""
-        rows = self._all(
-            "WITH lost AS (DELETE FROM instance WHERE key = ANY(%s) RETURNING series_instance_uid)"
-            " UPDATE series SET images = images - n, updated_at = %s,"
-            " state = CASE WHEN state = 'receiving' THEN state ELSE %s END,"
-            " reasons = CASE WHEN state = 'receiving' THEN reasons"
-            " ELSE ARRAY[n || ' images are gone from the disk: send the series again'] END"
-            " FROM (SELECT series_instance_uid AS uid, count(*) AS n FROM lost GROUP BY 1) AS counted"
-            " WHERE series_instance_uid = uid RETURNING study_instance_uid, series_instance_uid, n",
-            (list(keys), at, SeriesState.HELD),
-        )
-        return tuple((row["study_instance_uid"], row["series_instance_uid"], row["n"]) for row in rows)
 
     def _keys(self, statement: str, before: datetime, limit: int, name: str) -> tuple[str, ...]:
         rows = self._connection.execute(statement.encode(), {"before": before, "limit": limit}).fetchall()

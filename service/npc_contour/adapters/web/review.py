@@ -17,7 +17,7 @@ from npc_contour.application.review import Axis, Scan
 from npc_contour.application.status import RoiRow
 from npc_contour.core.overlay import Overlay
 from npc_contour.domain.geometry import Vec3
-from npc_contour.errors import CaseRefused, InstanceRefused
+from npc_contour.errors import CaseRefused, DamagedFileError, InstanceRefused
 
 CaseId = Annotated[str, Path(max_length=128)]
 RoleName = Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9_]*$")]
@@ -75,7 +75,7 @@ def _told() -> Iterator[None]:
         yield
     except IndexError as error:
         raise HTTPException(404, str(error)) from error
-    except (CaseRefused, InstanceRefused, OSError) as error:
+    except (CaseRefused, DamagedFileError, InstanceRefused, OSError) as error:
         raise HTTPException(409, str(error)) from error
 
 

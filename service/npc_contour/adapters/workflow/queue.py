@@ -35,6 +35,7 @@ QUEUES = {
     JobKind.RESCAN: WORK_QUEUE,
     JobKind.RETENTION: WORK_QUEUE,
     JobKind.SELF_TEST: SEGMENT_QUEUE,
+    JobKind.MEND_CASE: SEGMENT_QUEUE,
 }
 """What holds a volume in memory, and what waits for other machines, have queues of their own: nothing else waits."""
 PRIORITIES = {JobKind.RESCAN: -10, JobKind.RETENTION: -10, JobKind.SELF_TEST: -20}
