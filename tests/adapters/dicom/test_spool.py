@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from npc_contour.adapters.dicom.spool import Outcome, Spool
-from npc_contour.domain.series import InstanceHeader
-from npc_contour.errors import InstanceRefused, SpoolFullError
+from npc_contour.domain.series import NOT_NOTED, InstanceHeader, Seal
+from npc_contour.errors import DamagedFileError, InstanceRefused, SpoolFullError
 from npc_testkit.ct_headers import ct_header
+from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 
 HEADER = ct_header(study_instance_uid="1.2", series_instance_uid="1.2.3", sop_instance_uid="1.2.3.4")
 KEY = "instances/1.2/1.2.3/1.2.3.4.dcm"
@@ -194,3 +195,40 @@ def test_kill_9_leaves_no_truncated_file_at_a_final_name(after_s: float, tmp_pat
     assert sizes <= {1_200_000}
     Spool(root).remove_partial_files()
     assert list((root / "incoming").iterdir()) == []
+
+
+def test_damaged_bytes_are_never_read_and_the_same_image_sent_again_takes_their_place(spool: Spool) -> None:
+    kept = spool.keep(HEADER, [b"good bytes"])
+    assert kept.seal == Seal.of(b"good bytes")
+    spool.known = lambda _: kept.seal
+    spool.open_path(KEY).write_bytes(b"gOod bytes")
+
+    with pytest.raises(DamagedFileError, match="other values"):
+        spool.read(KEY, kept.seal)
+    assert spool.keep(HEADER, [b"else"]).outcome is Outcome.CONFLICT
+    assert spool.keep(HEADER, [b"good ", b"bytes"]).outcome is Outcome.REPAIRED
+    assert spool.read(KEY, kept.seal) == b"good bytes"
+
+
+def test_of_a_file_without_a_note_only_what_is_no_image_any_more_counts_as_damaged(spool: Spool) -> None:
+    image = as_bytes(ct_datasets(CtPlan(slices=1, rows=4, columns=4))[0])
+    spool.known = lambda _: NOT_NOTED
+    spool.keep(HEADER, [image])
+    assert spool.keep(HEADER, [image[:-2] + b"!!"]).outcome is Outcome.CONFLICT
+
+    spool.open_path(KEY).write_bytes(image[:-9])
+
+    assert spool.keep(HEADER, [image]).outcome is Outcome.REPAIRED
+    assert spool.examine(KEY) == Seal.of(image)
+
+
+def test_what_is_put_away_is_never_found_again(spool: Spool, tmp_path: Path) -> None:
+    seal = spool.keep(HEADER, [b"data"]).seal
+
+    assert spool.put_away(KEY)
+
+    with pytest.raises(DamagedFileError, match="gone"):
+        spool.read(KEY, seal)
+    assert not spool.put_away(KEY)
+    assert [name.partition("/")[0] for name in files_of(tmp_path)] == ["damaged"]
+    assert spool.keep(HEADER, [b"data"]).outcome is Outcome.KEPT
