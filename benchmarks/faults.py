@@ -25,6 +25,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from npc_testkit.fault_damage import damage
 from npc_testkit.fault_hangs import hangs
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
@@ -42,6 +43,7 @@ TRIALS = {
     "tps": tps_away,
     "senders": rude_senders,
     "hang": hangs,
+    "damage": damage,
     "throughput": throughput,
 }
 COUNTED = ("silent_wrong", "clock_wrong_generations")
