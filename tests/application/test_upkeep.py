@@ -13,6 +13,7 @@ from npc_contour.application.operations import Operations
 from npc_contour.application.records import AssociationRow, JobKind, KeptImage
 from npc_contour.application.upkeep import ALL, Rescan, Retain, forecast
 from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.domain.queries import Wanted
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, NetworkMismatchError
 from npc_contour.settings import Retention
@@ -68,10 +69,8 @@ class Keeper:
     bench: Bench
     headers: dict[str, InstanceHeader]
 
-    def keep(
-        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
-    ) -> InstanceHeader:
-        assert study_instance_uid is None
+    def keep(self, file: bytes, association: AssociationRow, *, asked: Wanted | None = None) -> InstanceHeader:
+        assert asked is None
         key = file.decode()
         if key not in self.headers:
             raise InstanceRefused("not what it says it is", status=0xC001)

@@ -44,10 +44,8 @@ class HeaderArchive:
 class NoKeeper:
     """Keeps nothing: a `HeaderArchive` gives no files."""
 
-    def keep(
-        self, file: bytes, association: AssociationRow, *, study_instance_uid: str | None = None
-    ) -> InstanceHeader:
-        who = f"{association.calling_ae_title} for study {study_instance_uid}"
+    def keep(self, file: bytes, association: AssociationRow, *, asked: Wanted | None = None) -> InstanceHeader:
+        who = f"{association.calling_ae_title} for {asked}"
         raise AssertionError(f"{len(file)} bytes by {who}, but headers alone are fetched here")
 
 

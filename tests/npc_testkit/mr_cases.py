@@ -57,7 +57,7 @@ def agents(_case: Path, _work: Path) -> Seen:
 
 def words(_case: Path, _work: Path) -> Seen:
     """In every language the series before contrast fills t1 and the one after it t1c; gradient echoes fill no t2."""
-    faults = []
+    faults: list[str] = []
     for before, after in BEFORE_AND_AFTER:
         answer = answer_of("npc_mr_gtv", _study(before, after))
         faults += _filled(answer, t1=before, t1c=after).faults

@@ -206,7 +206,7 @@ def _boundary(text: str) -> str:
 
 def _failure(error: InstanceRefused) -> dict[str, object]:
     """An item of the Failed SOP Sequence, with the names of the object as far as they are known."""
-    item = {_REASON: _value("US", error.status)}
+    item: dict[str, object] = {_REASON: _value("US", error.status)}
     if error.sop_instance_uid:
         item |= {_CLASS: _value("UI", error.sop_class_uid), _INSTANCE: _value("UI", error.sop_instance_uid)}
     return item
