@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from npc_contour.core.labels import BoolArray, RoiMask, mask_of_array
+from npc_contour.core.margins import with_margin_mm
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.profiles import DerivedRoi, Profile, RoiOverride
 from npc_contour.domain.structures import InterpretedType, RoiSpec
@@ -19,6 +20,10 @@ from npc_contour.errors import CaseRefused
 MAX_LABEL_LENGTH = 16
 BODY_ABOVE_HU = -300
 """The body is what is denser, largest in one piece, with its cavities."""
+THIN_MM = 8.0
+"""What is thinner in a slice is no body of a CT: the shell of a couch, a mask, also where it touches the skin."""
+LONG_MM, TOUCHING_MM = 20.0, 60.0
+"""A row of a couch's shell is at least so long beside the patient, and touches the skin over so much at most."""
 MR_BODY_SHARE = 0.12
 """Of the 99th percentile: in MR the body is what gives at least this much signal."""
 
@@ -127,12 +132,12 @@ def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, bo
     for name in roi.minus:
         whole &= ~by_name[name].on_grid(grid.shape_zyx)
     if roi.inside_body_mm is not None and body is not None:
-        whole &= with_margin(body, -roi.inside_body_mm, grid)
+        whole = inside_by(whole, body, roi.inside_body_mm, grid)
     return mask_of_array(spec, whole)
 
 
 def with_margin(mask: BoolArray, margin_mm: float, grid: Grid) -> BoolArray:
-    """Return a mask grown by a margin, or shrunk by a negative one, by distances between voxel centres.
+    """Return a mask grown by a margin, or shrunk by a negative one, measured from its surface (`core.margins`).
 
     Args:
         mask: (z, y, x); beyond the grid is outside.
@@ -142,13 +147,29 @@ def with_margin(mask: BoolArray, margin_mm: float, grid: Grid) -> BoolArray:
     crop = mask_of_array(_ANY, mask)
     if margin_mm == 0 or crop.empty:
         return mask
-    reach = np.ceil(abs(margin_mm) / np.asarray(grid.spacing_zyx_mm)).astype(int) + 1
+    reach = _reach(margin_mm, grid)
     padded = np.pad(crop.mask, [(int(pad), int(pad)) for pad in reach])
-    if margin_mm > 0:
-        grown = ndimage.distance_transform_edt(~padded, sampling=grid.spacing_zyx_mm) <= margin_mm + 1e-6
-    else:
-        grown = ndimage.distance_transform_edt(padded, sampling=grid.spacing_zyx_mm) > -margin_mm + 1e-6
-    return _placed(grown, np.subtract(crop.offset_zyx, reach), grid.shape_zyx)
+    changed = with_margin_mm(padded, margin_mm, grid.spacing_zyx_mm)
+    return _placed(changed, np.subtract(crop.offset_zyx, reach), grid.shape_zyx)
+
+
+def inside_by(mask: BoolArray, body: BoolArray, depth_mm: float, grid: Grid) -> BoolArray:
+    """Return the part of a mask that lies so far inside the skin; the ends of the scan are no skin."""
+    cut = mask & body
+    crop = mask_of_array(_ANY, cut)
+    if depth_mm == 0 or crop.empty:
+        return cut
+    reach = _reach(depth_mm, grid)
+    low = np.maximum(np.subtract(crop.offset_zyx, reach), 0)
+    high = np.add(crop.offset_zyx, crop.mask.shape) + reach
+    box = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+    deep = with_margin_mm(body[box], -depth_mm, grid.spacing_zyx_mm, cut[box])
+    cut[box] &= deep
+    return cut
+
+
+def _reach(margin_mm: float, grid: Grid) -> npt.NDArray[np.int64]:
+    return np.ceil(abs(margin_mm) / np.asarray(grid.spacing_zyx_mm)).astype(np.int64) + 2
 
 
 def body_mask(volume: Volume) -> BoolArray:
@@ -158,7 +179,11 @@ def body_mask(volume: Volume) -> BoolArray:
         CaseRefused: there is none.
     """
     above = BODY_ABOVE_HU if volume.modality == "CT" else MR_BODY_SHARE * float(np.percentile(volume.hu, 99))
-    dense = ndimage.binary_opening(volume.hu > above, structure=np.ones((1, 3, 3), dtype=np.bool_))
+    radius_mm = THIN_MM / 2 if volume.modality == "CT" else 0.0
+    seen = volume.hu > above
+    dense = ndimage.binary_opening(seen, structure=_disk(radius_mm, volume.grid))
+    if radius_mm:
+        dense &= ~_shells(seen & ~dense, volume.grid)
     pieces, count = ndimage.label(dense)
     if count == 0:
         raise CaseRefused(f"no body is seen: nothing is above {above:g}, so no ROI can be cut to it")
@@ -166,6 +191,27 @@ def body_mask(volume: Volume) -> BoolArray:
     sizes[0] = 0
     body = pieces == int(np.argmax(sizes))
     return np.stack([ndimage.binary_fill_holes(section) for section in body])
+
+
+def _shells(thin: BoolArray, grid: Grid) -> BoolArray:
+    """Return the layers that thin, long rows are part of, also where they pass under what they touch."""
+    step_mm = grid.spacing_zyx_mm[2]
+    long, gap = (np.ones((1, 1, max(int(mm / step_mm), 1)), dtype=np.bool_) for mm in (LONG_MM, TOUCHING_MM))
+    rows = ndimage.binary_opening(thin, structure=long)
+    pad = gap.shape[2]
+    closed = ndimage.binary_closing(np.pad(rows, ((0, 0), (0, 0), (pad, pad))), structure=gap)
+    shells: BoolArray = closed[:, :, pad:-pad]
+    return shells
+
+
+def _disk(radius_mm: float, grid: Grid) -> BoolArray:
+    """Return a disk in the plane of the slices, (1, y, x), of 3 x 3 pixels at least."""
+    _, step_y, step_x = grid.spacing_zyx_mm
+    rows, columns = max(int(radius_mm / step_y), 1), max(int(radius_mm / step_x), 1)
+    y, x = np.mgrid[-rows : rows + 1, -columns : columns + 1]
+    near = np.hypot(y * step_y, x * step_x) <= radius_mm
+    disk: BoolArray = (near | ((abs(y) <= 1) & (abs(x) <= 1)))[np.newaxis]
+    return disk
 
 
 def _placed(crop: BoolArray, start: npt.NDArray[np.int64], shape_zyx: tuple[int, int, int]) -> BoolArray:
