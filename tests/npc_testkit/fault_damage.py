@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pydicom
 
-from npc_testkit.fault_lab import Lab, Outcome, audit, started, wait_verified
+from npc_testkit.cases import Seen
+from npc_testkit.fault_lab import Lab, Outcome, audit, lab, started, wait_verified
 from npc_testkit.fault_site import Sender, Service, Study, wait_for
 
 CASE = "SELECT id, state, reasons FROM contour_case WHERE study_instance_uid = %(study)s ORDER BY generation DESC"
@@ -49,6 +50,13 @@ def damage(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001, ARG001 - as every
         f" the same bytes; not told: {', '.join(sorted(expected - told)) or 'nothing'}"
     )
     return outcome
+
+
+def as_case(_case: Path, work: Path) -> Seen:
+    """The trial as a case of the table, with a hospital of its own."""
+    with lab(work) as shared:
+        outcome = damage(shared, True)  # noqa: FBT003 - as every trial
+    return Seen(() if outcome.held else (outcome.detail,), silent_wrong=bool(outcome.more["silent_wrong"]))
 
 
 def _written(service: Service, study: Study, sender: Sender, spool: Path) -> dict[str, bytes]:

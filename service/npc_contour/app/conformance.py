@@ -153,7 +153,7 @@ The first transfer syntax of a context that stands in our order (the order of th
     yield from _table(("abstract syntax", "UID", "transfer syntax", "UID", "operations"), rows)
     yield "\n### 3.3 C-STORE\n\nAn image is answered 0x0000 once its bytes and its row are on disk. Statuses:\n"
     yield from _doc_table(scp.__doc__ or "")
-    yield "\nEach object of 139 malformed ones gets what stands in `tests/npc_testkit/malformed.toml`."
+    yield "\nEach object of 143 malformed ones gets what stands in `tests/npc_testkit/malformed.toml`."
     yield f"""
 ### 3.4 Storage Commitment and availability
 

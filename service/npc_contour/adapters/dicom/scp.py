@@ -9,7 +9,7 @@ the patient's name is never read.
 | 0x0000 | kept, or the same bytes are kept already |
 | 0xA700 | no room, or the database does not answer: the sender keeps the study and may try again |
 | 0xA900 | command, presentation context and data set disagree on class, instance or modality |
-| 0xC001 | the bytes are not a data set in the negotiated transfer syntax, or the pixels are not whole |
+| 0xC001 | no data set in the negotiated transfer syntax, no whole pixels, or an element twice with different values |
 | 0xC002 | a UID is not a UID |
 | 0xC003 | other bytes are kept under this UID; the first stay, these are quarantined |
 
