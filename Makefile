@@ -17,7 +17,7 @@ PEERS  ?= .venv-nnunet
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
+APT    := debootstrap openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
