@@ -79,7 +79,8 @@ def liveness(_case: Path, work: Path) -> Seen:
 def database(_case: Path, work: Path) -> Seen:
     """Read only, and another password in its file: readiness says which, and is green again by itself."""
     faults = []
-    work.chmod(0o755)
+    for folder in (work, *work.parents[:2]):
+        folder.chmod(0o755)  # PostgreSQL's own user goes through them
     with debian_postgres(work / "pg", password="first") as (url, _):  # noqa: S106 - of a database of this test
         secret = work / "secret"
         secret.write_text("first")
