@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def part_of_a_series(_case: Path, _work: Path) -> Seen:
 
 def redirected(_case: Path, _work: Path) -> Seen:
     """No redirect and no login page stores an object."""
-    codes = {str(code): (lambda code=code: _sent(rude.redirects(code, "/login")), SendError)
+    codes = {str(code): (partial(_sent, rude.redirects(code, "/login")), SendError)
              for code in (301, 302, 303, 307, 308)}  # fmt: skip
     page = (lambda: _sent(answers(200, b"<html>please log in", "text/html")), SendError)
     return _judged({**codes, "a page": page, "nothing": (lambda: _sent(answers(200)), SendError)})
@@ -110,16 +111,16 @@ def bounded(_case: Path, _work: Path) -> Seen:
     """Answers without end, in bytes or in time, end the call."""
     acts = (rude.sends_a_bomb, rude.sends_without_end, rude.drips_headers, rude.drips_body,
             rude.floods_with_interim_answers, rude.says_nothing)  # fmt: skip
-    return _judged({act.__name__: (lambda act=act: _sent(act), SendError) for act in acts})
+    return _judged({act.__name__: (partial(_sent, act), SendError) for act in acts})
 
 
 def not_lists(_case: Path, _work: Path) -> Seen:
     """JSON that is no list of objects is an error that says so."""
     texts = (b"null", b"3", b"[null]", b'["x"]', b"[" * 200_000)
     return _judged({
-        **{f"find {text[:8]!r}": (lambda text=text: _found(answers(200, text)), ArchiveError) for text in texts},
-        **{f"ask {text[:8]!r}": (lambda text=text: _asked(answers(200, text)), SendError) for text in texts},
-        **{f"send {text[:8]!r}": (lambda text=text: _sent(answers(200, text)), SendError) for text in texts},
+        **{f"find {text[:8]!r}": (partial(_found, answers(200, text)), ArchiveError) for text in texts},
+        **{f"ask {text[:8]!r}": (partial(_asked, answers(200, text)), SendError) for text in texts},
+        **{f"send {text[:8]!r}": (partial(_sent, answers(200, text)), SendError) for text in texts},
     })  # fmt: skip
 
 
@@ -132,7 +133,7 @@ def webhook_drips(_case: Path, _work: Path) -> Seen:
             return WebhookCaller({"h": hook}).call("h", "id", datetime.now(UTC), b"{}")
 
     acts = (rude.drips_headers, rude.floods_with_interim_answers, rude.says_nothing)
-    return _judged({act.__name__: (lambda act=act: call(act), WebhookError) for act in acts})
+    return _judged({act.__name__: (partial(call, act), WebhookError) for act in acts})
 
 
 def one_odd_uid(_case: Path, _work: Path) -> Seen:
