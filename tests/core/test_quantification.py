@@ -91,6 +91,58 @@ def test_nodes_are_told_apart_ordered_and_small_ones_counted_only() -> None:
     np.testing.assert_array_equal(component(roi, found.nodes[1], GRID).on_grid(GRID.shape_zyx), low)
 
 
+def test_a_spur_hides_no_node() -> None:
+    ball = ellipsoid((40.0, 25.0, 40.0), (10.0, 10.0, 10.0))
+    spur = np.zeros(GRID.shape_zyx, dtype=bool)
+    spur[20:22, 88:92, 50:110] = True  # 2 mm x 48 mm, through the middle and above it
+
+    ((node,), _) = nodes_of(mask_of_array(SPEC, ball | spur), GRID, ignore_below_mm=5.0)
+
+    assert node.short_axis.length_mm == pytest.approx(20.0, abs=0.8)
+    assert node.enlarged
+
+
+def test_nodes_that_a_bridge_joins_are_two() -> None:
+    _, y, x = positions()
+    plates = np.zeros(GRID.shape_zyx, dtype=bool)
+    for left_mm in (30.0, 46.0):
+        plates[10:20] |= ((abs(x - left_mm) <= 4.0) & (abs(y - 25.0) <= 7.0))[10:20]
+    plates[14] |= ((x >= 30.0) & (x <= 46.0) & (abs(y - 25.0) <= 1.0))[14]
+
+    nodes, ignored = nodes_of(mask_of_array(SPEC, plates), GRID, ignore_below_mm=5.0)
+
+    assert ignored == 0
+    assert [node.short_axis.length_mm for node in nodes] == pytest.approx([10.3, 10.3], abs=0.6)
+    assert sum(node.volume_cc for node in nodes) == pytest.approx(plates.sum() * GRID.voxel_cc)
+
+
+def test_axes_stay_inside_a_bent_node() -> None:
+    _, y, x = positions()
+    radius, angle = np.hypot(x - 48.0, y - 25.0), np.degrees(np.arctan2(y - 25.0, x - 48.0))
+    mask = (abs(radius - 14.0) <= 3.0) & (angle > 15.0) & (angle < 165.0)
+    mask[:8] = mask[16:] = False
+
+    ((node,), _) = nodes_of(mask_of_array(SPEC, mask), GRID, ignore_below_mm=5.0)
+
+    assert node.long_axis.length_mm == pytest.approx(2 * math.sqrt(17.0**2 - 11.0**2), abs=1.0)
+    for axis in (node.long_axis, node.short_axis):
+        ends = GRID.to_index_zyx(np.asarray(axis.ends_lps_mm))
+        inner = np.round(ends[0] + np.linspace(0.05, 0.95, 50)[:, None] * (ends[1] - ends[0])).astype(int)
+        assert mask[tuple(inner.T)].mean() > 0.9
+
+
+def test_the_diameter_is_of_the_largest_piece() -> None:
+    ball = ellipsoid((40.0, 25.0, 40.0), (9.0, 9.0, 9.0))
+    far = ball.copy()
+    far[2, 95, 115] = True
+
+    alone, both = (shape_of(mask, GRID.spacing_zyx_mm) for mask in (ball, far))
+
+    assert (alone.pieces, both.pieces) == (1, 2)
+    assert both.diameter_mm == alone.diameter_mm
+    assert both.volume_cc > alone.volume_cc
+
+
 def test_parts_that_touch_at_a_corner_are_one_node() -> None:
     mask = np.zeros(GRID.shape_zyx, dtype=bool)
     mask[5:8, 20:40, 20:40] = mask[8:11, 40:60, 40:60] = True

@@ -7,13 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from npc_contour.adapters.dicom.headers import read_file
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.grouping import MR_IMAGE_STORAGE, group
+from npc_contour.core.labels import mask_of_array
+from npc_contour.core.quantification import nodes_of, shape_of
 from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
+from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.pipelines import Route
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_testkit.cases import Seen
 from npc_testkit.ct_headers import ct_headers
 
@@ -78,6 +84,35 @@ def overlap(_case: Path, _work: Path) -> Seen:
     ]
     answer = answer_of("npc_mr_gtv", study)
     return Seen() if answer.case is None else Seen(("a T2 with no common voxel is taken",), silent_wrong=True)
+
+
+def node_shapes(_case: Path, _work: Path) -> Seen:
+    """A spur hides no node, a bridge joins none, a far voxel does not lengthen a tumour."""
+    grid = Grid((24, 160, 160), (2.0, 0.5, 0.5), (0.0, 0.0, 0.0), HEAD_FIRST_SUPINE, "1.2.3")
+    spec = RoiSpec("GTVn_Mediastinum", InterpretedType.GTV, "n", frozenset({1}), (255, 0, 0))
+    z, y, x = np.meshgrid(
+        *(np.arange(count) * mm for count, mm in zip(grid.shape_zyx, grid.spacing_zyx_mm, strict=True)), indexing="ij"
+    )
+    ball = (x - 40) ** 2 + (y - 40) ** 2 + (z - 20) ** 2 <= 7.5**2
+    spur = (abs(y - 40) <= 1) & (x >= 32) & (x <= 52) & (abs(z - 28) <= 1)
+    legs = ((x - 30) ** 2 + (y - 40) ** 2 <= 9) | ((x - 50) ** 2 + (y - 40) ** 2 <= 9)
+    bridge = (abs(y - 40) <= 1) & (x >= 30) & (x <= 50) & (z == 22)
+    far = np.zeros_like(ball)
+    far[20, 150, 150] = True
+    with_spur, _ = nodes_of(mask_of_array(spec, ball | spur), grid, ignore_below_mm=5.0)
+    joined, _ = nodes_of(mask_of_array(spec, (legs & (z >= 10) & (z <= 22)) | bridge), grid, ignore_below_mm=5.0)
+    diameter_mm = shape_of(ball | far, grid.spacing_zyx_mm).diameter_mm
+    faults = [
+        text
+        for text, wrong in (
+            (f"a ball of 15 mm with a spur: {[node.short_axis.length_mm for node in with_spur]}",
+             [round(node.short_axis.length_mm) for node in with_spur] not in ([15], [16])),
+            (f"two legs with a bridge: {len(joined)} nodes", len(joined) != 2),
+            (f"a ball of 15 mm and a far voxel: diameter {diameter_mm:.1f} mm", abs(diameter_mm - 15) > 1.5),
+        )
+        if wrong
+    ]  # fmt: skip
+    return Seen(tuple(faults), silent_wrong=bool(faults))
 
 
 def answer_of(pipeline: str, headers: Iterable[InstanceHeader]) -> Route:

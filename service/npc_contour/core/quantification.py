@@ -1,9 +1,10 @@
 """Measures of ROIs on the planning grid: lymph nodes one by one, and the shape of a tumour.
 
-A node is a connected part of its ROI (voxels that touch by a face, an edge or a corner). Its axes are measured as on a
-workstation: the longest line within an axial slice, and the largest width at right angles to it in the same slice. Both
-run between the half-way points of inside and outside pixel centres, so a shape that fills whole pixels is measured
-exactly.
+A node is a connected part of its ROI (voxels that touch by a face, an edge or a corner); parts that only a bridge
+narrower than `THIN_MM` joins are nodes of their own. Its axes are measured as a person with a caliper does (RECIST
+1.1): of each piece in an axial slice the longest line that stays inside, and the longest one at right angles to it that
+stays inside; the slice with the longest short axis counts. Spurs narrower than `THIN_MM` are not measured. Lines run
+between the half-way points of inside and outside pixel centres, so a shape that fills whole pixels is measured exactly.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist, squareform
 
 from npc_contour.core.labels import RoiMask
-from npc_contour.core.morphology import morphology
+from npc_contour.core.morphology import INSIDE, morphology
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node, Shape
 
 BoolArray = npt.NDArray[np.bool_]
 CONNECTED = np.ones((3, 3, 3), dtype=np.bool_)
+THIN_MM = 3.0
+_INSIDE = 0.3
+"""Share of inside that a point of a line has at least: a line may run along an edge."""
+_FINE = 8
 
 
 def measure(rule: MeasurementRule, masks: Sequence[RoiMask], grid: Grid) -> Measurements:
@@ -48,14 +51,19 @@ def measure(rule: MeasurementRule, masks: Sequence[RoiMask], grid: Grid) -> Meas
 
 
 def shape_of(mask: BoolArray, spacing_zyx_mm: Vec3) -> Shape:
-    """Return the shape of a mask (z, y, x) that is not empty; see `morphology`."""
-    found = morphology(mask, spacing_zyx_mm)
-    return Shape(found.volume_mm3 / 1000.0, found.surface_mm2 / 100.0, found.diameter_mm, found.regularity)
+    """Return the shape of a mask (z, y, x) that is not empty; see `morphology`.
+
+    Of several pieces, volume and surface are of all, diameter and regularity of the largest.
+    """
+    pieces, count = ndimage.label(mask, structure=CONNECTED)
+    largest = mask if count == 1 else pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    whole, one = morphology(mask, spacing_zyx_mm), morphology(largest, spacing_zyx_mm)
+    return Shape(whole.volume_mm3 / 1000.0, whole.surface_mm2 / 100.0, one.diameter_mm, one.regularity, pieces=count)
 
 
 def nodes_of(mask: RoiMask, grid: Grid, *, ignore_below_mm: float) -> tuple[tuple[Node, ...], int]:
     """Return the nodes of an ROI, from the head to the feet, and how many were too small to be listed."""
-    parts, count = ndimage.label(mask.mask, structure=CONNECTED)
+    parts, count = _parts(mask.mask, grid.spacing_zyx_mm)
     found = []
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         offset = [start + piece.start for start, piece in zip(mask.offset_zyx, box, strict=True)]
@@ -78,7 +86,7 @@ def nodes_of(mask: RoiMask, grid: Grid, *, ignore_below_mm: float) -> tuple[tupl
 
 def component(mask: RoiMask, node: Node, grid: Grid) -> RoiMask:
     """Return the part of an ROI that is a node of `nodes_of`."""
-    parts, _ = ndimage.label(mask.mask, structure=CONNECTED)
+    parts, _ = _parts(mask.mask, grid.spacing_zyx_mm)
     ends = grid.to_index_zyx(np.asarray(node.long_axis.ends_lps_mm)) - np.asarray(mask.offset_zyx)
     plane = parts[node.slice_index - mask.offset_zyx[0]]
     rows, columns = np.nonzero(plane)
@@ -86,16 +94,54 @@ def component(mask: RoiMask, node: Node, grid: Grid) -> RoiMask:
     return RoiMask(mask.spec, parts == plane[rows[nearest], columns[nearest]], mask.offset_zyx)
 
 
+def _parts(mask: BoolArray, spacing_zyx_mm: Vec3) -> tuple[npt.NDArray[np.int32], int]:
+    """Number the nodes of a mask: its connected parts, divided where only thin bridges join them."""
+    whole, count = ndimage.label(mask, structure=CONNECTED)
+    cores, cores_count = ndimage.label(_without_thin(mask, spacing_zyx_mm), structure=CONNECTED)
+    per_part = [set(np.unique(cores[box][whole[box] == number])) - {0} for number, box in _boxes(whole)]
+    if all(len(inside) < 2 for inside in per_part):
+        return whole, count
+    nearest = ndimage.distance_transform_edt(
+        cores == 0, sampling=spacing_zyx_mm, return_distances=False, return_indices=True
+    )
+    divided = np.where(mask, cores[tuple(nearest)], 0)
+    # A part without any core, and thin all over, keeps its own number.
+    for number, box in _boxes(whole):
+        if not per_part[number - 1]:
+            divided[box][whole[box] == number] = cores_count + number
+    _, numbers = np.unique(divided, return_inverse=True)
+    parts: npt.NDArray[np.int32] = numbers.reshape(mask.shape).astype(np.int32)
+    return parts, int(parts.max())
+
+
+def _boxes(labels: npt.NDArray[np.int32]) -> list[tuple[int, tuple[slice, slice, slice]]]:
+    return list(enumerate(ndimage.find_objects(labels), start=1))
+
+
+def _without_thin(mask: BoolArray, spacing_zyx_mm: Vec3) -> BoolArray:
+    """What of each slice is at least `THIN_MM` wide, with its corners."""
+    radii = [THIN_MM / 2 / mm for mm in spacing_zyx_mm[1:]]
+    rows, columns = (np.arange(-int(radius), int(radius) + 1) / max(radius, 1e-9) for radius in radii)
+    disc = (rows[:, None] ** 2 + columns[None, :] ** 2) <= 1.0
+    opened = ndimage.binary_opening(mask, structure=disc[None])
+    cornered: BoolArray = ndimage.binary_dilation(opened, CONNECTED[:1]) & mask
+    return cornered
+
+
 def _node(part: BoolArray, offset_zyx: Sequence[int], grid: Grid) -> Node:
-    """Measure one connected part; `number` is given later."""
+    """Measure one part; `number` is given later."""
     _, row_mm, column_mm = grid.spacing_zyx_mm
-    outlines = [_outline_mm(plane, row_mm, column_mm) for plane in part]
-    lines = [_farthest(points) for points in outlines]
-    lengths = [float(np.linalg.norm(line[1] - line[0])) for line in lines]
-    # Of slices with the same length the one with the most voxels, which lies in the node's middle.
-    index = max(range(len(part)), key=lambda k: (round(lengths[k], 6), int(part[k].sum())))
-    length, long_ends, points = lengths[index], lines[index], outlines[index]
-    width, short_ends = _width(points, long_ends)
+    solid = _without_thin(part, grid.spacing_zyx_mm)
+    if not solid.any():
+        solid = part
+    pixel_mm = (row_mm, column_mm)
+    measured = [
+        (index, plane, *_axes(plane, pixel_mm)) for index, section in enumerate(solid) for plane in _pieces(section)
+    ]
+    # Of pieces as wide as the widest, to half a pixel, the one with the most voxels, which lies in the node's middle.
+    widest = max(_length(short) for *_, short in measured) - min(pixel_mm) / 2
+    wide = [found for found in measured if _length(found[3]) >= widest]
+    index, _, long_ends, short_ends = max(wide, key=lambda found: int(found[1].sum()))
     centre = grid.to_patient_mm(np.argwhere(part).mean(axis=0) + offset_zyx)
     slice_index = index + offset_zyx[0]
 
@@ -108,11 +154,27 @@ def _node(part: BoolArray, offset_zyx: Sequence[int], grid: Grid) -> Node:
     return Node(
         number=0,
         volume_cc=float(part.sum()) * grid.voxel_cc,
-        long_axis=Axis(length, place(long_ends)),
-        short_axis=Axis(width, place(short_ends)),
+        long_axis=Axis(_length(long_ends), place(long_ends)),
+        short_axis=Axis(_length(short_ends), place(short_ends)),
         centre_lps_mm=_vec(centre),
         slice_index=slice_index,
     )
+
+
+def _pieces(section: BoolArray) -> list[BoolArray]:
+    labels, count = ndimage.label(section, structure=CONNECTED[0])
+    return [labels == number for number in range(1, count + 1)]
+
+
+def _axes(plane: BoolArray, pixel_mm: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Return the ends (2, 2), row and column in mm, of the long and the short axis of one piece in a slice."""
+    filled = np.pad(plane.astype(np.float64), 1)
+    long_ends = _longest_inside(filled, _outline_mm(plane, *pixel_mm), pixel_mm)
+    return long_ends, _longest_across(filled, long_ends, pixel_mm)
+
+
+def _length(ends: FloatArray) -> float:
+    return float(np.linalg.norm(ends[1] - ends[0]))
 
 
 def _outline_mm(plane: BoolArray, row_mm: float, column_mm: float) -> FloatArray:
@@ -126,33 +188,49 @@ def _outline_mm(plane: BoolArray, row_mm: float, column_mm: float) -> FloatArray
     return np.concatenate(points) * (row_mm, column_mm)
 
 
-def _farthest(points: FloatArray) -> FloatArray:
-    """Return the two points (2, 2) that lie farthest apart; they are corners of the convex hull."""
-    if len(points) == 0:
-        return np.zeros((2, 2))
-    corners = _hull(points)
-    distances = squareform(pdist(corners))
-    one, other = np.unravel_index(int(np.argmax(distances)), distances.shape)
-    return corners[[one, other]]
+def _longest_inside(filled: FloatArray, points: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+    """Return the two points (2, 2) of an outline that lie farthest apart with all of their line inside."""
+    first, second = np.triu_indices(len(points), 1)
+    lengths = np.linalg.norm(points[first] - points[second], axis=1)
+    longest = np.argsort(-lengths, kind="stable")
+    steps = np.linspace(0.0, 1.0, 2 + int(2 * lengths.max() / min(pixel_mm)))[1:-1, None, None]
+    for chunk in np.array_split(longest, max(1, len(longest) // 512)):
+        one, other = points[first[chunk]], points[second[chunk]]
+        inside = (_sampled(filled, one + steps * (other - one), pixel_mm) >= _INSIDE).all(axis=0)
+        if inside.any():
+            pair = chunk[int(np.argmax(inside))]
+            return points[[first[pair], second[pair]]]
+    raise ValueError("a piece of a mask has an outline, and a line across each of its pixels")
 
 
-def _width(points: FloatArray, long_ends: FloatArray) -> tuple[float, FloatArray]:
-    """Return the largest width at right angles to a line, and a line of that length in the middle of both tangents."""
-    along = long_ends[1] - long_ends[0]
-    along = along / np.linalg.norm(along)
+def _longest_across(filled: FloatArray, long_ends: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+    """Return the ends (2, 2) of the longest line at right angles to another one that stays inside."""
+    length = _length(long_ends)
+    along = (long_ends[1] - long_ends[0]) / length
     across = np.array([-along[1], along[0]])
-    heights = points @ across
-    low, high = points[int(np.argmin(heights))], points[int(np.argmax(heights))]
-    middle = 0.5 * ((low + high) @ along)
-    ends = np.array([middle * along + (end @ across) * across for end in (low, high)])
-    return float(heights.max() - heights.min()), ends
+    step_mm = min(pixel_mm) / _FINE
+    reach = np.arange(-length - min(pixel_mm), length + min(pixel_mm) + step_mm, step_mm)
+    feet = np.linspace(0.0, length, 3 + 2 * int(length / min(pixel_mm)))[1:-1]
+    lines = long_ends[0] + feet[:, None, None] * along + reach[None, :, None] * across
+    values = np.pad(_sampled(filled, lines, pixel_mm), ((0, 0), (1, 1)))
+    inside = values >= INSIDE
+    starts, ends = np.diff(inside.astype(np.int8), axis=1) == 1, np.diff(inside.astype(np.int8), axis=1) == -1
+    rows, firsts = np.nonzero(starts)
+    lasts = np.nonzero(ends)[1]
+    # Where a line enters and leaves, between two samples.
+    low = firsts + (INSIDE - values[rows, firsts]) / (values[rows, firsts + 1] - values[rows, firsts])
+    high = lasts + (INSIDE - values[rows, lasts]) / (values[rows, lasts + 1] - values[rows, lasts])
+    best = int(np.argmax(high - low))
+    places = reach[0] + (np.array([low[best], high[best]]) - 1.0) * step_mm
+    found: FloatArray = long_ends[0] + feet[rows[best]] * along + places[:, None] * across
+    return found
 
 
-def _hull(points: FloatArray) -> FloatArray:
-    try:
-        return points[ConvexHull(points).vertices]
-    except QhullError:
-        return np.unique(points, axis=0)
+def _sampled(filled: FloatArray, points_mm: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+    """The share of inside at points (..., 2) of a plane that was padded by one pixel."""
+    places = np.moveaxis(points_mm / pixel_mm + 1.0, -1, 0)
+    sampled: FloatArray = ndimage.map_coordinates(filled, places, order=1, mode="constant")
+    return sampled
 
 
 def _vec(point: FloatArray) -> Vec3:

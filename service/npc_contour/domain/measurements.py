@@ -76,14 +76,16 @@ class Shape:
     """The shape of an ROI, from the mesh around it.
 
     Attributes:
-        diameter_mm: the largest distance between two points of the mesh.
-        regularity: volume over that of the ball with the same surface: 1 for a ball, less for all else.
+        diameter_mm: the largest distance between two points of the mesh of the largest piece.
+        regularity: volume over that of the ball with the same surface: 1 for a ball, less for all else; of that piece.
+        pieces: how many there are.
     """
 
     volume_cc: float
     surface_cm2: float
     diameter_mm: float
     regularity: float
+    pieces: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
