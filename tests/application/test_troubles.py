@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,8 +14,9 @@ from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.records import JobKind
 from npc_contour.application.troubles import Difference, OtherBytes, Troubles
 from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import NoSuchRowError, OperationRefused
-from npc_testkit.bench import STUDY, Bench, plain_ct
+from npc_testkit.bench import STUDY, Bench, contrast_ct, plain_ct
 
 UID = "1.2.10"
 HELD_S = 1900.0
@@ -61,6 +62,52 @@ def told(bench: Bench) -> str:
     story = PgWorkBoard(bench.store).study(STUDY)
     assert story is not None
     return " | ".join(f"{line.event} {line.detail}" for line in story.timeline)
+
+
+def counted(slices: int) -> list[InstanceHeader]:
+    return [replace(header, images_in_acquisition=100, acquisition_number=1) for header in plain_ct(slices)]
+
+
+def test_a_person_says_that_a_series_is_whole_and_the_structure_set_says_so(bench: Bench) -> None:
+    bench.receive(counted(50)[:49])
+    bench.work_for(HELD_S, 60)
+    troubles = troubles_of(bench)
+    (one,) = troubles.series()
+    assert one.may_be_whole
+
+    troubles.take_as_whole(UID, by="ana", reason="two kernels")
+    bench.work_for(200)
+    case = bench.case("ln_ctv")
+    assert case.state is CaseState.SENT
+    assert any("a person said that it is whole: 49 of 100 images" in reason for reason in case.reasons)
+    assert "said to be whole by ana: two kernels" in told(bench)
+
+    bench.receive(counted(50)[49:])
+    bench.work_for(HELD_S, 60)
+    assert [series.state for series in troubles.series()] == [SeriesState.HELD]
+
+
+def test_what_lacks_slices_is_not_whole_whatever_a_person_says(bench: Bench) -> None:
+    hold(bench)
+    with pytest.raises(OperationRefused, match=r"is not whole: held: gap of 9\.00 mm"):
+        troubles_of(bench).take_as_whole(UID, by="ana")
+
+
+def test_a_study_of_derived_images_alone_is_shown_as_left_aside(bench: Bench) -> None:
+    derived = [replace(header, image_type=("DERIVED", "SECONDARY", "AXIAL")) for header in plain_ct()]
+    bench.receive(derived)
+    bench.work_for(20)
+    (one,) = troubles_of(bench).series()
+    assert one.state is SeriesState.ASIDE
+    assert "derived from other images" in one.reasons[0]
+
+
+def test_a_pair_s_case_names_the_phase_that_is_here_and_held(bench: Bench) -> None:
+    phase = contrast_ct()
+    bench.receive([*plain_ct(), *phase[:20], *phase[22:]])
+    bench.work_for(HELD_S, 60)
+    reasons = bench.case("npc_oar_gtv").reasons
+    assert any("series 'HEAD NECK C+' (48 images) is incomplete: gap of 9.00 mm" in reason for reason in reasons)
 
 
 def test_held_series_says_what_was_found(bench: Bench) -> None:

@@ -47,6 +47,7 @@ class CloseSeries:
                 _arrivals(series, tx.counted_by_pacs(series_instance_uid)),
                 self._rules,
                 now,
+                said_whole=series.is_said_whole,
             )
             missing = tx.missing_images(series_instance_uid)
             if missing and verdict.state is SeriesState.READY:

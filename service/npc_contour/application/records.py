@@ -284,6 +284,7 @@ class SeriesRecord:
 
     Attributes:
         endings: how the associations that carried it ended; None for one that is open.
+        whole_images: how many images it had when a person said that it is whole; None where nobody did.
     """
 
     series_instance_uid: str
@@ -296,6 +297,13 @@ class SeriesRecord:
     first_instance_at: datetime
     last_instance_at: datetime
     endings: tuple[tuple[Ending, datetime] | None, ...] = ()
+    description: str = ""
+    whole_images: int | None = None
+
+    @property
+    def is_said_whole(self) -> bool:
+        """Whether a person said that it is whole as it is now."""
+        return self.whole_images == self.images
 
 
 @dataclass(frozen=True, slots=True)

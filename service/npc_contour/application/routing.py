@@ -108,7 +108,7 @@ class RouteStudy:
             arriving = _arriving(facts.series)
             live = tx.live_cases(study_instance_uid)
             self._begin_again(tx, live, tx.images_came_back(study_instance_uid), now)
-            answers = self._routes(facts, pipelines)
+            answers = [_with_held(one, facts.series) for one in self._routes(facts, pipelines)]
             every = [self._answer(pipeline, one, live, now) for pipeline, one in zip(pipelines, answers, strict=True)]
             concerned = [answer for answer in every if answer.concerned] or every
             decided = [self._decide(tx, study_instance_uid, answer, arriving, now) for answer in concerned]
@@ -326,6 +326,23 @@ def _made_before(case: CaseRecord) -> str:
     """What a person who is asked should know of a case that was made before the question came up."""
     series = " and ".join(given.series_instance_uid for given in case.inputs.values())
     return f"case {case.case_id} was made of series {series} before; it stays as it is until somebody answers"
+
+
+def _with_held(answer: Route, known: Sequence[SeriesRecord]) -> Route:
+    """Say which series of the study are here and held, where a pipeline cannot run: it may lack one of them."""
+    held = [series for series in known if series.state is SeriesState.HELD or (series.reasons and _waits(series))]
+    if answer.case is not None or not held:
+        return answer
+    words = [
+        f"series {series.description!r} ({series.images} images) is {'held' if not _waits(series) else 'incomplete'}:"
+        f" {'; '.join(reason.removeprefix('held: ').removeprefix('waiting: ') for reason in series.reasons)}"
+        for series in held
+    ]
+    return replace(answer, reasons=(*answer.reasons[:1], *words, *answer.reasons[1:]))
+
+
+def _waits(series: SeriesRecord) -> bool:
+    return series.state is SeriesState.RECEIVING
 
 
 def _is_about_later(asked: Route, facts: StudyFacts, said_at: datetime | None) -> bool:

@@ -88,6 +88,10 @@ class Transaction(Protocol):
         """Change the state of a series; once it is no more received, its study is due to be routed."""
         ...
 
+    def set_whole(self, series_instance_uid: str, images: int, by: str) -> None:
+        """Note that a person said of a series of so many images that it is whole."""
+        ...
+
     def lock_study(self, study_instance_uid: str) -> None:
         """Keep others from routing the study until the end of the transaction, at which it counts as routed."""
         ...

@@ -11,6 +11,7 @@ from datetime import datetime
 from npc_contour.application.ports import ContrastLooker, RegistrationReader
 from npc_contour.application.records import SeriesRecord
 from npc_contour.application.store import Store, Transaction
+from npc_contour.core.completeness import count_faults
 from npc_contour.core.evidence import NO_WORDS, ContrastEvidence, SiteWords
 from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
 from npc_contour.core.roles import Candidate, Knowledge
@@ -18,6 +19,7 @@ from npc_contour.core.routing import undecided_by_headers
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.registration import RigidMove
+from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused, InstanceRefused
 from npc_contour.logs import Event
 
@@ -87,7 +89,7 @@ class StudyReader:
         """Return what is known, and what was seen so far."""
         series = tx.series_of_study(study_instance_uid)
         candidates = tuple(
-            Candidate(stack, one.called_ae_title)
+            Candidate(stack, one.called_ae_title, _said_whole(one, stack))
             for one in series
             if one.state is SeriesState.READY
             for stack in group(tx.headers(one.series_instance_uid)).series
@@ -118,6 +120,11 @@ def with_assignment(facts: StudyFacts, pipeline: str, roles: Mapping[str, str]) 
     """What would be known if a person said this."""
     assigned = {**facts.knowledge.assigned, pipeline: roles}
     return replace(facts, knowledge=replace(facts.knowledge, assigned=assigned))
+
+
+def _said_whole(series: SeriesRecord, stack: Series) -> str:
+    missing = count_faults(stack.instances) if series.is_said_whole else []
+    return "; ".join(f"a person said that it is whole: {fault.text}" for fault in missing)
 
 
 def _key(candidate: Candidate) -> tuple[str, int]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.pulling import want
 from npc_contour.application.records import Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
+from npc_contour.core.completeness import OF_ACQUISITION, Arrivals, CompletionRules, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Match
 from npc_contour.errors import NoSuchRowError, OperationRefused
@@ -43,6 +44,11 @@ class StillSeries:
     senders: Sequence[str]
     first_instance_at: datetime
     last_instance_at: datetime
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Whether the scanner's count alone speaks against it: then a person may know better."""
+        return any(reason.endswith(OF_ACQUISITION) for reason in self.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +86,7 @@ class TroubleBoard(Protocol):
     """The read side of the store; every method may raise StoreError."""
 
     def still_series(self, limit: int) -> Sequence[StillSeries]:
-        """Return series that are held, or wait for more with a reason; those held first, newest first."""
+        """Return series that are held, wait for more, or were left aside with all of their study; held ones first."""
         ...
 
     def held_count(self) -> int:
@@ -154,6 +160,36 @@ class Troubles:
             extra={"series_instance_uid": series_instance_uid, "images": series.images, "reasons": [words]},
         )
         return f"series {series_instance_uid}: left aside"
+
+    def take_as_whole(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
+        """Say that no image is missing, although the scanner counted more: the series is contoured as it is.
+
+        An image that comes later makes the question new.
+
+        Raises:
+            NoSuchRowError: there is no such series.
+            OperationRefused: it does not lie still, or something else is wrong with it, which no person can change.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            series = _still(tx, series_instance_uid)
+            ever = datetime.min.replace(tzinfo=UTC)
+            arrivals = Arrivals(last_at=ever, last_ended_at=ever, counted=tx.counted_by_pacs(series_instance_uid))
+            verdict = judge(tx.headers(series_instance_uid), arrivals, CompletionRules(), now, said_whole=True)
+            if tx.missing_images(series_instance_uid):
+                raise OperationRefused(f"series {series_instance_uid} is not whole: {'; '.join(series.reasons)}")
+            if verdict.state is not SeriesState.READY:
+                raise OperationRefused(f"series {series_instance_uid} is not whole: {'; '.join(verdict.reasons)}")
+            tx.set_whole(series_instance_uid, series.images, by)
+            tx.set_series(series_instance_uid, SeriesState.READY, verdict.reasons, now)
+            words = f"said to be whole by {by}{f': {reason}' if reason else ''}; {'; '.join(verdict.reasons)}"
+            self._tell(tx, series, words, Event.SERIES_READY)
+            tx.defer(Job(JobKind.ROUTE_STUDY, series.study_instance_uid))
+        logger.info(
+            Event.SERIES_READY,
+            extra={"series_instance_uid": series_instance_uid, "images": series.images, "reasons": [words]},
+        )
+        return f"series {series_instance_uid}: taken as whole, {series.images} images"
 
     def fetch(self, series_instance_uid: str, pacs: str, *, by: str) -> str:
         """Have a series fetched from a PACS; images that are here already change nothing, missing ones complete it.

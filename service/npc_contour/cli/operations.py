@@ -1,7 +1,7 @@
-"""`npc-contour jobs, show, assign, retry, cancel, hold, release, resend, supersede, pause, resume`: operate a service.
+"""`npc-contour jobs, show, assign, retry, cancel, hold, release, resend, supersede, whole, pause, resume`.
 
-They work on the service's database, on the machine that runs it, whether or not REST is up. A case is named by its id
-or by the beginning of it.
+They operate a service: they work on its database, on the machine that runs it, whether or not REST is up. A case is
+named by its id or by the beginning of it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from npc_contour.adapters.checks import destinations_of
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
@@ -28,6 +30,7 @@ from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import CaseStory, StudyStory
+from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.errors import NoSuchRowError
@@ -51,6 +54,7 @@ examples:
   npc-contour supersede 3f2a --reason "new networks"       the same images contoured anew
   npc-contour assign                                       cases in which a person must say which series is which
   npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  say it; an ending of the Series Instance UID is enough
+  npc-contour whole 1.2.840.113... --reason "2 kernels"    a held series lacks nothing, whatever the scanner counted
   npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
   npc-contour resume tps                                   ... and go now"""
 
@@ -61,6 +65,7 @@ class _Desk:
 
     operations: Operations
     assignment: AssignRoles
+    troubles: Troubles
     board: PgBoard
     work: PgWorkBoard
     destinations: tuple[str, ...]
@@ -107,6 +112,10 @@ def add_verbs(verbs: Verbs) -> None:
     )
     assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
     assign.set_defaults(run=_assign)
+    whole = _verb(verbs, "whole", "say that a held series is whole, although the scanner counted more images")
+    whole.add_argument("series", metavar="SERIES", help="its Series Instance UID, see `npc-contour show STUDY`")
+    whole.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+    whole.set_defaults(run=_run(_whole))
     for name, words, act in (
         ("pause", "send nothing to a destination; structure sets wait", _pause),
         ("resume", "send to a paused destination again, at once", _resume),
@@ -148,11 +157,13 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
         names = tuple(destination.name for destination in destinations)
         operations = Operations(store, store.clock, destinations)
         catalog = catalog_of(settings)
-        reader = study_reader(settings, catalog, spool_at(settings).read_image)
+        spool = spool_at(settings)
+        reader = study_reader(settings, catalog, spool.read_image)
         assignment = AssignRoles(store, store.clock, catalog, reader)
         yield _Desk(
             operations,
             assignment,
+            Troubles(store, PgTroubleBoard(store), SpoolQuarantine(spool), store.clock),
             PgBoard(store, lambda key: str(settings.storage.spool / key)),
             PgWorkBoard(store),
             names,
@@ -220,6 +231,10 @@ def _print_choices(desk: _Desk) -> None:
         for choice in story.choices if story is not None else ():
             words = " ".join(f"{role}={series}" for role, series in choice.items())
             console.print(f"  npc-contour assign {row.case_id[:8]} {words}", highlight=False, markup=False)
+
+
+def _whole(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.troubles.take_as_whole(args.series, by=_who(args))
 
 
 def _pause(desk: _Desk, args: argparse.Namespace) -> str:

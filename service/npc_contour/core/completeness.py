@@ -17,6 +17,9 @@ from npc_contour.core.stacking import Fault, geometry_faults, stack
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader, Series
 
+OF_ACQUISITION = "images of the acquisition"
+"""How a count that speaks against a series ends."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRules:
@@ -72,7 +75,12 @@ class CompletionVerdict:
 
 
 def judge(
-    instances: Sequence[InstanceHeader], arrivals: Arrivals, rules: CompletionRules, now: datetime
+    instances: Sequence[InstanceHeader],
+    arrivals: Arrivals,
+    rules: CompletionRules,
+    now: datetime,
+    *,
+    said_whole: bool = False,
 ) -> CompletionVerdict:
     """Say whether a series is complete.
 
@@ -81,6 +89,7 @@ def judge(
         arrivals: when and how they came.
         rules: the site's times.
         now: the time, comparable with those of `arrivals`.
+        said_whole: a person said of just these images that none is missing, whatever the scanner counted.
     """
     quiet_until, why = _quiet_until(arrivals, rules)
     if now < quiet_until:
@@ -91,11 +100,17 @@ def judge(
     if not grouped.series:
         return CompletionVerdict(SeriesState.ASIDE, left_aside)
     series = grouped.series[0]
-    faults = (*geometry_faults(series.instances), *_count_faults(series.instances), *_pull_faults(instances, arrivals))
+    missing = count_faults(series.instances)
+    faults = (
+        *geometry_faults(series.instances),
+        *(() if said_whole else missing),
+        *_pull_faults(instances, arrivals),
+    )
     if not faults:
         spacing_mm = stack(series).grid.spacing_zyx_mm[0]
         complete = f"complete: {len(series.instances)} slices, {spacing_mm:.2f} mm apart"
-        notes = (complete, *_notes(series.instances), *left_aside)
+        said = tuple(f"a person said that it is whole: {fault.text}" for fault in missing)
+        notes = (complete, *said, *_notes(series.instances), *left_aside)
         return CompletionVerdict(SeriesState.READY, notes, series=series)
     held_at = arrivals.last_at + timedelta(seconds=rules.held_after_s)
     texts = [fault.text for fault in faults]
@@ -114,7 +129,7 @@ def _quiet_until(arrivals: Arrivals, rules: CompletionRules) -> tuple[datetime, 
     return since + timedelta(seconds=rules.quiet_released_s), "more images may follow the last association"
 
 
-def _count_faults(instances: Sequence[InstanceHeader]) -> list[Fault]:
+def count_faults(instances: Sequence[InstanceHeader]) -> list[Fault]:
     """Images in Acquisition (0020,1002) against what came, where the scanner wrote it and there is one acquisition."""
     acquisitions = {instance.acquisition_number for instance in instances}
     expected = {instance.images_in_acquisition for instance in instances}
@@ -123,7 +138,7 @@ def _count_faults(instances: Sequence[InstanceHeader]) -> list[Fault]:
     (count,) = expected
     if count is None or count <= len(instances):
         return []
-    return [Fault(f"{len(instances)} of {count} images of the acquisition", curable=True)]
+    return [Fault(f"{len(instances)} of {count} {OF_ACQUISITION}", curable=True)]
 
 
 def _pull_faults(instances: Sequence[InstanceHeader], arrivals: Arrivals) -> list[Fault]:

@@ -37,10 +37,12 @@ class Candidate:
 
     Attributes:
         called_ae_title: to which of our AE titles it was sent; "" where it came from a folder.
+        note: what whoever uses its contours should know; "" for nothing.
     """
 
     series: Series
     called_ae_title: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class Facts:
     def sentence(self) -> str:
         """What it is, in words, with every source."""
         sequence = "" if self.sequence is None else f"{self.sequence.sentence}, "
-        return sequence + self.contrast.sentence
+        note = f"; {self.candidate.note}" if self.candidate.note else ""
+        return sequence + self.contrast.sentence + note
 
 
 @dataclass(frozen=True, slots=True)

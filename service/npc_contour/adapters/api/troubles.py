@@ -41,6 +41,11 @@ def trouble_routes(troubles: Troubles, guard: Guard) -> APIRouter:
         """Say that a held series is not wanted: its study is routed without it; a new image opens it again."""
         return Done(done=troubles.set_aside(series_instance_uid, by=guard(request), reason=order.reason))
 
+    @router.post("/series/{series_instance_uid}/whole", responses=CHANGING)
+    def whole(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
+        """Say that a held series is whole, although the scanner counted more images; its RTSTRUCT notes it."""
+        return Done(done=troubles.take_as_whole(series_instance_uid, by=guard(request), reason=order.reason))
+
     @router.post("/series/{series_instance_uid}/fetch", responses=CHANGING)
     def fetch(series_instance_uid: SERIES_UID, order: FetchOrder, request: Request) -> Done:
         """Fetch a held series from a PACS: what is here already changes nothing, missing images complete it."""

@@ -116,6 +116,13 @@ class PgTransaction(
                 (series_instance_uid,),
             )
 
+    def set_whole(self, series_instance_uid: str, images: int, by: str) -> None:
+        """Note that a person said of a series of so many images that it is whole."""
+        self._run(
+            "UPDATE series SET whole_images = %s, whole_by = %s WHERE series_instance_uid = %s",
+            (images, by, series_instance_uid),
+        )
+
     def _series_record(self, row: Row) -> SeriesRecord:
         endings = self._all(
             "SELECT ending, ended_at FROM series_association JOIN association ON id = association_id"
@@ -133,4 +140,6 @@ class PgTransaction(
             first_instance_at=row["first_instance_at"],
             last_instance_at=row["last_instance_at"],
             endings=tuple((Ending(e["ending"]), e["ended_at"]) if e["ending"] else None for e in endings),
+            description=row["description"],
+            whole_images=row["whole_images"],
         )
