@@ -155,9 +155,11 @@ class DatabaseClock:
             back_s = (look.at - seen_at).total_seconds()
             return back_s if back_s < -STEP_S else 0.0
         passed_s = look.monotonic_s - last.monotonic_s
-        if look.steps != last.steps or passed_s > LONG_S:
+        if look.steps != last.steps or not 0 <= passed_s <= LONG_S:
             return 0.0
         off_s = (look.at - last.at).total_seconds() - passed_s
+        if off_s < 0 and look.at > seen_at:
+            return 0.0  # the database never saw a later time: it is our own clock that ran ahead
         return off_s if abs(off_s) > STEP_S + unsure_s + DRIFT * passed_s else 0.0
 
     def _moved(self, connection: psycopg.Connection[dict[str, Any]], look: _Look, step_s: float) -> bool:
