@@ -26,9 +26,11 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from npc_testkit.fault_damage import damage
+from npc_testkit.fault_clock import clock
 from npc_testkit.fault_hangs import hangs
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
+from npc_testkit.fault_spool import foreign_spool
 from npc_testkit.fault_trials import boundaries, database_crashes, machine_gone, random_kills, triton_killed
 from npc_testkit.fault_upgrade import rolling_upgrade
 
@@ -44,6 +46,8 @@ TRIALS = {
     "senders": rude_senders,
     "hang": hangs,
     "damage": damage,
+    "foreign_spool": foreign_spool,
+    "clock": clock,
     "throughput": throughput,
 }
 COUNTED = ("silent_wrong", "clock_wrong_generations")

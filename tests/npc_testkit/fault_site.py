@@ -180,6 +180,7 @@ class Service:
 
     Attributes:
         roots: where its packages lie: those of another version of the product, where a trial wants that.
+        env: more of its environment.
     """
 
     folder: Path
@@ -187,12 +188,15 @@ class Service:
     roles: str = "receiver,worker,web"
     roots: str = ROOTS
     process: subprocess.Popen[bytes] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start it; returns at once."""
         command = [sys.executable, "-m", "npc_contour", "serve", "--config", str(self.config), "--roles", self.roles]
         with (self.folder / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": self.roots})
+            self.process = subprocess.Popen(
+                command, stderr=log, env={**os.environ, **self.env, "PYTHONPATH": self.roots}
+            )
 
     def stop(self) -> None:
         """End it in good order."""
