@@ -25,8 +25,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from npc_testkit.fault_damage import damage
 from npc_testkit.fault_clock import clock
+from npc_testkit.fault_damage import damage
 from npc_testkit.fault_hangs import hangs
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
