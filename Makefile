@@ -4,6 +4,9 @@
 #   make test     set up and run every check and test
 #   make test-fresh        the demo on a bare Debian 12 and 13, by root and by a user; needs root
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
+#   make test-lowest       a short part of the tests with the lowest versions that are declared, in .venv-lowest
+#   make third-party       the table of THIRD_PARTY.md that says what the installed wheels carry of others
+#   make sbom              what is installed, as a CycloneDX SBOM: sbom.cdx.json
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
 #   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
 #   make fuzz-rest SECONDS=300  fuzz REST, that long
@@ -20,7 +23,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := debootstrap openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: sbom third-party test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -54,6 +57,18 @@ test: setup-dev lint
 # A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root; TREES=FOLDER keeps the bare systems.
 test-fresh:
 	$(PYTHON) benchmarks/start.py --part debian $(if $(TREES),--trees $(TREES))
+
+# CI runs it once: a declared range must begin where the code works.
+test-lowest:
+	PYTHON=$(PYTHON) tests/lowest.sh
+
+third-party: setup-dev
+	$(BIN)/python benchmarks/third_party.py
+
+# The tool lives in an environment of its own, so that it is not in the list.
+sbom: setup
+	@[ -x .venv-sbom/bin/cyclonedx-py ] || { $(PYTHON) -m venv .venv-sbom && .venv-sbom/bin/python -m pip install --quiet cyclonedx-bom; }
+	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.cdx.json $(BIN)/python
 
 lint: setup-dev
 	$(BIN)/ruff format --check service models tests benchmarks deploy

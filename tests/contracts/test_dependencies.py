@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -40,3 +42,10 @@ def test_licences_are_listed_for_just_what_is_pinned() -> None:
 
     assert listed == PINS
     assert all(licence.strip("? ") for _, _, licence in table)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the pinned wheels are those of Python 3.11")
+def test_what_the_wheels_carry_is_listed_as_it_is_installed() -> None:
+    check = [sys.executable, str(ROOT / "benchmarks" / "third_party.py"), "--check"]
+
+    assert subprocess.run(check, check=False).returncode == 0, "make third-party"
