@@ -67,7 +67,7 @@ def tps_away(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
     """The TPS is down in every way for a simulated week end (an hour's pause is 4 s), then comes back."""
     outcome = Outcome("TPS down in every way")
     count = 3 if short else 20
-    modes = ("abort", "C000") if short else ("refused", "hang", "abort", "A700", "A701", "C000")
+    modes = ("abort", "0110") if short else ("refused", "hang", "abort", "A700", "A701", "0110")
     port = free_port()
     studies = lab.studies("tps", count)
     with started(lab.service("tps", tps_title="TPS", tps_port=port)) as service:

@@ -1,6 +1,6 @@
 """A planning system that behaves badly, in a process of its own: python rude_tps.py PORT MODE.
 
-hang: takes the connection and never answers. abort: aborts in the middle of a C-STORE. A700, C000, ...: answers
+hang: takes the connection and never answers. abort: aborts in the middle of a C-STORE. A700, 0110, ...: answers
 every C-STORE with this status.
 """
 
