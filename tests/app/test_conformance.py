@@ -122,7 +122,7 @@ def test_dcmtk_negotiates_what_the_statement_says(tmp_path: Path) -> None:
     }
     said = pairs_of_the_statement()
     pairs = sorted(said | {(str(sop_class), str(syntax)) for sop_class, syntax in NOT_TAKEN})
-    services = further_services(lambda _: False, lambda _: False, lambda *_: False, lambda _: None)
+    services = further_services(lambda *_: False, lambda _: False, lambda *_: False, lambda _: None)
     spool = Spool(tmp_path / "spool", min_free_mb=1)
     with Receiver(ReceiverSettings(port=0), spool, lambda *_: None, services=services) as receiver:
         accepted = accepted_by_dcmtk(receiver.port, pairs, tmp_path)

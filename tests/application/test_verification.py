@@ -105,8 +105,8 @@ def test_a_promised_report_verifies_when_it_comes(bench: Bench) -> None:
     uid = delivery(bench).sop_instance_uid
 
     transaction = bench.verifier.asked[-1]
-    for wrong in (("2.25.1", uid, True), (transaction, "1.2.3", True), (transaction, uid, False)):
-        assert not bench.verification.reported(*wrong[:2], None, lambda _, is_ours=wrong[2]: is_ours)
+    for named, instance, peer in (("2.25.1", uid, [True]), (transaction, "1.2.3", [True]), (transaction, uid, [])):
+        assert not bench.verification.reported(named, instance, None, lambda _: bool(peer))  # noqa: B023
     assert delivery(bench).state is DeliveryState.SENT
     for _ in range(2):
         assert bench.verification.reported(transaction, uid, None, lambda asked: asked.name == "tps")

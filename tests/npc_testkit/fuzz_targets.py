@@ -83,7 +83,7 @@ class FuzzDoor:
         self._folder = Path(tempfile.mkdtemp(prefix="npc-fuzz-", dir=memory if memory.is_dir() else None))
         self._spool = Spool(self._folder, min_free_mb=1)
         self._storing = Storing(self._spool, lambda *_: None)
-        further = further_services(lambda _: True, lambda _: True, lambda *_: True, lambda _: None)
+        further = further_services(lambda *_: True, lambda _: True, lambda *_: True, lambda _: None)
         self._services = Services([verification(), *storage_services(), *further])
         self._rounds = 0
         self._listener = _NoSurprise(logging.ERROR)

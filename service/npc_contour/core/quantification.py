@@ -96,8 +96,8 @@ def component(mask: RoiMask, node: Node, grid: Grid) -> RoiMask:
 
 def _parts(mask: BoolArray, spacing_zyx_mm: Vec3) -> tuple[npt.NDArray[np.int32], int]:
     """Number the nodes of a mask: its connected parts, divided where only thin bridges join them."""
-    whole, count = ndimage.label(mask, structure=CONNECTED)
-    cores, cores_count = ndimage.label(_without_thin(mask, spacing_zyx_mm), structure=CONNECTED)
+    whole, count = _labelled(mask)
+    cores, cores_count = _labelled(_without_thin(mask, spacing_zyx_mm))
     per_part = [set(np.unique(cores[box][whole[box] == number])) - {0} for number, box in _boxes(whole)]
     if all(len(inside) < 2 for inside in per_part):
         return whole, count
@@ -114,7 +114,12 @@ def _parts(mask: BoolArray, spacing_zyx_mm: Vec3) -> tuple[npt.NDArray[np.int32]
     return parts, int(parts.max())
 
 
-def _boxes(labels: npt.NDArray[np.int32]) -> list[tuple[int, tuple[slice, slice, slice]]]:
+def _labelled(mask: BoolArray) -> tuple[npt.NDArray[np.int32], int]:
+    labels, count = ndimage.label(mask, structure=CONNECTED)
+    return np.asarray(labels, dtype=np.int32), int(count)
+
+
+def _boxes(labels: npt.NDArray[np.int32]) -> list[tuple[int, tuple[slice, ...]]]:
     return list(enumerate(ndimage.find_objects(labels), start=1))
 
 
