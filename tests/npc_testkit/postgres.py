@@ -74,6 +74,8 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
+        connection.execute("DROP SCHEMA IF EXISTS skew CASCADE")
+        connection.execute("ALTER DATABASE postgres RESET search_path")
         connection.execute("SELECT npc_test.put_back()")
 
 

@@ -342,7 +342,7 @@ def named_by(archive: Archive, wanted: PulledSeries | Match) -> frozenset[str]:
         patient_id=wanted.patient_id,
     )
     try:
-        return frozenset(match.sop_instance_uid for match in archive.find(query))
+        return frozenset(match.sop_instance_uid for match in archive.find(query)) - {""}
     except ArchiveError as error:
         logger.info(
             Event.PULL_NOT_NAMED, extra={"series_instance_uid": wanted.series_instance_uid, "reason": str(error)}

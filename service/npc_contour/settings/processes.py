@@ -66,6 +66,7 @@ class Deadlines(Strict):
     route_study: Deadline = 1800.0
     segment_case: Deadline = 7200.0
     write_structure_set: Deadline = 1800.0
+    mend_case: Deadline = 7200.0
     combine_study: Deadline = 600.0
     send: Deadline = 1800.0
     verify: Deadline = 900.0

@@ -209,11 +209,11 @@ def _take_place(connection: Connection, at_once: int) -> int | None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (psycopg.DataError, UnicodeEncodeError) as error:
-        # Not in PostgreSQL's or Python's words: those repeat the value.
+    except (psycopg.DataError, UnicodeEncodeError):
+        # Not in PostgreSQL's or Python's words, nor with them behind it in a traceback: those repeat the value.
         raise UnusableValueError(
             "a value cannot be kept: text with a zero byte or half a character, or a number too large"
-        ) from error
+        ) from None
     except (psycopg.Error, PoolTimeout) as error:
         # Without the error behind it: a traceback would write its detail, values of a row, into the log.
         raise StoreError(f"database: {words_of(error)}") from None
