@@ -87,12 +87,17 @@ def show(
     for item in arrived:
         picture = out / f"{item.content.label.replace(' ', '_')}.png"
         picture.write_bytes(render_preview(item.content, item.volume, caption="synthetic patient (phantom)"))
-        console.print(f"RTSTRUCT  {item.path}", soft_wrap=True, highlight=False)
-        console.print(f"picture   {picture}", soft_wrap=True, highlight=False)
+        console.print(f"RTSTRUCT  {_from_here(item.path)}", soft_wrap=True, highlight=False)
+        console.print(f"picture   {_from_here(picture)}", soft_wrap=True, highlight=False)
     failed = [story for story in stories if story["job"]["state"] not in {"sent", "verified"}]
     for story in failed:
         console.print(f"[red]{story['job']['pipeline']} {story['job']['state']}[/]: {story['job']['reason']}")
     return 0 if not failed and len(arrived) == len(stories) else 1
+
+
+def _from_here(path: Path) -> Path:
+    """As it is typed in the folder where the command was given."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def read_received(path: Path, patient: Path) -> Received:
