@@ -20,7 +20,8 @@ HOST = "127.0.0.1"
 REGION_PREFIX = "npc_triton_"
 SHARED_MEMORY_MB = 512
 """What two series of 512 x 512 x 150 voxels and their label maps take, and as much again for larger ones."""
-_PREFIX = re.compile(rf"({REGION_PREFIX}(\d+)_(\d+)_)")
+_PREFIX = re.compile(rf"({REGION_PREFIX}(\d+)_(\d{{1,7}})_)")
+"""Linux has no process number of more than seven digits."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks a URL without the proxy that the environment may name."""
 
