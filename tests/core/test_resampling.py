@@ -61,3 +61,5 @@ def test_impossible_axis_is_refused(source: int, target: int, order: int) -> Non
 
 def test_shape_is_rounded_half_to_even_as_nnunet_does() -> None:
     assert resampled_shape((5, 7, 1), (1.0, 1.0, 1.0), (2.0, 2.0, 5.0)) == (2, 4, 1)
+    # 0.78125 / 1.5 is a little more than 25 / 48, so that half a voxel is rounded up: by nnU-Net's own order.
+    assert resampled_shape((1, 120, 216), (1.0, 0.78125, 0.78125), (1.0, 1.5, 1.5)) == (1, 63, 113)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,10 @@ class Keys:
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
+
+    def items(self) -> ItemsView[Any, Any]:
+        """Return all of it."""
+        return self._content.items()
 
     def get(self, key: str) -> Any:  # noqa: ANN401
         """Return what a key holds."""

@@ -27,6 +27,7 @@ from npc_networks.export import (
     exporter_quiet,
     write_served,
 )
+from npc_networks.imports.names import check_names
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import Triple
 
@@ -58,6 +59,7 @@ class ImportedNetwork:
         keep_largest: rules for the finished label map.
         separate_z: thick slices are treated apart.
         crop_nonzero: only the box of voxels that are not zero is segmented.
+        label_names: what the framework calls its labels, in the order of their values; none where it has no names.
     """
 
     module: nn.Module
@@ -75,6 +77,7 @@ class ImportedNetwork:
     keep_largest: tuple[LargestComponent, ...] = ()
     separate_z: bool = True
     crop_nonzero: bool = True
+    label_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,26 @@ class FoldMean(nn.Module):
         return torch.sigmoid(logits) if self._blended == "sigmoid" else torch.softmax(logits, dim=1)
 
 
+class _Turned(nn.Module):
+    """A network that sees its windows, and gives its answers, the other way round along some axes."""
+
+    def __init__(self, network: nn.Module, axes: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self._dims = [2 + axis for axis in axes]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, class, z, y, x)."""
+        answer: Tensor = self.network(torch.flip(x, self._dims))
+        return torch.flip(answer, self._dims)
+
+
+def turned(network: nn.Module, flipped_zyx: Sequence[int], transpose: Triple) -> nn.Module:
+    """Return a network trained on images that lay the other way round along axes (z, y, x), for images in LPS."""
+    axes = [index for index, axis in enumerate(transpose) if axis in flipped_zyx]
+    return _Turned(network, axes) if axes else network
+
+
 def write_network(network: ImportedNetwork, target: Target, repository: Path) -> Written:
     """Write a complete model folder: ONNX with float32 weights, contract.json, config.pbtxt, model.py.
 
@@ -173,6 +196,8 @@ def check_target(network: ImportedNetwork, target: Target) -> None:
             f"the network gives labels 0 to {network.classes - 1},"
             f" the pipeline's structures are made of labels 0 to {len(target.labels) - 1}"
         )
+    check_names("label", network.label_names, target.labels)
+    check_names("channel", network.modalities, target.channels)
 
 
 def contract(network: ImportedNetwork, target: Target, weights_sha256: str) -> dict[str, Any]:

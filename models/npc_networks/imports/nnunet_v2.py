@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from npc_networks.imports.network import FoldMean, ImportedNetwork
+from npc_networks.imports.network import FoldMean, ImportedNetwork, turned
 from npc_networks.imports.plans_v2 import PlansV2, read_plans
 from npc_networks.imports.postprocessing import read_v2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
@@ -54,7 +54,7 @@ def read_nnunet_v2(
     networks = [_network(plans, content, path) for content, path in zip(contents, paths, strict=True)]
     names = ", ".join(path.relative_to(folder).as_posix() for path in paths)
     return ImportedNetwork(
-        module=FoldMean(networks, "logits"),
+        module=turned(FoldMean(networks, "logits"), plans.flipped, plans.transpose),
         modalities=plans.channels,
         classes=plans.labels,
         spacing_mm=plans.spacing_mm,
@@ -66,6 +66,7 @@ def read_nnunet_v2(
         source=f"Imported from nnU-Net v2, {folder.resolve().name}, configuration {plans.configuration}: {names}.",
         mirror_axes=_mirror_axes(contents[0], paths[0]) if mirroring else (),
         regions=plans.regions,
+        label_names=plans.label_names,
         keep_largest=() if postprocessing is None else read_v2(postprocessing),
     )
 

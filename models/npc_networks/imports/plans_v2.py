@@ -12,6 +12,7 @@ from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation, Regions
 from npc_networks.imports.keys import Keys, three, triple
 from npc_networks.imports.plans_v1 import INT16_HU, UNCLIPPED
+from npc_networks.imports.plans_v2_keys import check_architecture, check_plans
 from npc_networks.imports.residual import ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import Triple, UNetPlan
@@ -20,6 +21,13 @@ PLAIN, RESIDUAL = "PlainConvUNet", "ResidualEncoderUNet"
 LOGIT_THRESHOLD = 0.0
 """A logit above it is a probability above one half, nnU-Net's threshold of regions."""
 
+READERS = {
+    "SimpleITKIO": (),
+    "NibabelIO": (),
+    "SimpleITKIOWithReorient": (1, 2),
+    "NibabelIOWithReorient": (1, 2),
+}
+"""Reader → axes (z, y, x) that run the other way than in LPS: those that reorient give RAS."""
 RESAMPLING = "resample_data_or_seg_to_shape"
 EXPECTED_LAYERS = {
     "conv_op": "torch.nn.modules.conv.Conv3d",
@@ -39,6 +47,8 @@ class PlansV2:
         network: what to build.
         labels: that it gives, background included.
         regions: how overlapping outputs become labels; None where the largest output wins.
+        label_names: of dataset.json, in the order of their values; none of regions.
+        flipped: axes (z, y, x) along which training saw the patient the other way round than LPS.
     """
 
     channels: tuple[str, ...]
@@ -50,6 +60,8 @@ class PlansV2:
     network: UNetPlan | ResidualPlan
     labels: int
     regions: Regions | None
+    label_names: tuple[str, ...]
+    flipped: tuple[int, ...]
 
     @property
     def unet(self) -> UNetPlan:
@@ -67,9 +79,12 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
     dataset = Keys(_json(folder / "dataset.json"), f"{folder / 'dataset.json'}")
     chosen = Keys(_resolved(plans, configuration), f"{plans.where}, configuration {configuration}")
     _check_cascade(chosen)
+    check_plans(plans, dataset, chosen)
     _check_resampling(chosen)
     names = dataset.mapping("channel_names" if "channel_names" in dataset else "modality")
-    channels = tuple(str(names[key]) for key in sorted(names, key=int))
+    # nnU-Net counts them, and takes them in the order of the file where they are not numbered.
+    numbered = all(str(key).isdecimal() for key in names)
+    channels = tuple(str(names[key]) for key in (sorted(names, key=int) if numbered else names))
     labels, regions = _labels(dataset)
     first, second, third = (float(v) for v in three(chosen.numbers("spacing"), f"{chosen.where}: spacing"))
     return PlansV2(
@@ -82,7 +97,22 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
         network=_network(chosen, len(channels), labels if regions is None else len(regions.labels)),
         labels=labels,
         regions=regions,
+        label_names=_names(dataset, labels) if regions is None else (),
+        flipped=_flipped(plans),
     )
+
+
+def _names(dataset: Keys, labels: int) -> tuple[str, ...]:
+    by_value = {value: str(name) for name, value in dataset.mapping("labels").items() if name != "ignore"}
+    return tuple(by_value[value] for value in range(labels))
+
+
+def _flipped(plans: Keys) -> tuple[int, ...]:
+    """Which axes the reader of the images turned: nnU-Net trained on what it read."""
+    reader = str(plans.get("image_reader_writer")) if "image_reader_writer" in plans else "SimpleITKIO"
+    if reader not in READERS:
+        raise ImportRefused(f"{plans.where}: image_reader_writer is {reader!r}, supported are {', '.join(READERS)}")
+    return READERS[reader]
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401
@@ -201,6 +231,7 @@ def _new_style(chosen: Keys, channels: int, classes: int) -> UNetPlan | Residual
     if name not in (PLAIN, RESIDUAL):
         raise ImportRefused(f"{architecture.where} is {name}, supported are {PLAIN} and {RESIDUAL}")
     options = Keys(architecture.get("arch_kwargs"), f"{architecture.where}, arch_kwargs")
+    check_architecture(architecture, options)
     for key, expected in EXPECTED_LAYERS.items():
         if options.get(key) != expected:
             raise ImportRefused(f"{options.where}: {key} is {options.get(key)}, expected {expected}")

@@ -69,7 +69,7 @@ def axis_band(source: int, target: int, order: Order) -> AxisBand:
 def resampled_shape(shape_zyx: tuple[int, int, int], spacing_zyx_mm: Vec3, target_zyx_mm: Vec3) -> tuple[int, int, int]:
     """Return the shape that covers the same extent at another spacing, rounded as nnU-Net does (half to even)."""
     z, y, x = (
-        max(1, round(size * spacing / target))
+        max(1, round(spacing / target * size))
         for size, spacing, target in zip(shape_zyx, spacing_zyx_mm, target_zyx_mm, strict=True)
     )
     return z, y, x

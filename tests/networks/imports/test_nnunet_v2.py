@@ -15,6 +15,7 @@ from torch import nn
 from npc_contour.catalog import read_contract
 from npc_contour.domain.pipelines import LargestComponent, Regions
 from npc_networks.cli import main
+from npc_networks.imports.names import check_names
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.postprocessing import LARGEST_V2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
@@ -37,6 +38,12 @@ RESIDUAL = ResidualPlan(
     unet=UNetPlan(in_channels=1, classes=7, features=(4, 8, 8), kernels=KERNELS, strides=STRIDES, convs_per_stage=1),
     blocks=(1, 2, 2),
 )
+
+
+def _with_options(**options: object) -> dict[str, Any]:
+    """Plans whose network has other keyword arguments."""
+    architecture = architecture_of("PlainConvUNet")
+    return plans_json(architecture={**architecture, "arch_kwargs": {**architecture["arch_kwargs"], **options}})
 
 
 def _image() -> torch.Tensor:
@@ -116,6 +123,18 @@ def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
             "normalised by OwnNormalization; supported",
         ),
         ({"plans": plans_json(resampling_fn_data="resample_torch_simple")}, "resamples data by resample_torch_simple"),
+        (
+            {"plans": _with_options(nonlin_kwargs={"inplace": True, "negative_slope": 0.2})},
+            "negative_slope = 0.2, expected",
+        ),
+        ({"plans": _with_options(norm_op_kwargs={"eps": 0.1, "affine": True})}, "eps = 0.1, expected"),
+        ({"plans": _with_options(norm_op_kwargs={"eps": 1e-5, "affine": False})}, "affine = False, expected True"),
+        ({"plans": _with_options(nonlin_first=True)}, "nonlin_first is true"),
+        ({"plans": _with_options(squeeze_excitation=True)}, "'squeeze_excitation', which may change what is computed"),
+        ({"plans": plans_json(pad_to_square=True)}, "'pad_to_square', which may change what is computed"),
+        ({"plans": plans_json(preprocessor_name="OwnPreprocessor")}, "preprocessor_name is 'OwnPreprocessor'"),
+        ({"plans": plans_json() | {"label_manager": "Own"}}, "label_manager is 'Own'"),
+        ({"plans": plans_json() | {"image_reader_writer": "Tiff3DIO"}}, "image_reader_writer is 'Tiff3DIO', supported"),
         ({"dataset": dataset_json(labels=REGIONS)}, "has no 'regions_class_order'"),
         (
             {"dataset": dataset_json(labels=REGIONS, regions_class_order=[1, 2])},
@@ -132,6 +151,43 @@ def test_what_is_not_supported_is_refused(tmp_path: Path, change: dict[str, Any]
 
     with pytest.raises(ImportRefused, match=message):
         read_nnunet_v2(tmp_path)
+
+
+def test_a_network_that_learned_in_ras_sees_the_patient_as_it_learned(tmp_path: Path) -> None:
+    theirs = draw_weights(PlainConvUNet(UNET))
+    plans = plans_json() | {"image_reader_writer": "NibabelIOWithReorient"}
+
+    ours = read_nnunet_v2(write_trained(tmp_path, theirs.state_dict(), plans=plans))
+
+    with torch.inference_mode():
+        in_ras = theirs(torch.flip(_image(), (3, 4)))
+        np.testing.assert_array_equal(ours.module(_image()), torch.flip(in_ras, (3, 4)))
+
+
+def test_channels_need_no_numbers(tmp_path: Path) -> None:
+    weights = draw_weights(PlainConvUNet(UNET)).state_dict()
+    dataset = dataset_json(channel_names={"CT": "CT"})
+
+    assert read_nnunet_v2(write_trained(tmp_path, weights, dataset=dataset)).modalities == ("CT",)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (("background", "Parotid_R", "Parotid_L", "Tongue"), "label 1 of the network is 'Parotid_R'"),
+        (("background", "parotid left", "right parotid", "Brain"), None),
+        (("background", "Glandula parotis sin", "gl. parotis dex", "x"), None),
+        (("background", "Glandula parotis dex", "gl. parotis sin", "x"), "the other side"),
+        ((), None),
+    ],
+)
+def test_labels_stand_where_the_pipeline_has_them(found: tuple[str, ...], message: str | None) -> None:
+    expected = ("background", "Parotid_L in Glands", "Parotid_R", "Brain")
+    if message is None:
+        check_names("label", found, expected)
+    else:
+        with pytest.raises(ImportRefused, match=message):
+            check_names("label", found, expected)
 
 
 @pytest.mark.parametrize(
