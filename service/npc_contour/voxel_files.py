@@ -51,7 +51,10 @@ def read_image(path: Path) -> SimpleITK.Image:
     Raises:
         VoxelFileError: it is cut short, damaged, or no image.
     """
-    fault = _fault(path)
+    try:
+        fault = _fault(path)
+    except OSError as error:
+        raise VoxelFileError(f"{path} cannot be read as an image: {error.strerror}") from error
     if fault:
         raise VoxelFileError(f"{path} {fault}")
     try:

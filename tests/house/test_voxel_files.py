@@ -78,3 +78,8 @@ def test_what_is_no_label_is_refused(value: float, reason: str) -> None:
         labels_of(values, Path("labels.nii"), most=255)
     values[1, 2, 3] = 4.0
     assert labels_of(values, Path("labels.nii")).dtype == np.uint8
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VoxelFileError, match=r"none\.nii\.gz cannot be read as an image: No such file"):
+        read_image(tmp_path / "none.nii.gz")
