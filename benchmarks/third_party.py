@@ -62,7 +62,7 @@ def table() -> str:
         inside = sorted((each for each in names if not any(o.startswith(f"{each}.") for o in names)), key=str.lower)
         if inside:
             said = ", ".join(sorted(set(versions(one)))) or "–"
-            rows.append(f"| {name} | {said} | {', '.join(inside)} |")
+            rows.append(f"| `{name}` | {said} | {', '.join(inside)} |")
     return "\n".join(
         ["| package | says of itself | libraries and programs inside |", "|---|---|---|", *sorted(set(rows))]
     )

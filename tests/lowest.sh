@@ -8,7 +8,7 @@ venv=${LOWEST:-.venv-lowest}
 [ -x "$venv/bin/uv" ] || { "$python" -m venv "$venv"; "$venv/bin/python" -m pip install --quiet uv; }
 "$venv/bin/uv" pip compile --quiet --resolution lowest-direct pyproject.toml --output-file "$venv/lowest.txt" >/dev/null
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --requirement "$venv/lowest.txt" \
-  pytest pytest-timeout pytest-xdist hypothesis playwright
+  pytest pytest-timeout pytest-xdist hypothesis playwright dicomweb-client
 "$venv/bin/python" -m pytest -q -W default --timeout 300 \
   tests/core/test_contouring.py tests/core/test_stacking.py tests/core/test_morphology.py tests/core/test_resampling.py \
   tests/adapters/dicom/test_reader.py tests/adapters/dicom/test_rtstruct.py tests/adapters/dicom/test_segmentation.py \

@@ -31,7 +31,7 @@ class Limits:
     Attributes:
         head_s: a request's head must be whole this soon after its connection, or the answer before it.
         body_stall_s: while a body is waited for, `body_least_bytes` must come within this, or its end.
-        stalled_s: a body of which nothing came for so long makes room where connections are scarce.
+        stalled_s: a body of which nothing came for longer makes room where connections are scarce, the longest first.
         unread_s: an answer is given up when the other side reads nothing of it for so long.
         most: connections at once, in all.
         most_of_address: connections at once from one address.
@@ -41,7 +41,7 @@ class Limits:
     head_s: float = 10.0
     body_stall_s: float = 15.0
     body_least_bytes: int = 4096
-    stalled_s: float = 0.25
+    stalled_s: float = 0.0
     unread_s: float = 60.0
     most: int = 800
     most_of_address: int = 200
