@@ -36,7 +36,7 @@ def disk_full(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
         with started(lab.service("disk", spool=spool, min_free_mb=20)) as service:
             full, read_only = lab.studies("disk", 2)
             sender = Sender(service.port)
-            with (disk / "ballast").open("wb") as file, suppress(OSError):  # until there is no more
+            with suppress(OSError), (disk / "ballast").open("wb") as file:  # until there is no more
                 for _ in range(160):
                     file.write(bytes(2**20))
                     file.flush()

@@ -25,7 +25,7 @@ from npc_contour.domain.volumes import LabelMap, Volume
 NODE_COLUMNS = (
     "node", "volume_cc", "long_axis_mm", "short_axis_mm", "enlarged", "x_mm", "y_mm", "z_mm", "slice",
 )  # fmt: skip
-SHAPE_COLUMNS = ("roi", "volume_cc", "surface_cm2", "diameter_mm", "regularity")
+SHAPE_COLUMNS = ("roi", "volume_cc", "surface_cm2", "diameter_mm", "regularity", "pieces")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +103,7 @@ def measurement_rows(measurements: Measurements) -> dict[str, Any]:
             "surface_cm2": round(shape.surface_cm2, 2),
             "diameter_mm": round(shape.diameter_mm, 1),
             "regularity": round(shape.regularity, 3),
+            "pieces": shape.pieces,
         },
     }
 

@@ -102,6 +102,7 @@ def _measured(report: Mapping[str, Any]) -> list[str]:
         return [
             f"{found['roi']}: {shape['volume_cc']:.1f} cc, surface {shape['surface_cm2']:.1f} cm2, diameter"
             f" {shape['diameter_mm']:.1f} mm, regularity {shape['regularity']:.2f}"
+            + (f", of the largest of {shape['pieces']} pieces" if shape["pieces"] > 1 else "")
         ]
     lines = [
         f"node {node['node']}: {node['long_axis_mm']:.1f} x {node['short_axis_mm']:.1f} mm, {node['volume_cc']:.2f} cc"

@@ -148,5 +148,5 @@ def test_table_has_a_line_for_each_node(chest: tuple[Measured, bytes]) -> None:
 def test_table_of_a_shape_has_one_line(mr: tuple[Measured, bytes]) -> None:
     lines = measurements_csv(measured_report(mr[0])["measurements"]).splitlines()
 
-    assert lines[0] == "roi,volume_cc,surface_cm2,diameter_mm,regularity"
+    assert lines[0] == "roi,volume_cc,surface_cm2,diameter_mm,regularity,pieces"
     assert lines[1].startswith("GTVp_MR,")

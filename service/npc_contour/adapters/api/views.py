@@ -195,7 +195,7 @@ class ShapeView(_View):
     surface_cm2: float
     diameter_mm: float = Field(description="The largest distance between two points of the largest piece's mesh")
     regularity: float = Field(description="Volume over that of the ball with the same surface, of the largest piece")
-    pieces: int = Field(description="How many pieces there are")
+    pieces: int = Field(default=1, description="How many pieces there are")
 
 
 class MeasurementsView(_View):
