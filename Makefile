@@ -17,7 +17,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS  ?= .venv-nnunet
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+# In two processes: make test PARALLEL="-n 2 --dist loadfile --no-loadscope-reorder" (timing is tighter then).
+PARALLEL ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 APT    := debootstrap openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd

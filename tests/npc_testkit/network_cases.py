@@ -10,7 +10,6 @@ import torch
 from npc_contour.core.resampling import resampled_shape
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.safe_files import ImportRefused
-from npc_networks.serving.preparation import thick_axis
 from npc_networks.unet import PlainConvUNet
 from npc_testkit.cases import Seen
 from npc_testkit.nnunet_v2 import UNET, draw_weights, write_trained
@@ -63,13 +62,3 @@ def channel_keys(case: Path, work: Path) -> Seen:
     (folder / "dataset.json").write_text(json.dumps(dataset | {"channel_names": names}))
     found = read_nnunet_v2(folder).modalities
     return Seen() if found == tuple(names.values()) else Seen((f"channels {found}",))
-
-
-def spacing(_case: Path, _work: Path) -> Seen:
-    """Spacing reaches every network in double precision: a ratio of three stays three."""
-    repository = Path(__file__).parents[2] / "triton_repo"
-    configs = sorted(repository.glob("*/config.pbtxt"))
-    single = [path.parent.name for path in configs if '"SPACING_ZYX_MM", data_type: TYPE_FP64' not in path.read_text()]
-    thick = thick_axis((1.2, 0.4, 0.4), (1.2, 0.4, 0.4))
-    faults = [f"single precision: {single}"] * bool(single) + ["1.2 mm counts as thick"] * (thick is not None)
-    return Seen(tuple(faults), silent_wrong=bool(faults))

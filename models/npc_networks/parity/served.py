@@ -68,8 +68,8 @@ def ask(
     """
     volume = grpc.InferInput(VOLUME, list(volume_hu.shape), "INT16")
     volume.set_data_from_numpy(np.ascontiguousarray(volume_hu))
-    spacing = grpc.InferInput(SPACING, [3], "FP64")
-    spacing.set_data_from_numpy(np.array(spacing_zyx_mm, dtype=np.float64))
+    spacing = grpc.InferInput(SPACING, [3], "FP32")
+    spacing.set_data_from_numpy(np.array(spacing_zyx_mm, dtype=np.float32))
     with grpc.InferenceServerClient(url, channel_args=CHANNEL) as client:
         try:
             wanted = [grpc.InferRequestedOutput(LABELS)]

@@ -17,7 +17,7 @@ backend: "python"
 max_batch_size: 0
 input [
   {{ name: "{VOLUME}", data_type: TYPE_INT16, dims: [ {len(contract.channels)}, -1, -1, -1 ] }},
-  {{ name: "{SPACING}", data_type: TYPE_FP64, dims: [ 3 ] }}
+  {{ name: "{SPACING}", data_type: TYPE_FP32, dims: [ 3 ] }}
 ]
 output [
   {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }},

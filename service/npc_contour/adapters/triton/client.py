@@ -160,11 +160,10 @@ class TritonEngine:
         with _translated(f"Triton at {self._url}"):
             config = self._client.get_model_config(contract.name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
         answers = {output["name"] for output in config["config"].get("output", [])}
-        asked = {given["name"]: given["data_type"] for given in config["config"].get("input", [])}
-        if (self._crossings and CROSSINGS not in answers) or asked.get(SPACING, "TYPE_FP64") != "TYPE_FP64":
+        if self._crossings and CROSSINGS not in answers:
             raise NetworkMismatchError(
-                f"network {contract.name} at {self._url} does not answer with {CROSSINGS}, or takes {SPACING} as FP32: "
-                "its config.pbtxt is of an older version, export or import the network again"
+                f"network {contract.name} at {self._url} does not answer with {CROSSINGS}: its config.pbtxt is of an "
+                "older version, export or import the network again"
             )
         loaded = config["config"].get("parameters", {}).get(CONTRACT_KEY, {}).get("string_value", "none")
         if loaded != contract.contract_sha256:
@@ -193,9 +192,8 @@ class TritonEngine:
     def _infer(
         self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float], wanted: Shapes
     ) -> dict[str, UInt8Array]:
-        # As nnU-Net has it: in float32 a ratio of three between slices and pixels may come out above three.
-        spacing = triton.InferInput(SPACING, [3], "FP64")
-        spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float64))
+        spacing = triton.InferInput(SPACING, [3], "FP32")
+        spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float32))
         if self._shared_memory:
             try:
                 return self._infer_through_memory(name, channels, spacing, wanted)
