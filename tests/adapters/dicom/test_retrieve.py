@@ -181,7 +181,7 @@ def test_a_web_archive_that_is_none_is_told(orthanc_node: tuple[Archived, int]) 
         ArchiveNode(name="pacs", ae_title="A", host="h", port=1, web_url=f"http://127.0.0.1:{node.http_port}/nothing"),
         5.0,
     )
-    with pytest.raises(ArchiveError, match="does not answer QIDO-RS: ConnectionError"):
+    with pytest.raises(ArchiveError, match="does not answer QIDO-RS: cannot be reached"):
         absent.find(Query(level=QueryLevel.STUDY))
     with pytest.raises(ArchiveError, match="answered QIDO-RS with HTTP 404"):
         wrong.find(Query(level=QueryLevel.STUDY))

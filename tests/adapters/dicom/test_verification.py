@@ -205,7 +205,7 @@ def test_orthanc_commits_itself_over_an_association_of_its_own(tmp_path: Path) -
         destination = node(peer.dicom_port, peer.ae_title)
         DicomSender("NPC_CONTOUR", 10.0).send(OBJECT, destination)
         evidence = VERIFIER.ask(OBJECT, destination, TRANSACTION)
-        assert done.wait(20)
+        assert done.wait(90)
 
     assert evidence.proof is Proof.HELD
     assert [(one.transaction_uid, one.held) for one in reports] == [(TRANSACTION, (UID,))]

@@ -34,7 +34,7 @@ def regions_of(pid: int) -> list[str]:
     return [path.name for path in SHARED_MEMORY.glob(f"{prefix_of(pid)}*")]
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if condition():
