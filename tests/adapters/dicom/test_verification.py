@@ -183,11 +183,11 @@ def test_orthanc_commits_itself_over_an_association_of_its_own(tmp_path: Path) -
 
     def note(given: CommitmentReport, peer: AssociationInfo) -> bool:
         reports.append(given)
-        assert is_from(Destination("tps", "TPS", "localhost", 1), peer)
-        assert is_from(Destination("tps", "TPS", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
+        assert is_from(Destination("tps", "ORTHANC", "localhost", 1), peer)
+        assert is_from(Destination("tps", "ORTHANC", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
         assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
-        assert not is_from(Destination("tps", "TPS", "10.0.0.9", 1), peer)
-        assert not is_from(Destination("tps", "TPS", "no-such.invalid", 1), peer)
+        assert not is_from(Destination("tps", "ORTHANC", "10.0.0.9", 1), peer)
+        assert not is_from(Destination("tps", "ORTHANC", "no-such.invalid", 1), peer)
         assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
         done.set()
         return True
@@ -205,7 +205,7 @@ def test_orthanc_commits_itself_over_an_association_of_its_own(tmp_path: Path) -
         destination = node(peer.dicom_port, peer.ae_title)
         DicomSender("NPC_CONTOUR", 10.0).send(OBJECT, destination)
         evidence = VERIFIER.ask(OBJECT, destination, TRANSACTION)
-        assert done.wait(90)
+        assert done.wait(20)
 
     assert evidence.proof is Proof.HELD
     assert [(one.transaction_uid, one.held) for one in reports] == [(TRANSACTION, (UID,))]
