@@ -1,6 +1,6 @@
 """Tests, too, call nobody: npc_networks switches openvino's telemetry off before anything imports openvino.
 
-One browser serves all tests: Playwright runs once in a process.
+One browser and one PostgreSQL serve all tests of a process.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from playwright.sync_api import Browser
 
 import npc_networks as npc_networks  # noqa: PLC0414 (imported for what it does)
 from npc_testkit.page import chromium
+
+pytest_plugins = ["npc_testkit.postgres"]
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,6 @@ import pytest
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.errors import EmbeddedServerError
-from npc_testkit.postgres import open_folder
-
-__all__ = ["open_folder"]
 
 OWNER = """
 import sys, time

@@ -10,9 +10,6 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.records import JobKind
 from npc_contour.cli import main
 from npc_testkit.bench import Bench, plain_ct
-from npc_testkit.postgres import database_url, postgres, store
-
-__all__ = ["database_url", "postgres", "store"]
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ from npc_contour.settings import read_settings
 from npc_testkit.archives import OUR_AE, Archived, dcmqrscp, scheduled, worklist
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import free_port
-from npc_testkit.postgres import database_url, postgres, store
 
-__all__ = ["database_url", "postgres", "store"]
 TODAY = f"{date.today():%Y%m%d}"  # noqa: DTZ011 (a study's date is the scanner's local one)
 PLANS = [CtPlan(seed="plain", slices=4), CtPlan(seed="contrast", slices=3), CtPlan(seed="mr", slices=2)]
 STUDY = str(ct_datasets(PLANS[0])[0].StudyInstanceUID)

@@ -13,9 +13,6 @@ from npc_contour.application.webhooks import CallWebhook, WebhookBoard
 from npc_contour.cli import main
 from npc_contour.logs import Event
 from npc_testkit.fakes import FakeClock
-from npc_testkit.postgres import database_url, postgres, store
-
-__all__ = ["database_url", "postgres", "store"]
 
 
 @pytest.fixture

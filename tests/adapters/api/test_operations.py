@@ -17,9 +17,6 @@ from npc_contour.application.operations import Operations
 from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState
 from npc_testkit.bench import Bench, plain_ct
-from npc_testkit.postgres import database_url, postgres, store
-
-__all__ = ["database_url", "postgres", "store"]
 
 
 def guard(request: Request) -> str:

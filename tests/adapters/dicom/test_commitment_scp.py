@@ -36,9 +36,7 @@ from npc_testkit.certificates import Authority
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import FakeClock, FakeSpool
 from npc_testkit.peers import free_port
-from npc_testkit.postgres import database_url, postgres, store
 
-__all__ = ["database_url", "postgres", "store"]
 OUR_AE = "NPC_CONTOUR"
 Objects = tuple[tuple[str, str], ...]
 

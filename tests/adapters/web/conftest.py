@@ -6,9 +6,6 @@ import pytest
 
 from npc_contour.adapters.store.database import PgStore
 from npc_testkit.page import World
-from npc_testkit.postgres import database_url, postgres, store
-
-__all__ = ["database_url", "postgres", "store"]
 
 
 @pytest.fixture
