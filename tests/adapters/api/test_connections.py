@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,6 +43,7 @@ def app() -> FastAPI:
         async def zeros() -> AsyncIterator[bytes]:
             while True:
                 yield bytes(65536)
+                await asyncio.sleep(0)
 
         return StreamingResponse(zeros())
 

@@ -97,10 +97,16 @@ class BackgroundServer:
         self._started.wait(timeout=10)
 
     def stop(self) -> None:
-        """Finish the requests in hand and stop."""
+        """Finish the requests in hand and stop.
+
+        Raises:
+            RuntimeError: a request does not let go of the event loop.
+        """
         self._server.should_exit = True
         self._thread.join(timeout=GRACE_S + 2)
         self._listener.close()
+        if self._thread.is_alive():
+            raise RuntimeError("the REST server does not stop: a request keeps its event loop busy")
 
 
 def _config(app: FastAPI, proxies: Sequence[Network] = (), limits: Limits = LIMITS) -> uvicorn.Config:
