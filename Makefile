@@ -1,7 +1,8 @@
 # Everything a fresh machine needs: python3.11+, make, and the ordinary package registries.
 #
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
-#   make test     set up and run every check and test
+#   make test     set up and run every check, and the tests
+#   make test-slow         the tests that take minutes each: trials with kills, fuzzing, networks that nnU-Net trains
 #   make test-fresh        the demo on a bare Debian 12 and 13, by root and by a user; needs root
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make test-lowest       a short part of the tests with the lowest versions that are declared, in .venv-lowest
@@ -17,14 +18,14 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS  ?= .venv-nnunet
-# In two processes: make test PARALLEL="-n 2 --dist loadfile --no-loadscope-reorder" (timing is tighter then).
-PARALLEL ?=
+# Files of tests are dealt out to so many processes; PARALLEL= runs all in one.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 APT    := debootstrap openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: sbom third-party test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: sbom third-party test-slow test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -53,7 +54,11 @@ $(VENV)/.dev: $(VENV)/.service
 	@touch $@
 
 test: setup-dev lint
-	$(BIN)/python -m pytest -q $(PARALLEL)
+	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
+
+# Trials that kill and freeze, fuzzing, networks that nnU-Net trains: one after another, for they need the machine.
+test-slow: setup-dev
+	$(BIN)/python -m pytest -q -m slow --durations=15
 
 # A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root; TREES=FOLDER keeps the bare systems.
 test-fresh:

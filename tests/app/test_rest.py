@@ -46,6 +46,7 @@ def document(running: Served) -> dict[str, Any]:
     return described
 
 
+@pytest.mark.slow
 def test_nothing_asked_is_answered_with_a_fault_or_otherwise_than_described(running: Served, tmp_path: Path) -> None:
     ended = subprocess.run(
         [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run", f"{running.url}/openapi.json",

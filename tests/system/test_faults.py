@@ -13,7 +13,7 @@ from npc_testkit.fault_outside import disk_full, rude_senders, tps_away
 from npc_testkit.fault_trials import boundaries, database_crashes
 from npc_testkit.fault_upgrade import rolling_upgrade
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

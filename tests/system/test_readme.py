@@ -15,7 +15,7 @@ import pytest
 
 from npc_testkit.peers import free_port
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_CI = {"make demo", "make test", "make system-packages"}

@@ -14,6 +14,7 @@ from npc_testkit.peers import run_tool, start_tool
 
 
 @pytest.mark.system
+@pytest.mark.slow
 def test_two_processes_take_what_six_senders_push_and_one_goes_on_alone(tmp_path: Path, open_folder: Path) -> None:
     series = [write_series(tmp_path / str(n), ct_datasets(CtPlan(seed=str(n), slices=8))) for n in range(7)]
     with our_node(open_folder / "ours", processes=2) as node:

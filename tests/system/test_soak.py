@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 
 @pytest.mark.system
+@pytest.mark.slow
 def test_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
     plot = tmp_path / "soak.png"
     command = [sys.executable, str(SCRIPT), "--minutes", "0.4", "--out", str(plot)]

@@ -19,7 +19,7 @@ from npc_contour.cli import local_run
 from npc_contour.errors import AutocontourError
 from npc_testkit.service_process import npc_contour, site, wait_for_jobs
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
 BOTH_SENT = {"npc_oar_gtv": "sent", "ln_ctv": "sent"}
 PARTS = (
     ("npc_contour.app receiver",),

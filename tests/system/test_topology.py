@@ -30,7 +30,7 @@ from npc_testkit.fault_site import ROOTS, debian_postgres, phantom_series, write
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import free_port, require_postgres, require_tool, run_tool, start_tool
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 PASSWORD = "a-long-pass,word"  # noqa: S105 - of a database that lives for this test
 ADMIN_PASSWORD = "first day at work"  # noqa: S105 - likewise
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - replaced, never bound

@@ -53,6 +53,7 @@ def test_the_door_of_the_fuzzer_does_take_images(door: FuzzDoor) -> None:
     assert door.kept > 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="atheris has no wheel for this Python")
 @pytest.mark.parametrize(("target", "runs"), [("reader", 20_000), ("door", 4_000)])
 def test_fuzzing_on_from_the_corpus_finds_no_fault(target: str, runs: int, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ NAMES = ("background", *(f"label {value}" for value in range(1, 7)))
 HALF_AGREEMENT = 0.99
 """Of version 2 itself on random weights, since its sums in half precision were seen to move 0.2 % of labels."""
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def write_case(folder: Path, spacing_xyz_mm: tuple[float, float, float]) -> Path:
