@@ -31,6 +31,7 @@ TOOLS = {
     "scipy-stubs",
     "pydicom-data",
     "schemathesis",
+    "pytest-cov",
     "pytest-xdist",
 }
 """Run, or read, and not imported."""
