@@ -104,3 +104,17 @@ def test_localizers_alone_are_aside_with_the_reason() -> None:
 def test_too_few_slices_wait_for_more() -> None:
     assert state_after(60, ct_headers(2)) is SeriesState.RECEIVING
     assert state_after(3600, ct_headers(2)) is SeriesState.HELD
+
+
+def test_derived_images_are_ready_as_a_stack_and_aside_as_anything_else() -> None:
+    stack = ct_headers(20, image_type=("DERIVED", "SECONDARY", "AXIAL"))
+
+    whole, broken = (
+        judge(images, RELEASED, RULES, LAST + timedelta(minutes=1)) for images in (stack, stack[:9] + stack[11:])
+    )
+
+    assert whole.state is SeriesState.READY
+    assert any("derived from other images" in reason for reason in whole.reasons)
+    assert broken.state is SeriesState.ASIDE
+    assert "derived from other images" in broken.reasons[0]
+    assert "gap of 9.00 mm" in broken.reasons[0]

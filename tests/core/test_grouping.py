@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from npc_contour.core.grouping import aside_reason, group
+from npc_contour.core.grouping import aside_reason, derived_reason, group
 from npc_contour.domain.series import InstanceHeader
 from npc_testkit.ct_headers import ct_header, ct_headers
 
@@ -22,9 +22,7 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
         ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "a localizer"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "TOPOGRAM")}, "a localizer"),
         ({"image_type": ("DERIVED", "SECONDARY", "DOSE_INFO")}, "a dose or protocol page"),
-        ({"image_type": ("DERIVED", "SECONDARY", "AXIAL", "CSA MPR")}, "reformatted"),
-        ({"image_type": ("DERIVED", "PRIMARY", "AXIAL")}, "derived from other images"),
-        ({"image_type": ("ORIGINAL", "SECONDARY")}, "a secondary image"),
+        ({"image_type": ("DERIVED", "SECONDARY", "AXIAL", "MIP")}, "a projection"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "a secondary capture"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.67"}, "a radiation dose report"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.481.3"}, "an RT structure set"),
@@ -54,6 +52,27 @@ def test_other_images_are_left_aside_by_name(change: dict[str, Any], reason: str
 )
 def test_slices_stay(change: dict[str, Any]) -> None:
     assert aside_reason(ct_header(**change)) is None
+
+
+@pytest.mark.parametrize(
+    ("image_type", "reason"),
+    [
+        (("DERIVED", "SECONDARY", "AXIAL", "CSA MPR"), "reformatted"),
+        (("DERIVED", "PRIMARY", "AXIAL", "VMI"), r"derived from other images (Image Type DERIVED\PRIMARY\AXIAL\VMI)"),
+        (("ORIGINAL", "SECONDARY"), "a secondary image"),
+    ],
+)
+def test_derived_images_are_a_series_that_says_so_and_are_left_aside_beside_original_ones(
+    image_type: tuple[str, ...], reason: str
+) -> None:
+    stack = ct_headers(60)
+    derived = again(stack[:4], "1", image_type=image_type)
+
+    alone, beside = group(derived), group([*stack, *derived])
+
+    assert reason in alone.series[0].derived
+    assert (len(beside.series[0].instances), beside.series[0].derived) == (60, "")
+    assert reason in beside.aside[0].reason
 
 
 def test_scout_and_dose_page_in_the_series_of_the_stack_are_taken_out() -> None:
@@ -126,8 +145,6 @@ def test_of_two_echoes_one_is_taken(kind: str, kept_ms: float) -> None:
         ({"image_type": ("ORIGINAL", "PRIMARY", "P", "ND")}, "a phase image"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE")}, "a phase image"),
         ({"series_description": "3-Plane Loc"}, "a localizer"),
-        ({"image_type": ("DERIVED", "SECONDARY", "OTHER")}, "derived from other images"),
-        ({"image_type": ("DERIVED", "PRIMARY", "MPR")}, "reformatted"),
     ],
 )
 def test_mr_images_that_are_no_anatomy_are_left_aside(change: dict[str, Any], reason: str) -> None:
@@ -138,7 +155,17 @@ def test_mr_images_that_are_no_anatomy_are_left_aside(change: dict[str, Any], re
 
 
 def test_filtered_and_distortion_corrected_mr_images_stay() -> None:
-    assert aside_reason(mr(image_type=("DERIVED", "PRIMARY", "M", "NORM", "DIS2D"))[0]) is None
+    filtered, other, reformatted = (
+        mr(image_type=kinds)[0]
+        for kinds in (
+            ("DERIVED", "PRIMARY", "M", "NORM", "DIS2D"),
+            ("DERIVED", "SECONDARY", "OTHER"),
+            ("DERIVED", "PRIMARY", "MPR"),
+        )
+    )
+    assert (aside_reason(filtered), derived_reason(filtered)) == (None, None)
+    assert "derived from other images" in (derived_reason(other) or "")
+    assert "reformatted" in (derived_reason(reformatted) or "")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
-from npc_contour.core.roles import Candidate
+from npc_contour.core.evidence import SiteWords
+from npc_contour.core.roles import Candidate, Knowledge
 from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Weighting
 from npc_contour.domain.series import Series
@@ -323,3 +324,28 @@ def test_a_partner_beside_the_patient_covers_nothing() -> None:
 
     assert oar.case is None
     assert any("covers 0% of" in reason for reason in oar.reasons)
+
+
+def test_a_derived_series_is_used_by_a_site_s_word_or_a_person_s() -> None:
+    vmi = plain(image_type=("DERIVED", "PRIMARY", "AXIAL", "VMI"), series_description="neck plain 70 keV")
+    derived = replace(
+        vmi, series=replace(vmi.series, derived=r"derived from other images (Image Type DERIVED\PRIMARY)")
+    )
+    by_site = [Knowledge(SiteWords(take_derived=(pattern,))) for pattern in ("70 ?kev", "^VMI$", "iMAR")]
+    by_person = Knowledge(assigned={"ctv": {"planning_ct": "1.2.1"}})
+
+    unsaid, *said, other = (route([derived], [EITHER], known)[0] for known in (Knowledge(), by_person, *by_site))
+
+    assert unsaid.case is None
+    assert other.case is None
+    assert any("take_derived" in reason for reason in unsaid.reasons)
+    assert [chosen(answer) for answer in said] == [{"planning_ct": "1.2.1"}] * 3
+    assert all(any("derived from other images" in reason for reason in answer.reasons) for answer in said)
+
+
+def test_beside_an_original_series_a_derived_one_asks_nobody() -> None:
+    vmi = plain("1.2.7")
+
+    (ctv,) = route([plain(), replace(vmi, series=replace(vmi.series, derived="reformatted"))], [EITHER])
+
+    assert chosen(ctv) == {"planning_ct": "1.2.1"}

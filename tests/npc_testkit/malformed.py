@@ -320,7 +320,8 @@ _bytes_case(
 _bytes_case("pixels_absent", lambda data: _replaced(data, (0x7FE0, 0x0010), b""))
 _element_case("pixels_empty", (0x7FE0, 0x0010), b"OW", b"")
 _element_case("pixels_too_short", (0x7FE0, 0x0010), b"OW", bytes(NATIVE_BYTES - 2))
-_element_case("pixels_too_long", (0x7FE0, 0x0010), b"OW", bytes(NATIVE_BYTES + 2))
+_element_case("pixels_with_padding", (0x7FE0, 0x0010), b"OW", bytes(NATIVE_BYTES + 2))
+_element_case("pixels_of_another_row", (0x7FE0, 0x0010), b"OW", b"\x07" * (NATIVE_BYTES + 24))
 _element_case("pixels_of_two_frames", (0x7FE0, 0x0010), b"OW", bytes(NATIVE_BYTES * 2))
 _element_case("pixels_of_text", (0x7FE0, 0x0010), b"LO", b"no pixels")
 

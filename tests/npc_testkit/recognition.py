@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from npc_contour.core.contrast_words import said_of_contrast
-from npc_contour.core.grouping import MR_IMAGE_STORAGE, aside_reason
+from npc_contour.core.grouping import MR_IMAGE_STORAGE, aside_reason, derived_reason
 from npc_contour.core.mr_sequences import sequence_of
 from npc_contour.domain.pipelines import Contrast
 from npc_testkit.ct_headers import ct_header
@@ -71,7 +71,7 @@ def heard_sequence(row: Row) -> str:
         image_type=("ORIGINAL", "PRIMARY", *_values(image_type)),
         angio_flag=angio,
     )
-    if aside_reason(header) is not None:
+    if aside_reason(header) is not None or derived_reason(header) is not None:
         return "excluded"
     weighting: Any = sequence_of(header).weighting
     return "unknown" if weighting is None else str(weighting).upper()

@@ -50,8 +50,7 @@ class FileRegistrations:
 
 def words_of(settings: Settings) -> SiteWords:
     """Return the site's own words."""
-    words = settings.routing.words
-    return SiteWords(words.contrast, words.no_contrast, words.t1, words.t2)
+    return SiteWords(**settings.routing.words.model_dump())
 
 
 def study_reader(settings: Settings, catalog: Catalog, read_image: ReadImage) -> StudyReader:

@@ -110,8 +110,11 @@ def judge(
         spacing_mm = stack(series).grid.spacing_zyx_mm[0]
         complete = f"complete: {len(series.instances)} slices, {spacing_mm:.2f} mm apart"
         said = tuple(f"a person said that it is whole: {fault.text}" for fault in missing)
-        notes = (complete, *said, *_notes(series.instances), *left_aside)
+        notes = (complete, *filter(None, (series.derived,)), *said, *_notes(series.instances), *left_aside)
         return CompletionVerdict(SeriesState.READY, notes, series=series)
+    if series.derived:
+        aside = f"{len(series.instances)} images left aside: {series.derived}; {'; '.join(f.text for f in faults)}"
+        return CompletionVerdict(SeriesState.ASIDE, (aside, *left_aside))
     held_at = arrivals.last_at + timedelta(seconds=rules.held_after_s)
     texts = [fault.text for fault in faults]
     if now < held_at and all(fault.curable for fault in faults):

@@ -67,12 +67,14 @@ class SiteWords:
         no_contrast: a match says that there is none; heard before `contrast`.
         t1: a match says that an MR sequence is T1 weighted.
         t2: likewise T2.
+        take_derived: a match in the description or in Image Type lets a derived series be used as an original one.
     """
 
     contrast: tuple[str, ...] = ()
     no_contrast: tuple[str, ...] = ()
     t1: tuple[str, ...] = ()
     t2: tuple[str, ...] = ()
+    take_derived: tuple[str, ...] = ()
 
     def phase(self, text: str) -> Contrast | None:
         """What the site's words make of a text; None when none of them is in it."""
@@ -87,6 +89,14 @@ class SiteWords:
             if any(first_match(pattern, text) is not None for pattern in patterns):
                 return says
         return None
+
+    def takes(self, header: InstanceHeader) -> bool:
+        """Whether a derived series is one that the site wants, by its description or Image Type.
+
+        Of Image Type the values after DERIVED and PRIMARY or SECONDARY are matched: "iMAR" is in "PRIMARY", too.
+        """
+        texts = (header.series_description, *header.image_type[2:])
+        return any(first_match(pattern, text) is not None for pattern in self.take_derived for text in texts)
 
 
 NO_WORDS = SiteWords()

@@ -1,9 +1,10 @@
 """Which of the received images may be a stack to contour, and which are left aside, each with its reason.
 
-Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, derived and
-reformatted images, CT images whose values are not Hounsfield units, the few images of another size or orientation that
-scanners put into a series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one
-kind. What remains may still be no regular stack: that is `core.stacking`'s to say, as it is that a series is of two
+Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, projections,
+CT images whose values are not Hounsfield units, the few images of another size or orientation that scanners put into a
+series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one kind. Derived images
+beside original ones are left aside, too; a series of nothing else is a stack that says so: a site's rule or a person may
+want it. What remains may still be no regular stack: that is `core.stacking`'s to say, as it is that a series is of two
 patients.
 """
 
@@ -42,17 +43,8 @@ _OBJECT_NAMES = {
 }
 _LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "REF_SURVIEW", "SCANOGRAM"}
 _PAGE = {"DOSE_INFO", "DOSE REPORT", "PATIENT_INFO", "RESULTS", "SCREEN SAVE", "SCREEN CAPTURE", "EXAM SUMMARY"}
-_REFORMATTED = {
-    "MPR",
-    "CSA MPR",
-    "REFORMATTED",
-    "CURVED",
-    "PROJECTION IMAGE",
-    "MIP",
-    "MINIP",
-    "AVERAGE",
-    "VOLUME_RENDER",
-}
+_PROJECTION = {"CURVED", "PROJECTION IMAGE", "MIP", "MINIP", "VOLUME_RENDER"}
+_REFORMATTED = {"MPR", "CSA MPR", "REFORMATTED", "AVERAGE"}
 _MATERIAL = {
     "MAT_SPECIFIC",
     "MAT_REMOVED",
@@ -66,7 +58,7 @@ _MATERIAL = {
 _SET_APART = (
     (_LOCALIZER, "a localizer"),
     (_PAGE, "a dose or protocol page"),
-    (_REFORMATTED, "reformatted"),
+    (_PROJECTION, "a projection or curved reformation"),
     (_MATERIAL, "a material map of multi-energy CT, not an image in Hounsfield units"),
 )
 _HOUNSFIELD = {"", "HU"}
@@ -138,6 +130,7 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
         instances: of any number of series and studies, in any order.
     """
     by_series: dict[str, list[InstanceHeader]] = defaultdict(list)
+    derived: dict[str, list[InstanceHeader]] = defaultdict(list)
     by_reason: dict[tuple[str, str], list[InstanceHeader]] = defaultdict(list)
     received: dict[str, list[InstanceHeader]] = defaultdict(list)
     for instance in instances:
@@ -146,17 +139,21 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
     mixed = {uid: images for uid, images in received.items() if not is_one_patient(images)}
     for instance in (image for uid, images in received.items() if uid not in mixed for image in images):
         reason = aside_reason(instance)
-        if reason is None:
-            by_series[instance.series_instance_uid].append(instance)
-        else:
+        if reason is not None:
             by_reason[instance.series_instance_uid, reason].append(instance)
+        elif derived_reason(instance) is not None:
+            derived[instance.series_instance_uid].append(instance)
+        else:
+            by_series[instance.series_instance_uid].append(instance)
+    for image in (image for uid in derived.keys() & by_series.keys() for image in derived[uid]):
+        by_reason[image.series_instance_uid, derived_reason(image) or ""].append(image)
     aside = [Aside(tuple(images), reason) for (_, reason), images in by_reason.items()]
     series = [Series(tuple(images)) for images in mixed.values()]
-    for all_images in by_series.values():
+    for all_images in (derived | by_series).values():
         images, others = _one_acquisition(all_images)
         aside.extend(others)
         main, strays = _part_strays(images)
-        series.append(Series(tuple(main)))
+        series.append(Series(tuple(main), derived=derived_reason(main[0]) or ""))
         aside.extend(strays)
     return Grouped(tuple(_with_left_out(one, aside) for one in series), tuple(aside))
 
@@ -196,13 +193,24 @@ def aside_reason(header: InstanceHeader) -> str | None:
     what = next((what for names, what in _SET_APART if kinds & names), None)
     if what is not None:
         return f"{what} (Image Type {said})"
+    if header.sop_class_uid == MR_IMAGE_STORAGE:
+        return _mr_reason(header)
+    return unit_fault(header) or _oblique_reason(header)
+
+
+def derived_reason(header: InstanceHeader) -> str | None:
+    """How an image says that it was made of others; None for an original one.
+
+    Virtual mono-energetic and metal-artefact reduced CT is DERIVED and in Hounsfield units (PS3.3 C.7.6.1.1.2).
+    """
+    said = "\\".join(header.image_type)
     first, second = (*header.image_type, "", "")[:2]
+    if {value.upper() for value in header.image_type} & _REFORMATTED:
+        return f"reformatted (Image Type {said})"
     is_mr = header.sop_class_uid == MR_IMAGE_STORAGE
-    if first == "DERIVED" and not (is_mr and second == "PRIMARY"):
+    if first.upper() == "DERIVED" and not (is_mr and second.upper() == "PRIMARY"):
         return f"derived from other images (Image Type {said})"
-    if second == "SECONDARY":
-        return f"a secondary image (Image Type {said})"
-    return _mr_reason(header) if is_mr else unit_fault(header) or _oblique_reason(header)
+    return f"a secondary image (Image Type {said})" if second.upper() == "SECONDARY" else None
 
 
 def _mr_reason(header: InstanceHeader) -> str | None:

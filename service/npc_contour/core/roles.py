@@ -66,13 +66,18 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What is found once per series and asked by every role."""
+    """What is found once per series and asked by every role.
+
+    Attributes:
+        is_wanted: it is original, or the site's words take it.
+    """
 
     candidate: Candidate
     stack: Stack | None
     geometry_fault: str
     contrast: ContrastFinding
     sequence: SequenceFinding | None = None
+    is_wanted: bool = True
 
     @property
     def uid(self) -> str:
@@ -100,8 +105,8 @@ class Facts:
     def sentence(self) -> str:
         """What it is, in words, with every source."""
         sequence = "" if self.sequence is None else f"{self.sequence.sentence}, "
-        note = f"; {self.candidate.note}" if self.candidate.note else ""
-        return sequence + self.contrast.sentence + note
+        notes = filter(None, (self.candidate.series.derived, self.candidate.note))
+        return sequence + "; ".join((self.contrast.sentence, *notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,8 @@ def find_facts(study: Sequence[Candidate], knowledge: Knowledge) -> tuple[Facts,
             found, fault = None, str(error)
         first = candidate.series.first
         sequence = sequence_of(first, knowledge.words.weighting) if first.modality == "MR" else None
-        facts.append(Facts(candidate, found, fault, finding, sequence))
+        wanted = not candidate.series.derived or knowledge.words.takes(first)
+        facts.append(Facts(candidate, found, fault, finding, sequence, wanted))
     return tuple(facts)
 
 
@@ -151,7 +157,7 @@ def judge(role: Role, fact: Facts) -> Judgement:
     """Hold a series against what a role asks."""
     first = fact.candidate.series.first
     by_rule = role.description_pattern is not None
-    faults = _demand_faults(role, fact)
+    faults = [*_derived_faults(fact), *_demand_faults(role, fact)]
     unknown: list[str] = []
     faint: list[str] = []
     if not by_rule:
@@ -180,6 +186,12 @@ def judge_assigned(role: Role, fact: Facts) -> Judgement:
     if fact.stack is None:
         faults.append(f"no regular stack: {fact.geometry_fault}")
     return Judgement(tuple(faults), ("assigned by a person", fact.sentence), is_meant=True)
+
+
+def _derived_faults(fact: Facts) -> list[str]:
+    if fact.is_wanted:
+        return []
+    return [f"{fact.candidate.series.derived}: used where routing.words.take_derived names it, or a person assigns it"]
 
 
 def _demand_faults(role: Role, fact: Facts) -> list[str]:

@@ -91,7 +91,7 @@ def undecided_by_headers(
         for role, fact in itertools.product(pipeline.roles, facts):
             judgement = judge(role, fact)
             both_asked = asked >= {Contrast.PRESENT, Contrast.ABSENT}
-            alike = both_asked and _all_of_one_phase(facts) and fact.modality == "CT" and fact.stack is not None
+            alike = both_asked and _all_of_one_phase(facts) and _is_scan(fact)
             unknown = fact.contrast.phase is None and (judgement.is_open or judgement.fits)
             if role.modality == "CT" and fact.uid not in knowledge.seen and (unknown or alike):
                 wanted[fact.uid] = fact.candidate
@@ -99,8 +99,12 @@ def undecided_by_headers(
 
 
 def _all_of_one_phase(facts: Sequence[Facts]) -> bool:
-    scans = [fact for fact in facts if fact.modality == "CT" and fact.stack is not None]
+    scans = [fact for fact in facts if _is_scan(fact)]
     return len(scans) > 1 and len({fact.contrast.phase for fact in scans}) == 1
+
+
+def _is_scan(fact: Facts) -> bool:
+    return fact.modality == "CT" and fact.stack is not None and fact.is_wanted
 
 
 class _Router:

@@ -115,10 +115,13 @@ class Series:
 
     Attributes:
         left_out: a sentence for each kind of image that came under the same Series Instance UID and is not among them.
+        derived: how its images say that they were made of others, in words; such a series is used where a site's rule
+            or a person says so. "" for original images.
     """
 
     instances: tuple[InstanceHeader, ...]
     left_out: tuple[str, ...] = ()
+    derived: str = ""
 
     def __post_init__(self) -> None:
         uids = {instance.series_instance_uid for instance in self.instances}

@@ -49,8 +49,9 @@ class WordSettings(Strict):
     no_contrast: tuple[str, ...] = ()
     t1: tuple[str, ...] = ()
     t2: tuple[str, ...] = ()
+    take_derived: tuple[str, ...] = ()
 
-    @field_validator("contrast", "no_contrast", "t1", "t2")
+    @field_validator("contrast", "no_contrast", "t1", "t2", "take_derived")
     @classmethod
     def _can_be_matched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_pattern(pattern) for pattern in value)

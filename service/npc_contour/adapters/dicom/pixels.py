@@ -122,11 +122,16 @@ def pixel_bytes(parsed: ParsedInstance, layout: PixelLayout) -> bytes | memoryvi
         name = UID(parsed.transfer_syntax_uid).name
         raise PixelDataError(f"transfer syntax {name} is not taken: uncompressed or lossless only")
     expected = layout.frame_bytes + layout.frame_bytes % 2
-    if length != expected:
+    if length < expected or length == _UNDEFINED or (length > expected and not _is_padding(value[expected:length], layout)):
         raise PixelDataError(f"Pixel Data says {length} bytes, {layout.rows} x {layout.columns} need {expected}")
     if len(value) < length:
         raise PixelDataError(f"Pixel Data is cut off: {len(value)} of {length} bytes")
-    return value[:length]
+    return value[:expected]
+
+
+def _is_padding(excess: bytes | memoryview, layout: PixelLayout) -> bool:
+    """Whether bytes after the pixels are what older senders pad with (PS3.5 8.1.1), and no rows of a larger matrix."""
+    return len(excess) < layout.frame_bytes // layout.rows or (len(excess) < layout.frame_bytes and not any(excess))
 
 
 def decode(parsed: ParsedInstance) -> Stored:
