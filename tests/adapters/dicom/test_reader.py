@@ -5,6 +5,7 @@ Files: closed-form series of our own; pydicom's and pynetdicom's packaged test f
 
 from __future__ import annotations
 
+import base64
 import random
 import warnings
 from collections.abc import Callable
@@ -17,10 +18,13 @@ import pydicom
 import pynetdicom
 import pytest
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
@@ -186,6 +190,30 @@ def test_every_transfer_syntax_gives_the_same_volume(syntax: UID, tmp_path: Path
     volume = volume_of(tmp_path, datasets)
 
     np.testing.assert_array_equal(volume.hu, expected_hu(plan))
+
+
+HTJ2K_OF_OPENJPH = (
+    "/0//UQApQAAAAAAMAAAACgAAAAAAAAAAAAAADAAAAAoAAAAAAAAAAAABjwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQkJCQ"
+    "iIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAQsAAf+TwAAmAP0Ch3QAAMAAEkAAEsAAEoABh3QAgwKHdAApAgd0AMAAE8AAFRAABMA7"
+    "4PgCC3QARSJB/gDiNACB/AMHdADAABakAAFfAABXgNTaMYq/jxINgmlj4ggl5kGAvZgAR9BLq/6CI7L7AIQDfzYAqkXQgo0X5lf+AFGAvZYAwAAujgAB"
+    "dxAAC2R17NhFMibyiiBjXbDLLnYBBjCiBv4AhfKIzE9LOMRBA79+AGm4WhqskwYdp2EmDEmVdRjy8DR8Jw1pSEMaGJIGYqaBaWWwDMrgrtkH4f4H0UPc"
+    "4MUmGxCAC50A29lOu7R7u9tpZ7sgAwjClAD7MAyDA79+AP/Z"
+)
+"""10 x 12 signed values of 16 bits, encoded losslessly by OpenJPH 0.26.3."""
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2KLosslessRPCL])
+def test_htj2k_of_another_encoder_is_read_voxel_for_voxel(syntax: UID, tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:10, :12]
+    values = (columns * 97 + rows * rows * 53 - 1024) % 3000 - 1024
+
+    def change(dataset: FileDataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelRepresentation, dataset.RescaleIntercept = 1, 0
+        dataset.PixelData = encapsulate([base64.b64decode(HTJ2K_OF_OPENJPH)])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+
+    np.testing.assert_array_equal(volume_of(tmp_path, edited(change)).hu[3], values)
 
 
 @pytest.mark.parametrize(

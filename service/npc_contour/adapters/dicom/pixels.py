@@ -20,6 +20,8 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
@@ -43,6 +45,8 @@ COMPRESSED_SYNTAXES: tuple[UID, ...] = (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEG2000Lossless,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
 )
 MAX_EDGE = 4096
 """Rows and Columns may not exceed this: 4096 x 4096 x 16 bit are 32 MiB a slice."""
@@ -53,6 +57,8 @@ _PLUGINS = {
     JPEGLosslessSV1: "gdcm",
     JPEGLSLossless: "pyjpegls",
     JPEG2000Lossless: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
 }
 """The one codec that is asked, whatever else is installed; all are under permissive licences (BSD, Apache, MIT)."""
 
@@ -122,7 +128,11 @@ def pixel_bytes(parsed: ParsedInstance, layout: PixelLayout) -> bytes | memoryvi
         name = UID(parsed.transfer_syntax_uid).name
         raise PixelDataError(f"transfer syntax {name} is not taken: uncompressed or lossless only")
     expected = layout.frame_bytes + layout.frame_bytes % 2
-    if length < expected or length == _UNDEFINED or (length > expected and not _is_padding(value[expected:length], layout)):
+    if (
+        length < expected
+        or length == _UNDEFINED
+        or (length > expected and not _is_padding(value[expected:length], layout))
+    ):
         raise PixelDataError(f"Pixel Data says {length} bytes, {layout.rows} x {layout.columns} need {expected}")
     if len(value) < length:
         raise PixelDataError(f"Pixel Data is cut off: {len(value)} of {length} bytes")
@@ -221,7 +231,7 @@ def _fragments(data: bytes | memoryview) -> bytes | memoryview:
 
 
 def _announced_matrix(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream says of itself; None when it says nothing."""
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 (HTJ2K, too) codestream says of itself; None when it says nothing."""
     if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:
         right, bottom, left, top = struct.unpack_from(">LLLL", frame, 8)
         return (bottom - top, right - left)
