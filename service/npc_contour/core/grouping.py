@@ -1,11 +1,11 @@
 """Which of the received images may be a stack to contour, and which are left aside, each with its reason.
 
-Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures, projections,
-CT images whose values are not Hounsfield units, the few images of another size or orientation that scanners put into a
-series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one kind. Derived images
-beside original ones are left aside, too; a series of nothing else is a stack that says so: a site's rule or a person may
-want it. What remains may still be no regular stack: that is `core.stacking`'s to say, as it is that a series is of two
-patients.
+Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures,
+projections, CT images whose values are not Hounsfield units, the few images of another size or orientation that
+scanners put into a series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one
+kind. Derived images beside original ones are left aside, too; a series of nothing else is a stack that says so: a
+site's rule or a person may want it. What remains may still be no regular stack: that is `core.stacking`'s to say, as it
+is that a series is of two patients.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def _fragments(data: bytes | memoryview) -> bytes | memoryview:
 
 
 def _announced_matrix(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 (HTJ2K, too) codestream says of itself; None when it says nothing."""
+    """(rows, columns) that a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream says of itself; None when it says nothing."""
     if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:
         right, bottom, left, top = struct.unpack_from(">LLLL", frame, 8)
         return (bottom - top, right - left)
