@@ -121,6 +121,7 @@ def contract(spec: NetworkSpec, weights_sha256: str, trained_on: str) -> dict[st
         "weights": {"file": WEIGHTS_FILE, "sha256": weights_sha256},
         "trained_on": trained_on,
         "intended_use": INTENDED_USE,
+        "bounds": {"max_label_cc": spec.max_label_cc, "label_cc": dict(spec.label_cc)},
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from npc_contour.core.phantom.han import STRUCTURES
 from npc_contour.domain.geometry import Vec3
@@ -90,6 +91,8 @@ class NetworkSpec:
             Less where most of a scan is background that looks like the target.
         centred_on_parts: centre on connected parts of the classes, drawn evenly, so that a small node is seen as often
             as a large one.
+        max_label_cc: an answer with a larger label is refused; generous, for any patient.
+        label_cc: of labels that may be larger.
         version: raised whenever the weights or the contract change their meaning.
     """
 
@@ -109,6 +112,8 @@ class NetworkSpec:
     centred_on_parts: bool = False
     kind: str = "npc"
     cropped: bool = True
+    max_label_cc: float = 1000.0
+    label_cc: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[tuple[int, ...], ...]:
@@ -167,6 +172,7 @@ NETWORKS = {
             patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
             class_balance=0.8,
+            label_cc={"Brain": 3000.0},
         ),
         NetworkSpec(
             name="mediastinal_ln",
@@ -209,6 +215,7 @@ NETWORKS = {
             patch_zyx=(64, 80, 80),
             features=(16, 32, 64, 96, 96),
             class_balance=0.8,
+            label_cc={"Brain": 3000.0},
             kind="han",
         ),
     )

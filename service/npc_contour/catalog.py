@@ -95,6 +95,7 @@ class _BoundsFile(_Strict):
     max_label_cc: float = Field(default=AnswerBounds().max_label_cc, gt=0)
     max_label_share: float = Field(default=AnswerBounds().max_label_share, gt=0, le=1)
     max_pieces_per_slice: int = Field(default=AnswerBounds().max_pieces_per_slice, ge=1)
+    label_cc: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class _ContractFile(_Strict):
@@ -133,6 +134,8 @@ class _ContractFile(_Strict):
             *range(1, len(self.labels))
         }:
             raise ValueError(f"regions and keep_largest name labels {sorted(strange)}, there are {len(self.labels)}")
+        if unknown := self.bounds.label_cc.keys() - {*self.labels}:
+            raise ValueError(f"bounds name {', '.join(sorted(unknown))}: no label of this network")
         return self
 
 

@@ -82,6 +82,15 @@ def test_a_label_that_fills_the_scan_is_refused_by_its_share() -> None:
         check_answer(answer(filled(2)), roomy)
 
 
+def test_a_label_may_have_a_bound_of_its_own() -> None:
+    label_cc = 30 * 40 * 12 * 48 / 1000.0
+    check_answer(answer(anatomy()), replace(CONTRACT, bounds=AnswerBounds(label_cc={"label 3": label_cc})))
+    tight = replace(CONTRACT, bounds=AnswerBounds(label_cc={"label 3": label_cc - 1}))
+
+    with pytest.raises(NetworkAnswerError, match=r"label 3 \(label 3\) in 691 cc, at most 690.2 cc are allowed"):
+        check_answer(answer(anatomy()), tight)
+
+
 def test_anatomy_with_its_specks_and_nothing_at_all_pass() -> None:
     check_answer(answer(anatomy()), CONTRACT)
     check_answer(answer(speckled(0.002)), CONTRACT)

@@ -92,6 +92,15 @@ def test_wrong_contract_is_refused(tmp_path: Path, changes: dict[str, object]) -
         read_contract(repository(tmp_path, **changes) / "tiny" / "contract.json")
 
 
+def test_bounds_of_single_labels_are_read_and_a_strange_one_is_named(tmp_path: Path) -> None:
+    bounds = {"max_label_cc": 100.0, "label_cc": {"bright": 2000.0}}
+    read = read_contract(repository(tmp_path, bounds=bounds) / "tiny" / "contract.json").bounds
+
+    assert (read.most_cc("bright"), read.most_cc("background")) == (2000.0, 100.0)
+    with pytest.raises(CatalogError, match="bounds name dark: no label of this network"):
+        read_contract(repository(tmp_path / "other", bounds={"label_cc": {"dark": 1.0}}) / "tiny" / "contract.json")
+
+
 def test_contract_hash_is_of_the_file_as_it_lies(tmp_path: Path) -> None:
     first = read_contract(repository(tmp_path) / "tiny" / "contract.json")
     second = read_contract(repository(tmp_path / "other", version="1.0.1") / "tiny" / "contract.json")

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from npc_contour.core.evidence import SiteWords
 from npc_contour.errors import NetworkNotLoadedError
 from npc_testkit.cases import Seen
 from npc_testkit.fault_hangs import hangs
-from npc_testkit.fault_lab import Lab, lab, started
+from npc_testkit.fault_lab import Lab, Outcome, audit, lab, send_all, started, wait_verified
 from npc_testkit.fault_site import Service, debian_postgres, wait_for, write_networks
+from npc_testkit.fault_trials import INFERRING
 from npc_testkit.orthanc import Orthanc
 
 PATTERN = r"^(\w+\s?)+$"
@@ -37,6 +38,46 @@ def hung_worker(_case: Path, work: Path) -> Seen:
     with lab(work) as shared:
         outcome = hangs(shared, True)  # noqa: FBT003 - the signature of every trial
     return Seen(() if outcome.held else (outcome.detail, str(outcome.as_json())))
+
+
+def zombie_worker(_case: Path, work: Path) -> Seen:
+    """A machine stops in the middle of a case: another finishes it; the first one wakes up and does nothing twice."""
+    outcome = Outcome("a machine that stops and wakes up")
+    spool = f'shared_spool = "{work / "spool"}"'
+    with lab(work) as shared, ExitStack() as running:
+        front = running.enter_context(started(shared.service("front", roles="receiver,web", spool=spool)))
+        place = {"roles": "worker", "spool": spool, "database": front.runtime["database_url"]}
+        stops = running.enter_context(started(shared.service("stops", **place)))
+        studies = shared.studies("zombie", 2)
+        senders, (send_first, send_second) = send_all(front, studies)
+        (triton,) = (child for child in psutil.Process().children(recursive=True) if child.name() == "tritonserver")
+        triton.suspend()
+        try:
+            send_first()
+            wait_for(lambda: bool(front.query(INFERRING)), "an inference under way", 60)
+            frozen = machine(stops)
+            for process in frozen:
+                process.suspend()
+        finally:
+            triton.resume()
+        try:
+            running.enter_context(started(shared.service("other", **place)))
+            wait_verified(front, 1, 240)
+        finally:
+            for process in frozen:
+                process.resume()
+        wait_for(lambda: line(front, "heartbeats")["ok"], "the machine that wakes up", 120)
+        send_second()
+        wait_verified(front, 2, 120)
+        audit(shared, front, studies, senders, outcome)
+    return Seen(() if outcome.held else (str(outcome.as_json()),), bool(outcome.duplicate_objects))
+
+
+def machine(service: Service) -> list[psutil.Process]:
+    """The supervisor of a service and all its children."""
+    assert service.process is not None
+    supervisor = psutil.Process(service.process.pid)
+    return [supervisor, *supervisor.children(recursive=True)]
 
 
 def site_pattern(_case: Path, _work: Path) -> Seen:
@@ -58,11 +99,12 @@ def liveness(_case: Path, work: Path) -> Seen:
             waiting = [others.submit(answer, service, "/jobs", 120.0) for _ in range(200)]
             time.sleep(2.0)
             times = []
-            for _ in range(20):
-                began = time.monotonic()
-                alive = answer(service, "/health/live", 10.0)
-                times.append(time.monotonic() - began)
-                faults += [] if alive.get("status") == "alive" else [f"liveness: {alive}"]
+            with httpx.Client(base_url=page(service), timeout=10.0, trust_env=False) as monitor:
+                for _ in range(20):
+                    began = time.monotonic()
+                    alive = monitor.get("/health/live", headers={"Connection": "close"}).json()
+                    times.append(time.monotonic() - began)
+                    faults += [] if alive.get("status") == "alive" else [f"liveness: {alive}"]
             # Most of them: this machine may be busy with other things.
             if (median_s := sorted(times)[len(times) // 2]) > 0.05:
                 faults.append(f"liveness took {median_s:.3f} s (median of {len(times)})")
@@ -179,10 +221,14 @@ def without_peers(work: Path, roles: str, **changes: Any) -> Iterator[Service]:
 def answer(service: Service, path: str, timeout_s: float) -> Any:
     """The JSON that the page answers; nothing when it does not."""
     try:
-        url = f"http://127.0.0.1:{service.runtime['web_port']}{path}"
-        return httpx.get(url, timeout=timeout_s, trust_env=False).json()
+        return httpx.get(page(service) + path, timeout=timeout_s, trust_env=False).json()
     except (httpx.HTTPError, OSError, ValueError):
         return {}
+
+
+def page(service: Service) -> str:
+    """Where its page is."""
+    return f"http://127.0.0.1:{service.runtime['web_port']}"
 
 
 def line(service: Service, name: str) -> dict[str, Any]:

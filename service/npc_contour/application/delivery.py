@@ -99,6 +99,19 @@ def finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
         tx.set_case(case.case_id, state, now)
 
 
+def fail_delivery(tx: Transaction, delivery: DeliveryRecord, why: str, now: datetime) -> None:
+    """Give a delivery up without another try: a person may send it again."""
+    tx.set_delivery(
+        delivery.delivery_id,
+        DeliveryState.FAILED,
+        now,
+        attempts=delivery.attempts,
+        next_try_at=None,
+        status=delivery.status,
+        message=why,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """What one try came to.

@@ -14,7 +14,7 @@ from datetime import timedelta
 from npc_contour.application.artefacts import MEASUREMENTS, RTSTRUCT, SEGMENTATION, Artefacts
 from npc_contour.application.cases import PLACE_S, CaseSteps, Tools, moves_of
 from npc_contour.application.contouring import Volumes, segment
-from npc_contour.application.delivery import finish_case
+from npc_contour.application.delivery import fail_delivery, finish_case
 from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.steps import Postponed
 from npc_contour.application.store import Transaction
@@ -82,15 +82,7 @@ class MendCase:
                 self._tell(tx, Event.CASE_FAILED, case, words)
             for delivery in tx.deliveries(case_id):
                 if delivery.state is DeliveryState.QUEUED:
-                    tx.set_delivery(
-                        delivery.delivery_id,
-                        DeliveryState.FAILED,
-                        now,
-                        attempts=delivery.attempts,
-                        next_try_at=None,
-                        status=delivery.status,
-                        message=words,
-                    )
+                    fail_delivery(tx, delivery, words, now)
                     self._tell(tx, Event.DELIVERY_FAILED, case, f"{delivery.destination}: {words}")
             finish_case(tx, case, now)
         logger.error(Event.CASE_FAILED, extra={"case_id": case_id, "reason": words})

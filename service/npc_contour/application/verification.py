@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from npc_contour.application.backoff import pause_s
-from npc_contour.application.delivery import DeliveryTools, finish_case
+from npc_contour.application.delivery import DeliveryTools, fail_delivery, finish_case
 from npc_contour.application.ports import Verifier
 from npc_contour.application.records import DeliveryRecord, JobKind, StoryLine
 from npc_contour.application.store import Transaction
@@ -189,7 +189,7 @@ class VerifyDelivery:
         wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
         due_at = now + timedelta(seconds=wait_s)
         if due_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
-            self._set_failed(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
+            fail_delivery(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
         else:
             tx.deliver_again(delivery.delivery_id, due_at, now, message=words)
         _tell(tx, Event.DELIVERY_MISSING, delivery, words, now, logging.ERROR)
@@ -199,21 +199,10 @@ class VerifyDelivery:
     ) -> None:
         words = f"taken with {status_words(delivery.status or 0)}, but not verified: {why}"
         if destination.verify is Verify.REQUIRE:
-            self._set_failed(tx, delivery, words, now)
+            fail_delivery(tx, delivery, words, now)
         else:
             tx.ask_later(delivery.delivery_id, None, now, message=words)
         _tell(tx, Event.DELIVERY_UNVERIFIED, delivery, words, now, logging.WARNING)
-
-    def _set_failed(self, tx: Transaction, delivery: DeliveryRecord, words: str, now: datetime) -> None:
-        tx.set_delivery(
-            delivery.delivery_id,
-            DeliveryState.FAILED,
-            now,
-            attempts=delivery.attempts,
-            next_try_at=None,
-            status=delivery.status,
-            message=words,
-        )
 
 
 def _tell(tx: Transaction, event: Event, delivery: DeliveryRecord, detail: str, now: datetime, level: int) -> None:

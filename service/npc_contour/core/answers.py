@@ -44,8 +44,9 @@ def check_answer(label_map: LabelMap, contract: NetworkContract) -> None:
     for label in present.tolist():
         found_cc, share = counts[label] * voxel_cc, counts[label] / label_map.labels.size
         what = f"network {name} answered with label {label} ({contract.labels[label]})"
-        if found_cc > bounds.max_label_cc:
-            raise NetworkAnswerError(f"{what} in {found_cc:.0f} cc, at most {bounds.max_label_cc:g} cc are allowed")
+        most_cc = bounds.most_cc(contract.labels[label])
+        if found_cc > most_cc:
+            raise NetworkAnswerError(f"{what} in {found_cc:.0f} cc, at most {most_cc:g} cc are allowed")
         if share > bounds.max_label_share and found_cc > ALWAYS_ALLOWED_CC:
             raise NetworkAnswerError(
                 f"{what} in {share:.0%} of the scan, at most {bounds.max_label_share:.0%} are allowed"

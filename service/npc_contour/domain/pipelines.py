@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -85,7 +85,8 @@ class AnswerBounds:
     """What an answer may be at most; beyond it the network is broken, whoever the patient is.
 
     Attributes:
-        max_label_cc: of any one label.
+        max_label_cc: of any one label that `label_cc` does not name.
+        label_cc: of single labels, by name.
         max_label_share: of the scan's voxels, of any one label.
         max_pieces_per_slice: separate pieces of one label in one slice, on average.
     """
@@ -93,6 +94,11 @@ class AnswerBounds:
     max_label_cc: float = 8000.0
     max_label_share: float = 0.5
     max_pieces_per_slice: int = 8
+    label_cc: Mapping[str, float] = field(default_factory=dict)
+
+    def most_cc(self, label: str) -> float:
+        """Return how large a label may be."""
+        return self.label_cc.get(label, self.max_label_cc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
