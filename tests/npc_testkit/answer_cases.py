@@ -68,7 +68,7 @@ def nonsense(_case: Path, work: Path) -> Seen:
     """One study for each kind of answer, one after another, to one service."""
     kind, repository = work / "kind", work / "networks"
     kind.write_text("nothing")
-    write_networks(repository)
+    write_networks(repository, ["ln_ctv"])
     (repository / "ln_ctv" / "1" / "model.py").write_text(MODEL.format(kind=str(kind)))
     faults: list[str] = []
     silent_wrong = False

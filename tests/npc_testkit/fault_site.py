@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +46,10 @@ _SENT_OK = re.compile(r"Received Store Response \(Success\)")
 _SENDING = re.compile(r"Sending file: (.+)")
 
 
-def write_networks(repository: Path) -> None:
-    """Write stand-ins for the product's networks: label 1 is bone, nothing else is found."""
-    for name, (channels, classes) in LABELS.items():
+def write_networks(repository: Path, names: Iterable[str] = LABELS) -> None:
+    """Write stand-ins for the product's networks, or for some: label 1 is bone, nothing else is found."""
+    for name in names:
+        channels, classes = LABELS[name]
         write_tiny_network(
             repository,
             TinyNetwork(

@@ -138,7 +138,7 @@ def _planning_system(statuses: Sequence[int], asked: list[Dataset] | None = None
 def _service(work: Path, ports: Mapping[str, int], verify: str) -> Iterator[Service]:
     """Run one that has contoured a study, and sends to these planning systems and to one that does not listen."""
     repository = work / "networks"
-    write_networks(repository)
+    write_networks(repository, ["ln_ctv"])
     with EmbeddedTriton(repository, work / "triton", start_timeout_s=300) as triton:
         images = phantom_series(work / "phantom")
         lab = Lab(work, images, repository, triton.urls.grpc, Orthanc(1, 1, "NOBODY"), random.Random())
