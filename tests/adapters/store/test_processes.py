@@ -83,6 +83,22 @@ def test_the_claims_of_a_silent_process_are_freed_by_one_that_was_heard_all_the_
         wait_for(lambda: taken(store), "the claim", 20)
 
 
+def test_the_claims_of_a_worker_that_stopped_before_it_was_heard_are_freed(store: PgStore, database_url: str) -> None:
+    named = make_conninfo(database_url, application_name=connection_name(FROZEN.name, FROZEN.place))
+    told(database_url, OWN)
+    ago(database_url, OWN, "since", 61)
+    processes = PgProcesses(store)
+
+    def cut_off() -> bool:
+        told(database_url, OWN)
+        return [row.name for row in processes.cut_off(OWN, 0.5)] == ["worker-0"]
+
+    with PgStore(named, defer, pool_size=1) as frozen, frozen.claim(JobKind.SEND, "case"):
+        assert processes.cut_off(OWN, 60) == ()
+        wait_for(cut_off, "the end of its connections", 20)
+        wait_for(lambda: taken(store), "the claim", 20)
+
+
 def test_a_database_that_does_not_answer_is_said_and_tried_again() -> None:
     beats = Beats("postgresql://nobody@127.0.0.1:1/none", OWN)
     for _ in range(2):

@@ -22,9 +22,11 @@ SELECT name, role, machine, place, extract(epoch FROM now() - beat_at)::float AS
 WHERE beat_at > now() - interval '1 day' ORDER BY machine, place, name
 """
 _CUT_OFF = """
-SELECT name, machine, pg_terminate_backend(pid) AS ended FROM process JOIN pg_stat_activity
-ON application_name = left('npc-contour ' || name || ' ' || place, 63) AND datname = current_database()
-WHERE beat_at < now() - make_interval(secs => %(silent_s)s)
+SELECT coalesce(name, split_part(application_name, ' ', 2)) AS name,
+coalesce(machine, host(client_addr), '') AS machine, pg_terminate_backend(pid) AS ended
+FROM pg_stat_activity LEFT JOIN process ON application_name = left('npc-contour ' || name || ' ' || place, 63)
+WHERE datname = current_database() AND (name IS NOT NULL OR application_name LIKE 'npc-contour worker-%%')
+AND coalesce(beat_at, state_change) < now() - make_interval(secs => %(silent_s)s)
 AND EXISTS (SELECT FROM process own WHERE own.place = %(place)s AND own.name = %(name)s
     AND own.since < now() - make_interval(secs => %(silent_s)s)
     AND own.beat_at > now() - make_interval(secs => %(silent_s)s))
@@ -104,6 +106,8 @@ class PgProcesses:
 
     def cut_off(self, own: ProcessRow, silent_s: float) -> tuple[ProcessRow, ...]:
         """End the connections of processes that have been silent, and their claims with them.
+
+        A worker that stopped before it was ever heard is known by its connections alone.
 
         Nobody is, unless our own process has beaten all that time: after an outage of the database all are silent.
 
