@@ -20,16 +20,14 @@ HELP = (
     " `npc-contour adopt-spool`"
 )
 
+TOGETHER = "the spool is this database's"
 
-class IdentifiedSpool(Protocol):
-    """The spool as far as it must belong to the database."""
+
+class SeenSpool(Protocol):
+    """What is seen of a spool."""
 
     def installation_id(self) -> str:
         """Return the id that lies in it; "" where there is none."""
-        ...
-
-    def set_installation_id(self, installation_id: str) -> None:
-        """Put an id into it, durably."""
         ...
 
     def has_files(self) -> bool:
@@ -38,6 +36,14 @@ class IdentifiedSpool(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether the file of a key is there."""
+        ...
+
+
+class IdentifiedSpool(SeenSpool, Protocol):
+    """The spool as far as it must belong to the database."""
+
+    def set_installation_id(self, installation_id: str) -> None:
+        """Put an id into it, durably."""
         ...
 
 
@@ -65,10 +71,20 @@ def take_spool(store: Store, spool: IdentifiedSpool) -> None:
 
 def _checked(tx: Transaction, spool: IdentifiedSpool) -> Known:
     known = tx.lock_installation()
+    prove(known, spool)
+    return known
+
+
+def prove(known: Known, spool: SeenSpool) -> str:
+    """Say what a start will make of a spool; nothing is changed.
+
+    Raises:
+        SpoolForeignError: it will refuse to start.
+    """
     refusal = _refusal(known, spool.installation_id(), spool)
     if refusal:
         raise SpoolForeignError(f"{refusal}; {HELP}")
-    return known
+    return TOGETHER if known.has_spool else "the first start joins the spool to this database"
 
 
 def adopt_spool(store: Store, spool: IdentifiedSpool) -> None:
@@ -91,10 +107,10 @@ def check_spool(store: Store, spool: IdentifiedSpool) -> str:
     found = spool.installation_id()
     if found != expected:
         raise SpoolForeignError(f"{_unlike(expected, found)}; {HELP}")
-    return "the spool is this database's"
+    return TOGETHER
 
 
-def _refusal(known: Known, found: str, spool: IdentifiedSpool) -> str:
+def _refusal(known: Known, found: str, spool: SeenSpool) -> str:
     if known.installation_id and (found or known.has_spool):
         return "" if found == known.installation_id else _unlike(known.installation_id, found)
     if not known.has_studies:

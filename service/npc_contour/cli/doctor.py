@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.adapters.checks import doctor_checks
+from npc_contour.app.installation import start_checks
 from npc_contour.app.outside import check_secrets
 from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import SERVED
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     catalog = catalog_of(settings)
     profile_of(settings)
     check_secrets(settings, SERVED)
-    checks = doctor_checks(settings, catalog, probes_of(settings, catalog))
+    checks = (*doctor_checks(settings, catalog, probes_of(settings, catalog)), *start_checks(settings))
     with ExitStack() as stack:
         deadline_s = DEADLINE_S + settings.triton.start_timeout_s
         checkup = stack.enter_context(Checkup(checks, deadline_s=deadline_s))
