@@ -133,5 +133,5 @@ conformance-pdf: setup
 clean:
 	rm -rf $(VENV) $(PEERS) .venv-readers .nnunet-phantoms demo-out dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf *.egg-info triton_repo/*/1/model_cache conformance-statement.html conformance-statement.pdf
+	rm -rf .venv-lowest .venv-sbom sbom.cdx.json *.egg-info triton_repo/*/1/model_cache conformance-statement.html conformance-statement.pdf
 	find service models tests benchmarks triton_repo deploy -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

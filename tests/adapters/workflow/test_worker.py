@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.board import PgBoard
@@ -141,7 +142,9 @@ def test_a_stop_does_not_wait_for_the_network_and_does_not_count_as_a_death(
 def test_a_worker_that_loses_the_database_ends_with_an_error_so_that_it_is_started_again(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:
-    with worker(database_url, tmp_path) as running, psycopg.connect(postgres.url, autocommit=True) as admin:
+    # From another database: nobody shuts out the one that he is in.
+    elsewhere = conninfo_to_dict(postgres.url) | {"dbname": "template1"}
+    with worker(database_url, tmp_path) as running, psycopg.connect(**elsewhere, autocommit=True) as admin:
         count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
         name = database_url.split("/")[3].split("?", maxsplit=1)[0]
         wait_until(lambda: (admin.execute(count, (name,)).fetchone() or (0,))[0] >= 3, tmp_path)
