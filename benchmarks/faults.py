@@ -30,9 +30,11 @@ from npc_testkit.fault_damage import damage
 from npc_testkit.fault_hangs import hangs
 from npc_testkit.fault_lab import Lab, Outcome, lab
 from npc_testkit.fault_outside import disk_full, rude_senders, throughput, tps_away
+from npc_testkit.fault_proxy import proxy
 from npc_testkit.fault_spool import foreign_spool
 from npc_testkit.fault_trials import boundaries, database_crashes, machine_gone, random_kills, triton_killed
 from npc_testkit.fault_upgrade import rolling_upgrade
+from npc_testkit.fault_wires import wires
 
 TRIALS = {
     "kills": random_kills,
@@ -48,6 +50,8 @@ TRIALS = {
     "damage": damage,
     "foreign_spool": foreign_spool,
     "clock": clock,
+    "wires": wires,
+    "proxy": proxy,
     "throughput": throughput,
 }
 COUNTED = ("silent_wrong", "clock_wrong_generations")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.message import Message
+from io import BytesIO
+from typing import IO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
@@ -22,19 +25,27 @@ class Parts:
     Args:
         boundary: between the parts.
         max_bytes: of one part.
+        new_file: makes what holds a part while it comes; in memory unless given.
     """
 
-    def __init__(self, boundary: str, max_bytes: int) -> None:
-        self._part = bytearray()
+    def __init__(self, boundary: str, max_bytes: int, new_file: Callable[[], IO[bytes]] = BytesIO) -> None:
+        self._new_file = new_file
+        self._part: IO[bytes] | None = None
+        self._size = 0
         self._max_bytes = max_bytes
-        self._whole: list[bytes] = []
+        self._whole: list[IO[bytes]] = []
         self._ended = False
         self._parser = MultipartParser(
             boundary, {"on_part_data": self._on_data, "on_part_end": self._on_part_end, "on_end": self._on_end}
         )
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the message and return the bodies of the parts that are whole now.
+    @property
+    def under_way(self) -> int:
+        """How many bytes of a part that is not whole have come."""
+        return self._size
+
+    def feed(self, data: bytes) -> list[IO[bytes]]:
+        """Take the next bytes of the message and return the bodies of the parts that are whole now, to be closed.
 
         Raises:
             PartError: they are none of such a message.
@@ -52,14 +63,25 @@ class Parts:
         if not self._ended:
             raise PartError("it is cut off: no closing delimiter came")
 
+    def close(self) -> None:
+        """Let go of what has come of a part that is not whole, and of what was not asked for."""
+        for file in (*self._whole, self._part):
+            if file is not None:
+                file.close()
+
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        self._part += data[start:end]
-        if len(self._part) > self._max_bytes:
+        self._size += end - start
+        if self._size > self._max_bytes:
             raise PartTooLargeError(f"a part of more than {self._max_bytes} bytes")
+        if self._part is None:
+            self._part = self._new_file()
+        self._part.write(memoryview(data)[start:end])
 
     def _on_part_end(self) -> None:
-        self._whole.append(bytes(self._part))
-        self._part.clear()
+        part = self._part or BytesIO()
+        part.seek(0)
+        self._whole.append(part)
+        self._part, self._size = None, 0
 
     def _on_end(self) -> None:
         self._ended = True

@@ -58,6 +58,8 @@ class Event(StrEnum):
     SERIES_READY = "series.ready"
     SERIES_HELD = "series.held"
     SERIES_ASIDE = "series.aside"
+    SERIES_CAME_AGAIN = "series.came_again"
+    SERIES_CORRECTED = "series.corrected"
     SERIES_NOT_SEEN = "series.not_seen"
     CASE_CREATED = "case.created"
     CASE_WAITING = "case.waiting"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,7 @@ from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.records import JobKind
-from npc_contour.application.troubles import Difference, OtherBytes, Troubles
+from npc_contour.application.troubles import Troubles
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import NoSuchRowError, OperationRefused
@@ -22,33 +21,13 @@ UID = "1.2.10"
 HELD_S = 1900.0
 
 
-@dataclass
-class FakeQuarantine:
-    """Names of files, and what was thrown away."""
-
-    names: list[str] = field(default_factory=list)
-
-    def files(self) -> Sequence[OtherBytes]:
-        at = datetime(2026, 1, 1, tzinfo=UTC)
-        return [
-            OtherBytes(name=name, sop_instance_uid=name.partition("-")[0], at=at, size_bytes=9) for name in self.names
-        ]
-
-    def differences(self, kept_key: str, name: str) -> Sequence[Difference]:
-        return (Difference(what="pixels", kept=kept_key, came=name),)
-
-    def discard(self, name: str) -> bool:
-        self.names.remove(name)
-        return True
-
-
 @pytest.fixture
 def bench(store: PgStore) -> Bench:
     return Bench(store)
 
 
-def troubles_of(bench: Bench, *names: str, pacs: Sequence[str] = ()) -> Troubles:
-    return Troubles(bench.store, PgTroubleBoard(bench.store), FakeQuarantine(list(names)), bench.clock, pacs)
+def troubles_of(bench: Bench, *, pacs: Sequence[str] = ()) -> Troubles:
+    return Troubles(bench.store, PgTroubleBoard(bench.store), bench.clock, pacs)
 
 
 def hold(bench: Bench) -> None:
@@ -161,21 +140,3 @@ def test_series_that_is_whole_is_left_alone(bench: Bench) -> None:
         troubles_of(bench).set_aside(UID, by="Ann")
     with pytest.raises(NoSuchRowError):
         troubles_of(bench).set_aside("9.9", by="Ann")
-
-
-def test_other_bytes_are_compared_and_thrown_away(bench: Bench) -> None:
-    images = plain_ct()
-    bench.receive(images)
-    name = f"{images[0].sop_instance_uid}-abc.dcm"
-    troubles = troubles_of(bench, name, "7.7-gone.dcm")
-
-    first, unknown = troubles.other_bytes()
-    troubles.discard(name, by="Ann", reason="a scanner's fault")
-
-    assert first.series_instance_uid == UID
-    assert first.differences[0].kept == f"instances/{images[0].sop_instance_uid}"
-    assert unknown.differences == ()
-    assert [other.name for other in troubles.other_bytes()] == ["7.7-gone.dcm"]
-    assert "thrown away by Ann: a scanner's fault" in told(bench)
-    with pytest.raises(NoSuchRowError):
-        troubles.discard(name, by="Ann")

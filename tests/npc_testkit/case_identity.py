@@ -40,6 +40,7 @@ url = "{database}"
 url = "127.0.0.1:9"
 """
 CASES = "SELECT id, state, generation, reasons, inputs FROM contour_case ORDER BY created_at"
+MERGED = "PHANTOM-MERGED"
 SERIES = "SELECT series_instance_uid AS uid, state, images, reasons FROM series ORDER BY first_instance_at"
 
 
@@ -116,6 +117,37 @@ def second_scan(case: Path, work: Path) -> Seen:
         command(service, "assign", cases[-1]["id"], f"planning_ct={new}")
         wait_for(lambda: service.query(CASES)[-1]["state"] == "routed", "the answer", 60)
     return Seen()
+
+
+def corrected(case: Path, work: Path) -> Seen:
+    """The same images with a corrected Patient ID after a case was made: asked about once; discarded, then accepted."""
+    first = images_of(case.parents[1] / "ingest" / "second-scan-later" / "visit1")
+    again = work / "again"
+    again.mkdir(parents=True)
+    for path in first:
+        image = pydicom.dcmread(path)
+        image.PatientID = MERGED
+        image.save_as(again / path.name)
+    faults = []
+    with fed(work, first) as service:
+        (old,) = service.query(CASES)
+        for order, generations in (("discard", 1), ("accept", 2)):
+            Sender(service.port).once(images_of(again))
+            held = service.query("SELECT held_reason FROM contour_case WHERE state <> 'superseded'")[0]["held_reason"]
+            faults += [] if held else [f"before {order}: the case is not held"]
+            command(service, order, service.query(SERIES)[0]["uid"], "--reason", "merged")
+            wait_for(lambda many=generations: len(service.query(CASES)) == many, order, 60)  # type: ignore[misc]
+            (live,) = service.query("SELECT generation, held_reason FROM contour_case WHERE state <> 'superseded'")
+            faults += [] if live == {"generation": generations, "held_reason": ""} else [f"after {order}: {live}"]
+        told = service.query("SELECT count(*) AS n FROM event WHERE name = 'series.came_again'")[0]["n"]
+        faults += [] if told == 2 else [f"told {told} times"]
+        kept = {row["id"] for row in service.query("SELECT header ->> 'patient_id' AS id FROM instance")}
+        states = {row["id"]: row["state"] for row in service.query(CASES)}
+        log = (service.folder / "service.log").read_text()
+    faults += [] if kept == {MERGED} else ["the images that are kept are not the corrected ones"]
+    faults += [] if states[old["id"]] == "superseded" else [f"the first case is {states[old['id']]}"]
+    faults += ["the log names a patient"] if MERGED in log else []
+    return Seen(tuple(faults), silent_wrong=kept != {MERGED})
 
 
 def said_whole(case: Path, work: Path) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from packaging.requirements import Requirement
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
-from npc_contour.adapters.triton.loopback import REGION_PREFIX
+from npc_contour.adapters.triton.loopback import prefix_of
 from npc_contour.adapters.triton.regions import SHARED_MEMORY
 from npc_contour.application.accounts import MAX_REFUSED_FROM_PEER, MAX_REFUSED_OF_NAME
 from npc_testkit.cases import Seen
@@ -224,7 +225,7 @@ def triton_doors(_: Path, work: Path) -> Seen:
     """The embedded Triton has no HTTP, and what it shares in memory has no name that others could open."""
     contract = write_tiny_network(work / "repository")
     faults: list[str] = []
-    before = {path.name for path in SHARED_MEMORY.glob(f"{REGION_PREFIX}*")}
+    regions = f"{prefix_of(os.getpid())}*"  # others of this machine may run a Triton, too
     with EmbeddedTriton(work / "repository", work / "work") as server, TritonEngine(server.urls.grpc) as engine:
         volume = volume_of(blocks((8, 40, 40)))
         engine.segment(contract, [volume])
@@ -232,7 +233,7 @@ def triton_doors(_: Path, work: Path) -> Seen:
         for path in ("/v2/repository/index", "/v2/repository/models/tiny/unload"):
             status = httpx.post(base + path, json={}, timeout=10).status_code
             faults += [f"{path} is answered {status}"] if status == 200 else []
-        named = {path.name for path in SHARED_MEMORY.glob(f"{REGION_PREFIX}*")} - before
+        named = {path.name for path in SHARED_MEMORY.glob(regions)}
         faults += [f"shared memory has names: {sorted(named)}"] if named else []
     return Seen(tuple(faults))
 

@@ -23,7 +23,6 @@ from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
-from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.dicom.spool import Spool
@@ -35,6 +34,7 @@ from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
+from npc_contour.app.archives import corrections_of
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.assignment import AssignRoles
@@ -155,17 +155,14 @@ class World:
             tx.count_attempt(JobKind.ROUTE_STUDY, key, datetime.now(UTC))
             tx.park(JobKind.ROUTE_STUDY, key, reason, datetime.now(UTC))
 
-    def add_other_bytes(self, seed: str) -> str:
-        """Put other pixels under the UID of the first image of a study in quarantine; return the file's name."""
-        kept = min((self.folder / seed).iterdir())
-        image = dcmread(kept)
-        image.PixelData = bytes(len(image.PixelData))
-        image.SeriesDescription = "SAME UID, OTHER IMAGE"
+    def add_other_bytes(self, seed: str) -> None:
+        """Put all images of a study in quarantine once more, as those of another patient."""
         folder = self.folder / "spool" / "quarantine"
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{image.SOPInstanceUID}-0123456789abcdef.dcm"
-        image.save_as(folder / name)
-        return name
+        for kept in (self.folder / seed).iterdir():
+            image = dcmread(kept)
+            image.PatientID = "PHANTOM-MERGED"
+            image.save_as(folder / f"{image.SOPInstanceUID}-0123456789abcdef.dcm")
 
     @property
     def accounts(self) -> Accounts:
@@ -192,10 +189,10 @@ class World:
             assignment = AssignRoles(self.store, self.clock, self.catalog, reader)
             operations = Operations(self.store, self.clock, (LOOPBACK,))
             routes = operation_routes(operations, assignment, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
-            quarantine = SpoolQuarantine(Spool(self.folder / "spool", min_free_mb=0))
             pacs = [one.name for one in self.settings.pacs]
-            troubles = Troubles(self.store, PgTroubleBoard(self.store), quarantine, self.clock, pacs)
-            routes.include_router(trouble_routes(troubles, name_of))
+            troubles = Troubles(self.store, PgTroubleBoard(self.store), self.clock, pacs)
+            corrections = corrections_of(self.settings, self.store, Spool(self.folder / "spool", min_free_mb=0))
+            routes.include_router(trouble_routes(troubles, corrections, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
                 settings=self.settings,
@@ -206,6 +203,7 @@ class World:
                 checks=lambda: self.checks,
                 readers=readers,
                 troubles=troubles,
+                corrections=corrections,
                 parked=PgWorkBoard(self.store).parked,
                 destinations=partial(
                     PgWorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]

@@ -11,6 +11,8 @@ from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
+import httpx
+from fastapi import FastAPI
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -19,9 +21,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
 )
 
+from npc_contour.adapters.api.server import BackgroundServer
+from npc_contour.adapters.api.stow import Stow, stow_routes
+from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.negotiation import agree, read_request
 from npc_contour.adapters.dicom.scu import echo
 from npc_contour.adapters.dicom.services import Services, verification
+from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.adapters.stow import WebSender
 from npc_contour.adapters.webhooks import Hook, WebhookCaller
@@ -161,6 +167,29 @@ def associations(_case: Path, _work: Path) -> Seen:
                 faults.append(f"requestor: {error}")
     blank = read_request(Odd(calling=b" " * 16).pdu(1)).calling_ae_title
     return Seen((*faults, *(["a blank title is one"] if blank else [])))
+
+
+def posted(_case: Path, work: Path) -> Seen:
+    """What is posted to us and not kept is named, and parts without bytes are answered soon."""
+    keeper = FileKeeper(Spool(work / "spool", min_free_mb=1), lambda *_: None, lambda *_: None)
+    app = FastAPI()
+    app.include_router(stow_routes(Stow(keeper, "NPC_CONTOUR", lambda *_: None)))
+    faults = []
+    with BackgroundServer(app, "127.0.0.1", 0) as server:
+
+        def post(path: str, body: bytes) -> httpx.Response:
+            url = f"http://127.0.0.1:{server.port}/dicom-web/studies{path}"
+            return httpx.post(url, content=body, headers={"Content-Type": KIND}, timeout=60)
+
+        answer = post("/2.25.1", _parts(end=True))
+        named = [item.get("00081155", {}).get("Value") for item in answer.json().get("00081198", {}).get("Value", [])]
+        if (answer.status_code, named) != (409, [[str(one.SOPInstanceUID)] for one in SLICES[:2]]):
+            faults.append(f"images of another study are answered {answer.status_code} and named {named}")
+        began = time.monotonic()
+        status = post("", b"--b1\r\n\r\n\r\n" * 200_000 + b"--b1--").status_code
+        if status != 400 or time.monotonic() - began > 10.0:
+            faults.append(f"parts without bytes are answered {status} after {time.monotonic() - began:.0f} s")
+    return Seen(tuple(faults))
 
 
 def others_by_c_get(_case: Path, work: Path) -> Seen:

@@ -154,7 +154,7 @@ def _parts(reply: Reply) -> Iterator[bytes]:
         raise PartError(f"{media_type or 'an answer without a content type'}, expected multipart/related")
     parts = Parts(boundary, MAX_OBJECT_BYTES)
     for piece in reply.pieces():
-        yield from parts.feed(piece)
+        yield from (file.read() for file in parts.feed(piece))
     parts.end()
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from npc_contour.adapters.dicom.archive import DicomArchive
 from npc_contour.adapters.dicom.commitment_scp import report
 from npc_contour.adapters.dicom.keeping import FileKeeper
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import spool_of
 from npc_contour.application.commitments import Commitment, Commitments
+from npc_contour.application.corrections import Corrections, CorrectionTools
 from npc_contour.application.intake import Intake
 from npc_contour.application.integrity import Integrity
 from npc_contour.application.ports import Archive
@@ -63,6 +66,23 @@ def keeper_of(store: PgStore, spool: Spool, intake: Intake) -> FileKeeper:
     integrity = Integrity(store, spool, store.clock)
     spool.known = integrity.kept_seal
     return FileKeeper(spool, intake.keep, intake.conflict, integrity.repaired)
+
+
+def corrections_of(settings: Settings, store: PgStore, spool: Spool) -> Corrections:
+    """Return what shows images that came again under the same UIDs, and does what a person decides about them."""
+    intake = Intake(store, store.clock, settings.completion)
+    return Corrections(
+        CorrectionTools(
+            store=store,
+            board=PgTroubleBoard(store),
+            quarantine=SpoolQuarantine(spool, show_patient=settings.web.show_patient),
+            spool=spool,
+            keeper=keeper_of(store, spool, intake),
+            ended=intake.association_ended,
+            clock=store.clock,
+            our_ae_title=settings.dicom.ae_title,
+        )
+    )
 
 
 def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:

@@ -13,6 +13,7 @@ from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
 from npc_contour.adapters.dicom.admission import Admission
 from npc_contour.adapters.dicom.availability import AvailabilityNotice
 from npc_contour.adapters.dicom.commitment import CommitmentReport, is_from
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.scp import (
     AssociationEnd,
     AssociationEvent,
@@ -117,7 +118,8 @@ def run(runtime: Runtime, number: int = 0) -> None:
             if kept.outcome is Outcome.REPAIRED:
                 integrity.repaired(header)
                 return
-            intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
+            intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}",
+                            SpoolQuarantine(spool).other_patient(kept))  # fmt: skip
 
         receiver = Receiver(
             _receiver_settings(runtime, catalog_of(settings)),

@@ -21,7 +21,6 @@ from npc_contour.adapters.api.webhooks import webhook_routes
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
 from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
-from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.reader import read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.store.accounts import PgAccounts
@@ -34,7 +33,7 @@ from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer
-from npc_contour.app.archives import keeper_of
+from npc_contour.app.archives import corrections_of, keeper_of
 from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
 from npc_contour.app.forecast import days_until_full, forecast_check
@@ -120,13 +119,17 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of)
             )
             routes.include_router(webhook_routes(WebhookBoard(store, store.clock)))
-            troubles = Troubles(
-                store, PgTroubleBoard(store), SpoolQuarantine(spool), store.clock, [p.name for p in settings.pacs]
-            )
-            routes.include_router(trouble_routes(troubles, name_of))
+            troubles = Troubles(store, PgTroubleBoard(store), store.clock, [p.name for p in settings.pacs])
+            corrections = corrections_of(settings, store, spool)
+            routes.include_router(trouble_routes(troubles, corrections, name_of))
             intake = Intake(store, store.clock, settings.completion)
             intake.receiver_started(STOW_NAME)
-            posting = Stow(keeper_of(store, spool, intake), settings.dicom.ae_title, intake.association_ended)
+            posting = Stow(
+                keeper_of(store, spool, intake),
+                settings.dicom.ae_title,
+                intake.association_ended,
+                spool.temporary_file,
+            )
             accounts = Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)
@@ -142,6 +145,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     checks=checkup.run,
                     readers=readers,
                     troubles=troubles,
+                    corrections=corrections,
                     parked=PgWorkBoard(store).parked,
                     destinations=partial(PgWorkBoard(store).destinations, [one.name for one in destinations]),
                 ),

@@ -37,6 +37,8 @@ def difference(old: CaseRecord, new: CaseRecord) -> str:
     """Say what a case has that the one it takes the place of had not."""
     if not old.inputs:
         return "the missing series arrived"
+    if old.inputs == new.inputs:
+        return "images of it were replaced by a person's word"
     changes = []
     for role, given in new.inputs.items():
         before = old.inputs.get(role)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from npc_contour import tracing
+from npc_contour.application.corrections import ask
 from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Added, ArrivedImage, AssociationRow, Ending, Job, JobKind, StoryLine
@@ -89,9 +90,19 @@ class Intake:
             )
         )
 
-    def conflict(self, header: InstanceHeader, detail: str) -> None:
-        """Tell the story that other bytes came under a UID that is kept: a person should know."""
+    def conflict(self, header: InstanceHeader, detail: str, other_patient: Sequence[str] = ()) -> None:
+        """Tell the story that other bytes came under a UID that is kept: a person should know.
+
+        Args:
+            header: of what came.
+            detail: what became of it.
+            other_patient: in what it names another patient than the image that is kept, without the values: then a
+                person is asked, once a series.
+        """
         with self._store.transaction() as tx:
+            if other_patient:
+                ask(tx, header, other_patient, self._clock.now())
+                return
             tx.tell(
                 StoryLine(
                     event=Event.INSTANCE_CONFLICT,

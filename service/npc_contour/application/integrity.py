@@ -16,7 +16,7 @@ from typing import Protocol
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, SealedFile, StoryLine
 from npc_contour.application.store import Store, Transaction
-from npc_contour.domain.series import InstanceHeader, Seal
+from npc_contour.domain.series import NOT_NOTED, InstanceHeader, Seal
 from npc_contour.errors import DamagedFileError
 from npc_contour.logs import Event
 
@@ -31,6 +31,10 @@ COMPARE_S = 10.0
 class PutAway(Protocol):
     """The spool as this module needs it."""
 
+    def read(self, key: str, seal: Seal | None = None) -> bytes:
+        """Return the bytes of a key, or raise DamagedFileError."""
+        ...
+
     def put_away(self, key: str) -> bool:
         """Take a damaged file out of use; returns whether it was there."""
         ...
@@ -38,10 +42,6 @@ class PutAway(Protocol):
 
 class SealedFiles(PutAway, Protocol):
     """The spool as the comparison needs it."""
-
-    def read(self, key: str, seal: Seal | None = None) -> bytes:
-        """Return the bytes of a key, or raise DamagedFileError."""
-        ...
 
     def examine(self, key: str) -> Seal:
         """Return the seal of a whole image, or raise DamagedFileError."""
@@ -87,13 +87,17 @@ class Integrity:
             self.images([error.key], "damaged on the disk")
         return False
 
-    def images(self, keys: Sequence[str], why: str) -> None:
+    def images(self, found: Sequence[str], why: str) -> None:
         """Forget images whose files are damaged or gone, and hold their series.
 
         Args:
-            keys: of their files, which are put away before the rows go, so that nobody adopts them.
+            found: keys of their files, which are put away before the rows go, so that nobody adopts them. Those that
+                hold what their rows say by now, for they were replaced meanwhile, are left alone.
             why: in words, as "damaged on the disk".
         """
+        keys = [key for key in found if not self._is_whole(key)]
+        if not keys:
+            return
         for key in keys:
             self._spool.put_away(key)
         now = self._clock.now()
@@ -102,6 +106,18 @@ class Integrity:
                 words = f"{images} images are {why}: send the series again"
                 self._tell(tx, Event.INSTANCES_LOST, words, study, series)
         logger.error(Event.INSTANCES_LOST, extra={"images": len(keys), "detail": why})
+
+    def _is_whole(self, key: str) -> bool:
+        """Whether an image is what its row says now: a reader may have had a row of before."""
+        with self._store.transaction() as tx:
+            seal = tx.seal_of_image(key.rpartition("/")[2].removesuffix(".dcm"))
+        if seal is None or seal == NOT_NOTED:
+            return False
+        try:
+            self._spool.read(key, seal)
+        except DamagedFileError:
+            return False
+        return True
 
     def _artefact(self, error: DamagedFileError) -> bool:
         case_id, name = error.key.split("/")[1:3]

@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from npc_contour.application.delivery import add_deliveries, check_demo
 from npc_contour.application.ports import Clock
@@ -141,13 +142,7 @@ class Operations:
             case = _case(tx, case_id)
             if not case.held_reason:
                 raise OperationRefused(f"case {case_id} is not held")
-            tx.hold_case(case_id, "", now)
-            if case.state in NEXT_JOB:
-                tx.defer(Job(NEXT_JOB[case.state], case_id))
-            for delivery in tx.deliveries(case_id):
-                if delivery.state is DeliveryState.QUEUED:
-                    # The time that a person let it wait does not count.
-                    tx.deliver_again(delivery.delivery_id, now, now, message="", fresh=True)
+            go_on(tx, case, now)
             return self._done(tx, Event.CASE_RELEASED, case, by, "goes on")
 
     def resend(self, case_id: str, *, by: str, to: Sequence[str] = ()) -> str:
@@ -256,6 +251,17 @@ class Operations:
         tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
         logger.info(event, extra={"case_id": case.case_id, "by": by, "detail": detail})
         return f"case {case.case_id}: {detail}"
+
+
+def go_on(tx: Transaction, case: CaseRecord, now: datetime) -> None:
+    """Let a held case go on."""
+    tx.hold_case(case.case_id, "", now)
+    if case.state in NEXT_JOB:
+        tx.defer(Job(NEXT_JOB[case.state], case.case_id))
+    for delivery in tx.deliveries(case.case_id):
+        if delivery.state is DeliveryState.QUEUED:
+            # The time that a person let it wait does not count.
+            tx.deliver_again(delivery.delivery_id, now, now, message="", fresh=True)
 
 
 def _case(tx: Transaction, case_id: str) -> CaseRecord:

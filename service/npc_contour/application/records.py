@@ -285,6 +285,7 @@ class SeriesRecord:
     Attributes:
         endings: how the associations that carried it ended; None for one that is open.
         whole_images: how many images it had when a person said that it is whole; None where nobody did.
+        correction_at: since when a person is asked whether images that came again count; None where nobody is.
     """
 
     series_instance_uid: str
@@ -299,6 +300,7 @@ class SeriesRecord:
     endings: tuple[tuple[Ending, datetime] | None, ...] = ()
     description: str = ""
     whole_images: int | None = None
+    correction_at: datetime | None = None
 
     @property
     def is_said_whole(self) -> bool:
@@ -325,7 +327,8 @@ class CaseRecord:
         wait_until: when waiting for a partner ends; None when it does not wait.
         predecessor: the case whose place it took.
         urgent: goes before others.
-        held_reason: why a person keeps it from going on; "" when nobody does.
+        held_reason: why it is kept from going on until a person lets it; "" as a rule.
+        outdated: whether images of it were replaced since it was made.
         verdicts: of every series of the study in every role.
         choices: role → Series Instance UID, while a person must choose.
         members: of a combined case, the cases whose contours it holds.
@@ -347,6 +350,7 @@ class CaseRecord:
     created_at: datetime
     urgent: bool = False
     held_reason: str = ""
+    outdated: bool = False
     verdicts: tuple[Verdict, ...] = ()
     choices: tuple[Mapping[str, str], ...] = ()
     members: tuple[str, ...] = ()

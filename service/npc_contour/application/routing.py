@@ -8,6 +8,7 @@
   story says so. Where no pipeline has, each refuses.
 * Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
   slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
+* Images that came again and were accepted by a person make a new case of the next generation, too.
 * A series that comes after a case was made, and might have been taken for it (a second scan, the other half of one, the
   same one corrected), asks a person in a case of its own beside it, whatever state that one is in. Nothing is contoured
   anew until somebody answers; saying that the first one counts withdraws the question.
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from npc_contour.application import corrections
 from npc_contour.application.generations import difference, gives_way, has_these_inputs, inputs_of
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import CaseRecord, Job, JobKind, SeriesRecord, StoryLine
@@ -52,6 +54,11 @@ class _Answer:
     def made(self) -> list[CaseRecord]:
         """The cases that have images, in any state."""
         return [old for old in self.live if old.inputs]
+
+    @property
+    def current(self) -> list[CaseRecord]:
+        """The cases whose images are what they were when it was made."""
+        return [old for old in self.live if not old.outdated]
 
     @property
     def concerned(self) -> bool:
@@ -146,7 +153,7 @@ class RouteStudy:
     def _decide(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> bool:
         """Write a pipeline's answer down; return whether it is a new one, and more than that it waits."""
         case = answer.route.case
-        if case is not None and has_these_inputs(answer.live, case):
+        if case is not None and has_these_inputs(answer.current, case):
             self._withdraw(tx, answer, case, now)
             return False
         # What could run already waits for a better series only where the site's pipelines make a pair likely.
@@ -183,7 +190,7 @@ class RouteStudy:
 
     def _withdraw(self, tx: Transaction, answer: _Answer, case: Case, now: datetime) -> None:
         """Take back what was asked beside a case, once the answer is what that case has."""
-        kept = next(old for old in answer.live if has_these_inputs([old], case))
+        kept = next(old for old in answer.current if has_these_inputs([old], case))
         for old in answer.live:
             if old.state in WITHOUT_IMAGES:
                 tx.supersede(old.case_id, kept.case_id, now)
@@ -278,6 +285,8 @@ class RouteStudy:
             tx.supersede(old.case_id, made.case_id, now)
             _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {difference(old, made)}", now)
         self._save(tx, made, answer.live, now)
+        if any(corrections.is_asked(tx, one.series_instance_uid) for one in inputs.values()):
+            tx.hold_case(made.case_id, corrections.HELD, now)
         tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
         first = ("urgent",) if made.urgent else ()
         _tell(tx, Event.CASE_CREATED, made, "; ".join((*first, *answer.route.reasons)), now)

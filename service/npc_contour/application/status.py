@@ -153,7 +153,12 @@ class CaseStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
-    """One received series; `reasons` say why it is held or aside."""
+    """One received series.
+
+    Attributes:
+        reasons: why it is held or aside.
+        came_again_at: since when a person is asked whether images that came again as another patient's count.
+    """
 
     series_instance_uid: str
     study_instance_uid: str
@@ -163,6 +168,7 @@ class SeriesRow:
     updated_at: datetime
     description: str = ""
     reasons: Sequence[str] = ()
+    came_again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

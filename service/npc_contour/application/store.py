@@ -92,6 +92,18 @@ class Transaction(Protocol):
         """Note that a person said of a series of so many images that it is whole."""
         ...
 
+    def set_correction(self, series_instance_uid: str, at: datetime | None) -> None:
+        """Note since when a person is asked whether images that came again count; None asks no more."""
+        ...
+
+    def set_patient_id(self, study_instance_uid: str, patient_id: str) -> None:
+        """Correct the Patient ID of a study."""
+        ...
+
+    def take_turn(self, what: str) -> bool:
+        """Keep others from doing something until the end of the transaction; return False where one is at it."""
+        ...
+
     def lock_study(self, study_instance_uid: str) -> None:
         """Keep others from routing the study until the end of the transaction, at which it counts as routed."""
         ...
@@ -246,6 +258,10 @@ class Transaction(Protocol):
 
     def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
         """Keep a case from going on; "" lets it."""
+        ...
+
+    def set_outdated(self, case_id: str) -> None:
+        """Note that images of a case were replaced: routing lets another take its place."""
         ...
 
     def route_again(self, case_id: str, at: datetime) -> None:

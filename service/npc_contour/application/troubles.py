@@ -1,14 +1,14 @@
-"""What lies still until a person acts: series that form no stack, and other bytes that came under a known UID.
+"""What lies still until a person acts: series that form no stack.
 
-A person may send or fetch the missing slices, say that a series is not wanted, or throw away the other bytes. Nothing
-of this changes what is contoured already.
+A person may send or fetch the missing slices, or say that a series is not wanted. Nothing of this changes what is
+contoured already.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -51,37 +51,6 @@ class StillSeries:
         return any(reason.endswith(OF_ACQUISITION) for reason in self.reasons)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One thing in which the other bytes are not the kept ones, in words for a person."""
-
-    what: str
-    kept: str
-    came: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherBytes:
-    """A file in quarantine.
-
-    Attributes:
-        name: of the file.
-        at: when it came.
-        kept_key: of the file that is kept under the same UID; "" where that is gone.
-        differences: empty where one of the two can no longer be read.
-    """
-
-    name: str
-    sop_instance_uid: str
-    at: datetime
-    size_bytes: int
-    kept_key: str = ""
-    study_instance_uid: str = ""
-    series_instance_uid: str = ""
-    description: str = ""
-    differences: Sequence[Difference] = ()
-
-
 class TroubleBoard(Protocol):
     """The read side of the store; every method may raise StoreError."""
 
@@ -93,53 +62,24 @@ class TroubleBoard(Protocol):
         """Return how many series are held."""
         ...
 
-    def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, tuple[str, str, str, str]]:
-        """Return SOP Instance UID → (key, study, series, description) of the images that are kept."""
-        ...
-
-
-class Quarantine(Protocol):
-    """The files that came under a UID which other bytes have."""
-
-    def files(self) -> Sequence[OtherBytes]:
-        """Return them, newest first, with what the file system says of them."""
-        ...
-
-    def differences(self, kept_key: str, name: str) -> Sequence[Difference]:
-        """Return in what a file is not the kept one; nothing of a patient is in it."""
-        ...
-
-    def discard(self, name: str) -> bool:
-        """Delete one; returns whether it was there."""
-        ...
-
 
 class Troubles:
     """Shows them, and does what a person decides."""
 
-    def __init__(
-        self, store: Store, board: TroubleBoard, quarantine: Quarantine, clock: Clock, pacs: Sequence[str] = ()
-    ) -> None:
-        """Look at this store and quarantine; missing slices can be fetched from these PACS of the settings."""
+    def __init__(self, store: Store, board: TroubleBoard, clock: Clock, pacs: Sequence[str] = ()) -> None:
+        """Look at this store; missing slices can be fetched from these PACS of the settings."""
         self._store = store
         self._board = board
-        self._quarantine = quarantine
         self._clock = clock
         self.pacs = tuple(pacs)
 
     def count(self) -> int:
-        """Return how many series and files ask for a person."""
-        return self._board.held_count() + len(self._quarantine.files())
+        """Return how many series ask for a person."""
+        return self._board.held_count()
 
     def series(self, limit: int = 200) -> Sequence[StillSeries]:
         """Return the series that lie still."""
         return self._board.still_series(limit)
-
-    def other_bytes(self, limit: int = 50) -> Sequence[OtherBytes]:
-        """Return the files in quarantine, each compared with the one that is kept."""
-        files = self._quarantine.files()[:limit]
-        kept = self._board.kept_images([file.sop_instance_uid for file in files])
-        return tuple(self._compared(file, kept.get(file.sop_instance_uid)) for file in files)
 
     def set_aside(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
         """Say that a series is not wanted: its study is routed without it. A new image opens it again.
@@ -210,43 +150,6 @@ class Troubles:
         )
         want(self._store, pacs, (match,), self._clock.now(), again=True)
         return f"series {series_instance_uid}: asked of {pacs}"
-
-    def discard(self, name: str, *, by: str, reason: str = "") -> str:
-        """Throw away other bytes that came under a known UID; the kept ones stay as they are.
-
-        Raises:
-            NoSuchRowError: there is no such file.
-        """
-        file = next((one for one in self._quarantine.files() if one.name == name), None)
-        if file is None or not self._quarantine.discard(name):
-            raise NoSuchRowError(f"there is no {name[:128]!r} in quarantine")
-        kept = self._board.kept_images([file.sop_instance_uid]).get(file.sop_instance_uid)
-        words = f"thrown away by {by}{f': {reason}' if reason else ''}"
-        with self._store.transaction() as tx:
-            tx.tell(
-                StoryLine(
-                    event=Event.INSTANCE_DISCARDED,
-                    at=self._clock.now(),
-                    study=kept[1] if kept else None,
-                    series=kept[2] if kept else None,
-                    detail=f"{file.sop_instance_uid}: the other bytes were {words}",
-                )
-            )
-        logger.info(Event.INSTANCE_DISCARDED, extra={"sop_instance_uid": file.sop_instance_uid, "by": by})
-        return f"{file.sop_instance_uid}: the other bytes were thrown away"
-
-    def _compared(self, file: OtherBytes, kept: tuple[str, str, str, str] | None) -> OtherBytes:
-        if kept is None:
-            return file
-        key, study, series, description = kept
-        return replace(
-            file,
-            kept_key=key,
-            study_instance_uid=study,
-            series_instance_uid=series,
-            description=description,
-            differences=self._quarantine.differences(key, file.name),
-        )
 
     def _tell(self, tx: Transaction, series: SeriesRecord, words: str, event: Event = Event.SERIES_ASIDE) -> None:
         tx.tell(

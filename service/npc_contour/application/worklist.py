@@ -32,7 +32,8 @@ STATES: Mapping[Group, frozenset[str]] = {
     Group.WAITING: frozenset({"waiting"}),
     Group.DONE: frozenset({"sent", "verified", "combined"}),
 }
-"""States by group; a case with a delivery that failed or is blocked needs attention too, whatever its state."""
+"""States by group; a case with a delivery that failed or is blocked, or of a study of which images came again as
+another patient's, needs attention too, whatever its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

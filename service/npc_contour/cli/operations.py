@@ -1,4 +1,4 @@
-"""`npc-contour jobs, show, assign, retry, cancel, hold, release, resend, supersede, whole, pause, resume`.
+"""`npc-contour jobs, show, assign, retry, cancel, hold, release, resend, supersede`, and the other orders of a person.
 
 They operate a service: they work on its database, on the machine that runs it, whether or not REST is up. A case is
 named by its id or by the beginning of it.
@@ -18,16 +18,17 @@ from rich.table import Table
 from rich.text import Text
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.workflow.queue import defer
+from npc_contour.app.archives import corrections_of
 from npc_contour.app.runtime import running_database_url
 from npc_contour.app.shared import catalog_of, spool_at
 from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
+from npc_contour.application.corrections import Corrections
 from npc_contour.application.operations import Operations
 from npc_contour.application.status import CaseStory, StudyStory
 from npc_contour.application.troubles import Troubles
@@ -55,6 +56,8 @@ examples:
   npc-contour assign                                       cases in which a person must say which series is which
   npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  say it; an ending of the Series Instance UID is enough
   npc-contour whole 1.2.840.113... --reason "2 kernels"    a held series lacks nothing, whatever the scanner counted
+  npc-contour accept 1.2.840.113... --reason "ID merged"   images that came again are the right ones ...
+  npc-contour discard 1.2.840.113...                       ... or are not
   npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
   npc-contour resume tps                                   ... and go now"""
 
@@ -66,6 +69,7 @@ class _Desk:
     operations: Operations
     assignment: AssignRoles
     troubles: Troubles
+    corrections: Corrections
     board: PgBoard
     work: PgWorkBoard
     destinations: tuple[str, ...]
@@ -117,6 +121,14 @@ def add_verbs(verbs: Verbs) -> None:
     whole.add_argument("--reason", default="", help="why, for the story; never a patient's name")
     whole.set_defaults(run=_run(_whole))
     for name, words, act in (
+        ("accept", "let images that came again under the same UIDs replace those that are kept", _accept),
+        ("discard", "delete images that came again under the same UIDs; those that are kept stay", _discard),
+    ):
+        parser = _verb(verbs, name, words)
+        parser.add_argument("series", metavar="SERIES", help="its Series Instance UID, see `npc-contour show STUDY`")
+        parser.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+        parser.set_defaults(run=_run(act))
+    for name, words, act in (
         ("pause", "send nothing to a destination; structure sets wait", _pause),
         ("resume", "send to a paused destination again, at once", _resume),
     ):
@@ -153,7 +165,7 @@ def _run(act: Act) -> Callable[[argparse.Namespace], int]:
 def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
     settings = read_settings(args.config)
     destinations = destinations_of(settings)
-    with PgStore(running_database_url(settings), defer, pool_size=2, timeout_s=10.0) as store:
+    with PgStore(running_database_url(settings), defer, pool_size=3, timeout_s=10.0) as store:
         names = tuple(destination.name for destination in destinations)
         operations = Operations(store, store.clock, destinations)
         catalog = catalog_of(settings)
@@ -163,7 +175,8 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
         yield _Desk(
             operations,
             assignment,
-            Troubles(store, PgTroubleBoard(store), SpoolQuarantine(spool), store.clock),
+            Troubles(store, PgTroubleBoard(store), store.clock),
+            corrections_of(settings, store, spool),
             PgBoard(store, lambda key: str(settings.storage.spool / key)),
             PgWorkBoard(store),
             names,
@@ -235,6 +248,14 @@ def _print_choices(desk: _Desk) -> None:
 
 def _whole(desk: _Desk, args: argparse.Namespace) -> str:
     return desk.troubles.take_as_whole(args.series, by=_who(args))
+
+
+def _accept(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.corrections.accept(args.series, by=_who(args))
+
+
+def _discard(desk: _Desk, args: argparse.Namespace) -> str:
+    return desk.corrections.discard(args.series, by=_who(args))
 
 
 def _pause(desk: _Desk, args: argparse.Namespace) -> str:
@@ -333,6 +354,7 @@ def _print_study(study: StudyStory) -> None:
     console.print(f"study {study.study_instance_uid}", highlight=False)
     for series in study.series:
         words = f"{series.modality} series {series.series_instance_uid}, {series.images} images: {series.state}"
+        words += ", images came again as another patient's: accept or discard" if series.came_again_at else ""
         console.print(words, highlight=False)
     for case in study.cases:
         console.print(f"case {case.case_id}, {case.pipeline}: {case.state} {case.held or case.reason}", highlight=False)

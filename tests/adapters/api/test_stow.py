@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -14,6 +18,7 @@ from fastapi import FastAPI
 
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.stow import MAX_INSTANCE_BYTES, Stow, stow_routes
+from npc_contour.adapters.api.uploads import UploadLimits, UploadRefusedError, Uploads
 from npc_contour.adapters.dicom.headers import split_file
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.spool import Spool
@@ -24,6 +29,7 @@ from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 
 SERIES = ct_datasets(CtPlan(slices=3))
 STUDY = str(SERIES[0].StudyInstanceUID)
+SMALL = UploadLimits(most=4, most_of_sender=3, held_bytes_of_sender=96 * 2**20)
 RELATED = 'multipart/related; type="application/dicom"; boundary=cut'
 
 
@@ -35,7 +41,14 @@ class Desk:
     rows: list[InstanceHeader] = field(default_factory=list)
     ended: list[Ending] = field(default_factory=list)
     down: bool = False
+    full: bool = False
     url: str = ""
+    spool: Spool = field(init=False)
+
+    def new_file(self) -> IO[bytes]:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.spool.temporary_file()
 
     def note(self, header: InstanceHeader, key: str, _: AssociationRow) -> None:
         assert (self.root / key).is_file(), "the file must be there before its row"
@@ -50,9 +63,12 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     running = Desk(tmp_path / "spool")
-    keeper = FileKeeper(Spool(running.root, min_free_mb=1), running.note, lambda *_: None)
+    running.spool = Spool(running.root, min_free_mb=1)
+    keeper = FileKeeper(running.spool, running.note, lambda *_: None)
     app = FastAPI()
-    app.include_router(stow_routes(Stow(keeper, "NPC_CONTOUR", lambda _, how: running.ended.append(how))))
+    ended = lambda _, how: running.ended.append(how)  # noqa: E731
+    stow = Stow(keeper, "NPC_CONTOUR", ended, running.new_file, Uploads(SMALL))
+    app.include_router(stow_routes(stow))
     with BackgroundServer(app, "127.0.0.1", 0) as server:
         running.url = f"http://127.0.0.1:{server.port}/dicom-web"
         yield running
@@ -146,3 +162,60 @@ def test_parts_without_bytes_are_answered_at_once(desk: Desk) -> None:
 
     assert (answer.status_code, time.monotonic() - began < 3.0) == (400, True)
     assert "no DICOM files" in answer.text
+
+
+def begun(desk: Desk, size: int) -> socket.socket:
+    """Post the beginning of an instance, and wait until it is there."""
+    port = int(desk.url.split(":")[2].partition("/")[0])
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    head = f"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {RELATED}\r\nContent-Length: 99999999\r\n\r\n"
+    connection.sendall(head.encode() + b"--cut\r\nContent-Type: application/dicom\r\n\r\n" + bytes(size))
+    return connection
+
+
+def test_too_many_uploads_of_one_sender_are_told_to_come_later(desk: Desk) -> None:
+    with ExitStack() as stack:
+        for _ in range(SMALL.most_of_sender):
+            stack.enter_context(begun(desk, 2000))
+        until = time.monotonic() + 20
+        while (answer := desk.post(multipart(as_bytes(SERIES[0])))).status_code == 200 and time.monotonic() < until:
+            pass  # the others are on their way
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        assert "3 uploads of this address" in answer.text
+    until = time.monotonic() + 20
+    while desk.post(multipart(as_bytes(SERIES[1]))).status_code != 200:
+        assert time.monotonic() < until, "they are gone and do not count any more"
+
+
+def test_a_large_instance_lies_on_disk_and_is_gone_with_its_upload(desk: Desk) -> None:
+    with desk.spool.temporary_file() as file:
+        file.write(bytes(2**21))
+        assert Path(f"/proc/self/fd/{file.fileno()}").readlink().is_relative_to(desk.root / "incoming")
+    assert desk.post(multipart(bytes(8 * 2**20))).status_code == 409
+    assert list((desk.root / "incoming").iterdir()) == []
+
+
+def test_a_full_disk_is_503(desk: Desk) -> None:
+    desk.full = True
+
+    answer = desk.post(multipart(as_bytes(SERIES[0])))
+
+    assert (answer.status_code, "No space left" in answer.text) == (503, True)
+
+
+def test_uploads_are_counted_by_sender_and_in_all() -> None:
+    uploads = Uploads(UploadLimits(most=3, most_of_sender=2, held_bytes=100, held_bytes_of_sender=60))
+    with uploads.begin("10.0.0.1") as one, uploads.begin("10.0.0.1") as other:
+        with pytest.raises(UploadRefusedError, match="of this address run"), uploads.begin("10.0.0.1"):
+            pass
+        one.holds(50)
+        with pytest.raises(UploadRefusedError, match="of this address hold"):
+            other.holds(20)
+        with uploads.begin("") as shared:
+            with pytest.raises(UploadRefusedError, match="3 uploads run"), uploads.begin("10.0.0.2"):
+                pass
+            with pytest.raises(UploadRefusedError, match="hold more than 100"):
+                shared.holds(90)
+    with uploads.begin("") as first, uploads.begin("") as second:
+        first.holds(60)
+        second.holds(40)

@@ -37,8 +37,46 @@ def test_what_differs_is_named_without_the_patient(spool: Spool) -> None:
 
     assert file.sop_instance_uid == image.SOPInstanceUID
     assert found["series description"] == ("HEAD NECK 2.5 STD", "ANOTHER")
-    assert set(found) == {"series description", "patient id", "pixels"}
+    assert set(found) == {"series description", "Patient ID", "pixels"}
     assert "OTHER-PERSON" not in str(found)
+    shown = SpoolQuarantine(spool, show_patient=True).differences(key, file.name)
+    assert "OTHER-PERSON" in str(shown), "where the site shows who a patient is"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "words"),
+    [
+        ("PatientID", "PHANTOM-2", ("Patient ID",)),
+        ("IssuerOfPatientID", "ELSEWHERE", ("issuer of the Patient ID",)),
+        ("PatientName", "Other^Name", ("patient's name",)),
+        ("PatientBirthDate", "19010203", ("birth date",)),
+        ("PatientSex", "F", ("sex",)),
+        ("StudyDescription", "OTHER WORDS", ()),
+    ],
+)
+def test_another_patient_is_told_from_another_description(
+    spool: Spool, keyword: str, value: str, words: tuple[str, ...]
+) -> None:
+    image = ct_datasets(CtPlan())[0]
+    keep(spool, image)
+    setattr(image, keyword, value)
+    content = as_bytes(image)
+    kept = spool.keep(read_bytes(content, key="")[0], [content])
+
+    assert SpoolQuarantine(spool).other_patient(kept) == words
+    assert kept.quarantine_key is not None
+    header = SpoolQuarantine(spool).header(kept.quarantine_key.rpartition("/")[2])
+    assert header is not None
+    assert header.sop_instance_uid == image.SOPInstanceUID
+
+
+def test_empty_components_at_the_end_of_a_name_name_nobody_else(spool: Spool) -> None:
+    image = ct_datasets(CtPlan())[0]
+    keep(spool, image)
+    image.PatientName = f"{image.PatientName}^^"
+    content = as_bytes(image)
+
+    assert SpoolQuarantine(spool).other_patient(spool.keep(read_bytes(content, key="")[0], [content])) == ()
 
 
 def test_only_a_file_of_the_quarantine_is_thrown_away(spool: Spool) -> None:

@@ -104,7 +104,7 @@ def test_the_door_takes_a_registration_and_it_is_left_aside_as_one(tmp_path: Pat
     dataset.save_as(path, enforce_file_format=True)
     noted: list[InstanceHeader] = []
     spool = Spool(tmp_path / "spool", min_free_mb=0)
-    keeper = FileKeeper(spool, lambda header, key, _row: noted.append(replace(header, key=key)), lambda _h, _d: None)
+    keeper = FileKeeper(spool, lambda header, key, _row: noted.append(replace(header, key=key)), lambda *_: None)
 
     keeper.keep(path.read_bytes(), AssociationRow("a", "receiver-0", "TPS", "NPC_CONTOUR", "127.0.0.1"))
 

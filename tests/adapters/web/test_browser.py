@@ -239,14 +239,17 @@ def test_held_series_is_left_aside(world: World, browser: Browser) -> None:
     assert any(line.what.endswith("/aside") for line in world.accounts.store.audit(5))
 
 
-def test_other_bytes_under_a_known_uid_are_shown_and_thrown_away(world: World, browser: Browser) -> None:
+def test_images_that_came_again_are_one_question_a_series(world: World, browser: Browser) -> None:
     world.add_case(seed="one")
     world.add_other_bytes("one")
 
     with world.served() as url, a_page(browser) as page:
         page.goto(f"{url}/held")
-        expect(page.locator("#held")).to_contain_text("The same image, other bytes")
-        act(page, "Throw away", "a scanner's fault")
+        expect(page.locator("#held .card")).to_have_count(1)
+        expect(page.locator("#held")).to_contain_text("Another patient")
+        expect(page.locator("#held")).not_to_contain_text("PHANTOM-MERGED")
+        expect(page.get_by_role("button", name="Accept")).to_be_visible()
+        act(page, "Discard", "a scanner's fault")
         expect(page.locator("#held")).to_contain_text("Nothing is held")
 
 

@@ -32,6 +32,7 @@ class Limits:
         head_s: a request's head must be whole this soon after its connection, or the answer before it.
         body_stall_s: while a body is waited for, `body_least_bytes` must come within this, or its end.
         stalled_s: a body of which nothing came for longer makes room where connections are scarce, the longest first.
+        unheard_s: so does one whose first part nobody has looked at yet, for all are busy.
         unread_s: an answer is given up when the other side reads nothing of it for so long.
         most: connections at once, in all.
         most_of_address: connections at once from one address.
@@ -42,6 +43,7 @@ class Limits:
     body_stall_s: float = 15.0
     body_least_bytes: int = 4096
     stalled_s: float = 0.0
+    unheard_s: float = 1.0
     unread_s: float = 60.0
     most: int = 800
     most_of_address: int = 200
@@ -120,9 +122,15 @@ class LimitedProtocol(H11Protocol):
     def waits_for_body(self) -> bool:
         """Whether whoever answers waits for more of a body."""
         cycle = self._cycle()
+        return self.lacks_body and cycle is not None and not cycle.message_event.is_set()
+
+    @property
+    def lacks_body(self) -> bool:
+        """Whether more of a body must come, whoever waits for it."""
+        cycle = self._cycle()
         if cycle is None or cycle.response_complete or not cycle.more_body or cycle.waiting_for_100_continue:
             return False
-        return not self.flow.read_paused and not cycle.message_event.is_set()
+        return not self.flow.read_paused
 
     def _cycle(self) -> RequestResponseCycle | None:
         """Return the request in hand, or the last one; None before the first, which uvicorn's types do not tell."""
@@ -179,6 +187,8 @@ def _make_room(connections: Sequence[LimitedProtocol], now: float) -> bool:
     """End what has waited longest for the other side; return False where nothing waits."""
     idle = [one for one in connections if one.waits_for_head]
     stalled = [one for one in connections if one.waits_for_body and now - one.came_at > one.limits.stalled_s]
+    if not stalled:
+        stalled = [one for one in connections if one.lacks_body and now - one.came_at > one.limits.unheard_s]
     if not idle and not stalled:
         return False
     longest = min(idle or stalled, key=lambda one: one.waits_since if idle else one.came_at)

@@ -9,7 +9,9 @@
 | 409 | none is kept |
 | 413 | one instance is larger than is taken |
 | 415 | not multipart/related of application/dicom |
-| 503 | no room, or the database does not answer: post again later |
+| 503 | no room, too many uploads, or the database does not answer: post again later |
+
+An instance that is not whole yet lies on disk where it is large; `adapters.api.uploads` says how many and how much.
 """
 
 from __future__ import annotations
@@ -18,14 +20,19 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from io import SEEK_END, BytesIO
+from typing import IO, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from npc_contour.adapters.api.problems import WRONG_INPUT, Responses, problems
 from npc_contour.adapters.api.texts import STUDY_UID
+from npc_contour.adapters.api.uploads import Upload, UploadRefusedError, Uploads
 from npc_contour.application.ports import InstanceKeeper
 from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.domain.queries import Wanted
@@ -39,6 +46,8 @@ logger = logging.getLogger(__name__)
 MAX_INSTANCE_BYTES = 64 * 2**20
 """Twice the largest image that is taken."""
 MAX_NAMELESS = 1000
+KEPT_AT_ONCE = 8
+RETRY_S = 10
 CANNOT_UNDERSTAND = 0xC000
 RECEIVER_NAME = "stow"
 CALLING = "STOW-RS"
@@ -53,11 +62,17 @@ class Stow:
 
     Attributes:
         ended: told how each request ended, as of an association.
+        new_file: makes what holds an instance while it comes.
+        uploads: counts them.
+        keeping: threads that keep instances, of their own: whoever posts takes none of those that answer others.
     """
 
     keeper: InstanceKeeper
     our_ae_title: str
     ended: Callable[[str, Ending], None]
+    new_file: Callable[[], IO[bytes]] = BytesIO
+    uploads: Uploads = field(default_factory=Uploads)
+    keeping: CapacityLimiter = field(default_factory=partial(CapacityLimiter, KEPT_AT_ONCE))
 
 
 @dataclass(slots=True)
@@ -145,14 +160,16 @@ async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -
     asked = None if study_instance_uid is None else Wanted(study_instance_uid=study_instance_uid)
     outcome, ending = _Outcome(), Ending.ABORTED
     try:
-        async for file in _parts(request, boundary):
-            if file:
-                await run_in_threadpool(_keep, stow.keeper, file, association, asked, outcome)
-            else:
-                outcome.refused(InstanceRefused("a part without bytes", status=CANNOT_UNDERSTAND))
+        with stow.uploads.begin(_own_address(request)) as upload:
+            async for file in _parts(request, Parts(boundary, MAX_INSTANCE_BYTES, stow.new_file), upload):
+                await _take(stow, file, association, asked, outcome)
         ending = Ending.RELEASED
-    except (SpoolFullError, StoreError) as error:
-        raise HTTPException(503, str(error)) from error
+    except (SpoolFullError, StoreError, UploadRefusedError) as error:
+        raise HTTPException(503, str(error), {"Retry-After": str(RETRY_S)}) from error
+    except OSError as error:
+        raise HTTPException(503, f"an instance cannot be written: {error.strerror}") from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the sender has gone") from error
     except PartTooLargeError as error:
         raise HTTPException(413, f"an instance of more than {MAX_INSTANCE_BYTES} bytes") from error
     except PartError as error:
@@ -177,22 +194,46 @@ async def _store(stow: Stow, request: Request, study_instance_uid: str | None) -
     return outcome.answer()
 
 
-def _keep(
-    keeper: InstanceKeeper, file: bytes, association: AssociationRow, asked: Wanted | None, outcome: _Outcome
+async def _take(
+    stow: Stow, file: IO[bytes], association: AssociationRow, asked: Wanted | None, outcome: _Outcome
 ) -> None:
+    if file.seek(0, SEEK_END):
+        await to_thread.run_sync(_keep, stow.keeper, file, association, asked, outcome, limiter=stow.keeping)
+    else:
+        outcome.refused(InstanceRefused("a part without bytes", status=CANNOT_UNDERSTAND))
+
+
+def _keep(
+    keeper: InstanceKeeper, file: IO[bytes], association: AssociationRow, asked: Wanted | None, outcome: _Outcome
+) -> None:
+    with file:
+        file.seek(0)
+        content = file.read()
     try:
-        outcome.kept.append(keeper.keep(file, association, asked=asked))
+        outcome.kept.append(keeper.keep(content, association, asked=asked))
     except InstanceRefused as error:
         outcome.refused(error)
 
 
-async def _parts(request: Request, boundary: str) -> AsyncIterator[bytes]:
+async def _parts(request: Request, parts: Parts, upload: Upload) -> AsyncIterator[IO[bytes]]:
     """The bodies of a multipart message, each as soon as it is whole."""
-    parts = Parts(boundary, MAX_INSTANCE_BYTES)
-    async for chunk in request.stream():
-        for part in parts.feed(chunk):
-            yield part
-    parts.end()
+    try:
+        async for chunk in request.stream():
+            whole = parts.feed(chunk)
+            upload.holds(parts.under_way)
+            for part in whole:
+                yield part
+        parts.end()
+    finally:
+        parts.close()
+
+
+def _own_address(request: Request) -> str:
+    """The sender's address; "" where it is a proxy's, which many share."""
+    sender = getattr(request.state, "sender", None)
+    if sender is not None and not sender.is_own:
+        return ""
+    return request.client.host if request.client is not None else ""
 
 
 def _boundary(text: str) -> str:

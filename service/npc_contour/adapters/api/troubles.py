@@ -10,6 +10,7 @@ from pydantic import Field
 from npc_contour.adapters.api.operations import Done, Guard, Order, signed
 from npc_contour.adapters.api.problems import CHANGING
 from npc_contour.adapters.api.texts import NAME_PATTERN, UID_PATTERN
+from npc_contour.application.corrections import Corrections
 from npc_contour.application.troubles import Troubles
 
 SERIES_UID = Annotated[
@@ -32,7 +33,7 @@ class FetchOrder(Order):
     pacs: str = Field(pattern=NAME_PATTERN, description="Name of a [[pacs]] of the settings", examples=["archive"])
 
 
-def trouble_routes(troubles: Troubles, guard: Guard) -> APIRouter:
+def trouble_routes(troubles: Troubles, corrections: Corrections, guard: Guard) -> APIRouter:
     """Return the routes; `guard` says who asks."""
     router = APIRouter(tags=["operations"])
 
@@ -51,9 +52,19 @@ def trouble_routes(troubles: Troubles, guard: Guard) -> APIRouter:
         """Fetch a held series from a PACS: what is here already changes nothing, missing images complete it."""
         return Done(done=troubles.fetch(series_instance_uid, order.pacs, by=signed(guard(request), order)))
 
+    @router.post("/series/{series_instance_uid}/accept", responses=CHANGING)
+    def accept(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
+        """Let images that came again under the same UIDs replace those that are kept; they are contoured anew."""
+        return Done(done=corrections.accept(series_instance_uid, by=guard(request), reason=order.reason))
+
+    @router.post("/series/{series_instance_uid}/discard", responses=CHANGING)
+    def discard_series(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
+        """Delete images that came again under the same UIDs; the kept ones stay, and what was held goes on."""
+        return Done(done=corrections.discard(series_instance_uid, by=guard(request), reason=order.reason))
+
     @router.post("/quarantine/{name}/discard", responses=CHANGING)
     def discard(name: FILE_NAME, order: Order, request: Request) -> Done:
-        """Throw away other bytes that came under a known UID; the kept ones stay."""
-        return Done(done=troubles.discard(name, by=guard(request), reason=order.reason))
+        """Delete other bytes of one image that came under a known UID; the kept ones stay."""
+        return Done(done=corrections.discard_file(name, by=guard(request), reason=order.reason))
 
     return router

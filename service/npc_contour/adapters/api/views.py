@@ -246,6 +246,11 @@ class SeriesView(_View):
     images: int
     updated_at: datetime
     reasons: tuple[str, ...] = Field(description="Why it is held or aside; empty otherwise")
+    came_again_at: datetime | None = Field(
+        default=None,
+        description="Since when images that came again under the same UIDs as another patient's wait for a person:"
+        " accept or discard them; null as a rule",
+    )
 
     @classmethod
     def of(cls, row: SeriesRow) -> Self:

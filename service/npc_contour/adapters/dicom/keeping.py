@@ -7,12 +7,13 @@ bringer is told so. The preamble of the file is not kept: it may hold a program 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from npc_contour.adapters.dicom import headers
 from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH, Incoming, fields_of
 from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAXES
+from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.intake import UID_CONFLICT
 from npc_contour.application.records import AssociationRow
@@ -31,8 +32,8 @@ Note = Callable[[InstanceHeader, str, AssociationRow], object]
 """Commits the row of an image that is on disk: (header, key, association); raises when it could not."""
 Repaired = Callable[[InstanceHeader], None]
 """Told of good bytes that took the place of damaged ones."""
-NoteConflict = Callable[[InstanceHeader, str], None]
-"""Told of other bytes under a UID that is kept: (header, detail)."""
+NoteConflict = Callable[[InstanceHeader, str, Sequence[str]], None]
+"""Told of other bytes under a UID that is kept: (header, detail, in what they name another patient)."""
 
 
 class FileKeeper:
@@ -99,7 +100,8 @@ class FileKeeper:
                 Event.INSTANCE_CONFLICT,
                 extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
             )
-            self._note_conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}")
+            words = f"other bytes under this UID are kept apart as {kept.quarantine_key}"
+            self._note_conflict(header, words, SpoolQuarantine(self._spool).other_patient(kept))
             raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
         self._note(replace(header, seal=kept.seal), kept.key, association)
         if kept.outcome is Outcome.REPAIRED:

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from npc_contour.adapters.dicom.draft import NO_ROOM, Buffer, Draft, Memory, room_errors
 from npc_contour.adapters.dicom.headers import read_bytes
@@ -180,6 +181,10 @@ class Spool:
             for chunk in chunks:
                 draft.write(chunk)
             return self.keep_draft(header, draft)
+
+    def temporary_file(self) -> IO[bytes]:
+        """A file without a name on the spool's disk; in memory while it is small. It is gone once it is closed."""
+        return tempfile.SpooledTemporaryFile(_MEBIBYTE, dir=self._incoming)
 
     @contextmanager
     def draft(self, *, direct: bool = False) -> Iterator[Draft]:

@@ -167,6 +167,7 @@ def series_row(row: Row) -> SeriesRow:
         updated_at=row["updated_at"],
         description=row["description"],
         reasons=tuple(row["reasons"]),
+        came_again_at=row["correction_at"],
     )
 
 

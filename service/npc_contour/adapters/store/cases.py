@@ -104,7 +104,8 @@ class Cases(Statements):
     def supersede(self, case_id: str, successor: str, at: datetime) -> None:
         """Let another case take the place of this one; what is queued of it is sent no more."""
         self._run(
-            "UPDATE contour_case SET state = 'superseded', superseded_by = %s, updated_at = %s WHERE id = %s",
+            "UPDATE contour_case SET state = 'superseded', held_reason = '', superseded_by = %s, updated_at = %s"
+            " WHERE id = %s",
             (successor, at, case_id),
         )
         self.block_deliveries(case_id, f"superseded by case {successor}", at)
@@ -120,6 +121,10 @@ class Cases(Statements):
     def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
         """Keep a case from going on; "" lets it."""
         self._run("UPDATE contour_case SET held_reason = %s, updated_at = %s WHERE id = %s", (reason, at, case_id))
+
+    def set_outdated(self, case_id: str) -> None:
+        """Note that images of a case were replaced: routing lets another take its place."""
+        self._run("UPDATE contour_case SET outdated = true WHERE id = %s", (case_id,))
 
     def route_again(self, case_id: str, at: datetime) -> None:
         """Let a case without images be routed anew, without waiting for more."""

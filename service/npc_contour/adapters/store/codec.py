@@ -102,6 +102,7 @@ def case_from_row(row: dict[str, Any]) -> CaseRecord:
         created_at=row["created_at"],
         urgent=row["urgent"],
         held_reason=row["held_reason"],
+        outdated=row["outdated"],
         verdicts=verdicts_from_json(row["verdicts"], row["pipeline"]),
         choices=tuple(row["choices"]),
         members=tuple(row["members"]),

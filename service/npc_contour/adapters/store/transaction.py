@@ -123,6 +123,19 @@ class PgTransaction(
             (images, by, series_instance_uid),
         )
 
+    def set_correction(self, series_instance_uid: str, at: datetime | None) -> None:
+        """Note since when a person is asked whether images that came again count; None asks no more."""
+        self._run("UPDATE series SET correction_at = %s WHERE series_instance_uid = %s", (at, series_instance_uid))
+
+    def set_patient_id(self, study_instance_uid: str, patient_id: str) -> None:
+        """Correct the Patient ID of a study."""
+        self._run("UPDATE study SET patient_id = %s WHERE study_instance_uid = %s", (patient_id, study_instance_uid))
+
+    def take_turn(self, what: str) -> bool:
+        """Keep others from doing something until the end of the transaction; return False where one is at it."""
+        row = self._one("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS mine", (what,))
+        return bool(row and row["mine"])
+
     def _series_record(self, row: Row) -> SeriesRecord:
         endings = self._all(
             "SELECT ending, ended_at FROM series_association JOIN association ON id = association_id"
@@ -142,4 +155,5 @@ class PgTransaction(
             endings=tuple((Ending(e["ending"]), e["ended_at"]) if e["ending"] else None for e in endings),
             description=row["description"],
             whole_images=row["whole_images"],
+            correction_at=row["correction_at"],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.corrections import KeptImage
 from npc_contour.application.troubles import StillSeries
 from npc_contour.domain.jobs import SeriesState
 
@@ -19,7 +20,7 @@ FROM series WHERE state = 'held' OR (state = 'receiving' AND cardinality(reasons
 ORDER BY state = 'held' DESC, state = 'receiving' DESC, last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
 
 _KEPT = """
-SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description
+SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description, images
 FROM instance JOIN series USING (series_instance_uid) WHERE sop_instance_uid = ANY(%(uids)s)"""
 
 
@@ -52,11 +53,17 @@ class PgTroubleBoard:
         """Return how many series are held."""
         return int(self._store.query("SELECT count(*) AS n FROM series WHERE state = 'held'")[0]["n"])
 
-    def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, tuple[str, str, str, str]]:
-        """Return SOP Instance UID → (key, study, series, description) of the images that are kept."""
+    def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, KeptImage]:
+        """Return by SOP Instance UID the images that are kept."""
+        if not sop_instance_uids:
+            return {}
         return {
-            row["sop_instance_uid"]: (
-                row["key"], row["study_instance_uid"], row["series_instance_uid"], row["description"],
+            row["sop_instance_uid"]: KeptImage(
+                key=row["key"],
+                study_instance_uid=row["study_instance_uid"],
+                series_instance_uid=row["series_instance_uid"],
+                description=row["description"],
+                series_images=row["images"],
             )
             for row in self._store.query(_KEPT, {"uids": list(sop_instance_uids)})
-        }  # fmt: skip
+        }

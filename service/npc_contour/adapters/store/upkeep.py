@@ -18,7 +18,7 @@ AND NOT EXISTS (SELECT FROM delivery d JOIN contour_case c ON c.id = d.case_id
     WHERE c.study_instance_uid = study.study_instance_uid AND c.state <> 'superseded'
     AND (d.state IN ('queued', 'failed') OR d.ask_at IS NOT NULL))
 AND NOT EXISTS (SELECT FROM series s WHERE s.study_instance_uid = study.study_instance_uid
-    AND (s.updated_at > %(before)s OR s.state IN ('receiving', 'held')))
+    AND (s.updated_at > %(before)s OR s.state IN ('receiving', 'held') OR s.correction_at IS NOT NULL))
 """
 _WITH_IMAGES = f"""
 SELECT study_instance_uid FROM study WHERE {_SETTLED} AND EXISTS (SELECT FROM instance JOIN series s

@@ -20,8 +20,10 @@ from npc_contour.application.worklist import (
 )
 from npc_contour.domain.jobs import CaseState, DeliveryState
 
-_TROUBLED = """EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked')
-AND c.state <> 'superseded')"""
+_TROUBLED = """(c.state <> 'superseded' AND (
+    EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
+    OR EXISTS (SELECT FROM series asked WHERE asked.study_instance_uid = c.study_instance_uid
+        AND asked.correction_at IS NOT NULL)))"""
 
 _ROWS = f"""
 WITH chosen AS (

@@ -19,6 +19,6 @@ def add_held(app: FastAPI, site: Site) -> None:
             "_held.html" if request.headers.get("hx-request") == "true" else "held.html",
             series=site.troubles.series(),
             parked=site.parked(),
-            others=site.troubles.other_bytes(),
+            others=site.corrections.series(),
             pacs=site.troubles.pacs,
         )

@@ -111,7 +111,7 @@ def _add_work_list(app: FastAPI, site: Site) -> None:
             rows=rows[:PAGE_ROWS],
             more=len(rows) > PAGE_ROWS,
             tally=site.worklist.tally(),
-            troubles=site.troubles.count() + len(site.parked()),
+            troubles=site.troubles.count() + site.corrections.count() + len(site.parked()),
             page_rows=PAGE_ROWS,
         )
 

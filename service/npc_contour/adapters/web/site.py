@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from npc_contour.adapters.web import words
 from npc_contour.application.accounts import LOCAL, AccessRole, Person
+from npc_contour.application.corrections import Corrections
 from npc_contour.application.records import ParkedStep
 from npc_contour.application.review import Review
 from npc_contour.application.status import CheckResult, DestinationRow
@@ -59,6 +60,7 @@ class Site:
     checks: Callable[[], tuple[CheckResult, ...]]
     readers: Readers
     troubles: Troubles
+    corrections: Corrections
     parked: Callable[[], Sequence[ParkedStep]]
     destinations: Callable[[], Sequence[DestinationRow]]
 

@@ -34,6 +34,8 @@ EVENTS: dict[str, tuple[str, str]] = {
     "series.ready": ("Series complete", "good"),
     "series.held": ("Series held", "wait"),
     "series.aside": ("Series left aside", "quiet"),
+    "series.came_again": ("Came again as another patient's: accept or discard", "warn"),
+    "series.corrected": ("A person said which images count", "work"),
     "case.created": ("Case made", "work"),
     "case.waiting": ("Waiting", "wait"),
     "case.ambiguous": ("Which series is which? Needs a person", "warn"),
