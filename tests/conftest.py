@@ -3,6 +3,7 @@
 One browser and one PostgreSQL serve all tests of a process.
 """
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,17 @@ pytest_plugins = ["npc_testkit.postgres"]
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _logs_end_with_their_test() -> Iterator[None]:
+    """Take back the handler of a command line that ran in this process: its stream is closed with the test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in [one for one in root.handlers if type(one) is logging.StreamHandler]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from npc_contour.adapters.store.database import PgStore
+from npc_contour.application.artefacts import MEASUREMENTS, RTSTRUCT, SEGMENTATION
 from npc_contour.application.integrity import MAX_DAMAGED, CompareFiles, Integrity
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.series import InstanceHeader, Seal
 from npc_contour.errors import DamagedFileError
-from npc_testkit.bench import Bench, catalog, plain_ct
+from npc_testkit.bench import Bench, catalog, chest, chest_bench, plain_ct
 from npc_testkit.fakes import FakeWriter
 
 PIPELINE, SERIES = "ln_ctv", "1.2.10"
@@ -91,6 +92,41 @@ def test_a_damaged_structure_set_is_written_again_with_the_same_bytes_before_it_
     assert sent(bench) == [before]
     assert story(bench)["structure_set.written"] == 1
     assert len(bench.engine.calls) == 1
+
+
+@pytest.mark.parametrize("name", [RTSTRUCT, SEGMENTATION, MEASUREMENTS])
+def test_each_kind_of_object_is_made_again_before_it_is_sent(store: PgStore, name: str) -> None:
+    bench = chest_bench(store, segmentations=True)
+    bench.destinations = bench.destinations[1:]
+    bench.writer.segmentation = True
+    bench.steps = bench.new_steps()
+    bench.receive(chest())
+    bench.clock.forward(60)
+    bench.work(stop_before=JobKind.SEND)
+    good = {key: content for key, content in bench.spool.files.items() if key.endswith(".dcm")}
+    spoil(bench, name)
+
+    bench.work_for(60)
+
+    assert len(good) == 3
+    assert sorted(sent(bench)) == sorted(good.values())
+    told = story(bench)
+    assert (told["file.damaged"], told["file.made_again"]) == (1, 1)
+
+
+@pytest.mark.parametrize("ending", ["report.json", ".npz"])
+def test_what_nothing_needs_any_more_is_told_and_not_promised_to_be_made_again(bench: Bench, ending: str) -> None:
+    bench.receive(plain_ct(uid=SERIES))
+    bench.work_for(120)
+    key = spoil(bench, ending)
+    error = DamagedFileError(key, "damaged on the disk: other values")
+
+    assert Integrity(bench.store, bench.spool, bench.clock).damaged(error)
+    bench.work_for(30)
+
+    (row,) = bench.store.query("SELECT detail FROM event WHERE name = 'file.damaged'")
+    assert row["detail"].endswith("nothing needs it any more")
+    assert bench.case(PIPELINE).state is CaseState.SENT
 
 
 def test_label_map_and_structure_set_damaged_together_are_both_made_again(bench: Bench) -> None:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import MEASUREMENTS
-from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState
-from npc_contour.domain.series import InstanceHeader
-from npc_testkit.bench import LOOPBACK, Bench, contract, contrast_ct
+from npc_testkit.bench import chest, chest_bench
 
-ARCHIVE = replace(LOOPBACK, name="archive", measurements=True)
 NAME = "mediastinal_ln"
-
-
-def chest_bench(store: PgStore) -> Bench:
-    catalog = Catalog({NAME: read_pipeline(PIPELINES_DIR / f"{NAME}.toml")}, {NAME: contract(NAME, 1)})
-    single = replace(catalog.contracts[NAME], channels=("contrast CT",))
-    return Bench(store, destinations=(LOOPBACK, ARCHIVE), catalog=Catalog(catalog.pipelines, {NAME: single}))
-
-
-def chest() -> list[InstanceHeader]:
-    return [replace(header, body_part="CHEST", series_description="CHEST C+") for header in contrast_ct()]
 
 
 def test_measurements_go_where_they_are_taken(store: PgStore) -> None:

@@ -227,3 +227,17 @@ class Bench:
         """The one live case of a pipeline."""
         (live,) = [case for case in self.cases(pipeline) if case.state.value != "superseded"]
         return live
+
+
+def chest_bench(store: PgStore, **archive: bool) -> Bench:
+    """A bench whose one pipeline measures lymph nodes, with an archive that takes what it measured, and what else."""
+    name = "mediastinal_ln"
+    pipelines = {name: read_pipeline(PIPELINES_DIR / f"{name}.toml")}
+    network = replace(contract(name, 1), channels=("contrast CT",))
+    takes = replace(LOOPBACK, name="archive", measurements=True, **archive)
+    return Bench(store, destinations=(LOOPBACK, takes), catalog=Catalog(pipelines, {name: network}))
+
+
+def chest() -> list[InstanceHeader]:
+    """A contrast-enhanced series of the chest."""
+    return [replace(header, body_part="CHEST", series_description="CHEST C+") for header in contrast_ct()]

@@ -126,8 +126,10 @@ class Integrity:
             case = tx.case(case_id)
             times = tx.count_damaged(error.key, case_id) if case is not None else 0
             mended = case is not None and times <= MAX_DAMAGED
+            sent = tx.written_keys(case_id)
+            again = "nothing needs it any more" if sent and error.key not in sent else "it is made again"
             words = f"{name}: {str(error).partition(': ')[2]}; " + (
-                "it is made again" if mended else f"that is the time number {times}, it is not made again: see the disk"
+                again if mended else f"that is the time number {times}, it is not made again: see the disk"
             )
             self._tell(tx, Event.FILE_DAMAGED, words, case.study_instance_uid if case else None, case=case_id)
             if mended:

@@ -103,17 +103,22 @@ def test_a_report_about_another_transaction_is_no_proof() -> None:
         assert VERIFIER.ask(OBJECT, node(port), TRANSACTION).proof is Proof.PENDING
 
 
+def check_who_reports(ae_title: str, peer: AssociationInfo) -> None:
+    """A report of this machine under this AE title is of a destination with both, and of no other."""
+    assert is_from(Destination("tps", ae_title, "localhost", 1), peer)
+    assert is_from(Destination("tps", ae_title, "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
+    assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
+    assert not is_from(Destination("tps", ae_title, "10.0.0.9", 1), peer)
+    assert not is_from(Destination("tps", ae_title, "no-such.invalid", 1), peer)
+    assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
+
+
 def test_a_report_over_an_association_of_the_peers_reaches_our_receiver(tmp_path: Path) -> None:
     reports: list[CommitmentReport] = []
 
     def note(given: CommitmentReport, peer: AssociationInfo) -> bool:
         reports.append(given)
-        assert is_from(Destination("tps", "TPS", "localhost", 1), peer)
-        assert is_from(Destination("tps", "TPS", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
-        assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
-        assert not is_from(Destination("tps", "TPS", "10.0.0.9", 1), peer)
-        assert not is_from(Destination("tps", "TPS", "no-such.invalid", 1), peer)
-        assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
+        check_who_reports("TPS", peer)
         return given.transaction_uid == TRANSACTION
 
     statuses: list[int] = []
@@ -183,12 +188,7 @@ def test_orthanc_commits_itself_over_an_association_of_its_own(tmp_path: Path) -
 
     def note(given: CommitmentReport, peer: AssociationInfo) -> bool:
         reports.append(given)
-        assert is_from(Destination("tps", "ORTHANC", "localhost", 1), peer)
-        assert is_from(Destination("tps", "ORTHANC", "10.0.0.9", 1, report_networks=(ip_network("127.0.0.0/8"),)), peer)
-        assert not is_from(Destination("tps", "OTHER", "127.0.0.1", 1), peer)
-        assert not is_from(Destination("tps", "ORTHANC", "10.0.0.9", 1), peer)
-        assert not is_from(Destination("tps", "ORTHANC", "no-such.invalid", 1), peer)
-        assert not is_from(WebDestination("tps", "http://127.0.0.1/"), peer)
+        check_who_reports("ORTHANC", peer)
         done.set()
         return True
 
