@@ -15,6 +15,7 @@ from npc_testkit.fault_clock import HOUR_S, Machine, send_slowly
 from npc_testkit.fault_lab import started
 from npc_testkit.fault_site import Sender, Service, wait_for
 from npc_testkit.fault_spool import refused_to_start
+from npc_testkit.peers import require_tool
 
 SITE = """\
 [storage]
@@ -132,7 +133,10 @@ def corrected(case: Path, work: Path) -> Seen:
     with fed(work, first) as service:
         (old,) = service.query(CASES)
         for order, generations in (("discard", 1), ("accept", 2)):
-            Sender(service.port).once(images_of(again))
+            # A PACS that goes on after a refusal, as most do.
+            storescu = [require_tool("storescu"), "--no-halt", "-R", "-aec", "NPC_CONTOUR", "127.0.0.1"]
+            files = map(str, images_of(again))
+            subprocess.run([*storescu, str(service.port()), *files], capture_output=True, check=False)
             held = service.query("SELECT held_reason FROM contour_case WHERE state <> 'superseded'")[0]["held_reason"]
             faults += [] if held else [f"before {order}: the case is not held"]
             command(service, order, service.query(SERIES)[0]["uid"], "--reason", "merged")

@@ -182,7 +182,7 @@ def wires(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - as every trial
         gateway = Gateway(pacs, planning, {key: list(acts) for key, acts in due.items()})
         service = lab.service("wires")
         _ask_and_deliver_at(service.config, running.enter_context(gateway.running()))
-        with running.enter_context(started(service)):
+        with started(service):
             for study in studies:
                 _ask_for(service, study)
             wait_verified(service, len(studies), 300)

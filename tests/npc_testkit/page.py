@@ -163,6 +163,8 @@ class World:
             image = dcmread(kept)
             image.PatientID = "PHANTOM-MERGED"
             image.save_as(folder / f"{image.SOPInstanceUID}-0123456789abcdef.dcm")
+        with self.store.transaction() as tx:
+            tx.set_correction(str(image.SeriesInstanceUID), datetime.now(UTC))
 
     @property
     def accounts(self) -> Accounts:

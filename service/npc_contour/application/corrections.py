@@ -74,6 +74,7 @@ class KeptImage:
 
     Attributes:
         series_images: how many images its series has.
+        asked: whether a person is asked whose the images of its series are.
     """
 
     key: str
@@ -81,6 +82,7 @@ class KeptImage:
     series_instance_uid: str
     description: str
     series_images: int
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class OtherSeries:
         images: how many came, each counted once.
         kept: how many images of the series are kept.
         files: names of their files; an image may have come with several bytes.
+        other_patient: whether they name another patient than those that are kept.
         differences: of a few of them; empty where they cannot be read, or no value that matters here differs.
     """
 
@@ -102,12 +105,8 @@ class OtherSeries:
     images: int
     kept: int
     files: tuple[str, ...]
+    other_patient: bool
     differences: tuple[Difference, ...]
-
-    @property
-    def other_patient(self) -> bool:
-        """Whether they name another patient than those that are kept."""
-        return any(one.is_identity for one in self.differences)
 
     @property
     def may_be_accepted(self) -> bool:
@@ -333,6 +332,7 @@ class Corrections:
             images=len({file.sop_instance_uid for file in files}),
             kept=image.series_images if image else 0,
             files=tuple(file.name for file in files),
+            other_patient=bool(image and image.asked) or any(one.is_identity for one in differences.values()),
             differences=tuple(differences.values()),
         )
 

@@ -20,7 +20,7 @@ FROM series WHERE state = 'held' OR (state = 'receiving' AND cardinality(reasons
 ORDER BY state = 'held' DESC, state = 'receiving' DESC, last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
 
 _KEPT = """
-SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description, images
+SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description, images, correction_at
 FROM instance JOIN series USING (series_instance_uid) WHERE sop_instance_uid = ANY(%(uids)s)"""
 
 
@@ -64,6 +64,7 @@ class PgTroubleBoard:
                 series_instance_uid=row["series_instance_uid"],
                 description=row["description"],
                 series_images=row["images"],
+                asked=row["correction_at"] is not None,
             )
             for row in self._store.query(_KEPT, {"uids": list(sop_instance_uids)})
         }
