@@ -48,13 +48,14 @@ def zombie_worker(_case: Path, work: Path) -> Seen:
         front = running.enter_context(started(shared.service("front", roles="receiver,web", spool=spool)))
         place = {"roles": "worker", "spool": spool, "database": front.runtime["database_url"]}
         stops = running.enter_context(started(shared.service("stops", **place)))
+        wait_for(lambda: line(front, "workers")["ok"], "a worker", 180)
         studies = shared.studies("zombie", 2)
         senders, (send_first, send_second) = send_all(front, studies)
         (triton,) = (child for child in psutil.Process().children(recursive=True) if child.name() == "tritonserver")
         triton.suspend()
         try:
             send_first()
-            wait_for(lambda: bool(front.query(INFERRING)), "an inference under way", 60)
+            wait_for(lambda: bool(front.query(INFERRING)), "an inference under way", 120)
             frozen = machine(stops)
             for process in frozen:
                 process.suspend()
