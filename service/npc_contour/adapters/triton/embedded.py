@@ -182,6 +182,7 @@ class EmbeddedTriton:
             raise EmbeddedServerError(f"the embedded Triton cannot work: {error}") from error
         end_stale_processes()
         remove_stale_regions()
+        lifeline.remove_left_folders()
         self._files = prepare_server(place)
         self._models = plain_path(self._repository, place / "models")
         self._caches = self._cache_dirs(place)

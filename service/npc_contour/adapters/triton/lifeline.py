@@ -16,10 +16,46 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
+
+TEMPORARY = Path("/tmp")  # noqa: S108 - where the server's Python backend makes a folder, whatever TMPDIR says
+PROCESSES = Path("/proc")
+SERVER = "tritonserver"
+STARTING_S = 120.0
+"""A server makes its folder in the first seconds of its start; on a machine that is very busy, later."""
+CLOCKS_DIFFER_S = 2.0
+
+
+def remove_left_folders(temporary: Path = TEMPORARY, processes: Path = PROCESSES) -> None:
+    """Remove the empty folders that the Python backend of servers that were killed left.
+
+    Nothing says whose a folder is: one made while a server that still runs may have been starting is left alone.
+    """
+    starts = _server_starts_s(processes)
+    for folder in temporary.glob("python_env_??????"):
+        # Another user's, in use, or gone meanwhile.
+        with contextlib.suppress(OSError):
+            seen = folder.stat()
+            ages = [seen.st_mtime - start for start in starts]
+            if seen.st_uid == os.getuid() and not any(-CLOCKS_DIFFER_S <= age <= STARTING_S for age in ages):
+                folder.rmdir()
+
+
+def _server_starts_s(processes: Path) -> list[float]:
+    """Return when each server that runs was started, in seconds since the epoch."""
+    booted_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    starts = []
+    for entry in processes.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name, _, fields = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+            if name == SERVER:
+                # proc_pid_stat(5): starttime is field 22, in ticks since boot; the name is field 2.
+                starts.append(booted_s + int(fields.split()[19]) / os.sysconf("SC_CLK_TCK"))
+    return starts
 
 
 def remove_shared_memory(prefix: str) -> int:
@@ -57,6 +93,7 @@ def _run(pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         remove_shared_memory(prefix)
+        remove_left_folders()
         if folder and select.select([owner], [], [], 0)[0]:
             shutil.rmtree(folder, ignore_errors=True)
 
