@@ -60,9 +60,12 @@ test: setup-dev lint
 test-slow: setup-dev
 	$(BIN)/python -m pytest -q -m slow --durations=15
 
-# A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root; TREES=FOLDER keeps the bare systems.
+# A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root, else it says so and is content.
+# TREES=FOLDER keeps what is fetched; what does not end within WITHIN seconds, or cannot be fetched, is left out, and said.
+WITHIN ?= 1800
 test-fresh:
-	$(PYTHON) benchmarks/start.py --part debian $(if $(TREES),--trees $(TREES))
+	timeout --foreground --kill-after=60 $$(($(WITHIN) + 120)) \
+	  $(PYTHON) benchmarks/start.py --part debian --within $(WITHIN) $(if $(TREES),--trees $(TREES))
 
 # CI runs it once: a declared range must begin where the code works.
 test-lowest:

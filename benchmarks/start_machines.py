@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,15 @@ USER = "visitor"
 PASSED_ON = re.compile(r"(PIP_\w+|(https?|no|all)_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)", re.IGNORECASE)
 PATH_IN_WORDS = re.compile(r"(file://)?(/[^\s'\"]+)")
 CACHE = "/var/cache/pip"
+NAMESPACES = ("unshare", "--mount-proc", "--pid", "--fork", "--kill-child", "--propagation", "private")
+DISK_MIB = 12_000
+LAYING_S, INSTALLING_S, RUN_S = 600.0, 300.0, 900.0
+LAYING_TRIES = 2
+NO_CONNECTION = re.compile(
+    r"Failed to fetch|Could not (connect|resolve)|Temporary failure|Connection ?(Error|refused|reset|timed out|broken)"
+    r"|Read ?[Tt]imed? ?out|ReadTimeout|Max retries exceeded|IncompleteRead|incomplete-download|HTTP error 5\d\d"
+)
+"""What apt and pip say of a network or an index that does not answer."""
 LOOKED_AT = ("tmp", "var/tmp", "dev/shm")
 
 
@@ -44,27 +54,46 @@ SUITES = {
 }
 
 
+class NotFetchedError(RuntimeError):
+    """Packages could not be fetched: that says nothing about the product."""
+
+
 def why_not() -> str:
     """Return why no fresh machine can be made here; "" when it can."""
     if os.getuid() != 0:
         return "debootstrap and chroot need root"
     if not shutil.which("debootstrap"):
         return "debootstrap is missing: make system-packages, as root"
-    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False, capture_output=True).returncode:
-        return "root may make no namespaces here (unshare), as in some containers"
+    tried = subprocess.run(
+        [*NAMESPACES, "sh", "-c", "mount -t tmpfs tmpfs /mnt && chroot / true"],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if tried.returncode:
+        return f"root may not use namespaces, mounts and chroot here: {' '.join(tried.stdout.split())}"
+    free_mib = shutil.disk_usage(tempfile.gettempdir()).free // 2**20
+    if free_mib < DISK_MIB:
+        return f"{tempfile.gettempdir()} has {free_mib} MiB free, {DISK_MIB} MiB are needed"
     return ""
 
 
 class Machine:
     """A copy of a release's tree."""
 
-    def __init__(self, suite: Suite, trees: Path, work: Path, name: str) -> None:
-        """Lay the release below `trees`, unless it is there, and copy it to `work/name`."""
+    def __init__(self, suite: Suite, trees: Path, work: Path, name: str, until: float = float("inf")) -> None:
+        """Lay the release below `trees`, unless it is there, and copy it to `work/name`; nothing runs after `until`.
+
+        Raises:
+            NotFetchedError: its packages cannot be had.
+        """
         self.tree = work / name
-        self._cache = work / "pip-cache"
+        self._cache = trees / "pip-cache"
+        self._until = until
         base = trees / suite.codename
         if not base.is_dir():
-            _lay(suite, base)
+            _lay(suite, base, max(min(LAYING_S, until - time.monotonic()), 1.0))
         subprocess.run(["cp", "-a", "--reflink=auto", base, self.tree], check=True)
         self._cache.mkdir(exist_ok=True)
         self._folders, self._environment = _as_this_machine(self.tree)
@@ -74,12 +103,12 @@ class Machine:
         """Install a package as the machine's administrator did it long ago.
 
         Raises:
-            RuntimeError: apt cannot; with its last words.
+            NotFetchedError: apt cannot; with its last words.
         """
         command = f"apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q {package}"
-        ended = self.run(command, "root")
+        ended = self.run(command, "root", INSTALLING_S)
         if ended.code:
-            raise RuntimeError(f"{command}\n{ended.output[-2000:]}")
+            raise NotFetchedError(f"{command}\n{ended.output[-2000:]}")
 
     def clone(self, user: str) -> None:
         """Give a user a clean clone of this repository, npc: what is committed, nothing else."""
@@ -87,16 +116,17 @@ class Machine:
         subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, self.tree / home / "npc"], check=True)
         subprocess.run(["chroot", self.tree, "chown", "-R", f"{user}:{user}", f"/{home}/npc"], check=True)
 
-    def run(self, command: str, user: str, limit_s: float = 900.0) -> Ended:
+    def run(self, command: str, user: str, limit_s: float = RUN_S) -> Ended:
         """Run a shell command in the user's home, and see what it leaves."""
-        # pip uses a cache that its user owns, or may write.
-        subprocess.run(["chmod", "-R", "a+rwX", self._cache], check=True)
+        limit_s = max(min(limit_s, self._until - time.monotonic()), 1.0)
+        # pip uses a cache that its user owns, or may write. A machine beside this one may take files from it now.
+        subprocess.run(["chmod", "-R", "a+rwX", self._cache], check=False, stderr=subprocess.DEVNULL)
         names = [f"{key}={value}" for key, value in self._environment.items()]
         folders = [f"{self._cache}={CACHE}", *(f"{folder}={folder}" for folder in self._folders)]
         started = time.monotonic()
         done = subprocess.run(
             [
-                *("unshare", "--mount-proc", "--pid", "--fork", "--kill-child", "--propagation", "private"),
+                *NAMESPACES,
                 *(sys.executable, __file__, str(self.tree), user, command, ",".join(folders), *names),
             ],
             check=False,
@@ -117,21 +147,23 @@ class Machine:
         shutil.rmtree(self.tree)
 
 
-def _lay(suite: Suite, base: Path) -> None:
+def _lay(suite: Suite, base: Path, limit_s: float) -> None:
     part = base.with_name(f"{base.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     options = ["--variant=minbase", f"--include={INCLUDED}", f"--components={suite.components}"]
-    done = subprocess.run(
-        ["debootstrap", *options, suite.codename, part, *_mirror(suite.origin)],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"debootstrap {suite.codename}\n{done.stdout[-2000:]}")
-    part.replace(base)
+    command = ["debootstrap", *options, suite.codename, part, *_mirror(suite.origin)]
+    for _ in range(LAYING_TRIES):
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            done = subprocess.run(
+                command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit_s
+            )
+        except subprocess.TimeoutExpired:
+            raise NotFetchedError(f"debootstrap {suite.codename}: not done after {limit_s:.0f} s") from None
+        if done.returncode == 0:
+            part.replace(base)
+            return
+    raise NotFetchedError(f"debootstrap {suite.codename}: {' '.join(done.stdout.split())[-500:]}")
 
 
 def _mirror(origin: str) -> list[str]:
@@ -152,7 +184,7 @@ def _as_this_machine(tree: Path) -> tuple[list[str], dict[str, str]]:
     for name in ("resolv.conf", "hosts"):
         shutil.copy(f"/etc/{name}", tree / "etc" / name)
     proxies = subprocess.run(["apt-config", "dump"], check=False, capture_output=True, text=True).stdout.splitlines()
-    lines = [line for line in proxies if re.match(r"Acquire::https?::Proxy", line)]
+    lines = [*(line for line in proxies if re.match(r"Acquire::https?::Proxy", line)), 'Acquire::Retries "3";']
     (tree / "etc/apt/apt.conf.d/99-this-machine").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = _pip_settings()
     (tree / "etc/pip.conf").write_text(_as_ini(settings), encoding="utf-8")
@@ -206,8 +238,9 @@ def _enter(tree: Path, user: str, command: str, folders: list[str], environment:
     try:
         code = process.wait(float(os.environ["NPC_START_LIMIT"]))
     except subprocess.TimeoutExpired:
+        # All that runs here ends with this process; what would have been left nobody knows.
         process.kill()
-        code = 124
+        return 124
     deadline = time.monotonic() + GRACE_S
     while (left := _others()) and time.monotonic() < deadline:
         time.sleep(0.2)

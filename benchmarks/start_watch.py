@@ -26,6 +26,7 @@ class Ended:
         output: what it wrote, both streams in one.
         processes: command lines that still ran seconds after it had ended.
         files: what it left in TMPDIR, and in shared memory.
+        killed: it was sent the signal that it was to be sent.
     """
 
     code: int
@@ -33,6 +34,7 @@ class Ended:
     seconds: float
     processes: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    killed: bool = False
 
 
 def watched(
@@ -41,7 +43,7 @@ def watched(
     *,
     environment: Mapping[str, str] | None = None,
     limit_s: float = 900.0,
-    kill: tuple[float, signal.Signals] | None = None,
+    kill: signal.Signals | None = None,
 ) -> Ended:
     """Run a command and look at what it leaves.
 
@@ -50,7 +52,7 @@ def watched(
         folder: to run in.
         environment: added to this process's; TMPDIR is a new folder unless given.
         limit_s: it is killed then.
-        kill: after so many seconds it, and it alone, is sent this signal.
+        kill: once its Triton runs it, and it alone, is sent this signal.
     """
     before = set(_names(SHARED_MEMORY))
     with tempfile.TemporaryDirectory(prefix="start-") as scratch:
@@ -71,21 +73,28 @@ def watched(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            code = _wait(process, limit_s, kill)
+            killed = kill is not None and _comes_to_run_triton(process, mark, limit_s)
+            if killed and kill is not None:
+                process.send_signal(kill)
+            code = _wait(process, limit_s)
         seconds = time.monotonic() - started
         processes = _left(mark)
         files = [*_names(temporary), *(f"shm:{name}" for name in set(_names(SHARED_MEMORY)) - before if "npc" in name)]
         output = (Path(scratch) / "output").read_text(encoding="utf-8", errors="replace")
-    return Ended(code, output, seconds, tuple(processes), tuple(files))
+    return Ended(code, output, seconds, tuple(processes), tuple(files), killed)
 
 
-def _wait(process: subprocess.Popen[bytes], limit_s: float, kill: tuple[float, signal.Signals] | None) -> int:
+def _comes_to_run_triton(process: subprocess.Popen[bytes], mark: str, limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while process.poll() is None and time.monotonic() < deadline:
+        if any("tritonserver" in line for line in _marked(mark).values()):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int:
     try:
-        if kill is not None:
-            try:
-                return process.wait(kill[0])
-            except subprocess.TimeoutExpired:
-                process.send_signal(kill[1])
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
         process.kill()

@@ -21,7 +21,7 @@ def debian13(_case: Path, _work: Path) -> Seen:
         check=False,
     )
     figures = json.loads(done.stdout.splitlines()[-1])
-    if not figures["cases"]:
+    if figures["left_out"]:
         return Seen((done.stdout.splitlines()[0],), covered=False)
     faults = () if done.returncode == 0 else (done.stdout,)
     return Seen(faults, tracebacks=figures["tracebacks"])
