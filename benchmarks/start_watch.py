@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ from pathlib import Path
 MARK = "NPC_START_CASE"
 """Environment variable by which a command's descendants are known, whoever their parent is now."""
 GRACE_S = 10.0
+REGION = re.compile(r"npc_triton_\d+_(\d+)_")
+"""Namespace of processes, and the process that owns it."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at only
 
 
@@ -79,7 +82,8 @@ def watched(
             code = _wait(process, limit_s)
         seconds = time.monotonic() - started
         processes = _left(mark)
-        files = [*_names(temporary), *(f"shm:{name}" for name in set(_names(SHARED_MEMORY)) - before if "npc" in name)]
+        regions = [name for name in set(_names(SHARED_MEMORY)) - before if _is_nobodys(name)]
+        files = [*_names(temporary), *(f"shm:{name}" for name in regions)]
         output = (Path(scratch) / "output").read_text(encoding="utf-8", errors="replace")
     return Ended(code, output, seconds, tuple(processes), tuple(files), killed)
 
@@ -121,6 +125,12 @@ def _marked(mark: str) -> dict[int, str]:
         except OSError:  # ended meanwhile, or another user's
             continue
     return found
+
+
+def _is_nobodys(region: str) -> bool:
+    """Whether shared memory of the product belongs to no process that runs: other services may run beside the case."""
+    named = REGION.match(region)
+    return named is not None and not Path(f"/proc/{named[1]}").exists()
 
 
 def _names(folder: Path) -> list[str]:
