@@ -229,12 +229,12 @@ class Bench:
         return live
 
 
-def chest_bench(store: PgStore, **archive: bool) -> Bench:
-    """A bench whose one pipeline measures lymph nodes, with an archive that takes what it measured, and what else."""
+def chest_bench(store: PgStore, *, segmentations: bool = False) -> Bench:
+    """A bench whose one pipeline measures lymph nodes, with an archive that takes what it measured."""
     name = "mediastinal_ln"
     pipelines = {name: read_pipeline(PIPELINES_DIR / f"{name}.toml")}
     network = replace(contract(name, 1), channels=("contrast CT",))
-    takes = replace(LOOPBACK, name="archive", measurements=True, **archive)
+    takes = replace(LOOPBACK, name="archive", measurements=True, segmentations=segmentations)
     return Bench(store, destinations=(LOOPBACK, takes), catalog=Catalog(pipelines, {name: network}))
 
 

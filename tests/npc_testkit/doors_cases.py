@@ -23,7 +23,7 @@ from npc_contour.adapters.triton.regions import SHARED_MEMORY
 from npc_contour.application.accounts import MAX_REFUSED_FROM_PEER, MAX_REFUSED_OF_NAME
 from npc_testkit.cases import Seen
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
-from npc_testkit.fault_site import ROOTS, Service, wait_for
+from npc_testkit.fault_site import ROOTS, Service
 from npc_testkit.tiny_network import write_tiny_network
 from npc_testkit.tiny_server import blocks, volume_of
 
@@ -84,19 +84,12 @@ def door(work: Path) -> Iterator[Door]:
     opened.service.start()
     try:
         opened.service.wait_ready()
-        wait_for(lambda: _answers(opened), "the page", 60)
+        opened.service.wait_page()
         for role in ("admin", "viewer"):
             opened.account("add", f"the-{role}", "--role", role)
         yield opened
     finally:
         opened.service.stop()
-
-
-def _answers(opened: Door) -> bool:
-    try:
-        return httpx.get(f"{opened.url}/health/live", timeout=5).status_code == 200
-    except (httpx.HTTPError, OSError, KeyError):
-        return False
 
 
 def stow_behind_proxy(_: Path, work: Path) -> Seen:

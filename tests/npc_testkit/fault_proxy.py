@@ -19,7 +19,7 @@ from npc_testkit.fault_site import Service, Study, wait_for
 from npc_testkit.reverse_proxy import reverse_proxy
 
 PASSWORD = "seven small stones"  # noqa: S105
-IDLE_S = 3.0
+IDLE_S = 8.0
 SCANNER, STRANGER, GUESSER, ADMIN, OPERATOR = (f"127.0.0.{number}" for number in range(11, 16))
 WEB = f"""\
 accounts = "required"
@@ -43,7 +43,7 @@ def proxy(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - as every trial
     faults: list[str] = []
     wrong: list[str] = []
     with ExitStack() as running:
-        running.enter_context(started(service))
+        running.enter_context(started(service)).wait_page()
         _account(service, "add", "the-admin", "--role", "admin")
         token = {"Authorization": f"Bearer {_account(service, 'token', 'test', '--role', 'operator')}"}
         port, gate = running.enter_context(reverse_proxy(service.runtime["web_port"], IDLE_S))

@@ -271,6 +271,17 @@ class Service:
         """Wait until it listens, by its own account of its ports, and its database answers."""
         wait_for(lambda: bool(self.query("SELECT 1 AS x")) and self._listens(), "the service", timeout_s)
 
+    def wait_page(self, timeout_s: float = 120.0) -> None:
+        """Wait until the page answers."""
+        wait_for(self._page_answers, "the page", timeout_s)
+
+    def _page_answers(self) -> bool:
+        try:
+            url = f"http://127.0.0.1:{self.runtime['web_port']}/health/live"
+            return httpx.get(url, timeout=20, trust_env=False).status_code == 200
+        except (httpx.HTTPError, OSError, ValueError, KeyError):
+            return False
+
     def _listens(self) -> bool:
         if "receiver" not in self.roles:
             return True

@@ -183,6 +183,7 @@ def wires(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001 - as every trial
         service = lab.service("wires")
         _ask_and_deliver_at(service.config, running.enter_context(gateway.running()))
         with started(service):
+            service.wait_page()
             for study in studies:
                 _ask_for(service, study)
             wait_verified(service, len(studies), 300)

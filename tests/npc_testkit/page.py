@@ -159,12 +159,12 @@ class World:
         """Put all images of a study in quarantine once more, as those of another patient."""
         folder = self.folder / "spool" / "quarantine"
         folder.mkdir(parents=True, exist_ok=True)
-        for kept in (self.folder / seed).iterdir():
-            image = dcmread(kept)
+        images = [dcmread(kept) for kept in (self.folder / seed).iterdir()]
+        for image in images:
             image.PatientID = "PHANTOM-MERGED"
             image.save_as(folder / f"{image.SOPInstanceUID}-0123456789abcdef.dcm")
         with self.store.transaction() as tx:
-            tx.set_correction(str(image.SeriesInstanceUID), datetime.now(UTC))
+            tx.set_correction(str(images[0].SeriesInstanceUID), datetime.now(UTC))
 
     @property
     def accounts(self) -> Accounts:

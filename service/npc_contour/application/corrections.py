@@ -241,7 +241,11 @@ class Corrections:
         with self._store.transaction() as tx:
             series = tx.series(uid)
             study = series.study_instance_uid if series else None
-            tx.tell(StoryLine(event=Event.INSTANCE_DISCARDED, at=now, study=study, series=series and uid, detail=words))
+            tx.tell(
+                StoryLine(
+                    event=Event.INSTANCE_DISCARDED, at=now, study=study, series=uid if series else None, detail=words
+                )
+            )
             if len(files) == 1:
                 self._let_go_on(tx, uid, f"the last of them was discarded by {by}", now)
         logger.info(Event.INSTANCE_DISCARDED, extra={"sop_instance_uid": sop_instance_uid, "by": by})

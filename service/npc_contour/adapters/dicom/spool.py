@@ -184,7 +184,7 @@ class Spool:
 
     def temporary_file(self) -> IO[bytes]:
         """A file without a name on the spool's disk; in memory while it is small. It is gone once it is closed."""
-        return tempfile.SpooledTemporaryFile(_MEBIBYTE, dir=self._incoming)
+        return tempfile.SpooledTemporaryFile(_MEBIBYTE, dir=str(self._incoming))
 
     @contextmanager
     def draft(self, *, direct: bool = False) -> Iterator[Draft]:
