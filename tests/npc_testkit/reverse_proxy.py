@@ -30,11 +30,14 @@ class ReverseProxy:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self._idle_s)
             upstream = await asyncio.open_connection("127.0.0.1", self._port)
             upstream[1].write(self._passed_on(head, str(writer.get_extra_info("peername")[0])))
-            there = asyncio.ensure_future(self._pump(reader, upstream[1]))
+            passed = [asyncio.get_running_loop().time()]
+            there = asyncio.ensure_future(self._pump(reader, upstream[1], passed))
+            back = asyncio.ensure_future(self._pump(upstream[0], writer, passed))
             try:
-                await self._pump(upstream[0], writer)
+                await self._until_over(back, passed)
             finally:
                 there.cancel()
+                back.cancel()
                 upstream[1].close()
         except TimeoutError:
             self.dropped += 1
@@ -49,8 +52,17 @@ class ReverseProxy:
         ours = (f"X-Forwarded-For: {peer}", "X-Forwarded-Proto: https", "Connection: close")
         return b"\r\n".join([first, *kept, *(line.encode() for line in ours)]) + b"\r\n\r\n"
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await asyncio.wait_for(reader.read(65536), self._idle_s):
+    async def _until_over(self, back: asyncio.Future[None], passed: list[float]) -> None:
+        """Wait for the end of the answer; raises TimeoutError when nothing passes either way."""
+        while not back.done():
+            await asyncio.wait({back}, timeout=0.25)
+            if not back.done() and asyncio.get_running_loop().time() - passed[-1] > self._idle_s:
+                raise TimeoutError
+        back.result()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: list[float]) -> None:
+        while data := await reader.read(65536):
+            passed[-1] = asyncio.get_running_loop().time()
             writer.write(data)
             await writer.drain()
 

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,13 +68,17 @@ class Runtime:
         if not url:
             raise EmbeddedServerError("database.url is embedded: only `npc-contour serve` runs it; give its URL")
         triton = settings.triton.url if settings.triton.url != "embedded" else triton_url
+        dicom, web, status = settings.dicom, settings.web, settings.status
+        dicom_port, web_port, tls_port, status_port = _ports(
+            (dicom.host, dicom.port), (web.host, web.port), (dicom.host, dicom.tls.port), (status.host, status.port)
+        )
         return cls(
             settings=settings,
             database_url=url if settings.database.password_file is None else reading_url(settings),
-            dicom_port=settings.dicom.port or free_port(settings.dicom.host),
-            web_port=settings.web.port or free_port(settings.web.host),
-            dicom_tls_port=_optional_port(settings.dicom.tls.port, settings.dicom.host),
-            status_port=_optional_port(settings.status.port, settings.status.host),
+            dicom_port=dicom_port,
+            web_port=web_port,
+            dicom_tls_port=tls_port,
+            status_port=status_port,
             triton_url=triton,
             triton_metrics_url=settings.triton.metrics_url or "",
             pid=os.getpid(),
@@ -130,10 +135,6 @@ def place_of(storage: Storage) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
-def _optional_port(port: int | None, host: str) -> int:
-    return 0 if port is None else port or free_port(host)
-
-
 def running_database_url(settings: Settings) -> str:
     """Return the URL of the database of a service that runs on this machine.
 
@@ -151,9 +152,15 @@ def running_database_url(settings: Settings) -> str:
         ) from error
 
 
-def free_port(host: str) -> int:
-    """Return a port that is free now."""
+def _ports(*wanted: tuple[str, int | None]) -> list[int]:
+    """Return the ports of (host, port): one that is free now for 0, no two the same, and 0 for None."""
+    with ExitStack() as taken:
+        return [port if port else 0 if port is None else _free_port(host, taken) for host, port in wanted]
+
+
+def _free_port(host: str, taken: ExitStack) -> int:
+    """Return a port that is free now, and nobody else's until `taken` is let go."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    probe = taken.enter_context(socket.socket(family, socket.SOCK_STREAM))
+    probe.bind((host, 0))
+    return int(probe.getsockname()[1])
