@@ -32,6 +32,7 @@ from npc_contour.domain.pipelines import (
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.errors import CatalogError
 from npc_contour.patterns import check_pattern
+from npc_contour.plausibility import read_rules
 
 PIPELINES_DIR = Path(__file__).parent / "pipelines"
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -266,10 +267,12 @@ def read_pipeline(path: Path) -> Pipeline:
     Raises:
         CatalogError: the file is absent, is no TOML or a key is wrong; the message names both.
     """
+    rules = read_rules()
     try:
         data = _PipelineFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         rois = tuple(
-            RoiSpec(roi.name, roi.type, roi.network, frozenset(roi.labels), roi.colour, roi.fma) for roi in data.rois
+            RoiSpec(roi.name, roi.type, roi.network, frozenset(roi.labels), roi.colour, roi.fma, rules.get(roi.name))
+            for roi in data.rois
         )
     except (OSError, ValueError) as error:
         raise CatalogError(f"{path}: {error}") from error

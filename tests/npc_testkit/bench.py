@@ -22,6 +22,7 @@ from npc_contour.application.steps import Steps
 from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
+from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.domain.series import InstanceHeader
@@ -97,6 +98,7 @@ class Bench:
     completion: Completion = field(default_factory=Completion)
     delivery: Delivery = field(default_factory=Delivery)
     combine: bool = False
+    hold_doubtful: Severity | None = None
     more: dict[JobKind, Callable[[str], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,7 @@ class Bench:
             destinations=self.destinations,
             segmentations_at_once=1,
             combine=self.combine,
+            hold_doubtful=self.hold_doubtful,
         )
         cases = CaseSteps(tools)
         mending = MendCase(tools, cases)

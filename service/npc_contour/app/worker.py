@@ -39,6 +39,7 @@ from npc_contour.application.steps import Handler, Steps
 from npc_contour.application.store import Transaction
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
+from npc_contour.domain.findings import Severity
 from npc_contour.settings import SelfTest
 
 FIRST_RETENTION_S = 60.0
@@ -129,6 +130,7 @@ def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]
         segmentations_at_once=settings.workers.segmentations_at_once,
         max_shift_mm=settings.routing.max_shift_mm,
         combine=settings.results.combine == "one",
+        hold_doubtful=None if settings.delivery.hold_doubtful == "never" else Severity(settings.delivery.hold_doubtful),
     )
     cases = CaseSteps(tools)
     mending = MendCase(tools, cases)

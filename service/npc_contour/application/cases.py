@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from npc_contour.application.artefacts import MEASUREMENTS, REPORT, RTSTRUCT, SEGMENTATION, Artefacts
 from npc_contour.application.combining import COMBINED, combined_pipeline, is_member
@@ -27,6 +28,7 @@ from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.steps import Postponed
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
+from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
@@ -51,6 +53,7 @@ class Tools:
     Attributes:
         max_shift_mm: phases that lie further apart are said to.
         combine: results are sent as part of a combined structure set.
+        hold_doubtful: findings from this severity on keep a case from being sent until a person releases it.
     """
 
     store: Store
@@ -65,6 +68,7 @@ class Tools:
     segmentations_at_once: int
     max_shift_mm: float = 3.0
     combine: bool = False
+    hold_doubtful: Severity | None = None
 
 
 class CaseSteps:
@@ -156,11 +160,23 @@ class CaseSteps:
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
                 add_deliveries(tx, case, tools.destinations, now)
+                self._hold_if_doubtful(tx, case, report)
             for what, name in BESIDE.items():
                 uid = report.get(f"{what}_sop_instance_uid", "")
                 if uid:
                     tx.add_beside(case_id, what, uid, artefacts.key(name))
                     add_deliveries(tx, case, tools.destinations, now, what)
+
+    def _hold_if_doubtful(self, tx: Transaction, case: CaseRecord, report: Mapping[str, Any]) -> None:
+        least = self._tools.hold_doubtful
+        if least is None:
+            return
+        doubts = [one["sentence"] for one in report["findings"] if Severity(one["severity"]).at_least(least)]
+        if doubts:
+            more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+            reason = f"the contours are doubtful: {doubts[0]}{more}"
+            tx.hold_case(case.case_id, reason, self._tools.clock.now())
+            self._tell(tx, Event.CASE_HELD, case, {}, detail=reason)
 
     def contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings

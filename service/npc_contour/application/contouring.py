@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,13 @@ from npc_contour import tracing
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
 from npc_contour.core.answers import check_answer
 from npc_contour.core.labels import RoiMask, roi_masks
+from npc_contour.core.pieces import without_far_pieces
+from npc_contour.core.plausibility import look_at_contours
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
+from npc_contour.domain.findings import Finding, Severity, worst_first
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
-from npc_contour.domain.profiles import ContourSource, Writer
+from npc_contour.domain.profiles import ContourSource, Profile, Writer
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.domain.structures import Roi, StructureSet
@@ -160,24 +163,27 @@ def contour(
     """
     pipeline = request.pipeline
     with timed(timings_s, "contour"):
-        found = roi_masks(label_maps, pipeline.rois)
+        found, findings = without_far_pieces(roi_masks(label_maps, pipeline.rois), volume.grid)
         if all(mask.empty for mask in found):
             raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(found)} ROIs in these images")
+        findings = [*findings, *look_at_contours(found, volume)]
+        doubts = worst_first([_under_site_name(finding, writer.profile) for finding in findings])
         masks = apply_profile(writer.profile, found, volume)
     source = writer.profile.contour_source
     if writer.profile.writer is Writer.RT_UTILS or all(mask.crossings is None for mask in masks):
         source = ContourSource.MASKS
     if source is ContourSource.MARGINS:
         try:
-            return _written(request, masks, volume, writer, source, timings_s)
+            return _written(request, masks, doubts, volume, writer, source, timings_s)
         except GateError as fault:
             logger.warning(Event.MARGINS_BLOCKED, extra={"uid_seed": request.uid_seed, "reason": str(fault)})
-    return _written(request, masks, volume, writer, ContourSource.MASKS, timings_s)
+    return _written(request, masks, doubts, volume, writer, ContourSource.MASKS, timings_s)
 
 
 def _written(
     request: Request,
     masks: Sequence[RoiMask],
+    findings: tuple[Finding, ...],
     volume: Volume,
     writer: StructureSetWriter,
     source: ContourSource,
@@ -186,13 +192,16 @@ def _written(
     pipeline = request.pipeline
     with timed(timings_s, "contour"):
         rois = writer.rois(masks, volume, source)
+    doubts = [finding.text for finding in findings if finding.severity is not Severity.NOTE]
+    taken = [finding.text for finding in findings if finding.severity is Severity.NOTE]
     structure_set = StructureSet(
         label=pipeline.label,
         description=pipeline.title,
         uid_seed=request.uid_seed,
         rois=rois,
         networks={contract.name: contract.provenance for contract in request.contracts},
-        notes=(*_not_found(rois), *request.notes),
+        notes=(*doubts, *_not_found(rois), *request.notes, *taken),
+        findings=findings,
         predecessor_sop_instance_uid=request.predecessor_sop_instance_uid,
     )
     with timed(timings_s, "write and check"):
@@ -213,6 +222,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
         "profile": contoured.profile,
         "min_dice_read_back": contoured.encoded.min_dice,
         "notes": list(content.notes),
+        "findings": [finding.as_json() for finding in content.findings],
         "rois": [
             {
                 "name": roi.spec.name,
@@ -231,6 +241,11 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
         ],
         "timings_s": {step: round(seconds, 3) for step, seconds in timings_s.items()},
     }
+
+
+def _under_site_name(finding: Finding, profile: Profile) -> Finding:
+    change = profile.overrides.get(finding.structure)
+    return replace(finding, structure=change.name) if change is not None and change.name else finding
 
 
 def _not_found(rois: Sequence[Roi]) -> tuple[str, ...]:

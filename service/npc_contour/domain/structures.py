@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from npc_contour.domain.findings import Finding, StructureRule
 from npc_contour.domain.geometry import FloatArray
 
 MAX_NAME_LENGTH = 64
@@ -49,6 +50,7 @@ class RoiSpec:
             profile may give another, and masks that a user brings may have none ("").
         network: the network whose label map holds `labels`.
         fma_id: Foundational Model of Anatomy id for RT ROI Identification Code; "" when there is none.
+        rule: what is usual of it; None asks nothing.
     """
 
     name: str
@@ -57,6 +59,7 @@ class RoiSpec:
     labels: frozenset[int]
     colour_rgb: tuple[int, int, int]
     fma_id: str = ""
+    rule: StructureRule | None = None
 
     def __post_init__(self) -> None:
         if len(self.name) > MAX_NAME_LENGTH:
@@ -105,7 +108,8 @@ class StructureSet:
         label: Structure Set Label (3006,0002), SH: at most 16 characters.
         uid_seed: what the UIDs of the RTSTRUCT derive from: the same case and generation give the same object.
         networks: provenance by network name.
-        notes: sentences for the physicist: what was not found, not confirmed, superseded.
+        notes: sentences for the physicist: what is doubtful, was not found, not confirmed, superseded.
+        findings: what is doubtful about the contours, worst first.
     """
 
     label: str
@@ -115,6 +119,7 @@ class StructureSet:
     networks: dict[str, NetworkProvenance]
     notes: tuple[str, ...] = ()
     predecessor_sop_instance_uid: str = ""
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.label) <= 16:

@@ -89,5 +89,6 @@ class Delivery(Strict):
     give_up_after_h: float = Field(default=96.0, gt=0)
     timeout_s: Seconds = 60.0
     first_ask_s: Seconds = 1.0
+    hold_doubtful: Literal["stop", "check", "never"] = "stop"
     commitment_wait_s: Seconds = 5.0
     verify_within_h: float = Field(default=24.0, gt=0)

@@ -216,12 +216,15 @@ class _Writer:
                 "ROIDerivationAlgorithmIdentificationSequence": [self._algorithm(network)],
             }
         demo = f"{DEMO_WORDS}. " if network is not None and network.demo else ""
+        doubts = "".join(f" {one.text}." for one in self.content.findings if one.structure == roi.spec.name)
         return self.dataset(
             {
                 "ROINumber": str(number),
                 "ReferencedFrameOfReferenceUID": self.header.frame_of_reference_uid,
                 "ROIName": roi.spec.name,
-                "ROIDescription": f"{demo}Automatic contour, not reviewed.{weights_sentence(network)}",
+                "ROIDescription": shortened(
+                    f"{demo}Automatic contour, not reviewed.{doubts}{weights_sentence(network)}", 1024
+                ),
                 "ROIVolume": f"{roi.volume_cc:.6g}",
                 "ROIGenerationAlgorithm": "AUTOMATIC",
                 **made_by,

@@ -1,0 +1,166 @@
+"""Which contours to distrust, why and where: masks against what is usual of each structure.
+
+A mask is looked at for its pieces (`core.pieces`), size, density, ends, gaps, its other side, and its place among the
+others (`core.places`). What is usual stands in `plausibility.toml`. A finding is a doubt, not a verdict: large tumours
+and operated patients are unusual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from npc_contour.core.labels import RoiMask
+from npc_contour.core.pieces import centre_mm
+from npc_contour.core.places import look_at_places
+from npc_contour.domain.findings import Finding, FindingCode, Severity, StructureRule, worst_first
+from npc_contour.domain.geometry import Grid
+from npc_contour.domain.volumes import Volume
+
+Int16Array = npt.NDArray[np.int16]
+
+FAR_OUT = 3.0
+"""A volume so many times beyond its bounds is no contour of that structure."""
+PAIR_RATIO = 1.9
+"""Left and right beyond this ratio of volumes: one of them lacks a part."""
+HU_FAR = 100.0
+"""A mean so far beyond its bounds says that the numbers are no Hounsfield units, or the structure is elsewhere."""
+
+
+def look_at_contours(masks: Sequence[RoiMask], volume: Volume) -> tuple[Finding, ...]:
+    """Return every doubt about the masks of one case, worst first.
+
+    Args:
+        masks: ROIs of the pipeline on the grid of `volume`; those without a rule are left alone.
+        volume: the planning volume; its values are looked at in CT only.
+    """
+    known = {mask.spec.name: mask for mask in masks if mask.spec.rule is not None and not mask.empty}
+    rules = {name: mask.spec.rule for name, mask in known.items() if mask.spec.rule is not None}
+    findings: list[Finding] = []
+    whole = {}
+    for name, mask in known.items():
+        findings += _cut_off(mask, rules[name], volume.grid)
+        if not _ends(mask, volume.grid):
+            whole[name] = mask
+        findings += _volume(mask, rules[name], volume.grid, is_whole=name in whole)
+        findings += _slices_missing(mask, volume.grid)
+        if volume.modality == "CT":
+            values = _values(mask, volume)
+            findings += [*_density(name, rules[name], values), *_noise(name, rules[name], values)]
+    findings += _pairs(whole, volume.grid)
+    centres = {name: centre_mm(mask, volume.grid) for name, mask in whole.items()}
+    return worst_first(findings + look_at_places(centres, rules))
+
+
+def _ends(mask: RoiMask, grid: Grid) -> list[tuple[str, int]]:
+    """Which ends of the scan a mask touches, and the slice there."""
+    first, last = mask.offset_zyx[0], mask.offset_zyx[0] + mask.mask.shape[0] - 1
+    lowest_is_first = grid.direction_lps[0][2] > 0
+    ends = []
+    if first == 0:
+        ends.append(("lowest" if lowest_is_first else "highest", first))
+    if last == grid.shape_zyx[0] - 1:
+        ends.append(("highest" if lowest_is_first else "lowest", last))
+    return ends
+
+
+def _cut_off(mask: RoiMask, rule: StructureRule, grid: Grid) -> list[Finding]:
+    if not rule.whole:
+        return []
+    name = mask.spec.name
+    return [
+        Finding(
+            FindingCode.CUT_OFF,
+            Severity.CHECK,
+            name,
+            f"{name} reaches the {end} slice: cut off by the scan",
+            _z_mm(at, grid),
+        )
+        for end, at in _ends(mask, grid)
+    ]
+
+
+def _volume(mask: RoiMask, rule: StructureRule, grid: Grid, *, is_whole: bool) -> list[Finding]:
+    if rule.volume_cc is None:
+        return []
+    volume_cc = mask.voxels * grid.voxel_cc
+    least, most = rule.volume_cc if is_whole else (0.0, rule.volume_cc[1])
+    if least <= volume_cc <= most:
+        return []
+    far_out = volume_cc * FAR_OUT < least or volume_cc > most * FAR_OUT
+    name = mask.spec.name
+    words = f"{name}: {volume_cc:.3g} cc, {least:g} to {most:g} cc are usual"
+    severity = Severity.STOP if far_out else Severity.CHECK
+    return [Finding(FindingCode.VOLUME, severity, name, words, None, {"volume_cc": volume_cc})]
+
+
+def _slices_missing(mask: RoiMask, grid: Grid) -> list[Finding]:
+    """Slices without the structure between slices with it; told for what is one piece otherwise."""
+    rule = mask.spec.rule
+    filled = np.flatnonzero(mask.mask.any(axis=(1, 2)))
+    missing = np.setdiff1d(np.arange(filled[0], filled[-1] + 1), filled)
+    if not missing.size or rule is None or rule.near_mm is None or rule.place_lps_mm is None:
+        return []
+    name, at = mask.spec.name, int(missing[0]) + mask.offset_zyx[0]
+    words = f"{name}: {missing.size} slices within it have no contour (from z {_z_mm(at, grid):.1f} mm)"
+    count = {"slices": float(missing.size)}
+    return [Finding(FindingCode.SLICES_MISSING, Severity.CHECK, name, words, _z_mm(at, grid), count)]
+
+
+def _density(name: str, rule: StructureRule, values_hu: Int16Array) -> list[Finding]:
+    if rule.hu is None:
+        return []
+    mean = float(values_hu.mean())
+    least, most = rule.hu
+    beyond = max(least - mean, mean - most)
+    if beyond <= 0:
+        return []
+    words = (
+        f"{name}: {mean:.0f} HU in the mean, {least:.0f} to {most:.0f} HU are usual: does it lie there, and are the"
+        " values of the images Hounsfield units?"
+    )
+    severity = Severity.STOP if beyond > HU_FAR else Severity.CHECK
+    return [Finding(FindingCode.DENSITY, severity, name, words, None, {"mean_hu": mean})]
+
+
+def _noise(name: str, rule: StructureRule, values_hu: Int16Array) -> list[Finding]:
+    if rule.noise_hu is None or (spread := float(values_hu.std())) <= rule.noise_hu:
+        return []
+    words = (
+        f"{name}: values vary by {spread:.0f} HU (standard deviation), at most {rule.noise_hu:.0f} HU are usual: noise,"
+        " metal, or it does not lie there"
+    )
+    return [Finding(FindingCode.NOISE, Severity.CHECK, name, words, None, {"spread_hu": spread})]
+
+
+def _values(mask: RoiMask, volume: Volume) -> Int16Array:
+    """Voxels inside, (n,)."""
+    box = tuple(slice(at, at + size) for at, size in zip(mask.offset_zyx, mask.mask.shape, strict=True))
+    return volume.hu[box][mask.mask]
+
+
+def _pairs(masks: Mapping[str, RoiMask], grid: Grid) -> list[Finding]:
+    """Left and right of very different volume."""
+    findings = []
+    for name, left in masks.items():
+        right = masks.get(f"{name.removesuffix('_L')}_R") if name.endswith("_L") else None
+        if right is None:
+            continue
+        ratio = left.voxels / right.voxels
+        if 1.0 / PAIR_RATIO <= ratio <= PAIR_RATIO:
+            continue
+        small, large = (left, right) if ratio < 1 else (right, left)
+        words = (
+            f"{small.spec.name}: {small.voxels * grid.voxel_cc:.2g} cc, the other side has"
+            f" {large.voxels * grid.voxel_cc:.2g} cc"
+        )
+        findings.append(
+            Finding(FindingCode.PAIR_VOLUME, Severity.CHECK, small.spec.name, words, None, {"ratio": ratio})
+        )
+    return findings
+
+
+def _z_mm(slice_index: int, grid: Grid) -> float:
+    return float(grid.to_patient_mm((slice_index, 0, 0))[2])

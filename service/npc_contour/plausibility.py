@@ -1,0 +1,49 @@
+"""What is usual of each structure, read from `plausibility.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from npc_contour.domain.findings import StructureRule
+from npc_contour.errors import CatalogError
+
+RULES = Path(__file__).with_suffix(".toml")
+Bounds = tuple[float, float]
+
+
+class _RuleFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    volume_cc: Bounds | None = None
+    hu: Bounds | None = None
+    noise_hu: Annotated[float, Field(gt=0)] | None = None
+    place_lps_mm: tuple[float, float, float] | None = None
+    spread_mm: Annotated[float, Field(ge=0)] = 0.0
+    near_mm: Annotated[float, Field(gt=0)] | None = None
+    whole: bool = True
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    structures: dict[str, _RuleFile] = Field(default_factory=dict)
+
+
+@cache
+def read_rules(path: Path = RULES) -> Mapping[str, StructureRule]:
+    """Return the rules by name of ROI.
+
+    Raises:
+        CatalogError: the file is absent, is no TOML or a key is wrong; the message names both.
+    """
+    try:
+        data = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    return {name: StructureRule(**rule.model_dump()) for name, rule in data.structures.items()}
