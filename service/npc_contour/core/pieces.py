@@ -15,6 +15,8 @@ from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.geometry import FloatArray, Grid
 from npc_contour.domain.structures import InterpretedType
 
+Int32Array = npt.NDArray[np.int32]
+
 LARGE_CC = 1.0
 """A piece of an organ that is at least so large was no speck: why it was drawn is worth a look."""
 SPECK_CC = 0.02
@@ -61,7 +63,10 @@ def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiM
     kept, findings = [], []
     for mask in masks:
         near_mm = None if mask.spec.rule is None else mask.spec.rule.near_mm
-        components, far = (None, []) if near_mm is None or mask.empty else far_pieces(mask, grid, near_mm)
+        if near_mm is None or mask.empty:
+            kept.append(mask)
+            continue
+        components, far = far_pieces(mask, grid, near_mm)
         is_organ = mask.spec.interpreted_type is InterpretedType.ORGAN
         findings += [_told(mask, piece, is_organ=is_organ) for piece in far if piece.volume_cc >= SPECK_CC]
         if far and is_organ:
@@ -72,9 +77,9 @@ def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiM
     return tuple(kept), findings
 
 
-def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[npt.NDArray[np.int32], list[Piece]]:
+def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[Int32Array, list[Piece]]:
     """Return the components of a mask (26 neighbours), and the pieces further than `near_mm` from the largest."""
-    components, count = ndimage.label(mask.mask, structure=_TOUCHING)
+    components, count = _labelled(mask)
     if count < 2:
         return components, []
     sizes = np.bincount(components.ravel())[1:]
@@ -85,7 +90,7 @@ def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[npt.NDArray[n
     for number in range(1, count + 1):
         if number == largest:
             continue
-        gap_mm = float(tree.query(_surface_mm(components, number, mask, grid))[0].min())
+        gap_mm = float(np.min(tree.query(_surface_mm(components, number, mask, grid))[0]))
         if gap_mm > near_mm:
             centre = _centre_mm(components, number, mask, grid)
             volume_cc = float(sizes[number - 1]) * grid.voxel_cc
@@ -93,14 +98,19 @@ def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[npt.NDArray[n
     return components, sorted(far, key=lambda piece: -piece.volume_cc)
 
 
+def _labelled(mask: RoiMask) -> tuple[Int32Array, int]:
+    components = np.zeros(mask.mask.shape, dtype=np.int32)
+    return components, int(ndimage.label(mask.mask, structure=_TOUCHING, output=components))
+
+
 def centre_mm(mask: RoiMask, grid: Grid) -> FloatArray:
     """Return the centre of the largest piece of a mask that is not empty, (3,) LPS in mm."""
-    components, count = ndimage.label(mask.mask, structure=_TOUCHING)
+    components, count = _labelled(mask)
     largest = int(np.bincount(components.ravel())[1:].argmax()) + 1 if count > 1 else 1
     return _centre_mm(components, largest, mask, grid)
 
 
-def _surface_mm(components: npt.NDArray[np.int32], number: int, mask: RoiMask, grid: Grid) -> FloatArray:
+def _surface_mm(components: Int32Array, number: int, mask: RoiMask, grid: Grid) -> FloatArray:
     """Voxels of a piece that touch what is not it, (n, 3) LPS in mm."""
     box = ndimage.find_objects(components, max_label=number)[number - 1]
     inside = components[box] == number
@@ -108,7 +118,7 @@ def _surface_mm(components: npt.NDArray[np.int32], number: int, mask: RoiMask, g
     return grid.to_patient_mm(at + [part.start for part in box] + np.asarray(mask.offset_zyx))
 
 
-def _centre_mm(components: npt.NDArray[np.int32], number: int, mask: RoiMask, grid: Grid) -> FloatArray:
+def _centre_mm(components: Int32Array, number: int, mask: RoiMask, grid: Grid) -> FloatArray:
     centre = ndimage.center_of_mass(components == number)
     return grid.to_patient_mm(np.asarray(centre) + np.asarray(mask.offset_zyx))
 

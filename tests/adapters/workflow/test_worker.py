@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import make_conninfo
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.store.board import PgBoard
@@ -143,8 +143,8 @@ def test_a_worker_that_loses_the_database_ends_with_an_error_so_that_it_is_start
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:
     # From another database: nobody shuts out the one that he is in.
-    elsewhere = conninfo_to_dict(postgres.url) | {"dbname": "template1"}
-    with worker(database_url, tmp_path) as running, psycopg.connect(**elsewhere, autocommit=True) as admin:
+    elsewhere = make_conninfo(postgres.url, dbname="template1")
+    with worker(database_url, tmp_path) as running, psycopg.connect(elsewhere, autocommit=True) as admin:
         count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
         name = database_url.split("/")[3].split("?", maxsplit=1)[0]
         wait_until(lambda: (admin.execute(count, (name,)).fetchone() or (0,))[0] >= 3, tmp_path)
