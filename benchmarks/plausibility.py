@@ -62,6 +62,8 @@ NO_HU = (
 EVEN = ("Brain", "Brainstem")
 """Even inside: what is rough there is noise."""
 LEAST_SPREAD_MM = 2.5
+LEAST_NEAR_MM = 12.0
+"""An answer that lacks one slice of 5 mm is not cut in two."""
 HEAD = """\
 # What is usual of each structure. Written by benchmarks/plausibility.py --fit, read by plausibility.py.
 # Source: {count} phantoms (seeds {first} to {last}), and the volumes of one real NPC patient's clinical contours
@@ -199,7 +201,7 @@ def rules_text(
             at, stray = places[name]
             lines.append("place_lps_mm = [" + ", ".join(f"{value:.1f}" for value in at) + "]")
             lines.append(f"spread_mm = {max(stray, LEAST_SPREAD_MM):.1f}")
-        near = LOOSE.get(name, max(4.0, 1.5 * rows[:, 2].max())) if not name.startswith("CTVn") else 40.0
+        near = LOOSE.get(name, max(LEAST_NEAR_MM, 1.5 * rows[:, 2].max()))
         if near is not None:
             lines.append(f"near_mm = {near:.0f}")
         if name in LONG or name in {"GTVn", "GTVp"} or name.startswith("CTVn_IV"):

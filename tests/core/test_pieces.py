@@ -42,7 +42,10 @@ def test_a_piece_within_the_rule_s_distance_stays(gap_mm: float, *, stays: bool)
 
     assert voxels(kept)[below(gap_mm)].all() == stays
     assert voxels(kept)[GLAND].all()
-    assert [round(one.numbers["gap_mm"]) for one in findings] == ([] if stays else [gap_mm])
+    # What stays and does not touch is told, too.
+    assert [(one.code, round(one.numbers["gap_mm"])) for one in findings] == [
+        (FindingCode.PIECE_APART if stays else FindingCode.PIECE_LEFT_OUT, gap_mm)
+    ]
 
 
 def test_the_finding_says_how_large_how_far_where_and_on_which_slice() -> None:
@@ -55,19 +58,36 @@ def test_the_finding_says_how_large_how_far_where_and_on_which_slice() -> None:
     )
 
 
+def test_many_pieces_are_one_finding() -> None:
+    _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=24), below(90.0, rows=2))], GRID)
+
+    assert finding.numbers["pieces"] == 2
+    assert finding.sentence == (
+        "Parotid_L: 2 pieces of 3.7 cc apart from the rest, the largest 60 mm below the rest (slice at z -244.5 mm),"
+        " were left out"
+    )
+
+
+def test_an_elective_volume_is_cut_and_that_is_always_worth_a_look() -> None:
+    (kept,), (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=2), kind=InterpretedType.CTV)], GRID)
+
+    assert not voxels(kept)[below(60.0, rows=2)].any()
+    assert (finding.code, finding.severity) == (FindingCode.PIECE_LEFT_OUT, Severity.CHECK)
+
+
 def test_a_small_piece_is_a_note() -> None:
     _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=2))], GRID)
 
     assert finding.severity is Severity.NOTE
 
 
-def test_targets_are_told_of_and_never_cut() -> None:
+def test_gross_tumour_is_told_of_and_never_cut() -> None:
     given = mask(GLAND, below(60.0), kind=InterpretedType.GTV)
     (kept,), (finding,) = without_far_pieces([given], GRID)
 
     assert kept is given
     assert finding.code is FindingCode.PIECE_APART
-    assert "targets are not cut" in finding.sentence
+    assert "gross tumour is never cut" in finding.sentence
 
 
 def test_the_direction_is_the_patient_s_whichever_way_the_stack_runs() -> None:

@@ -19,13 +19,15 @@ Int32Array = npt.NDArray[np.int32]
 
 LARGE_CC = 1.0
 """A piece of an organ that is at least so large was no speck: why it was drawn is worth a look."""
+LEAST_GAP_MM = 4.0
+NEVER_CUT = frozenset({InterpretedType.GTV})
 SPECK_CC = 0.02
-"""Pieces below are not told one by one."""
+"""Smaller pieces are not worth a word."""
 _TOUCHING = np.ones((3, 3, 3), dtype=np.bool_)
 _FACES = ndimage.generate_binary_structure(3, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """A piece that is not the largest.
 
@@ -51,85 +53,101 @@ class Piece:
 
 
 def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiMask, ...], list[Finding]]:
-    """Take from organs what lies apart from them, and tell it; targets stay as they are, and it is told.
+    """Take away what lies far from a structure, and tell it; what lies near, and gross tumour, stays and is told.
 
     Args:
         masks: ROIs; those whose rule says no distance are left alone.
         grid: where their voxels lie.
 
     Returns:
-        The masks in their order, and a finding for each piece that lies further from the largest than the rule allows.
+        The masks in their order; what was taken away of each, and what was not and lies apart.
     """
     kept, findings = [], []
     for mask in masks:
-        near_mm = None if mask.spec.rule is None else mask.spec.rule.near_mm
-        if near_mm is None or mask.empty:
+        if mask.spec.rule is None or mask.spec.rule.near_mm is None or mask.empty:
             kept.append(mask)
             continue
-        components, far = far_pieces(mask, grid, near_mm)
-        is_organ = mask.spec.interpreted_type is InterpretedType.ORGAN
-        findings += [_told(mask, piece, is_organ=is_organ) for piece in far if piece.volume_cc >= SPECK_CC]
-        if far and is_organ:
-            gone = np.isin(components, [piece.number for piece in far])
-            kept.append(replace(mask, mask=mask.mask & ~gone))
-        else:
-            kept.append(mask)
+        near_mm = mask.spec.rule.near_mm
+        is_gross = mask.spec.interpreted_type in NEVER_CUT
+        apart_mm = near_mm if is_gross or not mask.spec.rule.whole else _told_beyond_mm(near_mm, grid)
+        components, pieces = far_pieces(mask, grid, apart_mm)
+        far = [] if is_gross else [piece for piece in pieces if piece.gap_mm > near_mm]
+        kept.append(replace(mask, mask=mask.mask & ~_of(components, far)) if far else mask)
+        findings += _told(mask, far, is_cut=True)
+        findings += _told(mask, [piece for piece in pieces if piece not in far], is_cut=False)
     return tuple(kept), findings
+
+
+def _told_beyond_mm(near_mm: float, grid: Grid) -> float:
+    """Gap from which on a piece is told, and stays: voxels that do not touch, slices that follow each other do."""
+    return min(near_mm, max(LEAST_GAP_MM, 1.5 * grid.spacing_zyx_mm[0]))
 
 
 def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[Int32Array, list[Piece]]:
     """Return the components of a mask (26 neighbours), and the pieces further than `near_mm` from the largest."""
-    components, count = _labelled(mask)
-    if count < 2:
+    components, sizes = _labelled(mask)
+    if len(sizes) < 2:
         return components, []
-    sizes = np.bincount(components.ravel())[1:]
+    boxes = ndimage.find_objects(components)
     largest = int(sizes.argmax()) + 1
-    tree = cKDTree(_surface_mm(components, largest, mask, grid))
-    middle = _centre_mm(components, largest, mask, grid)
+    surface_mm, middle = _lie(components, largest, boxes, mask, grid)
+    tree = cKDTree(surface_mm)
     far = []
-    for number in range(1, count + 1):
+    for number in range(1, len(sizes) + 1):
         if number == largest:
             continue
-        gap_mm = float(np.min(tree.query(_surface_mm(components, number, mask, grid))[0]))
+        surface_mm, centre = _lie(components, number, boxes, mask, grid)
+        gap_mm = float(np.min(tree.query(surface_mm)[0]))
         if gap_mm > near_mm:
-            centre = _centre_mm(components, number, mask, grid)
             volume_cc = float(sizes[number - 1]) * grid.voxel_cc
             far.append(Piece(number, volume_cc, gap_mm, centre - middle, float(centre[2])))
     return components, sorted(far, key=lambda piece: -piece.volume_cc)
 
 
-def _labelled(mask: RoiMask) -> tuple[Int32Array, int]:
-    components = np.zeros(mask.mask.shape, dtype=np.int32)
-    return components, int(ndimage.label(mask.mask, structure=_TOUCHING, output=components))
-
-
 def centre_mm(mask: RoiMask, grid: Grid) -> FloatArray:
     """Return the centre of the largest piece of a mask that is not empty, (3,) LPS in mm."""
-    components, count = _labelled(mask)
-    largest = int(np.bincount(components.ravel())[1:].argmax()) + 1 if count > 1 else 1
-    return _centre_mm(components, largest, mask, grid)
+    components, sizes = _labelled(mask)
+    return _lie(components, int(sizes.argmax()) + 1, ndimage.find_objects(components), mask, grid)[1]
 
 
-def _surface_mm(components: Int32Array, number: int, mask: RoiMask, grid: Grid) -> FloatArray:
-    """Voxels of a piece that touch what is not it, (n, 3) LPS in mm."""
-    box = ndimage.find_objects(components, max_label=number)[number - 1]
+def _labelled(mask: RoiMask) -> tuple[Int32Array, npt.NDArray[np.intp]]:
+    """Components of a mask, numbered from 1, and the voxels of each."""
+    components = np.zeros(mask.mask.shape, dtype=np.int32)
+    ndimage.label(mask.mask, structure=_TOUCHING, output=components)
+    return components, np.bincount(components.ravel())[1:]
+
+
+def _lie(
+    components: Int32Array, number: int, boxes: Sequence[tuple[slice, ...]], mask: RoiMask, grid: Grid
+) -> tuple[FloatArray, FloatArray]:
+    """Where a piece lies, LPS in mm: its voxels that touch what is not it, (n, 3), and its centre, (3,)."""
+    box = boxes[number - 1]
     inside = components[box] == number
-    at = np.argwhere(inside & ~ndimage.binary_erosion(inside, _FACES))
-    return grid.to_patient_mm(at + [part.start for part in box] + np.asarray(mask.offset_zyx))
+    first = np.asarray([part.start for part in box]) + np.asarray(mask.offset_zyx)
+    surface = np.argwhere(inside & ~ndimage.binary_erosion(inside, _FACES))
+    return grid.to_patient_mm(surface + first), grid.to_patient_mm(np.argwhere(inside).mean(axis=0) + first)
 
 
-def _centre_mm(components: Int32Array, number: int, mask: RoiMask, grid: Grid) -> FloatArray:
-    centre = ndimage.center_of_mass(components == number)
-    return grid.to_patient_mm(np.asarray(centre) + np.asarray(mask.offset_zyx))
+def _of(components: Int32Array, pieces: Sequence[Piece]) -> npt.NDArray[np.bool_]:
+    return np.isin(components, [piece.number for piece in pieces])
 
 
-def _told(mask: RoiMask, piece: Piece, *, is_organ: bool) -> Finding:
-    size, gap = f"{piece.volume_cc:.2g} cc", f"{piece.gap_mm:.0f} mm {piece.direction} the rest"
-    what = f"{mask.spec.name}: a second piece of {size}, {gap}"
-    numbers = {"volume_cc": piece.volume_cc, "gap_mm": piece.gap_mm}
-    if not is_organ:
-        words = f"{what} (slice at z {piece.z_mm:.1f} mm); targets are not cut"
-        return Finding(FindingCode.PIECE_APART, Severity.CHECK, mask.spec.name, words, piece.z_mm, numbers)
-    severity = Severity.CHECK if piece.volume_cc >= LARGE_CC else Severity.NOTE
-    words = f"{what} (slice at z {piece.z_mm:.1f} mm), was left out"
-    return Finding(FindingCode.PIECE_LEFT_OUT, severity, mask.spec.name, words, piece.z_mm, numbers)
+def _told(mask: RoiMask, pieces: Sequence[Piece], *, is_cut: bool) -> list[Finding]:
+    """One finding for all pieces of a structure; where to look is the largest."""
+    pieces = [piece for piece in pieces if piece.volume_cc >= SPECK_CC]
+    if not pieces:
+        return []
+    name, largest, volume_cc = mask.spec.name, pieces[0], sum(piece.volume_cc for piece in pieces)
+    where = f"{largest.gap_mm:.0f} mm {largest.direction} the rest (slice at z {largest.z_mm:.1f} mm)"
+    if len(pieces) == 1:
+        what = f"{name}: a second piece of {volume_cc:.2g} cc, {where}"
+    else:
+        what = f"{name}: {len(pieces)} pieces of {volume_cc:.2g} cc apart from the rest, the largest {where}"
+    numbers = {"volume_cc": volume_cc, "pieces": float(len(pieces)), "gap_mm": largest.gap_mm}
+    if not is_cut:
+        words = f"{what}{'; gross tumour is never cut' if mask.spec.interpreted_type in NEVER_CUT else ''}"
+        return [Finding(FindingCode.PIECE_APART, Severity.CHECK, name, words, largest.z_mm, numbers)]
+    is_speck = volume_cc < LARGE_CC and mask.spec.interpreted_type is InterpretedType.ORGAN
+    severity = Severity.NOTE if is_speck else Severity.CHECK
+    words = f"{what}, {'was' if len(pieces) == 1 else 'were'} left out"
+    return [Finding(FindingCode.PIECE_LEFT_OUT, severity, name, words, largest.z_mm, numbers)]

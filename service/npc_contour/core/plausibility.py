@@ -8,6 +8,7 @@ and operated patients are unusual.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,8 @@ def look_at_contours(masks: Sequence[RoiMask], volume: Volume) -> tuple[Finding,
 
 def _ends(mask: RoiMask, grid: Grid) -> list[tuple[str, int]]:
     """Which ends of the scan a mask touches, and the slice there."""
-    first, last = mask.offset_zyx[0], mask.offset_zyx[0] + mask.mask.shape[0] - 1
+    filled = np.flatnonzero(mask.mask.any(axis=(1, 2))) + mask.offset_zyx[0]
+    first, last = int(filled[0]), int(filled[-1])
     lowest_is_first = grid.direction_lps[0][2] > 0
     ends = []
     if first == 0:
@@ -99,10 +101,15 @@ def _volume(mask: RoiMask, rule: StructureRule, grid: Grid, *, is_whole: bool) -
 def _slices_missing(mask: RoiMask, grid: Grid) -> list[Finding]:
     """Slices without the structure between slices with it; told for what is one piece otherwise."""
     rule = mask.spec.rule
-    filled = np.flatnonzero(mask.mask.any(axis=(1, 2)))
-    missing = np.setdiff1d(np.arange(filled[0], filled[-1] + 1), filled)
-    if not missing.size or rule is None or rule.near_mm is None or rule.place_lps_mm is None:
+    if rule is None or rule.near_mm is None or rule.place_lps_mm is None:
         return []
+    filled = np.flatnonzero(mask.mask.any(axis=(1, 2)))
+    # What lies further apart is another piece, and told as such.
+    most = rule.near_mm / grid.spacing_zyx_mm[0]
+    runs = [np.arange(a + 1, b) for a, b in pairwise(filled.tolist()) if 1 < b - a <= most]
+    if not runs:
+        return []
+    missing = np.concatenate(runs)
     name, at = mask.spec.name, int(missing[0]) + mask.offset_zyx[0]
     words = f"{name}: {missing.size} slices within it have no contour (from z {_z_mm(at, grid):.1f} mm)"
     count = {"slices": float(missing.size)}
