@@ -58,13 +58,20 @@ def test_the_finding_says_how_large_how_far_where_and_on_which_slice() -> None:
     )
 
 
+def test_what_may_be_the_other_half_stays_and_is_told() -> None:
+    half = (slice(20, 30), slice(20, 50), slice(20, 50))
+    (kept,), (finding,) = without_far_pieces([mask(GLAND, half)], GRID)
+
+    assert voxels(kept)[half].all()
+    assert (finding.code, finding.severity) == (FindingCode.PIECE_APART, Severity.CHECK)
+
+
 def test_many_pieces_are_one_finding() -> None:
     _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=24), below(90.0, rows=2))], GRID)
 
     assert finding.numbers["pieces"] == 2
     assert finding.sentence == (
-        "Parotid_L: 2 pieces of 3.7 cc apart from the rest, the largest 60 mm below the rest (slice at z -244.5 mm),"
-        " were left out"
+        "Parotid_L: 2 more pieces of 3.7 cc in all, the largest 60 mm below the rest (slice at z -244.5 mm), were left out"
     )
 
 

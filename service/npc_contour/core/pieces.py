@@ -19,6 +19,8 @@ Int32Array = npt.NDArray[np.int32]
 
 LARGE_CC = 1.0
 """A piece of an organ that is at least so large was no speck: why it was drawn is worth a look."""
+LARGE_SHARE, HALVES_MM = 1.0 / 3.0, 40.0
+"""A piece that is so much of the largest and no further from it may be the other half: it is told and stays."""
 LEAST_GAP_MM = 4.0
 NEVER_CUT = frozenset({InterpretedType.GTV})
 SPECK_CC = 0.02
@@ -33,6 +35,7 @@ class Piece:
 
     Attributes:
         number: its label among the components.
+        share: of the volume of the largest piece.
         gap_mm: from it to the largest piece, between voxel centres.
         towards_lps_mm: from the centre of the largest to its own.
         z_mm: patient z of its centre.
@@ -40,6 +43,7 @@ class Piece:
 
     number: int
     volume_cc: float
+    share: float
     gap_mm: float
     towards_lps_mm: FloatArray
     z_mm: float
@@ -71,11 +75,16 @@ def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiM
         is_gross = mask.spec.interpreted_type in NEVER_CUT
         apart_mm = near_mm if is_gross or not mask.spec.rule.whole else _told_beyond_mm(near_mm, grid)
         components, pieces = far_pieces(mask, grid, apart_mm)
-        far = [] if is_gross else [piece for piece in pieces if piece.gap_mm > near_mm]
+        far = [] if is_gross else [piece for piece in pieces if _is_stray(piece, near_mm)]
         kept.append(replace(mask, mask=mask.mask & ~_of(components, far)) if far else mask)
         findings += _told(mask, far, is_cut=True)
         findings += _told(mask, [piece for piece in pieces if piece not in far], is_cut=False)
     return tuple(kept), findings
+
+
+def _is_stray(piece: Piece, near_mm: float) -> bool:
+    """Whether it is no part of the structure; of a thyroid without isthmus the smaller lobe is."""
+    return piece.gap_mm > near_mm and (piece.share < LARGE_SHARE or piece.gap_mm > HALVES_MM)
 
 
 def _told_beyond_mm(near_mm: float, grid: Grid) -> float:
@@ -100,7 +109,8 @@ def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[Int32Array, l
         gap_mm = float(np.min(tree.query(surface_mm)[0]))
         if gap_mm > near_mm:
             volume_cc = float(sizes[number - 1]) * grid.voxel_cc
-            far.append(Piece(number, volume_cc, gap_mm, centre - middle, float(centre[2])))
+            share = float(sizes[number - 1] / sizes[largest - 1])
+            far.append(Piece(number, volume_cc, share, gap_mm, centre - middle, float(centre[2])))
     return components, sorted(far, key=lambda piece: -piece.volume_cc)
 
 
@@ -142,7 +152,7 @@ def _told(mask: RoiMask, pieces: Sequence[Piece], *, is_cut: bool) -> list[Findi
     if len(pieces) == 1:
         what = f"{name}: a second piece of {volume_cc:.2g} cc, {where}"
     else:
-        what = f"{name}: {len(pieces)} pieces of {volume_cc:.2g} cc apart from the rest, the largest {where}"
+        what = f"{name}: {len(pieces)} more pieces of {volume_cc:.2g} cc in all, the largest {where}"
     numbers = {"volume_cc": volume_cc, "pieces": float(len(pieces)), "gap_mm": largest.gap_mm}
     if not is_cut:
         words = f"{what}{'; gross tumour is never cut' if mask.spec.interpreted_type in NEVER_CUT else ''}"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.labels import RoiMask
-from npc_contour.core.pieces import centre_mm
+from npc_contour.core.pieces import NEVER_CUT, centre_mm
 from npc_contour.core.places import look_at_places
 from npc_contour.domain.findings import Finding, FindingCode, Severity, StructureRule, worst_first
 from npc_contour.domain.geometry import Grid
@@ -101,7 +101,8 @@ def _volume(mask: RoiMask, rule: StructureRule, grid: Grid, *, is_whole: bool) -
 def _slices_missing(mask: RoiMask, grid: Grid) -> list[Finding]:
     """Slices without the structure between slices with it; told for what is one piece otherwise."""
     rule = mask.spec.rule
-    if rule is None or rule.near_mm is None or rule.place_lps_mm is None:
+    is_gross = mask.spec.interpreted_type in NEVER_CUT
+    if rule is None or rule.near_mm is None or rule.place_lps_mm is None or is_gross:
         return []
     filled = np.flatnonzero(mask.mask.any(axis=(1, 2)))
     # What lies further apart is another piece, and told as such.
