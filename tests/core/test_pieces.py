@@ -71,7 +71,8 @@ def test_many_pieces_are_one_finding() -> None:
 
     assert finding.numbers["pieces"] == 2
     assert finding.sentence == (
-        "Parotid_L: 2 more pieces of 3.7 cc in all, the largest 60 mm below the rest (slice at z -244.5 mm), were left out"
+        "Parotid_L: 2 more pieces of 3.7 cc in all, the largest 60 mm below the rest (slice at z -244.5 mm),"
+        " were left out"
     )
 
 
