@@ -40,6 +40,7 @@ class TinyNetwork:
     step: float = 0.5
     version: str = "1.0.0"
     channel_of_label: int = 0
+    separate_z: bool = False
 
 
 def write_tiny_network(repository: Path, network: TinyNetwork | None = None) -> NetworkContract:
@@ -65,6 +66,7 @@ def write_tiny_network(repository: Path, network: TinyNetwork | None = None) -> 
         "weights": {"file": "1/network.onnx", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()},
         "trained_on": "nothing: weights set by hand",
         "intended_use": "tests",
+        "separate_z": network.separate_z,
     }
     path = folder / "contract.json"
     path.write_text(json.dumps(contract, indent=2))

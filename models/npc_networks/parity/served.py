@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from tritonclient import grpc
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import NetworkContract
 from npc_networks.parity.original import ParityRefused
-from npc_networks.serving.config import LABELS, SPACING, VOLUME
+from npc_networks.serving.config import EXACT_SPACING, LABELS, SPACING, VOLUME
 
 CHANNEL = [
     ("grpc.max_send_message_length", grpc.MAX_GRPC_MESSAGE_SIZE),
@@ -68,12 +68,16 @@ def ask(
     """
     volume = grpc.InferInput(VOLUME, list(volume_hu.shape), "INT16")
     volume.set_data_from_numpy(np.ascontiguousarray(volume_hu))
-    spacing = grpc.InferInput(SPACING, [3], "FP32")
-    spacing.set_data_from_numpy(np.array(spacing_zyx_mm, dtype=np.float32))
+    given = [volume]
+    for key, kind in ((SPACING, "FP32"), (EXACT_SPACING, "FP64")):
+        given.append(grpc.InferInput(key, [3], kind))
+        given[-1].set_data_from_numpy(np.array(spacing_zyx_mm, triton_to_np_dtype(kind)))
     with grpc.InferenceServerClient(url, channel_args=CHANNEL) as client:
         try:
             wanted = [grpc.InferRequestedOutput(LABELS)]
-            answer = client.infer(contract.name, [volume, spacing], outputs=wanted)
+            known = {one["name"] for one in client.get_model_metadata(contract.name, as_json=True)["inputs"]}
+            asked = [one for one in given if one.name() in known]
+            answer = client.infer(contract.name, asked, outputs=wanted)
         except InferenceServerException as error:
             raise ParityRefused(f"Triton at {url}, network {contract.name}: {error.message()}") from error
     labels = answer.as_numpy(LABELS)

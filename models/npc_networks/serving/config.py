@@ -6,6 +6,8 @@ from npc_contour.domain.pipelines import NetworkContract
 
 CONTRACT_KEY = "contract_sha256"
 VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
+EXACT_SPACING = "SPACING_ZYX_MM_FP64"
+"""Optional, since services of the version before do not send it; SPACING counts where it is absent."""
 IMAGE, LOGITS = "image", "logits"
 
 
@@ -17,7 +19,8 @@ backend: "python"
 max_batch_size: 0
 input [
   {{ name: "{VOLUME}", data_type: TYPE_INT16, dims: [ {len(contract.channels)}, -1, -1, -1 ] }},
-  {{ name: "{SPACING}", data_type: TYPE_FP32, dims: [ 3 ] }}
+  {{ name: "{SPACING}", data_type: TYPE_FP32, dims: [ 3 ] }},
+  {{ name: "{EXACT_SPACING}", data_type: TYPE_FP64, dims: [ 3 ], optional: true }}
 ]
 output [
   {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }},

@@ -18,7 +18,7 @@ from npc_contour.catalog import read_contract
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError
 from npc_networks.serving.bls import BlsEngine, engine_beside
-from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, LABELS, SPACING, VOLUME
+from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, EXACT_SPACING, LABELS, SPACING, VOLUME
 from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
@@ -74,7 +74,9 @@ class TritonPythonModel:
 
         try:
             volume_hu = np.asarray(np.from_dlpack(pb_utils.get_input_tensor_by_name(request, VOLUME)), dtype=np.int16)
-            z, y, x = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, SPACING)).tolist()
+            exact = pb_utils.get_input_tensor_by_name(request, EXACT_SPACING)
+            spacing = pb_utils.get_input_tensor_by_name(request, SPACING) if exact is None else exact
+            z, y, x = np.from_dlpack(spacing).tolist()
             wanted = CROSSINGS in request.requested_output_names()
             crossings = np.zeros((2, *volume_hu.shape[1:]), dtype=np.uint8) if wanted else None
             labels = self._segmenter.segment(volume_hu, (z, y, x), report, crossings=crossings)

@@ -9,6 +9,7 @@ import pytest
 
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.domain.volumes import Volume
+from npc_networks.serving.config import EXACT_SPACING
 from npc_testkit.tiny_network import TinyNetwork, write_engine_model, write_tiny_network
 from npc_testkit.tiny_server import Served, blocks, volume_of
 
@@ -25,6 +26,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         TinyNetwork(name="other_weights"),
         TinyNetwork(name="other_contract"),
         TinyNetwork(name="old_engine"),
+        TinyNetwork(name="exact", spacing_zyx_mm=(1.0, 1.0, 1.0), separate_z=True),
+        TinyNetwork(name="version_before", spacing_zyx_mm=(1.0, 1.0, 1.0), separate_z=True),
     ]
     contracts = {network.name: write_tiny_network(repository, network) for network in networks}
     write_engine_model(repository, networks[2], contracts["on_gpu"])
@@ -33,6 +36,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     weights.write_bytes(weights.read_bytes() + b"\0")
     config = repository / "other_contract" / "config.pbtxt"
     config.write_text(config.read_text().replace(contracts["other_contract"].contract_sha256, "0" * 64))
+    config = repository / "version_before" / "config.pbtxt"
+    lines = config.read_text().splitlines(keepends=True)
+    before = [line for line in lines if EXACT_SPACING not in line]
+    config.write_text("".join(before).replace("dims: [ 3 ] },\n", "dims: [ 3 ] }\n"))
     with EmbeddedTriton(repository, root / "work") as server:
         yield Served(server, contracts, repository)
 

@@ -23,6 +23,8 @@ from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
 from npc_contour.lifetime import pid_namespace
+from npc_networks.serving.engines import OpenVinoEngine
+from npc_networks.serving.pipeline import VolumeSegmenter
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 from npc_testkit.tiny_server import Served, blocks, volume_of
 
@@ -55,6 +57,23 @@ def test_answer_is_the_closed_form_by_either_way(served: Served, volume: Volume,
     assert answer.network == "tiny"
     assert not our_regions()
     assert not registered(served)
+
+
+@pytest.mark.parametrize(("network", "kind"), [("exact", np.float64), ("version_before", np.float32)])
+def test_spacing_is_in_double_precision_where_the_network_takes_it(served: Served, network: str, kind: type) -> None:
+    """1.2 / 0.4 is below three, nnU-Net's bound of thick slices; in single precision it is above."""
+    spacing = (1.2, 0.4, 0.4)
+    hu = np.random.default_rng(3).normal(100, 300, (17, 40, 44)).astype(np.int16)
+    contract = served.contracts[network]
+    z, y, x = np.asarray(spacing, kind).tolist()
+    here = VolumeSegmenter(contract, OpenVinoEngine(contract, served.repository / network / contract.weights_file))
+
+    with engine(served) as client:
+        answer = client.segment(contract, [volume_of(hu, spacing)])
+
+    expected, otherwise = here.segment(hu[np.newaxis], (z, y, x)), here.segment(hu[np.newaxis], (z * 1.0001, y, x))
+    np.testing.assert_array_equal(answer.labels, expected)
+    assert np.array_equal(expected, otherwise) == (kind is np.float32)
 
 
 def full(size: int) -> Region:

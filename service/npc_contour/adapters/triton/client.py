@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 from tritonclient import grpc as triton
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from npc_contour import tracing
 from npc_contour.adapters.triton import regions
@@ -45,6 +45,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 CONTRACT_KEY = "contract_sha256"
 ANSWER_TYPE = "UINT8"
 VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
+EXACT_SPACING = "SPACING_ZYX_MM_FP64"
+"""Beside SPACING, where the network takes it: in float32 a ratio of three, nnU-Net's bound, may lie above it."""
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
 PROBE_TIMEOUT_S = 5.0
 RELEASE_TRIES = 40
@@ -192,25 +194,34 @@ class TritonEngine:
     def _infer(
         self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float], wanted: Shapes
     ) -> dict[str, UInt8Array]:
-        spacing = triton.InferInput(SPACING, [3], "FP32")
-        spacing.set_data_from_numpy(np.asarray(spacing_zyx_mm, dtype=np.float32))
+        spacings = self._spacings(name, spacing_zyx_mm)
         if self._shared_memory:
             try:
-                return self._infer_through_memory(name, channels, spacing, wanted)
+                return self._infer_through_memory(name, channels, spacings, wanted)
             except _NoSharedMemory as reason:
                 # A server in another container answers on loopback too, but has a /dev/shm of its own.
                 logger.warning("triton.no_shared_memory", extra={"reason": str(reason)})
         volume = triton.InferInput(VOLUME, (len(channels), *channels[0].shape), "INT16")
         volume.set_data_from_numpy(np.stack(channels))
-        answer = self._ask(name, [volume, spacing], [triton.InferRequestedOutput(output) for output in wanted])
+        answer = self._ask(name, [volume, *spacings], [triton.InferRequestedOutput(output) for output in wanted])
         answers = {output: answer.as_numpy(output) for output in wanted}
         for output, array in answers.items():
             _check_type(name, output, "nothing" if array is None else str(array.dtype).upper())
         _check_shapes(name, {output: array.shape for output, array in answers.items()}, wanted)
         return answers
 
+    def _spacings(self, name: str, spacing_zyx_mm: Sequence[float]) -> list[triton.InferInput]:
+        """Return the spacing as every network takes it, and in double precision where this one does."""
+        found = self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        exact = any(given["name"] == EXACT_SPACING for given in found.get("inputs", []))
+        spacings = []
+        for key, kind in ((SPACING, "FP32"), (EXACT_SPACING, "FP64"))[: 2 if exact else 1]:
+            spacings.append(triton.InferInput(key, [3], kind))
+            spacings[-1].set_data_from_numpy(np.asarray(spacing_zyx_mm, triton_to_np_dtype(kind)))
+        return spacings
+
     def _infer_through_memory(
-        self, name: str, channels: list[Int16Array], spacing: triton.InferInput, wanted: Shapes
+        self, name: str, channels: list[Int16Array], spacings: list[triton.InferInput], wanted: Shapes
     ) -> dict[str, UInt8Array]:
         self._forget_the_dead()
         shape = (len(channels), *channels[0].shape)
@@ -229,7 +240,7 @@ class TritonEngine:
             outputs = [triton.InferRequestedOutput(output) for output in wanted]
             for output, region in zip(outputs, taken.values(), strict=True):
                 output.set_shared_memory(region.name, region.size)
-            answer = self._ask(name, [volume, spacing], outputs)
+            answer = self._ask(name, [volume, *spacings], outputs)
             for output in wanted:
                 _check_type(name, output, str(answer.get_output(output).datatype))
             _check_shapes(name, {output: tuple(answer.get_output(output).shape) for output in wanted}, wanted)
