@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from skimage.measure import marching_cubes, mesh_surface_area, regionprops
+from skimage.measure import regionprops
 
 from npc_contour.core.labels import mask_of_array
 from npc_contour.core.quantification import component, measure, nodes_of, shape_of
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.measurements import MeasurementKind, MeasurementRule
 from npc_contour.domain.structures import InterpretedType, RoiSpec
+from npc_testkit.bodies import BODIES
 
 GRID = Grid((40, 100, 120), (2.0, 0.5, 0.8), (10.0, -20.0, 5.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)), "1.2.3")
 SPEC = RoiSpec("GTVn_Mediastinum", InterpretedType.GTV, "n", frozenset({1}), (255, 0, 0))
@@ -163,19 +164,39 @@ def test_one_voxel_has_its_own_size() -> None:
     assert node.volume_cc == pytest.approx(2.0 * 0.5 * 0.8 / 1000)
 
 
-def test_shape_of_a_ball_and_of_the_library_agree() -> None:
-    spacing = (1.0, 0.5, 0.5)
-    z, y, x = np.meshgrid(*(np.arange(-20, 20.1, step) for step in spacing), indexing="ij")
-    ball = z**2 + y**2 + x**2 <= 15.0**2
+@pytest.mark.parametrize(
+    ("slice_mm", "pixel_mm", "volume_share", "diameter_mm"),
+    [(1.0, 0.5, 0.01, 0.4), (2.0, 0.7, 0.015, 0.5), (3.0, 1.0, 0.03, 0.6), (6.0, 0.8, 0.05, 1.0)],
+)
+def test_a_ball_of_20_mm_measures_20_mm_on_any_grid(
+    slice_mm: float, pixel_mm: float, volume_share: float, diameter_mm: float
+) -> None:
+    mask, _ = BODIES[0].on_grid((slice_mm, pixel_mm, pixel_mm), turn_rad=0.3, shift=np.array([0.3, -0.2, 0.45]))
 
-    found = shape_of(ball, spacing)
+    found = shape_of(mask, (slice_mm, pixel_mm, pixel_mm))
 
-    vertices, faces, _, _ = marching_cubes(np.pad(ball, 1).astype(np.float32), 0.5, spacing=spacing)
-    assert found.volume_cc == pytest.approx(4 / 3 * math.pi * 15**3 / 1000, rel=0.005)
-    assert found.surface_cm2 == pytest.approx(float(mesh_surface_area(vertices, faces)) / 100, rel=1e-6)
-    assert found.diameter_mm == pytest.approx(30.0, abs=1.0)  # within one voxel
-    assert found.regularity == pytest.approx(
-        found.volume_cc * 1000 / (4 / 3 * math.pi * math.sqrt(found.surface_cm2 * 100 / (4 * math.pi)) ** 3)
+    assert found.volume_cc == pytest.approx(4 / 3 * math.pi, rel=volume_share)
+    assert found.surface_cm2 == pytest.approx(4 * math.pi, rel=0.03)
+    assert found.diameter_mm == pytest.approx(20.0, abs=diameter_mm)
+    assert 0.96 < found.regularity <= 1.0
+
+
+def test_flat_ends_lie_half_way_to_the_empty_slice() -> None:
+    box = np.zeros((14, 40, 40), dtype=np.bool_)
+    box[2:12, 10:30, 10:30] = True
+
+    found = shape_of(box, (2.0, 0.5, 0.8))
+
+    assert found.volume_cc == pytest.approx(20 * 10 * 16 / 1000, rel=0.03)
+
+
+@pytest.mark.parametrize("voxels", [(1, 1, 1), (1, 3, 1), (2, 1, 1), (1, 12, 12)])
+def test_pieces_of_a_few_voxels_have_a_shape(voxels: tuple[int, int, int]) -> None:
+    found = shape_of(np.ones(voxels, dtype=np.bool_), (2.0, 0.5, 0.8))
+
+    assert 0.15 < found.volume_cc / (math.prod(voxels) * 2.0 * 0.5 * 0.8 / 1000) < 1.01
+    assert found.diameter_mm == pytest.approx(
+        math.hypot(*(n * mm for n, mm in zip(voxels, (2.0, 0.5, 0.8), strict=True))), rel=0.3
     )
 
 

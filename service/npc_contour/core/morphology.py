@@ -1,4 +1,4 @@
-"""Shape of one mask from its surface mesh, as the NPC-MRI data set describes tumours.
+"""Shape of one mask from the mesh along its voxels, as the NPC-MRI data set describes tumours.
 
 Marching cubes at the middle between outside and inside, with scikit-image, which gives the numbers of the Visualization
 Toolkit's mesh. Masks are (z, y, x) bool.
@@ -53,6 +53,11 @@ def morphology(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> Morphology:
     box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
     padded = np.pad(mask[box].astype(np.float32), 1)
     vertices, faces, _, _ = marching_cubes(padded, INSIDE, spacing=spacing_zyx_mm)
+    return of_mesh(vertices, faces)
+
+
+def of_mesh(vertices: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]) -> Morphology:
+    """Return the shape of what a closed mesh of triangles, (n, 3) in mm and (m, 3), encloses."""
     corners = vertices[faces].astype(np.float64)
     volume = abs(float(np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum())) / 6.0
     return Morphology(volume, float(mesh_surface_area(vertices, faces)), _diameter(np.asarray(vertices, np.float64)))

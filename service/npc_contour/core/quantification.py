@@ -9,6 +9,7 @@ between the half-way points of inside and outside pixel centres, so a shape that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,13 +17,16 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from npc_contour.core.labels import RoiMask
-from npc_contour.core.morphology import INSIDE, morphology
+from npc_contour.core.morphology import INSIDE, Morphology, morphology
+from npc_contour.core.smooth_surface import smooth_morphology
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node, Shape
 
 BoolArray = npt.NDArray[np.bool_]
 CONNECTED = np.ones((3, 3, 3), dtype=np.bool_)
 THIN_MM = 3.0
+MAX_VOLUME_CHANGE = 0.15
+"""A smooth surface encloses what the voxels hold within this; on slices as thick as the piece they are 14 % off."""
 _INSIDE = 0.3
 """Share of inside that a point of a line has at least: a line may run along an edge."""
 _FINE = 8
@@ -51,14 +55,24 @@ def measure(rule: MeasurementRule, masks: Sequence[RoiMask], grid: Grid) -> Meas
 
 
 def shape_of(mask: BoolArray, spacing_zyx_mm: Vec3) -> Shape:
-    """Return the shape of a mask (z, y, x) that is not empty; see `morphology`.
+    """Return the shape of a mask (z, y, x) that is not empty; see `smooth_morphology`.
 
     Of several pieces, volume and surface are of all, diameter and regularity of the largest.
     """
-    pieces, count = ndimage.label(mask, structure=CONNECTED)
-    largest = mask if count == 1 else pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    whole, one = morphology(mask, spacing_zyx_mm), morphology(largest, spacing_zyx_mm)
-    return Shape(whole.volume_mm3 / 1000.0, whole.surface_mm2 / 100.0, one.diameter_mm, one.regularity, pieces=count)
+    pieces, _ = _labelled(mask)
+    found = [_shape_of_piece(pieces[box] == number, spacing_zyx_mm) for number, box in _boxes(pieces)]
+    largest = max(found, key=lambda piece: piece.volume_mm3)
+    volume_cc, surface_cm2 = sum(one.volume_mm3 for one in found) / 1000, sum(one.surface_mm2 for one in found) / 100
+    return Shape(volume_cc, surface_cm2, largest.diameter_mm, largest.regularity, pieces=len(found))
+
+
+def _shape_of_piece(piece: BoolArray, spacing_zyx_mm: Vec3) -> Morphology:
+    """By a smooth surface; by the mesh along the voxels where few voxels do not tell a smooth one."""
+    smooth = smooth_morphology(piece, spacing_zyx_mm)
+    counted_mm3 = float(piece.sum()) * math.prod(spacing_zyx_mm)
+    if abs(smooth.volume_mm3 / counted_mm3 - 1.0) <= MAX_VOLUME_CHANGE:
+        return smooth
+    return morphology(piece, spacing_zyx_mm)
 
 
 def nodes_of(mask: RoiMask, grid: Grid, *, ignore_below_mm: float) -> tuple[tuple[Node, ...], int]:
