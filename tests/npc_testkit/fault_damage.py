@@ -19,6 +19,7 @@ name = "folder"
 kind = "folder"
 path = "{}"
 segmentations = true
+allow_demo = true
 [rtstruct]
 segmentation = true
 """
