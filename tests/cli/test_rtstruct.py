@@ -11,11 +11,11 @@ import pytest
 import SimpleITK
 from pydicom import dcmread
 
-from npc_contour.cli import masks, rtstruct
-from npc_contour.errors import CaseRefused, SeriesGeometryError, SettingsError
+from npc_contour.cli import masks, picture, rtstruct
+from npc_contour.errors import CaseRefused, SeriesGeometryError, SettingsError, VoxelFileError
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool
-from npc_testkit.rtstructs import Planning, planning_series
+from npc_testkit.rtstructs import Planning, planning_series, segmentation_of
 
 
 @pytest.fixture(scope="module", params=["HFS", "FFP"])
@@ -29,6 +29,7 @@ def call(*words: str | Path) -> int:
     verbs: Any = parser.add_subparsers()
     rtstruct.add_verbs(verbs)
     masks.add_verbs(verbs)
+    picture.add_verbs(verbs)
     args = parser.parse_args([str(word) for word in words])
     code: int = args.run(args)
     return code
@@ -290,3 +291,48 @@ def test_profile_check_says_what_a_profile_gives(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().out
     assert "eclipse (Varian Eclipse): ok" in said
     assert "npc_oar_gtv: 47 ROIs: Brain, Brainstem" in said
+
+
+def test_a_picture_shows_the_rois_and_slices_asked_for(
+    planning: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.nii.gz"))
+    rt, png = tmp_path / "rt.dcm", tmp_path / "p.png"
+    assert call("rtstruct", planning.folder, tmp_path / "labels.nii.gz", "--out", rt) == 0
+
+    assert call("picture", rt, planning.folder, "--out", png, "--roi", "ROI_5", "--slices", "4", "5") == 0
+
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "1 ROIs of 'Masks'" in capsys.readouterr().out
+    with pytest.raises(CaseRefused, match="no ROI 'ROI_9'; it has 'ROI_1', 'ROI_2', 'ROI_5'"):
+        call("picture", rt, planning.folder, "--out", png, "--roi", "ROI_9")
+    with pytest.raises(CaseRefused, match="expected 6 numbers at most, from 1 to 7"):
+        call("picture", rt, planning.folder, "--out", png, "--slices", "8")
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_dicom_segmentation_comes_back_voxel_by_voxel(planning: Planning, tmp_path: Path, kind: str) -> None:
+    labels = label_map(planning)
+    seg = segmentation_of(planning, {"Ball": labels == 1, "Core": labels == 2}, kind, tmp_path / "seg.dcm")
+    rt, back = tmp_path / "rt.dcm", tmp_path / "back.nii"
+
+    assert call("rtstruct", planning.folder, seg, "--out", rt) == 0
+    assert call("masks", rt, planning.folder, "--out", back) == 0
+
+    found = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(back)))
+    np.testing.assert_array_equal(found, np.stack([labels == 1, labels == 2]))
+    assert [roi.ROIName for roi in dcmread(rt).StructureSetROISequence] == ["Ball", "Core"]
+
+
+def test_a_dicom_segmentation_of_other_images_or_cut_short_is_refused(planning: Planning, tmp_path: Path) -> None:
+    seg = segmentation_of(planning, {"Ball": label_map(planning) == 1}, "BINARY", tmp_path / "seg.dcm")
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(seg.read_bytes()[:-100])
+    with pytest.raises(VoxelFileError, match="or is cut short"):
+        call("rtstruct", planning.folder, cut, "--out", tmp_path / "rt.dcm")
+
+    other = dcmread(seg)
+    other.FrameOfReferenceUID = "1.2.3.4"
+    other.save_as(seg)
+    with pytest.raises(CaseRefused, match="it was drawn on other images"):
+        call("rtstruct", planning.folder, seg, "--out", tmp_path / "rt.dcm")

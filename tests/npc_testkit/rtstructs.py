@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK
+from highdicom.seg import Segmentation, SegmentDescription
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 
 from npc_contour.adapters.dicom.planning_header import PlanningHeader, read_planning_header
 from npc_contour.adapters.dicom.reader import read_headers, read_volume
@@ -138,3 +141,32 @@ def dice(first: Mask, second: Mask) -> float:
     """2 |A and B| / (|A| + |B|); 1 for two empty masks."""
     total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
     return 2 * int(np.count_nonzero(first & second)) / total if total else 1.0
+
+
+def segmentation_of(planning: Planning, masks: Mapping[str, Mask], kind: str, path: Path) -> Path:
+    """Write masks as a DICOM SEG of the images, "BINARY" or, where none overlap, "LABELMAP", without empty slices."""
+    images = {str(image.SOPInstanceUID): image for image in map(dcmread, sorted(planning.folder.glob("*.dcm")))}
+    described = [
+        SegmentDescription(number, name, codes.cid7150.Tissue, codes.cid7166.Tissue, "MANUAL")
+        for number, name in enumerate(masks, start=1)
+    ]
+    if kind == "LABELMAP":
+        pixels = np.sum([number * mask for number, mask in enumerate(masks.values(), start=1)], axis=0, dtype=np.uint8)
+    else:
+        pixels = np.stack(list(masks.values()), axis=-1).astype(np.uint8)
+    made = Segmentation(
+        source_images=[images[uid] for uid in planning.volume.sop_instance_uids],
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=described,
+        series_instance_uid="1.2.3.8",
+        series_number=8,
+        sop_instance_uid="1.2.3.8.1",
+        instance_number=1,
+        manufacturer="phantom",
+        manufacturer_model_name="phantom",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    made.save_as(path)
+    return path

@@ -61,13 +61,16 @@ class _Drawn:
         return self.roi.interpreted_type in _TARGETS
 
 
-def render_preview(structure_set: ReadStructureSet, volume: Volume, *, caption: str = "") -> bytes:
+def render_preview(
+    structure_set: ReadStructureSet, volume: Volume, *, caption: str = "", slices: Sequence[int] = ()
+) -> bytes:
     """Draw an RTSTRUCT over its planning CT.
 
     Args:
         structure_set: as read back from the RTSTRUCT.
         volume: the planning CT.
         caption: shown under the title, for example what the patient is; never a patient's name.
+        slices: axial ones that are shown, by index, AXIAL_SLICES at most; () chooses those that show most ROIs.
 
     Returns:
         A PNG file's bytes.
@@ -82,12 +85,13 @@ def render_preview(structure_set: ReadStructureSet, volume: Volume, *, caption: 
         2, 5, figure=figure, width_ratios=sizes, left=0.008, right=0.992, top=0.915, bottom=0.012,
         wspace=0.035, hspace=0.03,
     )  # fmt: skip
-    for panel, index in enumerate(telling_slices([item.area for item in drawn], AXIAL_SLICES)):
+    shown = slices or telling_slices([item.area for item in drawn], AXIAL_SLICES)
+    for panel, index in enumerate(shown):
         _axial(figure.add_subplot(grid[panel // 3, panel % 3]), index, drawn, volume, window)
     for panel, axis in enumerate((1, 2)):
         _cut(figure.add_subplot(grid[panel, 3]), axis, drawn, volume, window)
     _legend(figure.add_subplot(grid[:, 4]), drawn)
-    _title(figure, structure_set, caption)
+    _title(figure, structure_set, caption, volume)
     buffer = BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", facecolor=_BACKGROUND)
@@ -163,7 +167,7 @@ def _aspects(window: tuple[slice, slice, slice], volume: Volume) -> tuple[float,
 def _axial(axes: Axes, index: int, drawn: Sequence[_Drawn], volume: Volume, window: tuple[slice, slice, slice]) -> None:
     _, rows, columns = window
     _, row_mm, column_mm = volume.grid.spacing_zyx_mm
-    _image(axes, volume.hu[index, rows, columns], (rows, columns), row_mm / column_mm)
+    _image(axes, volume.hu[index, rows, columns], (rows, columns), row_mm / column_mm, _grey_levels(volume))
     for item in drawn:
         on_slice = [
             in_plane_index(polygon, np.full(len(polygon), index), volume)[:, ::-1]
@@ -182,7 +186,7 @@ def _cut(axes: Axes, axis: int, drawn: Sequence[_Drawn], volume: Volume, window:
     index = _telling_plane(drawn, axis, volume.grid.shape_zyx[axis])
     across = window[3 - axis]
     image = _plane(volume.hu, axis, index)[window[0], across]
-    _image(axes, image, (window[0], across), spacing[0] / spacing[3 - axis])
+    _image(axes, image, (window[0], across), spacing[0] / spacing[3 - axis], _grey_levels(volume))
     for item in drawn:
         at = index - item.raster.offset_zyx[axis]
         if 0 <= at < item.raster.mask.shape[axis]:
@@ -215,13 +219,23 @@ def _telling_plane(drawn: Sequence[_Drawn], axis: int, size: int) -> int:
     return int(np.argmax(score)) if score.any() else size // 2
 
 
-def _image(axes: Axes, hu: npt.NDArray[np.int16], window: tuple[slice, slice], aspect: float) -> None:
+def _grey_levels(volume: Volume) -> tuple[float, float]:
+    """Which values are black and white: soft tissue in CT, nearly all there are in MR, whose values have no unit."""
+    if volume.modality == "CT":
+        return WINDOW_HU
+    low, high = np.percentile(volume.hu[::3, ::8, ::8], (1, 99.5))
+    return float(low), float(max(high, low + 1))
+
+
+def _image(
+    axes: Axes, hu: npt.NDArray[np.int16], window: tuple[slice, slice], aspect: float, levels: tuple[float, float]
+) -> None:
     rows, columns = window
     axes.imshow(
         hu,
         cmap="gray",
-        vmin=WINDOW_HU[0],
-        vmax=WINDOW_HU[1],
+        vmin=levels[0],
+        vmax=levels[1],
         extent=(columns.start - 0.5, columns.stop - 0.5, rows.stop - 0.5, rows.start - 0.5),
         aspect=aspect,
         interpolation="bilinear",
@@ -277,12 +291,14 @@ def _legend(axes: Axes, drawn: Sequence[_Drawn]) -> None:
         axes.text(0.98, row + 0.45, text, color=_TEXT, fontsize=size, ha="right", va="center")
 
 
-def _title(figure: Figure, structure_set: ReadStructureSet, caption: str) -> None:
+def _title(figure: Figure, structure_set: ReadStructureSet, caption: str, volume: Volume) -> None:
     figure.text(0.010, 0.972, structure_set.label, color=_TEXT, fontsize=19, weight="bold", va="center")
     figure.text(0.010, 0.938, caption, color=_FAINT, fontsize=11.5, va="center")
     state = structure_set.approval_status or "no approval status"
     demo = "DEMO" in f"{structure_set.label} {structure_set.description} {structure_set.series_description}".upper()
     warning = f"{'DEMO NETWORKS - NOT FOR CLINICAL USE   ·   ' if demo else ''}{state}"
     figure.text(0.990, 0.972, warning, color=_WARNING, fontsize=15, weight="bold", ha="right", va="center")
-    note = f"CT window {WINDOW_HU[0]:g} to {WINDOW_HU[1]:g} HU   ·   outlines from the RTSTRUCT"
+    unit = " HU" if volume.modality == "CT" else ""
+    low, high = _grey_levels(volume)
+    note = f"{volume.modality} window {low:g} to {high:g}{unit}   ·   outlines from the RTSTRUCT"
     figure.text(0.990, 0.938, note, color=_FAINT, fontsize=11.5, ha="right", va="center")

@@ -46,6 +46,7 @@ MODULES = {
     "phantom": "phantom",
     "rtstruct": "rtstruct",
     "masks": "masks",
+    "picture": "picture",
     "profile": "rtstruct",
     "echo": "network",
     "send-test": "network",

@@ -81,7 +81,7 @@ def read(args: argparse.Namespace) -> int:
         folder = read_planning_folder(args.ct, series_instance_uid=args.series, referenced=content.series_instance_uids)
         progress(0.2)
         if not args.other_images:
-            _check_origin(content, folder)
+            check_origin(content, folder)
         masks = _drawn(content, folder, args, reports)
         names = write_named_masks(args.out, masks, [roi.name for roi in content.rois], folder.volume.grid)
     notes = (*content.notes, *folder.notes)
@@ -96,7 +96,12 @@ def read(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_origin(content: ReadStructureSet, folder: PlanningFolder) -> None:
+def check_origin(content: ReadStructureSet, folder: PlanningFolder) -> None:
+    """Return when the structure set was drawn on these images.
+
+    Raises:
+        CaseRefused: with what differs.
+    """
     header = folder.header
     reasons = foreign_reasons(
         content, header.frame_of_reference_uid, header.study_instance_uid, header.series_instance_uid

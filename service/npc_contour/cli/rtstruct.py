@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder
-from npc_contour.adapters.dicom.reader import read_headers, read_volume
+from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder, with_pixels
 from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
 from npc_contour.adapters.masks.files import MaskFile, read_mask_file
 from npc_contour.adapters.masks.names import NamedLabels, read_names
@@ -25,7 +24,6 @@ from npc_contour.cli.progress import bar
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.profiles import MAX_LABEL_LENGTH, apply_profile, profile_faults, written_names
 from npc_contour.domain.profiles import ContourSource, EmptyRois, Profile
-from npc_contour.domain.series import Series
 from npc_contour.domain.structures import InterpretedType, RoiSpec, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import SettingsError
@@ -53,7 +51,11 @@ def add_verbs(verbs: Verbs) -> None:
         "rtstruct", help="make an RTSTRUCT of masks", epilog=_RTSTRUCT_EXAMPLES, formatter_class=RAW
     )
     parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the planning series, as DICOM")
-    parser.add_argument("masks", type=existing_file, help="label map or 4-D stack (NIfTI, MHA, NRRD) on the CT's grid")
+    parser.add_argument(
+        "masks",
+        type=existing_file,
+        help="label map or 4-D stack (NIfTI, MHA, NRRD), 3D Slicer's .seg.nrrd or a DICOM SEG, on the CT's grid",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.dcm")
     parser.add_argument("--names", type=existing_file, help="which label or channel is which ROI")
     parser.add_argument("--label", type=_label, default="Masks", help="Structure Set Label, at most 16 characters")
@@ -128,9 +130,7 @@ def _with_pixels(folder: Path, planning: PlanningFolder, profile: Profile) -> Vo
     """The planning volume, with its pixels where the profile needs them to find the body."""
     if all(roi.inside_body_mm is None for roi in profile.derived):
         return planning.volume
-    headers = read_headers(folder).headers
-    wanted = planning.header.series_instance_uid
-    return read_volume(Series(tuple(header for header in headers if header.series_instance_uid == wanted)))
+    return with_pixels(folder, planning)
 
 
 def _numbered(source: MaskFile) -> tuple[NamedLabels, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from npc_contour.adapters.dicom.incoming import STORAGE_CLASSES
 from npc_contour.adapters.dicom.planning_header import PlanningHeader, read_planning_header
-from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.dicom.reader import read_headers, read_volume
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.volumes import Volume
@@ -68,6 +68,17 @@ def read_planning_folder(
     copies = len(content.copies)
     notes = (f"{copies} files in {folder} are copies of others: each image counts once",) if copies else ()
     return PlanningFolder(volume, read_planning_header(Path(series.first.key)), notes)
+
+
+def with_pixels(folder: Path, planning: PlanningFolder) -> Volume:
+    """Return the planning volume with its pixels.
+
+    Raises:
+        SeriesGeometryError, CaseRefused: as `read_volume` does.
+    """
+    wanted = planning.header.series_instance_uid
+    headers = read_headers(folder).headers
+    return read_volume(Series(tuple(header for header in headers if header.series_instance_uid == wanted)))
 
 
 def _described(headers: Sequence[InstanceHeader]) -> str:

@@ -13,8 +13,9 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from npc_contour.adapters.masks.dicom_seg import is_dicom, read_segmentation
 from npc_contour.adapters.masks.names import NamedLabels, write_names
-from npc_contour.core.placing import placement
+from npc_contour.core.placing import Placement, placement
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.structures import MAX_NAME_LENGTH, InterpretedType
 from npc_contour.errors import CaseRefused, VoxelFileError
@@ -84,17 +85,16 @@ class MaskFile:
 def read_mask_file(path: Path, grid: Grid) -> MaskFile:
     """Read a label map or a stack of masks that lies on the planning grid; axes may be swapped or flipped.
 
-    Of 3D Slicer's segmentations a part of the planning grid is enough.
+    Of 3D Slicer's segmentations, and of DICOM's, a part of the planning grid is enough.
 
     Raises:
         CaseRefused: the file is not whole, lies on another grid, or holds what is no label.
     """
+    if is_dicom(path):
+        return _read_dicom(path, grid)
     voxels = read_voxels(path)
     segments = _slicer_segments(voxels)
-    try:
-        place = placement(voxels.grid, grid, part=bool(segments))
-    except CaseRefused as error:
-        raise CaseRefused(f"{path}: {error}") from error
+    place = _placement(path, voxels.grid, grid, part=bool(segments))
     values = labels_of(voxels.array, path)
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
@@ -107,6 +107,26 @@ def read_mask_file(path: Path, grid: Grid) -> MaskFile:
         parts = list(values)
     stack = np.stack([place.apply(part, grid.shape_zyx) for part in parts])
     return MaskFile(path, stack, tuple(roi for _, roi in segments))
+
+
+def _read_dicom(path: Path, grid: Grid) -> MaskFile:
+    own, segments = read_segmentation(path, grid.frame_of_reference_uid)
+    place = _placement(path, own, grid, part=True)
+    rois = []
+    for number, segment in enumerate(segments, start=1):
+        if len(segment.name) > MAX_NAME_LENGTH:
+            raise VoxelFileError(f"{path}: segment {number} has a name of {len(segment.name)} characters")
+        roi = NamedLabels(segment.name, frozenset({number}), InterpretedType.ORGAN, colour_rgb=segment.colour_rgb)
+        rois.append(roi)
+    stack = np.stack([place.apply(segment.mask, grid.shape_zyx) for segment in segments])
+    return MaskFile(path, stack, tuple(rois))
+
+
+def _placement(path: Path, own: Grid, grid: Grid, *, part: bool) -> Placement:
+    try:
+        return placement(own, grid, part=part)
+    except CaseRefused as error:
+        raise CaseRefused(f"{path}: {error}") from error
 
 
 def _slicer_segments(voxels: Voxels) -> list[tuple[int, NamedLabels]]:
