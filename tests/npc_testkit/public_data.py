@@ -24,7 +24,7 @@ def balls(seed: int) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
     z, y, x = np.indices(SHAPE, dtype=np.float32)
     labels = np.zeros(SHAPE, dtype=np.uint8)
-    for label, centre in ((1, (12, 10, 10)), (2, (12, 22, 22))):
+    for label, centre in ((1, (12, 10, 22)), (2, (12, 22, 10))):
         middle = np.array(centre) + rng.integers(-1, 2, 3)
         labels[(z - middle[0]) ** 2 + (y - middle[1]) ** 2 + (x - middle[2]) ** 2 <= 25] = label
     hu = np.choose(labels, (40, 300, 150)) + rng.normal(0, 10, SHAPE)

@@ -19,6 +19,9 @@ UInt8Array = npt.NDArray[np.uint8]
 MOST_UNEVEN_MM = 0.1
 """How far a slice may lie from where even spacing along the normal puts it."""
 SAME_MM = 1e-3
+LEAST_COVERED = 0.9
+"""Of the image that was drawn on: a CT of the same patient that covers less lies elsewhere, or is cut."""
+AIR_HU = -1024.0
 
 
 class CaseRefused(ValueError):
@@ -48,7 +51,9 @@ class RawCase:
 
 
 def read_image(path: Path) -> SimpleITK.Image:
-    """Read a file, or a folder with the slices of one DICOM series.
+    """Read a file, or a folder with the slices of one DICOM series; axes run to the patient's left, back and head.
+
+    Other axes are swapped and turned, however the file stores them: the service shows networks every patient so.
 
     Raises:
         CaseRefused: no image, one that is cut short, several series, or slices that are not evenly spaced.
@@ -62,7 +67,8 @@ def read_image(path: Path) -> SimpleITK.Image:
         raise CaseRefused(f"{path} cannot be read: {reason}") from error
     if image.GetDimension() != 3:
         raise CaseRefused(f"{path} has {image.GetDimension()} dimensions, expected 3")
-    return image
+    lps: SimpleITK.Image = SimpleITK.DICOMOrient(image, "LPS")
+    return lps
 
 
 def read_labels(case: RawCase, grid: SimpleITK.Image) -> UInt8Array:
@@ -90,12 +96,26 @@ def _labels(path: Path, grid: SimpleITK.Image) -> npt.NDArray[np.integer]:
 
 
 def on_grid(
-    image: SimpleITK.Image, grid: SimpleITK.Image, path: Path, *, labels: bool = False
+    image: SimpleITK.Image,
+    grid: SimpleITK.Image,
+    path: Path,
+    *,
+    labels: bool = False,
+    outside: float = 0.0,
+    covered: float = 0.0,
 ) -> npt.NDArray[np.generic]:
     """Return an image's voxels on a grid, (z, y, x), by its position in the scanner.
 
+    Args:
+        image: to be moved.
+        grid: where to.
+        path: of the image, for messages.
+        labels: nearest neighbour in place of linear.
+        outside: value of voxels that the image does not cover.
+        covered: least share of the grid that it must cover.
+
     Raises:
-        CaseRefused: the two have no voxel in common.
+        CaseRefused: the two have no voxel in common, or the image covers less than it must.
     """
     if _same_grid(image, grid):
         voxels: npt.NDArray[np.generic] = SimpleITK.GetArrayFromImage(image)
@@ -103,9 +123,23 @@ def on_grid(
     how = SimpleITK.sitkNearestNeighbor if labels else SimpleITK.sitkLinear
     inside = SimpleITK.Image(image.GetSize(), SimpleITK.sitkUInt8) + 1
     inside.CopyInformation(image)
-    if not SimpleITK.GetArrayViewFromImage(SimpleITK.Resample(inside, grid, interpolator=how)).any():
+    share = float(
+        np.mean(
+            SimpleITK.GetArrayViewFromImage(
+                SimpleITK.Resample(inside, grid, interpolator=SimpleITK.sitkNearestNeighbor)
+            )
+        )
+    )
+    if not share:
         raise CaseRefused(f"{path} has no voxel in common with the image that was drawn on")
-    moved: npt.NDArray[np.generic] = SimpleITK.GetArrayFromImage(SimpleITK.Resample(image, grid, interpolator=how))
+    if share < covered:
+        raise CaseRefused(
+            f"{path} covers {share:.0%} of the image that was drawn on, expected {covered:.0%} at least: it is cut, or"
+            " lies elsewhere"
+        )
+    moved: npt.NDArray[np.generic] = SimpleITK.GetArrayFromImage(
+        SimpleITK.Resample(image, grid, interpolator=how, defaultPixelValue=outside)
+    )
     return moved
 
 

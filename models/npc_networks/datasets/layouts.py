@@ -35,8 +35,13 @@ def find_cases(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, 
 
 def _segrap(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...]]:
     task = SEGRAP_TASKS[recipe.task or "oar"]
+    if corrected := sorted(path for path in source.rglob(f"*Update_Labels*{task}*") if path.is_dir()):
+        raise RecipeRefused(
+            f"{corrected[0]} holds corrected labels, one file an organ, which are not merged into label maps here:"
+            " merge them, or move the folder away to train on the labels as they were first released"
+        )
     labels: dict[str, Path] = {}
-    for path in source.rglob(f"{task}/segrap_*.nii.gz"):
+    for path in source.rglob(f"{task}*/segrap_*.nii.gz"):
         name = _stem(path)
         if name in labels:
             raise RecipeRefused(f"{name} has labels in {labels[name].parent} and {path.parent}: keep one of them")
@@ -44,8 +49,11 @@ def _segrap(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...
     cases = []
     for image in source.rglob("segrap_*/image.nii.gz"):
         name = image.parent.name
-        if name in labels:
-            cases.append(RawCase(name, name, (image, image.with_name("image_contrast.nii.gz")), labels[name]))
+        if labels:
+            # A case without labels is named as one that cannot be read.
+            absent = next(iter(labels.values())).with_name(f"{name}.nii.gz")
+            images = (image, image.with_name("image_contrast.nii.gz"))
+            cases.append(RawCase(name, name, images, labels.get(name, absent)))
     return cases, recipe.label_names
 
 

@@ -64,7 +64,7 @@ class Run:
 
 
 def train(run: Run) -> Path:
-    """Plan and preprocess where that was not done yet, then train one fold.
+    """Plan and preprocess where that was not done yet, or the recipe plans otherwise now; then train one fold.
 
     Returns:
         The folder of results.
@@ -156,8 +156,15 @@ def _plan(run: Run, python: Path, environment: Mapping[str, str]) -> None:
     path = run.preprocessed / f"{PLANS}.json"
     configuration = run.recipe.training.configuration
     done = run.preprocessed / f"planned-{configuration}"
-    if done.is_file():
+    asked = json.dumps({"planner": run.recipe.training.planner, "plans": run.recipe.plans.model_dump()}, indent=1)
+    if done.is_file() and done.read_text(encoding="utf-8") == asked:
         return
+    if done.is_file() and run.resume:
+        raise RecipeRefused(
+            f"{run.recipe.name} plans otherwise than when {run.work} was planned: train anew without --resume, or with"
+            " another --work"
+        )
+    done.unlink(missing_ok=True)
     dataset = str(run.recipe.dataset_id)
     planner = run.recipe.training.planner
     arguments = ["-d", dataset, "-c", configuration, "-pl", planner, "--verify_dataset_integrity", "--no_pp"]
@@ -166,7 +173,7 @@ def _plan(run: Run, python: Path, environment: Mapping[str, str]) -> None:
     path.write_text(json.dumps(plans, indent=4), encoding="utf-8")
     arguments = ["-d", dataset, "-c", configuration, "-plans_name", PLANS]
     _call("preprocessing", [*_entry(python, "preprocess_entry"), *arguments], environment)
-    done.touch()
+    done.write_text(asked, encoding="utf-8")
 
 
 def _entry(python: Path, name: str) -> list[str]:

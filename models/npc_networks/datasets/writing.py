@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK
 
-from npc_networks.datasets.cases import CaseRefused, RawCase, like, on_grid, read_image, read_labels
+from npc_networks.datasets.cases import (
+    AIR_HU,
+    LEAST_COVERED,
+    CaseRefused,
+    RawCase,
+    like,
+    on_grid,
+    read_image,
+    read_labels,
+)
+from npc_networks.datasets.plausibility import check_drawn, check_phases
 from npc_networks.datasets.recipe import Recipe, RecipeRefused
 from npc_networks.datasets.unknown import mask_unknown
 
 SUFFIX: Final = ".nii.gz"
+MR_LAYOUT: Final = "npc-mri"
+PHASES: Final = ("non_contrast_CT", "contrast_CT")
 NOTES_FILE: Final = "npc.json"
 """Beside dataset.json: which recipe, whose the cases are, what was drawn in which."""
 
@@ -61,7 +74,7 @@ def write_dataset(
     for case in cases:
         try:
             if not (written.folder / "labelsTr" / f"{case.name}{SUFFIX}").is_file():
-                _write_case(recipe, case, len(names), written.folder, certain)
+                _write_case(recipe, case, names, written.folder, certain)
         except CaseRefused as refusal:
             written.left_out[case.name] = str(refusal)
         else:
@@ -99,28 +112,38 @@ def dataset_json(recipe: Recipe, names: Sequence[str], cases: int) -> dict[str, 
     }
 
 
-def _write_case(recipe: Recipe, case: RawCase, labels: int, folder: Path, certain: Path | None) -> None:
-    if len(case.images) != len(recipe.channels):
-        raise CaseRefused(f"{case.name} has {len(case.images)} images, the recipe {len(recipe.channels)} channels")
+def _write_case(recipe: Recipe, case: RawCase, names: Sequence[str], folder: Path, certain: Path | None) -> None:
     grid = read_image(case.images[case.grid])
-    channels = [on_grid(read_image(path), grid, path) for path in case.images]
+    channels = _channels(recipe, case, grid)
     values = read_labels(case, grid)
-    if recipe.layout == "npc-mri":
+    if recipe.layout == MR_LAYOUT:
         # Masks come as 0 and 1, or 0 and 255.
         values = (values != 0).astype(np.uint8)
-    if values.max() > labels:
-        raise CaseRefused(f"{case.name} has label {values.max()}, the recipe names 1 to {labels}")
+    if values.max() > len(names):
+        raise CaseRefused(f"{case.name} has label {values.max()}, the recipe names 1 to {len(names)}")
+    check_drawn(values, names)
     if recipe.unknown is not None and not case.complete:
         x, y, z = grid.GetSpacing()
         path = None if certain is None else certain / f"{case.name}{SUFFIX}"
         sure = None if path is None or not path.is_file() else on_grid(read_image(path), grid, path, labels=True) != 0
         values = mask_unknown(
-            values, channels[0].astype(np.float32), (z, y, x), recipe.unknown, ignore=labels + 1, certain=sure
+            values, channels[0].astype(np.float32), (z, y, x), recipe.unknown, ignore=len(names) + 1, certain=sure
         )
     for index, voxels in enumerate(channels):
         _write_image(like(voxels, grid), folder / "imagesTr" / f"{case.name}_{index:04d}{SUFFIX}")
     # Last: a case counts as written once its labels are there.
     _write_image(like(values, grid), folder / "labelsTr" / f"{case.name}{SUFFIX}")
+
+
+def _channels(recipe: Recipe, case: RawCase, grid: SimpleITK.Image) -> list[npt.NDArray[np.generic]]:
+    if len(case.images) != len(recipe.channels):
+        raise CaseRefused(f"{case.name} has {len(case.images)} images, the recipe {len(recipe.channels)} channels")
+    # MR series of one study often cover different parts; CT series that do are not what they are taken for.
+    outside, covered = (0.0, 0.0) if recipe.layout == MR_LAYOUT else (AIR_HU, LEAST_COVERED)
+    channels = [on_grid(read_image(path), grid, path, outside=outside, covered=covered) for path in case.images]
+    if recipe.channels == PHASES:
+        check_phases(channels[0], channels[1])
+    return channels
 
 
 def _write_image(image: SimpleITK.Image, path: Path) -> None:

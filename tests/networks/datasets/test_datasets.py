@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,86 @@ def test_series_with_a_missing_slice_is_left_out(tmp_path: Path, capsys: pytest.
 
     assert status == 1
     assert "slices are missing, or the gantry was tilted" in capsys.readouterr().out
+
+
+def test_training_data_lies_in_lps_however_it_is_stored(tmp_path: Path) -> None:
+    write_segrap(tmp_path / "source", [7])
+    _, straight = convert("segrap2023_gtv", tmp_path / "source", tmp_path / "straight")
+    for path in (tmp_path / "source").rglob("*.nii.gz"):
+        SimpleITK.WriteImage(SimpleITK.DICOMOrient(SimpleITK.ReadImage(path), "RAS"), path)
+
+    status, turned = convert("segrap2023_gtv", tmp_path / "source", tmp_path / "turned")
+
+    assert status == 0
+    for name in ("imagesTr/segrap_0007_0000.nii.gz", "imagesTr/segrap_0007_0001.nii.gz", "labelsTr/segrap_0007.nii.gz"):
+        np.testing.assert_array_equal(voxels(turned / name), voxels(straight / name))
+
+
+def _rewrite(path: Path, change: Callable[[SimpleITK.Image], SimpleITK.Image]) -> None:
+    SimpleITK.WriteImage(change(SimpleITK.ReadImage(path)), path)
+
+
+def _shifted(image: SimpleITK.Image) -> SimpleITK.Image:
+    image.SetOrigin((10.0, 0.0, 0.0))
+    return image
+
+
+def _mirrored(image: SimpleITK.Image) -> SimpleITK.Image:
+    flipped = SimpleITK.Flip(image, (True, False, False))
+    flipped.CopyInformation(image)
+    return flipped
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        ("segrap_0002/image_contrast.nii.gz", lambda image: image[:20, :, :], "covers 62% of the image"),
+        ("segrap_0002/image_contrast.nii.gz", _shifted, "covers 69% of the image that was drawn on, expected 90%"),
+        ("Task002/segrap_0002.nii.gz", lambda image: image * 0, "no label is drawn"),
+        ("segrap_0002/image.nii.gz", lambda image: image + 100 * SimpleITK.Cast(image > -100, image.GetPixelID()),
+         "brighter without contrast than with it"),
+    ],
+)  # fmt: skip
+def test_a_case_that_is_not_what_it_seems_is_left_out_by_name(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    change: Callable[[SimpleITK.Image], SimpleITK.Image],
+    reason: str,
+) -> None:
+    write_segrap(tmp_path / "source", [1, 2])
+    (path,) = (tmp_path / "source").rglob(file)
+    _rewrite(path, change)
+
+    status, folder = convert("segrap2023_gtv", tmp_path / "source", tmp_path / "raw")
+
+    assert status == 1
+    assert reason in capsys.readouterr().out
+    assert notes(folder)["patients"] == {"segrap_0001": "segrap_0001"}
+
+
+def test_mirrored_labels_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_han5k(tmp_path / "source", {1: BALLS, 2: BALLS})
+    for path in (tmp_path / "source").rglob("RADCURE-0002/Parotid_?.nii.gz"):
+        _rewrite(path, _mirrored)
+
+    status, _ = convert("han5k", tmp_path / "source", tmp_path / "raw")
+
+    assert status == 1
+    assert "left lies right of what is called right, of 1 pairs of 1" in capsys.readouterr().out
+
+
+def test_a_case_without_labels_and_labels_of_another_release_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_segrap(tmp_path / "source", [1, 2])
+    (tmp_path / "source" / "SegRap2023_Training_Set_120cases_OneHot_Labels/Task002/segrap_0002.nii.gz").unlink()
+    assert convert("segrap2023_gtv", tmp_path / "source", tmp_path / "raw")[0] == 1
+    assert "left out segrap_0002" in capsys.readouterr().out
+
+    (tmp_path / "source" / "SegRap2023_Training_Set_120cases_Update_Labels(Task001)").mkdir()
+    assert convert("segrap2023_oar", tmp_path / "source", tmp_path / "raw")[0] == 2
+    assert "corrected labels, one file an organ" in capsys.readouterr().out
 
 
 def test_broken_run_continues(tmp_path: Path) -> None:

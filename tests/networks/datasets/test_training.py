@@ -12,8 +12,23 @@ from npc_contour.catalog import read_contract
 from npc_networks.cli import main
 from npc_networks.datasets.recipe import PlansPart, RecipeRefused
 from npc_networks.datasets.training import lay_over, splits
+from npc_testkit.nnunet_commands import write_planner
 from npc_testkit.peers import require_nnunet_python
-from npc_testkit.public_data import write_han5k
+from npc_testkit.public_data import write_han5k, write_lnctvseg
+
+LNCTV = """
+layout = "lnctvseg"
+dataset_id = 390
+dataset_name = "Smoke"
+reference = "invented phantoms"
+terms = "none"
+channels = ["CT"]
+pipeline = "ln_ctv"
+network = "ln_ctv"
+
+[plans]
+patch_size = [32, 48, 48]
+"""
 
 SMOKE = """
 layout = "han5k"
@@ -99,6 +114,26 @@ def test_data_set_of_another_recipe_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert main(["train", "lnctvseg", str(tmp_path / "Dataset304_HaN5K"), "--work", str(tmp_path)]) == 2
     assert "Dataset304_HaN5K is not the recipe's Dataset303_LNCTVSeg" in capsys.readouterr().out
     assert main(["train", "lnctvseg", str(tmp_path / "none"), "--work", str(tmp_path)]) == 2
+
+
+def test_a_recipe_that_plans_otherwise_plans_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lnctvseg(tmp_path / "source", [1, 2])
+    recipe = tmp_path / "smoke.toml"
+    recipe.write_text(LNCTV)
+    assert main(["dataset", str(recipe), str(tmp_path / "source"), str(tmp_path / "raw")]) == 0
+    command = ["train", str(recipe), str(tmp_path / "raw" / "Dataset390_Smoke"), "--work", str(tmp_path / "work")]
+    command += ["--python", str(write_planner(tmp_path))]
+    plans = tmp_path / "work" / "nnUNet_preprocessed" / "Dataset390_Smoke" / "nnUNetPlans.json"
+
+    assert main(command) == main(command) == 0
+    assert (tmp_path / "steps").read_text().split() == ["plan", "rest", "run", "run"]
+
+    recipe.write_text(LNCTV.replace("[32, 48, 48]", "[32, 64, 64]"))
+    assert main([*command, "--resume"]) == 2
+    assert "plans otherwise than when" in capsys.readouterr().out
+    assert main(command) == 0
+    assert (tmp_path / "steps").read_text().split()[4:] == ["plan", "rest", "run"]
+    assert json.loads(plans.read_text())["configurations"]["3d_fullres"]["patch_size"] == [32, 64, 64]
 
 
 @pytest.mark.timeout(600)
