@@ -6,7 +6,8 @@ Python, so that a copy of it can build the engine inside the Triton image, where
     docker run --rm --gpus all -v REPO:/models IMAGE python3 /models/NETWORK_engine/build_engine.py
 
 Engines of several GPUs lie side by side (`engines/<gpu>-<TensorRT>-<network>/`), with a cache of measured kernels; the
-one of this machine is copied to `1/model.plan`. Building again for a known machine only copies.
+one of this machine is copied to `1/model.plan`. Building again for a known machine only copies. One is
+served at a time: machines with other GPUs need a repository of their own.
 """
 
 from __future__ import annotations
@@ -162,6 +163,19 @@ def build(folder: Path, *, level: int = 3, environment: Mapping[str, str] = os.e
     return placed
 
 
+def displaced(folder: Path, environment: Mapping[str, str] = os.environ) -> Machine | None:
+    """Return the other kind of machine whose engine is in the place of this one's; None where there is none.
+
+    Raises:
+        EngineRefused: no GPU, no TensorRT, or no record.
+    """
+    built_on = _read(folder)["built_on"]
+    if built_on is None or not (folder / PLAN_FILE).is_file():
+        return None
+    built = Machine(**built_on)
+    return None if built.folder == read_machine(environment).folder else built
+
+
 def trtexec_arguments(folder: Path, record: Mapping[str, Any], plan: Path, timing: Path, level: int) -> list[str]:
     """Return what `trtexec` is told: types as in the file, batches of one to the record's."""
     channels, *window = record["window"]
@@ -224,10 +238,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--level", type=int, choices=range(6), default=3, help="optimisation level (default 3)")
     options = parser.parse_args(arguments)
     try:
+        before = displaced(options.folder)
         sys.stdout.write(f"{build(options.folder, level=options.level)}\n")
     except EngineRefused as refusal:
         sys.stderr.write(f"refused: {refusal}\n")
         return 2
+    except OSError as error:
+        sys.stderr.write(
+            f"refused: {error.filename or options.folder}: {error.strerror}: build as the owner of {options.folder},"
+            " for example docker run --user $(id -u):$(id -g)\n"
+        )
+        return 2
+    if before is not None:
+        sys.stderr.write(
+            f"this repository served {before.gpu} with TensorRT {before.tensorrt} until now, and serves this machine's"
+            " kind alone from here on: give each kind of GPU a repository of its own\n"
+        )
     return 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from npc_networks.engines.targets import Choice, write_engine
-from npc_networks.serving.gpu_engine import EngineRefused, Machine, build, refuse_mismatch, verify_engine
+from npc_networks.serving.gpu_engine import EngineRefused, Machine, build, displaced, refuse_mismatch, verify_engine
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 
 H100 = Machine("NVIDIA H100 80GB HBM3", "9.0", "580.65.06", "10.13.3.9")
@@ -163,6 +163,28 @@ def test_image_without_tensorrt_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(EngineRefused, match="TRT_VERSION is ''"):
         build(bench.folder, environment={"PATH": bench.environment["PATH"]})
+
+
+def test_a_second_kind_of_gpu_is_told_that_it_takes_the_firsts_place(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert displaced(bench.folder, bench.environment) is None
+    build(bench.folder, environment=bench.environment)
+    assert displaced(bench.folder, bench.environment) is None
+
+    bench.become(replace(H100, gpu="NVIDIA L40S", compute_capability="8.9"))
+
+    assert displaced(bench.folder, bench.environment) == H100
+
+
+def test_script_says_in_one_line_what_it_may_not_write(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (bench.folder / "engines").write_text("a file is in the folder's place")
+
+    script = [sys.executable, "-I", str(bench.folder / "build_engine.py")]
+    done = subprocess.run(script, env=bench.environment, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"refused: {bench.folder}/engines")
 
 
 def test_script_says_in_one_line_why_it_cannot_build_here(tmp_path: Path) -> None:
