@@ -27,9 +27,15 @@ def test_a_triton_that_does_not_answer_is_told_before_anything_is_rendered() -> 
 
 @pytest.mark.parametrize(
     ("dice", "demo", "works"),
-    [({"Brain": 0.9}, True, True), ({"Brain": 0.1}, True, False), ({"Brain": 0.1}, False, True), ({}, True, True)],
+    [
+        ({"Brain": 0.9}, True, True),
+        ({"Brain": 0.1}, True, False),
+        ({"Brain": 0.1}, False, True),
+        ({"Brain": 0.0}, False, False),
+        ({}, True, True),
+    ],
 )
-def test_only_a_network_that_knows_phantoms_can_fail_on_one(
+def test_a_network_that_knows_phantoms_must_do_well_and_any_other_must_find_something(
     dice: dict[str, float],
     demo: bool,  # noqa: FBT001 - a column of the table
     works: bool,  # noqa: FBT001

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from npc_networks.imports.postprocessing import LARGEST_V2
 from npc_testkit.nnunet_v2 import dataset_json, plans_json
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +105,37 @@ def _alone(work: Path, image: Path) -> Path:
 
 def _labels(folder: Path) -> UInt8Array:
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(folder / "case.nii.gz")), dtype=np.uint8)
+
+
+def largest_of(*labels: int) -> bytes:
+    """Return a `postprocessing.pkl` as nnU-Net 2 writes it: its function by name, and what it is told."""
+    # The opcode for a global, by hand: nnU-Net's module is not at home here.
+    function = f"c{LARGEST_V2.module}\n{LARGEST_V2.name}\n".encode()
+    told = pickle.dumps([{"labels_or_regions": label} for label in labels], protocol=0)[:-1]
+    return b"((l" + (function + b"a") * len(labels) + told + b"t."
+
+
+PLANNER = """#!{python}
+import json, os, sys
+from pathlib import Path
+words = " ".join(sys.argv[1:])
+if "find_spec" in words:
+    sys.exit(0)
+step = "plan" if "plan_and_preprocess" in words and "--no_pp" in words else "run" if "run_training" in words else "rest"
+with Path({log!r}).open("a") as log:
+    print(step, file=log)
+if step == "plan":
+    for raw in Path(os.environ["nnUNet_raw"]).iterdir():
+        folder = Path(os.environ["nnUNet_preprocessed"]) / raw.name
+        if (raw / "dataset.json").is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "nnUNetPlans.json").write_text(json.dumps({{"configurations": {{"3d_fullres": {{}}}}}}))
+"""
+
+
+def write_planner(folder: Path) -> Path:
+    """Write a program that stands in for a Python with nnunetv2: it plans at once, and notes its steps in `steps`."""
+    path = folder / "python"
+    path.write_text(PLANNER.format(python=sys.executable, log=str(folder / "steps")))
+    path.chmod(0o755)
+    return path

@@ -40,6 +40,7 @@ def plans(**changes: object) -> dict[str, Any]:
         "base_num_features": 4,
         "conv_per_stage": 2,
         "transpose_forward": [np.int64(0), 1, 2],
+        "transpose_backward": [np.int64(0), 1, 2],
         "plans_per_stage": {0: stage},
     } | changes
 

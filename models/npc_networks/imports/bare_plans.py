@@ -43,6 +43,7 @@ class BarePlans(_Strict):
         separate_z: thick slices are treated apart, as nnU-Net does.
         blended: what the windows' overlap averages.
         mirror_axes: of the network's own order; windows are shown mirrored along them too.
+        downsample: of SwinUNETR: which of MONAI's two ways of merging patches, which the weights do not tell.
     """
 
     channels: tuple[str, ...] = Field(min_length=1)
@@ -55,6 +56,7 @@ class BarePlans(_Strict):
     separate_z: bool = False
     blended: Literal["logits", "softmax"] = "logits"
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    downsample: Literal["merging", "mergingv2"] = "merging"
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.domain.pipelines import Pipeline
+from npc_networks.imports.arranging import arranged, read_mapping
 from npc_networks.imports.network import ImportedNetwork, Target, Written, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
-from npc_networks.imports.nnunet_v2 import read_nnunet_v2
+from npc_networks.imports.nnunet_v2 import CHECKPOINT, read_nnunet_v2
 from npc_networks.imports.origin import Origin, write_origin
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.imports.state_dict_network import ARCHITECTURES, read_state_dict
+from npc_networks.imports.validation import check_validation
 
 TITLE = "bring a trained network of another framework into the model repository"
 PART_OF = " in "
@@ -45,6 +48,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     v2 = _framework(frameworks, "nnunet-v2", "plans.json, dataset.json and fold_*/checkpoint_final.pth")
     _add_folder(v2)
     v2.add_argument("--postprocessing", type=Path, metavar="FILE", help="postprocessing.pkl, applied to every answer")
+    v2.add_argument(
+        "--checkpoint",
+        default=CHECKPOINT,
+        metavar="FILE",
+        help=f"of each fold, for example checkpoint_best.pth (default {CHECKPOINT})",
+    )
     bare = _framework(frameworks, "state-dict", "one file of weights, whose architecture and plans are told here")
     bare.add_argument("file", type=Path, metavar="FILE", help="checkpoint of PyTorch")
     bare.add_argument("--architecture", choices=ARCHITECTURES, required=True, help="what the weights belong to")
@@ -79,6 +88,16 @@ def _add_common(framework: argparse.ArgumentParser) -> None:
     framework.add_argument("--name", metavar="NAME", help="of the model folder (default: that network's name)")
     framework.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
     framework.add_argument(
+        "--labels",
+        nargs="+",
+        default=[],
+        metavar="THEIRS=OURS",
+        help="which label of the network is which of the pipeline, names or values; others keep their value",
+    )
+    framework.add_argument(
+        "--accept", action="store_true", help="also a network that finds nothing of a label on its validation cases"
+    )
+    framework.add_argument(
         "--precision",
         choices=["f32", "fastest"],
         default="f32",
@@ -93,7 +112,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         network_name = _network_of(pipeline, options.network, options.name)
         target = target_of(pipeline, network_name, options.name or network_name, options.precision)
         network, origin = _read(options)
+        network = arranged(network, read_mapping(options.labels), target.labels)
         console.print(network.source, soft_wrap=True, markup=False, highlight=False)
+        if not options.accept:
+            check_validation(network.validation, network.label_names or target.labels)
         written = write_network(network, target, options.repo)
         write_origin(written.folder, origin)
     except ImportRefused as refusal:
@@ -125,8 +147,10 @@ def _read(options: argparse.Namespace) -> tuple[ImportedNetwork, Origin]:
         trainer=options.trainer,
         mirroring=options.mirroring,
         postprocessing=options.postprocessing,
+        checkpoint=options.checkpoint,
     )
-    return network, origin
+    applied = None if options.postprocessing is None else options.postprocessing.resolve()
+    return network, replace(origin, checkpoint=options.checkpoint, postprocessing=applied)
 
 
 def target_of(pipeline: Pipeline, network: str, name: str, precision: str = "f32") -> Target:

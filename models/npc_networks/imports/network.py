@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +29,14 @@ from npc_networks.export import (
 )
 from npc_networks.imports.names import check_names
 from npc_networks.imports.safe_files import ImportRefused
+from npc_networks.imports.validation import named
 from npc_networks.unet import Triple
 
 WINDOW_STEP = 0.5
 LARGEST_PARITY_SIDE = 2
 
+CARD_FILE = "MODEL_CARD.md"
+NOT_VALIDATED = "Its training left no figures of validation."
 INTENDED_USE = (
     "Imported by a site from weights of its own choice. This product has not judged them: whoever imported them "
     "answers for their validation and for the licence of the weights."
@@ -60,6 +63,8 @@ class ImportedNetwork:
         separate_z: thick slices are treated apart.
         crop_nonzero: only the box of voxels that are not zero is segmented.
         label_names: what the framework calls its labels, in the order of their values; none where it has no names.
+        validation: mean Dice of each label on the validation cases of training, by its value or region; none where
+            nobody wrote it down.
     """
 
     module: nn.Module
@@ -78,6 +83,7 @@ class ImportedNetwork:
     separate_z: bool = True
     crop_nonzero: bool = True
     label_names: tuple[str, ...] = ()
+    validation: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +182,20 @@ def write_network(network: ImportedNetwork, target: Target, repository: Path) ->
     sha256 = hashlib.sha256(weights).hexdigest()
     text = json.dumps(contract(network, target, sha256), indent=2, ensure_ascii=False) + "\n"
     (repository / target.name / "contract.json").write_text(text, encoding="utf-8")
+    (repository / target.name / CARD_FILE).write_text(_card(network, target), encoding="utf-8")
     write_served(repository, target.name)
     return Written(repository / target.name, sha256, len(weights), parity)
+
+
+def _card(network: ImportedNetwork, target: Target) -> str:
+    """Return the model card of an imported network."""
+    rows = [
+        f"| {label} | {named(label, network.label_names or target.labels)} | {dice:.3f} |"
+        for label, dice in network.validation.items()
+    ]
+    table = "\n".join(["| label | name | mean Dice |", "|---|---|---|", *rows])
+    judged = f"Mean Dice on the validation cases of its own training:\n\n{table}" if rows else NOT_VALIDATED
+    return f"# {target.name}: imported network\n\n{network.source}\n\n{INTENDED_USE}\n\n{judged}\n"
 
 
 def check_target(network: ImportedNetwork, target: Target) -> None:
@@ -249,21 +267,15 @@ def _normalisation(how: Normalisation) -> dict[str, Any]:
 
 def _onnx_bytes(network: ImportedNetwork) -> bytes:
     """Return the network as ONNX: any batch, windows of one size, float32 throughout."""
-    example = torch.zeros(2, len(network.modalities), *network.patch)
     with tempfile.TemporaryDirectory() as folder, exporter_quiet():
         path = Path(folder) / "network.onnx"
-        torch.onnx.export(
-            network.module,
-            (example,),
-            path,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            _export(network, path)
+        except torch.onnx.OnnxExporterError as error:
+            reason = _first_cause(error)
+            raise ImportRefused(
+                f"the network cannot be computed on windows of {' x '.join(map(str, network.patch))} voxels: {reason}"
+            ) from error
         model = onnx.load(path)
     graph = model.graph
     # The exporter notes the source lines and paths of the machine it ran on.
@@ -272,6 +284,28 @@ def _onnx_bytes(network: ImportedNetwork) -> bytes:
         part.doc_string = ""
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
+
+
+def _export(network: ImportedNetwork, path: Path) -> None:
+    torch.onnx.export(
+        network.module,
+        (torch.zeros(2, len(network.modalities), *network.patch),),
+        path,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAME],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return the first line of what began a chain of errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _parity(network: ImportedNetwork, weights: bytes) -> float:

@@ -20,6 +20,7 @@ from npc_networks.imports.plans_v1 import PlansV1, read_plans
 from npc_networks.imports.postprocessing import read_v1
 from npc_networks.imports.safe_files import ImportRefused, read_checkpoint, read_pickle
 from npc_networks.imports.state_dicts import load, tensors_of
+from npc_networks.imports.validation import V1, read_validation
 from npc_networks.unet import PlainConvUNet
 
 PLANS, CHECKPOINT, POSTPROCESSING = "plans.pkl", "model_final_checkpoint.model", "postprocessing.json"
@@ -82,6 +83,7 @@ def read_nnunet_v1(
         mirror_axes=ALL_AXES if mirroring and NO_MIRRORING not in trainers else (),
         regions=Regions(tuple(regions), PROBABILITY_THRESHOLD) if regions else None,
         keep_largest=read_v1(folder / POSTPROCESSING),
+        validation=read_validation([path.parent for path in checkpoints], V1),
     )
 
 

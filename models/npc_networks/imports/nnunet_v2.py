@@ -15,11 +15,15 @@ from npc_networks.imports.postprocessing import read_v2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused, read_checkpoint
 from npc_networks.imports.state_dicts import load, tensors_of
+from npc_networks.imports.validation import V2, read_validation
 from npc_networks.unet import PlainConvUNet
 
 CHECKPOINT = "checkpoint_final.pth"
-TRAINER = re.compile(r"NpcTrainer|nnUNetTrainer(_\d+epochs?|NoMirroring|_NoMirroring|DA5|NoDA)?(_\d+epochs?)?")
-"""Trainers that change the length of training or the augmentation, not the network or its last layer."""
+TRAINER = re.compile(
+    r"NpcTrainer|nnUNetTrainer(_?(\d+epochs?|NoMirroring|onlyMirror01|NoDA|DA5|DA(Seg)?[Oo]rd0|DA5ord0|CELoss|DiceLoss"
+    r"|NoDeepSupervision|noDummy2DDA))*"
+)
+"""Trainers that change the length of training, the augmentation or the loss, not the network or its last layer."""
 
 
 def read_nnunet_v2(
@@ -29,23 +33,25 @@ def read_nnunet_v2(
     trainer: str | None = None,
     mirroring: bool = False,
     postprocessing: Path | None = None,
+    checkpoint: str = CHECKPOINT,
 ) -> ImportedNetwork:
     """Read a trained nnU-Net v2 configuration.
 
     Args:
         folder: with `plans.json`, `dataset.json` and folds.
-        folds: "0" to "4" or "all"; none takes every fold there is.
+        folds: "0" to "4" or "all"; none takes every fold there is, as nnU-Net does: "all" only where it is alone.
         trainer: name of a trainer not known here that is known to build the plans' network all the same.
         mirroring: show windows mirrored too, along the axes that training allowed, as `nnUNetv2_predict` does unless
             told not to.
         postprocessing: the `postprocessing.pkl` that `nnUNetv2_find_best_configuration` wrote; None applies nothing.
+        checkpoint: file of each fold: that of the last epoch, or `checkpoint_best.pth`.
 
     Raises:
         ImportRefused: what was found is not what nnU-Net v2 writes, or asks for what is not supported.
     """
     if not folder.is_dir():
         raise ImportRefused(f"{folder} is no folder")
-    paths = find_checkpoints(folder, folds)
+    paths = find_checkpoints(folder, folds, checkpoint)
     contents = [read_checkpoint(path) for path in paths]
     configurations = {_configuration(content, path, trainer) for content, path in zip(contents, paths, strict=True)}
     if len(configurations) != 1:
@@ -67,23 +73,32 @@ def read_nnunet_v2(
         mirror_axes=_mirror_axes(contents[0], paths[0]) if mirroring else (),
         regions=plans.regions,
         label_names=plans.label_names,
+        validation=read_validation([path.parent for path in paths], V2),
         keep_largest=() if postprocessing is None else read_v2(postprocessing),
     )
 
 
-def find_checkpoints(folder: Path, folds: Sequence[str]) -> list[Path]:
+def find_checkpoints(folder: Path, folds: Sequence[str], checkpoint: str = CHECKPOINT) -> list[Path]:
     """Return the checkpoints of the folds asked for.
 
     Raises:
         ImportRefused: one is missing, or there is none.
     """
-    paths = [folder / f"fold_{fold}" / CHECKPOINT for fold in folds] or sorted(folder.glob(f"fold_*/{CHECKPOINT}"))
-    there = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+    there = sorted(folder.glob(f"fold_*/{checkpoint}"))
+    numbered = [path for path in there if path.parent.name != "fold_all"]
+    paths = [folder / f"fold_{fold}" / checkpoint for fold in folds] or numbered or there
+    holds = ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
     if missing := [path for path in paths if not path.is_file()]:
-        raise ImportRefused(f"{missing[0]} is missing; {folder} holds {there}")
+        raise ImportRefused(f"{missing[0]} is missing; {folder} holds {holds}{_others(missing[0].parent, checkpoint)}")
     if not paths:
-        raise ImportRefused(f"{folder} holds no fold_*/{CHECKPOINT}; it holds {there}")
+        others = "".join(_others(fold, checkpoint) for fold in sorted(folder.glob("fold_*"))[:1])
+        raise ImportRefused(f"{folder} holds no fold_*/{checkpoint}; it holds {holds}{others}")
     return paths
+
+
+def _others(fold: Path, checkpoint: str) -> str:
+    names = sorted(path.name for path in fold.glob("*.pth") if path.name != checkpoint)
+    return f", {fold.name} holds {', '.join(names)}: take one by --checkpoint" if names else ""
 
 
 def _configuration(content: Mapping[str, Any], path: Path, trainer: str | None) -> str:

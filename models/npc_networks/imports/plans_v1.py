@@ -17,6 +17,10 @@ from npc_networks.unet import Triple, UNetPlan
 MAX_FEATURES = 320
 UNCLIPPED = (-np.inf, np.inf)
 INT16_HU = (-32768.0, 32767.0)
+CONVS_PER_STAGE = 2
+AS_STORED = (0, 1, 2)
+"""What version 1 itself assumes of plans that were written before it knew these keys."""
+PREPROCESSOR = "GenericPreprocessor"
 EXPORT = {"force_separate_z": None, "interpolation_order": 1, "interpolation_order_z": 0}
 
 
@@ -57,6 +61,7 @@ def parse_plans(content: Any, path: Path, stage: int | None) -> PlansV1:  # noqa
     """Check the content of `plans.pkl`; see `read_plans`."""
     plans = Keys(content, f"{path}")
     _check_export(plans)
+    _check_preprocessor(plans)
     stages = plans.numbered("plans_per_stage")
     chosen = max(stages) if stage is None else stage
     if chosen not in stages:
@@ -74,7 +79,7 @@ def parse_plans(content: Any, path: Path, stage: int | None) -> PlansV1:  # noqa
         stage=chosen,
         spacing_mm=(first, second, third),
         patch=triple(of_stage.numbers("patch_size"), f"{path}: patch_size"),
-        transpose=triple(plans.numbers("transpose_forward"), f"{path}: transpose_forward"),
+        transpose=_transpose(plans),
         unet=_unet(plans, of_stage, channels),
     )
 
@@ -118,9 +123,32 @@ def _check_export(plans: Keys) -> None:
             raise ImportRefused(f"{asked.where}: {key} is {asked.get(key)!r}, expected {expected!r}")
 
 
+def _check_preprocessor(plans: Keys) -> None:
+    """Refuse plans whose images were prepared in another way than nnU-Net's own."""
+    name = plans.get("preprocessor_name") if "preprocessor_name" in plans else None
+    if name not in (None, PREPROCESSOR):
+        raise ImportRefused(f"{plans.where}: preprocessor_name is {name!r}, expected {PREPROCESSOR!r}")
+
+
+def _transpose(plans: Keys) -> Triple:
+    if any(key not in plans or plans.get(key) is None for key in ("transpose_forward", "transpose_backward")):
+        return AS_STORED
+    return triple(plans.numbers("transpose_forward"), f"{plans.where}: transpose_forward")
+
+
+def _pools(of_stage: Keys) -> list[Triple]:
+    """Return the poolings; those of plans that only count them begin late along the axes that have fewer."""
+    if "pool_op_kernel_sizes" in of_stage:
+        return of_stage.rows("pool_op_kernel_sizes")
+    counts = triple(of_stage.numbers("num_pool_per_axis"), f"{of_stage.where}: num_pool_per_axis")
+    z, y, x = (max(counts) - count for count in counts)
+    return [(1 + (z <= level), 1 + (y <= level), 1 + (x <= level)) for level in range(max(counts))]
+
+
 def _unet(plans: Keys, of_stage: Keys, channels: int) -> UNetPlan:
-    pools = of_stage.rows("pool_op_kernel_sizes")
-    kernels = of_stage.rows("conv_kernel_sizes")
+    pools = _pools(of_stage)
+    told = "conv_kernel_sizes" in of_stage
+    kernels = of_stage.rows("conv_kernel_sizes") if told else [(3, 3, 3)] * (len(pools) + 1)
     if len(kernels) != len(pools) + 1:
         raise ImportRefused(f"{of_stage.where}: {len(pools)} poolings and {len(kernels)} kernels, expected one more")
     if strange := {side for kernel in kernels for side in kernel} - {1, 3}:
@@ -132,7 +160,7 @@ def _unet(plans: Keys, of_stage: Keys, channels: int) -> UNetPlan:
         features=tuple(min(base * 2**index, MAX_FEATURES) for index in range(len(kernels))),
         kernels=tuple(kernels),
         strides=((1, 1, 1), *pools),
-        convs_per_stage=plans.whole("conv_per_stage"),
+        convs_per_stage=plans.whole("conv_per_stage") if "conv_per_stage" in plans else CONVS_PER_STAGE,
         # The decoder stage that works at the resolution of encoder stage i has the kernel of stage i + 1.
         decoder_kernels=tuple(reversed(kernels[1:])),
     )

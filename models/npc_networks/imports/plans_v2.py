@@ -10,7 +10,7 @@ from typing import Any
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation, Regions
-from npc_networks.imports.keys import Keys, three, triple
+from npc_networks.imports.keys import Keys, is_number, three, triple
 from npc_networks.imports.plans_v1 import INT16_HU, UNCLIPPED
 from npc_networks.imports.plans_v2_keys import check_architecture, check_plans
 from npc_networks.imports.residual import ResidualPlan
@@ -103,7 +103,7 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
 
 
 def _names(dataset: Keys, labels: int) -> tuple[str, ...]:
-    by_value = {value: str(name) for name, value in dataset.mapping("labels").items() if name != "ignore"}
+    by_value = {_value(value): str(name) for name, value in dataset.mapping("labels").items() if name != "ignore"}
     return tuple(by_value[value] for value in range(labels))
 
 
@@ -166,15 +166,22 @@ def _labels(dataset: Keys) -> tuple[int, Regions | None]:
     labels = dataset.mapping("labels")
     if any(isinstance(value, list) and len(value) > 1 for value in labels.values()):
         return _regions(dataset, labels)
-    values = {name: value for name, value in labels.items() if name != "ignore"}
-    wanted = list(range(len(values)))
-    if not all(isinstance(value, int) for value in values.values()) or sorted(values.values()) != wanted:
+    values = [_value(value) for name, value in labels.items() if name != "ignore"]
+    if None in values or set(values) != set(range(len(values))):
         raise ImportRefused(f"{dataset.where}: labels are {labels}, expected whole numbers 0, 1, 2, ...")
     return len(values), None
 
 
+def _value(value: object) -> int | None:
+    """Return a label as nnU-Net reads it, which takes text, fractions without a rest, and lists of one; else None."""
+    one = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if isinstance(one, str) and one.isdecimal():
+        return int(one)
+    return int(one) if is_number(one) and one == int(one) else None
+
+
 def _regions(dataset: Keys, labels: Mapping[Any, Any]) -> tuple[int, Regions]:
-    outputs = [value for name, value in labels.items() if name != "ignore" and value not in (0, [0])]
+    outputs = [value for name, value in labels.items() if name != "ignore" and _value(value) != 0]
     order = [int(label) for label in dataset.numbers("regions_class_order")]
     if len(order) != len(outputs):
         raise ImportRefused(f"{dataset.where}: {len(outputs)} regions, but regions_class_order is {order}")
@@ -215,10 +222,9 @@ def _normalisation(plans: Keys, channel: int, scheme: str, masked: object) -> No
 
 
 def _network(chosen: Keys, channels: int, classes: int) -> UNetPlan | ResidualPlan:
-    if "architecture" not in chosen:
-        return _old_style(chosen, channels, classes)
+    read = _new_style if "architecture" in chosen else _old_style
     try:
-        return _new_style(chosen, channels, classes)
+        return read(chosen, channels, classes)
     except ImportRefused:
         raise
     except ValueError as error:
@@ -247,22 +253,21 @@ def _new_style(chosen: Keys, channels: int, classes: int) -> UNetPlan | Residual
         convs_per_stage=decoder,
     )
     if name == RESIDUAL:
-        return ResidualPlan(unet=unet, blocks=tuple(int(count) for count in options.numbers("n_blocks_per_stage")))
+        return ResidualPlan(unet=unet, blocks=_counts(options, "n_blocks_per_stage"))
     if _same(options, "n_conv_per_stage") != decoder:
         raise ImportRefused(f"{options.where}: encoder and decoder have different numbers of convolutions per stage")
     return unet
 
 
-def _old_style(chosen: Keys, channels: int, classes: int) -> UNetPlan:
+def _old_style(chosen: Keys, channels: int, classes: int) -> UNetPlan | ResidualPlan:
     """Return the network of plans written before version 2.3, which had no architecture of their own."""
-    if chosen.get("UNet_class_name") != PLAIN:
-        raise ImportRefused(f"{chosen.where}: UNet_class_name is {chosen.get('UNet_class_name')}, expected {PLAIN}")
-    convs = _same(chosen, "n_conv_per_stage_encoder")
-    if _same(chosen, "n_conv_per_stage_decoder") != convs:
-        raise ImportRefused(f"{chosen.where}: encoder and decoder have different numbers of convolutions per stage")
+    name = chosen.get("UNet_class_name")
+    if name not in (PLAIN, RESIDUAL):
+        raise ImportRefused(f"{chosen.where}: UNet_class_name is {name}, expected {PLAIN} or {RESIDUAL}")
+    convs = _same(chosen, "n_conv_per_stage_decoder")
     kernels = chosen.rows("conv_kernel_sizes")
     base, most = chosen.whole("UNet_base_num_features"), chosen.whole("unet_max_num_features")
-    return UNetPlan(
+    unet = UNetPlan(
         in_channels=channels,
         classes=classes,
         features=tuple(min(base * 2**stage, most) for stage in range(len(kernels))),
@@ -270,10 +275,19 @@ def _old_style(chosen: Keys, channels: int, classes: int) -> UNetPlan:
         strides=tuple(chosen.rows("pool_op_kernel_sizes")),
         convs_per_stage=convs,
     )
+    if name == RESIDUAL:
+        return ResidualPlan(unet=unet, blocks=_counts(chosen, "n_conv_per_stage_encoder"))
+    if _same(chosen, "n_conv_per_stage_encoder") != convs:
+        raise ImportRefused(f"{chosen.where}: encoder and decoder have different numbers of convolutions per stage")
+    return unet
+
+
+def _counts(options: Keys, key: str) -> tuple[int, ...]:
+    return tuple(int(count) for count in options.numbers(key))
 
 
 def _same(options: Keys, key: str) -> int:
-    counts = {int(count) for count in options.numbers(key)}
+    counts = set(_counts(options, key))
     if len(counts) != 1:
         raise ImportRefused(f"{options.where}: {key} is {sorted(counts)}, expected the same number for every stage")
     return counts.pop()

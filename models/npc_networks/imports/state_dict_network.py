@@ -53,7 +53,10 @@ def read_state_dict(path: Path, architecture: str, plans_path: Path) -> Imported
     """
     plans = read_bare_plans(plans_path)
     weights = _weights(path)
-    network, channels, classes = _swin(weights, path) if architecture == SWIN else _ux(weights, path, architecture)
+    if architecture == SWIN:
+        network, channels, classes = _swin(weights, path, plans.downsample)
+    else:
+        network, channels, classes = _ux(weights, path, architecture)
     if channels != len(plans.channels):
         raise ImportRefused(
             f"{path} holds a network of {channels} channels, {plans_path} names {len(plans.channels)}"
@@ -136,7 +139,7 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return max(found, default=-1) + 1
 
 
-def _swin(weights: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, int, int]:
+def _swin(weights: Mapping[str, Tensor], path: Path, downsample: str) -> tuple[nn.Module, int, int]:
     """Build MONAI's SwinUNETR; MONAI is asked for only here.
 
     Raises:
@@ -170,6 +173,7 @@ def _swin(weights: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, int, in
         depths=depths,
         num_heads=heads,
         window_size=window,
+        downsample=downsample,
         use_v2="swinViT.layers1c.0.conv1.conv.weight" in weights,
     )
     return network, channels, classes

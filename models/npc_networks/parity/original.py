@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from npc_networks import nnunet
 from npc_networks.imports.origin import Origin
 from npc_networks.serving.engines import physical_cores
 
 PEERS = {"nnunet-v1": "peer_v1.py", "nnunet-v2": "peer_v2.py"}
 INSTALL = "make nnunet-peers"
 DEFAULT_PYTHON = Path(".venv-nnunet/bin/python")
+TRAINERS = Path(nnunet.__path__[0])
+"""Folder with this product's own trainer, which networks that it trained name."""
 LAST_LINES = 8
 
 Float32Array = npt.NDArray[np.float32]
@@ -95,6 +98,9 @@ def predict(
             "folder": str(origin.path),
             "folds": list(origin.folds),
             "mirroring": origin.mirroring,
+            "checkpoint": origin.checkpoint,
+            "postprocessing": None if origin.postprocessing is None else str(origin.postprocessing),
+            "trainers": str(TRAINERS),
             "threads": physical_cores(),
             "single_sums": single_sums,
             "cases": asked,

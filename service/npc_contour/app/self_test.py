@@ -36,6 +36,8 @@ NIGHTLY_SEED = 1
 
 FLOOR = 0.5
 """Mean Dice under which a network that knows phantoms is broken, not merely weak."""
+NOTHING = 0.01
+"""Mean Dice under which a network finds nothing of a phantom; trained on patients, it may find little, not nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,13 @@ class NetworkResult:
 
     @property
     def works(self) -> bool:
-        """Whether it does what it must; networks trained on patients need not know a phantom."""
-        return self.mean is None or self.mean >= FLOOR or not self.demo
+        """Whether it does what it must; networks trained on patients need not know a phantom, but find something."""
+        return self.mean is None or self.mean >= self.least
+
+    @property
+    def least(self) -> float:
+        """Mean Dice that it must reach."""
+        return FLOOR if self.demo else NOTHING
 
 
 def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[NetworkResult, ...]:

@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.app.self_test import FLOOR, NetworkResult, self_test
+from npc_contour.app.self_test import NetworkResult, self_test
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.cli.progress import bars, steps
 from npc_contour.settings import read_settings
@@ -49,6 +49,6 @@ def _table(results: tuple[NetworkResult, ...]) -> Table:
             table.add_row("[green]loaded[/]", result.network, "0", "the phantom has no truth for it", "")
             continue
         name, worst = min(result.dice.items(), key=lambda item: item[1])
-        word = "[green]ok[/]" if result.works else f"[bold red]below {FLOOR}[/]"
+        word = "[green]ok[/]" if result.works else f"[bold red]below {result.least}[/]"
         table.add_row(word, result.network, str(len(result.dice)), f"{result.mean:.3f}", f"{name} {worst:.3f}")
     return table

@@ -98,6 +98,7 @@ def test_normalisation_is_the_plans(tmp_path: Path) -> None:
         ({"num_classes": "two"}, "num_classes is 'two', expected a positive whole number"),
         ({"plans_per_stage": {}}, r"plans_per_stage has keys \[\], expected 0, 1"),
         ({"plans_per_stage": {0: {"patch_size": [64, 64]}}}, "no 'current_spacing'"),
+        ({"preprocessor_name": "Preprocessor3DBetterResampling"}, "expected 'GenericPreprocessor'"),
         ({"transpose_forward": [0, 1]}, "two-dimensional networks are not taken"),
     ],
 )
@@ -110,12 +111,26 @@ def test_plans_that_ask_for_something_else_are_refused(
         read_plans(tmp_path / "plans.pkl")
 
 
+def test_plans_of_early_versions_are_read_with_version_1s_own_defaults(tmp_path: Path) -> None:
+    early = plans(transpose_backward=None)
+    del early["conv_per_stage"], early["transpose_forward"]
+    stage = early["plans_per_stage"][0]
+    del stage["pool_op_kernel_sizes"], stage["conv_kernel_sizes"]
+    stage["num_pool_per_axis"] = [1, 3, 2]
+    (tmp_path / "plans.pkl").write_bytes(pickle.dumps(early))
+
+    found = read_plans(tmp_path / "plans.pkl")
+
+    assert (found.transpose, found.unet.convs_per_stage, set(found.unet.kernels)) == ((0, 1, 2), 2, {(3, 3, 3)})
+    assert found.unet.strides == ((1, 1, 1), (1, 2, 1), (1, 2, 2), (2, 2, 2))
+
+
 def test_a_missing_key_and_an_unknown_stage_are_named(tmp_path: Path) -> None:
     without = plans()
-    del without["conv_per_stage"]
+    del without["base_num_features"]
     (tmp_path / "plans.pkl").write_bytes(pickle.dumps(without))
 
-    with pytest.raises(ImportRefused, match="has no 'conv_per_stage'; it has num_stages"):
+    with pytest.raises(ImportRefused, match="has no 'base_num_features'; it has num_stages"):
         read_plans(tmp_path / "plans.pkl")
     with pytest.raises(ImportRefused, match=r"has stages \[0\], asked for stage 1"):
         read_plans(tmp_path / "plans.pkl", stage=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from torch import nn
 from npc_contour.catalog import read_contract
 from npc_contour.domain.pipelines import LargestComponent, Regions
 from npc_networks.cli import main
+from npc_networks.imports.arranging import arranged, read_mapping
 from npc_networks.imports.names import check_names
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.postprocessing import LARGEST_V2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
 from npc_networks.imports.safe_files import ImportRefused
 from npc_networks.unet import PlainConvUNet, UNetPlan
+from npc_testkit.nnunet_commands import largest_of
 from npc_testkit.nnunet_v2 import (
     KERNELS,
     LIBRARY,
@@ -95,6 +99,30 @@ def test_folds_are_averaged_as_logits(tmp_path: Path) -> None:
         np.testing.assert_allclose(ours.module(_image()), expected, atol=1e-5)
 
 
+def test_folds_and_checkpoints_are_those_that_version_2_takes(tmp_path: Path) -> None:
+    weights = PlainConvUNet(UNET).state_dict()
+    write_trained(tmp_path, weights, fold="all")
+    assert "fold_all" in read_nnunet_v2(tmp_path).source
+    write_trained(tmp_path, weights, fold="3")
+    assert "fold_all" not in read_nnunet_v2(tmp_path).source
+
+    final = tmp_path / "fold_3" / "checkpoint_final.pth"
+    final.rename(final.with_name("checkpoint_best.pth"))
+    with pytest.raises(ImportRefused, match=r"fold_3 holds checkpoint_best\.pth: take one by --checkpoint"):
+        read_nnunet_v2(tmp_path, folds=["3"])
+    assert "fold_3/checkpoint_best.pth" in read_nnunet_v2(tmp_path, checkpoint="checkpoint_best.pth").source
+
+
+@pytest.mark.parametrize("value", [str, float, lambda label: [label] if label else 0])
+def test_labels_are_read_as_version_2_reads_them(tmp_path: Path, value: Callable[[int], object]) -> None:
+    weights = PlainConvUNet(UNET).state_dict()
+    labels = {name: value(label) for name, label in dataset_json()["labels"].items() if name != "ignore"}
+
+    found = read_nnunet_v2(write_trained(tmp_path, weights, dataset=dataset_json(labels=labels)))
+
+    assert (found.classes, found.regions, found.label_names[1]) == (7, None, "R_II")
+
+
 def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
     weights = draw_weights(PlainConvUNet(UNET)).state_dict()
     assert read_nnunet_v2(write_trained(tmp_path / "a", weights, configuration="3d_small")).patch == (4, 8, 8)
@@ -108,6 +136,14 @@ def test_inherited_and_old_plans_are_read(tmp_path: Path) -> None:
         "pool_op_kernel_sizes": STRIDES, "conv_kernel_sizes": KERNELS,
     }  # fmt: skip
     assert read_nnunet_v2(write_trained(tmp_path / "b", weights, plans=old)).classes == 7
+
+    fullres |= {
+        "UNet_class_name": "ResidualEncoderUNet",
+        "n_conv_per_stage_encoder": [1, 2, 2], "n_conv_per_stage_decoder": [1, 1],
+    }  # fmt: skip
+    residual = ResidualEncoderUNet(RESIDUAL).state_dict()
+    found = read_nnunet_v2(write_trained(tmp_path / "c", residual, plans=old)).module
+    assert isinstance(next(found.folds.children()), ResidualEncoderUNet)
 
 
 @pytest.mark.parametrize(
@@ -230,27 +266,18 @@ def test_mirroring_is_what_training_allowed(tmp_path: Path) -> None:
     assert read_nnunet_v2(tmp_path, mirroring=True).mirror_axes == (0, 1, 2)
 
 
-def _largest(**kwargs: object) -> bytes:
-    """Return a pickle as nnU-Net writes it: a function by its name, and its arguments."""
-    module, name = LARGEST_V2.module, LARGEST_V2.name
-    # The opcode for a global, by hand: nnU-Net's module is not at home here.
-    function = b"c" + module.encode() + b"\n" + name.encode() + b"\n"
-    arguments = pickle.dumps([kwargs, kwargs], protocol=0)[:-1]
-    return b"((l" + function + b"a" + function + b"a" + arguments + b"t."
-
-
 def test_postprocessing_of_version_2_is_read_without_its_function(tmp_path: Path) -> None:
     write_trained(tmp_path, PlainConvUNet(UNET).state_dict())
     file = tmp_path / "postprocessing.pkl"
-    file.write_bytes(_largest(labels_or_regions=[1, (2, 3)], background_label=0))
+    file.write_bytes(largest_of([1, (2, 3)], 4))
 
-    rule = LargestComponent((1, 2, 3), corners=True)
-    assert read_nnunet_v2(tmp_path, postprocessing=file).keep_largest == (rule, rule)
+    rules = LargestComponent((1, 2, 3), corners=True), LargestComponent((4,), corners=True)
+    assert read_nnunet_v2(tmp_path, postprocessing=file).keep_largest == rules
 
-    file.write_bytes(_largest(labels_or_regions=[0]))
+    file.write_bytes(largest_of([0]))
     with pytest.raises(ImportRefused, match="0 is no label of a structure"):
         read_nnunet_v2(tmp_path, postprocessing=file)
-    file.write_bytes(_largest(labels_or_regions=[1]).replace(LARGEST_V2.name.encode(), b"other"))
+    file.write_bytes(largest_of([1]).replace(LARGEST_V2.name.encode(), b"other"))
     with pytest.raises(ImportRefused, match=r"asks for nnunetv2\..*\.other"):
         read_nnunet_v2(tmp_path, postprocessing=file)
 
@@ -292,3 +319,46 @@ def test_import_writes_a_model_folder(tmp_path: Path) -> None:
     assert (contract.normalise_first, contract.separate_z, len(contract.labels)) == (True, True, 7)
     assert contract.normalisation[0].mean_hu == 35.0
     assert (tmp_path / "r" / "ln_ctv" / "1" / "model.py").is_file()
+
+
+def test_a_network_that_finds_nothing_of_a_label_is_refused_unless_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_trained(tmp_path / "net", draw_weights(PlainConvUNet(UNET)).state_dict())
+    summary = folder / "fold_0" / "validation" / "summary.json"
+    summary.parent.mkdir()
+    dice = {str(label): {"Dice": math.nan if label == 6 else 0.0 if label == 2 else 0.8} for label in range(1, 7)}
+    summary.write_text(json.dumps({"foreground_mean": {"Dice": 0.6}, "mean": dice, "metric_per_case": []}))
+    arguments = ["import", "nnunet-v2", str(folder), "--pipeline", "ln_ctv", "--repo", str(tmp_path / "repo")]
+
+    assert main(arguments) == 2
+    assert "finds nothing of label 2 (L_II): its Dice is 0; --accept" in capsys.readouterr().out
+    assert not (tmp_path / "repo").exists()
+
+    assert main([*arguments, "--accept"]) == 0
+    card = (tmp_path / "repo" / "ln_ctv" / "MODEL_CARD.md").read_text()
+    assert "| 1 | R_II | 0.800 |\n| 2 | L_II | 0.000 |" in card
+    assert "| 6 |" not in card
+
+
+def test_labels_are_put_where_whoever_imports_says(tmp_path: Path) -> None:
+    names = ("background", "R_II", "L_II", "R_IV", "L_IV", "R_Ib", "L_Ib")
+    ours = ("background", *(f"CTVn_{name}" for name in names[1:]))
+    found = read_nnunet_v2(write_trained(tmp_path, draw_weights(PlainConvUNet(UNET)).state_dict()))
+
+    swapped = arranged(found, {"R_II": "CTVn_L_II", "2": "1"}, ours)
+
+    with torch.inference_mode():
+        straight = found.module(_image())
+        np.testing.assert_array_equal(swapped.module(_image()), straight[:, [0, 2, 1, 3, 4, 5, 6]])
+    assert swapped.label_names == ("background", "CTVn_R_II", "CTVn_L_II", *names[3:])
+    turned = arranged(found, {"R_II": "CTVn_L_II", "L_II": "CTVn_R_IV", "R_IV": "CTVn_R_II"}, ours)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(turned.module(_image()), straight[:, [0, 3, 1, 2, 4, 5, 6]])
+    assert turned.label_names == (*ours[:4], *names[4:])
+    with pytest.raises(ImportRefused, match="several labels of the network fall on CTVn_L_II"):
+        arranged(found, {"R_II": "CTVn_L_II"}, ours)
+    with pytest.raises(ImportRefused, match="the network has no label 'R_III'; it has background, R_II"):
+        arranged(found, {"R_III": "1"}, ours)
+    with pytest.raises(ImportRefused, match="expected THEIRS=OURS"):
+        read_mapping(["R_II"])

@@ -143,15 +143,29 @@ def test_large_kernel_networks_compute_what_the_published_ones_do(
     assert (ours.classes, ours.transpose, ours.normalise_first) == (7, (0, 1, 2), False)
 
 
-def test_swin_unetr_is_monais(tmp_path: Path) -> None:
-    theirs = _drawn(SwinUNETR(in_channels=1, out_channels=7, feature_size=12, depths=(1, 1, 1, 1)))
-    file, plans = _write(tmp_path, theirs.state_dict())
+@pytest.mark.parametrize("downsample", ["merging", "mergingv2"])
+def test_swin_unetr_is_monais(tmp_path: Path, downsample: str) -> None:
+    theirs = _drawn(
+        SwinUNETR(in_channels=1, out_channels=7, feature_size=12, depths=(1, 1, 1, 1), downsample=downsample)
+    )
+    file, plans = _write(tmp_path, theirs.state_dict(), f'{PLANS}downsample = "{downsample}"\n')
 
     ours = read_state_dict(file, "swinunetr", plans)
 
     image = _image().repeat(1, 1, 2, 1, 1)
     with torch.inference_mode():
         torch.testing.assert_close(ours.module(image), theirs(image), atol=1e-5, rtol=1e-5)
+
+
+def test_a_window_that_the_network_cannot_take_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = SwinUNETR(in_channels=1, out_channels=7, feature_size=12, depths=(1, 1, 1, 1))
+    file, plans = _write(tmp_path, network.state_dict())
+    arguments = ["--architecture", "swinunetr", "--pipeline", "ln_ctv", "--plans", str(plans)]
+
+    assert main(["import", "state-dict", str(file), *arguments, "--repo", str(tmp_path / "repo")]) == 2
+
+    said = capsys.readouterr().out
+    assert "refused: the network cannot be computed on windows of 32 x 32 x 32 voxels: Expected more than 1" in said
 
 
 def test_other_axes_and_directions_are_turned_there_and_back(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK
+import torch
 from scipy import ndimage
 
 from npc_contour.catalog import read_contract
@@ -84,6 +85,28 @@ def test_version_2(tmp_path: Path, kind: str, *, mirroring: bool) -> None:
     # What is left is nnU-Net's own rounding: its code with finer sums differs from its command as much.
     own = compare(single.labels, theirs, NAMES)
     assert abs(rounded.disagreeing - own.disagreeing) <= found.disagreeing
+
+
+def test_own_trainer_and_postprocessing(tmp_path: Path) -> None:
+    python, trained = require_nnunet_python(), tmp_path / "trained"
+    nnunet_commands.write_random_v2(python, trained, "PlainConvUNet")
+    rules = tmp_path / "postprocessing.pkl"
+    rules.write_bytes(nnunet_commands.largest_of(1, 2, 3))
+    (checkpoint,) = trained.glob("fold_*/checkpoint_final.pth")
+    content = torch.load(checkpoint, weights_only=False)
+    torch.save(content | {"trainer_name": "NpcTrainer"}, checkpoint)
+    image = write_case(tmp_path, (0.8, 0.8, 2.0))
+    mine = ours(read_nnunet_v2(trained, postprocessing=rules), image, tmp_path)
+    unruled = ours(read_nnunet_v2(trained), image, tmp_path)
+
+    original = predict(
+        Origin("nnunet-v2", trained, postprocessing=rules), [(image,)], python, maps=False, single_sums=True
+    )
+
+    assert original.versions["trainer"] == "NpcTrainer"
+    found = compare(mine, original.predictions[0].labels, NAMES)
+    assert found.voxels >= VOXEL_AGREEMENT
+    assert compare(unruled, mine, NAMES).voxels < VOXEL_AGREEMENT
 
 
 @pytest.mark.parametrize("mirroring", [False, True])
