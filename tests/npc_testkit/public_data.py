@@ -64,7 +64,8 @@ def write_lnctvseg(root: Path, cases: Sequence[int]) -> None:
         hu, labels = balls(case)
         write(root / f"lnctvseg{case:04d}_0000.nii.gz", hu)
         write(root / f"lnctvseg{case:04d}_0001.nii.gz", hu)
-        write(root / f"lnctvseg{case:04d}.nii.gz", labels)
+        # Of its labels the right side comes first.
+        write(root / f"lnctvseg{case:04d}.nii.gz", np.choose(labels, (0, 2, 1)).astype(np.uint8))
 
 
 def write_han5k(root: Path, drawn: Mapping[int, Sequence[str]], balls_named: Sequence[str] = BALLS) -> None:

@@ -145,7 +145,10 @@ def dice(first: Mask, second: Mask) -> float:
 
 def segmentation_of(planning: Planning, masks: Mapping[str, Mask], kind: str, path: Path) -> Path:
     """Write masks as a DICOM SEG of the images, "BINARY" or, where none overlap, "LABELMAP", without empty slices."""
-    images = {str(image.SOPInstanceUID): image for image in map(dcmread, sorted(planning.folder.glob("*.dcm")))}
+    images = {
+        str(image.SOPInstanceUID): image
+        for image in map(dcmread, sorted(path for path in planning.folder.rglob("*") if path.is_file()))
+    }
     described = [
         SegmentDescription(number, name, codes.cid7150.Tissue, codes.cid7166.Tissue, "MANUAL")
         for number, name in enumerate(masks, start=1)

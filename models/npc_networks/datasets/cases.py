@@ -123,13 +123,8 @@ def on_grid(
     how = SimpleITK.sitkNearestNeighbor if labels else SimpleITK.sitkLinear
     inside = SimpleITK.Image(image.GetSize(), SimpleITK.sitkUInt8) + 1
     inside.CopyInformation(image)
-    share = float(
-        np.mean(
-            SimpleITK.GetArrayViewFromImage(
-                SimpleITK.Resample(inside, grid, interpolator=SimpleITK.sitkNearestNeighbor)
-            )
-        )
-    )
+    seen = SimpleITK.Resample(inside, grid, interpolator=SimpleITK.sitkNearestNeighbor)
+    share = float(np.mean(SimpleITK.GetArrayFromImage(seen)))
     if not share:
         raise CaseRefused(f"{path} has no voxel in common with the image that was drawn on")
     if share < covered:
