@@ -234,7 +234,10 @@ def broken_training_cases(_case: Path, work: Path) -> Seen:
     _change(labels / "segrap_0005.nii.gz", lambda image: image * 0)
     _change(images / "segrap_0006" / "image_contrast.nii.gz", lambda image: image[:20, :, :])
     (images / "segrap_0007" / "image_contrast.nii.gz").unlink()
-    _change(images / "segrap_0008" / "image.nii.gz", lambda image: image + SimpleITK.Cast(image > -100, 3) * 100)
+    _change(
+        images / "segrap_0008" / "image.nii.gz",
+        lambda image: image + 100 * SimpleITK.Cast(image > -100, SimpleITK.sitkInt16),
+    )
     done = _networks("dataset", "segrap2023_gtv", str(work / "source"), str(work / "raw"))
     taken = sorted(path.name[:11] for path in (work / "raw").rglob("labelsTr/*"))
     told = [f"segrap_{number:04d}" for number in range(3, 9) if f"left out segrap_{number:04d}" not in done.stdout]
