@@ -107,7 +107,7 @@ def _labels(folder: Path) -> UInt8Array:
     return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(folder / "case.nii.gz")), dtype=np.uint8)
 
 
-def largest_of(*labels: int) -> bytes:
+def largest_of(*labels: object) -> bytes:
     """Return a `postprocessing.pkl` as nnU-Net 2 writes it: its function by name, and what it is told."""
     # The opcode for a global, by hand: nnU-Net's module is not at home here.
     function = f"c{LARGEST_V2.module}\n{LARGEST_V2.name}\n".encode()

@@ -154,7 +154,8 @@ def segmentation_of(planning: Planning, masks: Mapping[str, Mask], kind: str, pa
         for number, name in enumerate(masks, start=1)
     ]
     if kind == "LABELMAP":
-        pixels = np.sum([number * mask for number, mask in enumerate(masks.values(), start=1)], axis=0, dtype=np.uint8)
+        numbered = [number * mask for number, mask in enumerate(masks.values(), start=1)]
+        pixels = np.asarray(np.sum(numbered, axis=0, dtype=np.uint8))
     else:
         pixels = np.stack(list(masks.values()), axis=-1).astype(np.uint8)
     made = Segmentation(

@@ -264,7 +264,7 @@ def _shifted(image: SimpleITK.Image) -> SimpleITK.Image:
 
 
 def _mirrored(image: SimpleITK.Image) -> SimpleITK.Image:
-    flipped = SimpleITK.Flip(image, (True, False, False))
+    flipped: SimpleITK.Image = SimpleITK.Flip(image, (True, False, False))
     flipped.CopyInformation(image)
     return flipped
 
