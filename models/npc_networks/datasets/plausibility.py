@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,18 +31,15 @@ def check_drawn(labels: npt.NDArray[np.uint8], names: Sequence[str]) -> None:
         raise CaseRefused("no label is drawn")
     # Structures that are parts of others come first in their label's name.
     own = {name.split(" in ")[0]: label for label, name in enumerate(names, start=1)}
-    pairs = {
-        name.removesuffix("_L"): (label, own.get(f"{name.removesuffix('_L')}_R"))
-        for name, label in own.items()
-        if name.endswith("_L")
-    }
+    sides = {name.removesuffix("_L"): f"{name.removesuffix('_L')}_R" for name in own if name.endswith("_L")}
+    pairs = {name: (own[f"{name}_L"], own[right]) for name, right in sides.items() if right in own}
     places: dict[int, float] = {}
-    for label in {label for pair in pairs.values() for label in pair if label is not None}:
+    for label in {label for pair in pairs.values() for label in pair}:
         columns = np.count_nonzero(labels == label, axis=(0, 1))
         if columns.any():
             places[label] = float(np.average(np.arange(len(columns)), weights=columns))
     drawn = {name: (left, right) for name, (left, right) in pairs.items() if left in places and right in places}
-    swapped = [name for name, (left, right) in drawn.items() if right is not None and places[left] < places[right]]
+    swapped = [name for name, (left, right) in drawn.items() if places[left] < places[right]]
     if swapped and 2 * len(swapped) > len(drawn):
         raise CaseRefused(
             f"what is called left lies right of what is called right, of {len(swapped)} pairs of {len(drawn)}"
@@ -50,7 +47,7 @@ def check_drawn(labels: npt.NDArray[np.uint8], names: Sequence[str]) -> None:
         )
 
 
-def check_phases(plain: npt.NDArray[np.generic], contrast: npt.NDArray[np.generic]) -> None:
+def check_phases(plain: npt.NDArray[Any], contrast: npt.NDArray[Any]) -> None:
     """Return unless soft tissue is clearly brighter in the series without contrast than in that with it.
 
     Raises:

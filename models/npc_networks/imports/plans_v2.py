@@ -174,7 +174,7 @@ def _labels(dataset: Keys) -> tuple[int, Regions | None]:
 
 def _value(value: object) -> int | None:
     """Return a label as nnU-Net reads it, which takes text, fractions without a rest, and lists of one; else None."""
-    one = value[0] if isinstance(value, list) and len(value) == 1 else value
+    one: Any = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(one, str) and one.isdecimal():
         return int(one)
     return int(one) if is_number(one) and one == int(one) else None

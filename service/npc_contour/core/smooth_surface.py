@@ -71,7 +71,8 @@ def _of_slice(section: npt.NDArray[np.bool_], pixel_mm: Sequence[float]) -> Floa
     # The outline keeps the area of the pixels, which of small and thin sections smoothing alone would not.
     first_out = smooth.size - int(section.sum())
     around = np.partition(smooth.ravel(), (first_out - 1, first_out))[[first_out - 1, first_out]]
-    return smooth - around.mean()
+    outline: FloatArray = smooth - around.mean()
+    return outline
 
 
 def _beyond(slices: FloatArray, gap_mm: float, half_way: float) -> FloatArray:
@@ -86,4 +87,5 @@ def _beyond(slices: FloatArray, gap_mm: float, half_way: float) -> FloatArray:
         parabola = 2 * first - slices[1] - 2 * gap_mm**2
     else:
         parabola = first - gap_mm**2
-    return np.where(parabola > 0, -half_way * np.abs(first), parabola)
+    beyond: FloatArray = np.where(parabola > 0, -half_way * np.abs(first), parabola)
+    return beyond
