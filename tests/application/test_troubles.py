@@ -72,12 +72,13 @@ def test_what_lacks_slices_is_not_whole_whatever_a_person_says(bench: Bench) -> 
         troubles_of(bench).take_as_whole(UID, by="ana")
 
 
-def test_a_study_of_localizers_alone_is_shown_as_left_aside(bench: Bench) -> None:
-    bench.receive([replace(header, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")) for header in plain_ct()])
+def test_a_study_of_projections_alone_is_shown_as_left_aside(bench: Bench) -> None:
+    derived = [replace(header, image_type=("DERIVED", "SECONDARY", "AXIAL", "MIP")) for header in plain_ct()]
+    bench.receive(derived)
     bench.work_for(20)
     (one,) = troubles_of(bench).series()
     assert one.state is SeriesState.ASIDE
-    assert "a localizer" in one.reasons[0]
+    assert "a projection" in one.reasons[0]
 
 
 def test_a_pair_s_case_names_the_phase_that_is_here_and_held(bench: Bench) -> None:
