@@ -82,12 +82,13 @@ class Case:
     name: str
     masks: Mapping[str, Masks]
     volume: Volume
+    contrast: Volume | None = None
 
 
 def phantom_case(seed: int) -> Case:
     """Render a phantom with every pipeline's true masks."""
     patient = draw(seed, PhantomOptions(matrix=256, slice_spacing_mm=3.0))
-    phantom = render(patient, patient.grid(), contrast=(False,))
+    phantom = render(patient, patient.grid())
     arrays = {
         "npc_oar": phantom.oar_labels,
         "npc_gtv": phantom.gtv_labels,
@@ -96,7 +97,8 @@ def phantom_case(seed: int) -> Case:
     }
     maps = {name: LabelMap(labels, phantom.grid, name) for name, labels in arrays.items()}
     masks = {name: roi_masks(maps, read_pipeline(PIPELINES_DIR / f"{name}.toml").rois) for name in PIPELINES}
-    return Case(f"phantom {seed}", masks, volume_of(phantom.noncontrast_hu, phantom.grid))
+    plain, contrast = (volume_of(hu, phantom.grid) for hu in (phantom.noncontrast_hu, phantom.contrast_hu))
+    return Case(f"phantom {seed}", masks, plain, contrast)
 
 
 def volume_of(hu: npt.NDArray[np.int16], grid: Grid, modality: str = "CT") -> Volume:
@@ -140,9 +142,10 @@ def fit() -> None:
             _, pieces = far_pieces(mask, grid, 0.0)
             gap_mm = max((piece.gap_mm for piece in pieces), default=0.0)
             box = tuple(slice(at, at + size) for at, size in zip(mask.offset_zyx, mask.mask.shape, strict=True))
-            values = case.volume.hu[box][mask.mask]
-            row = (mask.voxels * grid.voxel_cc, float(values.mean()), gap_mm, float(values.std()))
-            seen.setdefault(name, []).append(row)
+            for volume in filter(None, (case.volume, case.contrast)):
+                values = volume.hu[box][mask.mask]
+                row = (mask.voxels * grid.voxel_cc, float(values.mean()), gap_mm, float(values.std()))
+                seen.setdefault(name, []).append(row)
             if mask.offset_zyx[0] and mask.offset_zyx[0] + mask.mask.shape[0] < grid.shape_zyx[0]:
                 centres[-1][name] = centre_of(mask, grid)
         print(f"phantom {seed} measured", file=sys.stderr)
@@ -193,7 +196,7 @@ def rules_text(
             lines.append(f"volume_cc = [{least:.3g}, {most:.4g}]")
         hu = rows[:, 1][np.isfinite(rows[:, 1])]
         if not name.startswith(NO_HU):
-            room = 30.0 if abs(hu.mean()) < 110 else 150.0 if hu.mean() < 0 else 300.0
+            room = 300.0 if hu.min() > 110 else 150.0 if hu.mean() < -110 else 30.0
             lines.append(f"hu = [{hu.min() - room:.0f}, {hu.max() + room:.0f}]")
         if name in EVEN:
             lines.append(f"noise_hu = {np.nanmax(rows[:, 3]) + 15.0:.0f}")
@@ -461,12 +464,13 @@ def main() -> int:
         begun = time.monotonic()
         plain = judged(case)
         seconds.append(time.monotonic() - begun)
-        quiet += [name not in plain for name in named(case)]
+        enhanced = judged(replace(case, volume=case.contrast))
+        quiet += [name not in one and "" not in one for one in (plain, enhanced) for name in named(case)]
         for at, (kind, error) in enumerate(KINDS.items()):
             wrong, structures = error(case, np.random.default_rng((seed, at)))
             told = judged(wrong)
             found[kind].append("" in told or bool(structures & set(told)) if structures else bool(told))
-        print(f"phantom {seed} judged; without error it is told of: {plain}", file=sys.stderr)
+        print(f"phantom {seed} judged; without error it is told of: {plain}; {enhanced}", file=sys.stderr)
     real = real_case()
     stops = None
     if real is not None:

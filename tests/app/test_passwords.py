@@ -16,10 +16,9 @@ ODD = r"p:w\rd @/?é"
 """A password with everything that the file's form and URLs escape."""
 
 
-def test_a_changed_password_is_used_at_the_next_connection(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("site")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)  # PostgreSQL's own user goes through them
+def test_a_changed_password_is_used_at_the_next_connection(open_folder: Path) -> None:
+    folder = open_folder
+    folder.chmod(0o755)  # PostgreSQL's own user goes through it
     with debian_postgres(folder / "pg", password="first") as (url, _):  # noqa: S106
         secret = folder / "secret"
         secret.write_text("first\n")

@@ -146,7 +146,7 @@ def test_real_nnunet_trains_on_partly_drawn_phantoms_and_the_result_is_imported(
     recipe = tmp_path / "smoke.toml"
     recipe.write_text(SMOKE)
     right, left = "CTVn_II_III_Va_R", "CTVn_II_III_Va_L"
-    write_han5k(tmp_path / "source", {1: [right], 2: [left], 3: [right, left]}, (right, left))
+    write_han5k(tmp_path / "source", {1: [right], 2: [left], 3: [right, left]}, (left, right))
     assert main(["dataset", str(recipe), str(tmp_path / "source"), str(tmp_path / "raw")]) == 0
     train = ["train", str(recipe), str(tmp_path / "raw" / "Dataset391_Smoke"), "--work", str(tmp_path / "work")]
     train += ["--device", "cpu", "--python", str(python)]
