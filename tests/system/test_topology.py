@@ -86,7 +86,9 @@ def place_of(name: str, folder: Path, shared: dict[str, str]) -> Place:
     text = text.replace("[dicom]\n", f"[dicom]\nport = {shared['port:dicom']}\n")
     text = text.replace("[triton]\n", f'[triton]\nmodel_repository = "{folder}/networks"\n')
     rules = "".join(RULE.format(pipeline, role) for pipeline, roles in ROLES.items() for role in roles)
-    (own / "site.toml").write_text(text + "\n[completion]\nquiet_released_s = 1\nquiet_s = 3\n" + rules)
+    # What these networks draw is no anatomy: as doubtful contours it would be held.
+    text += '\n[completion]\nquiet_released_s = 1\nquiet_s = 3\n[delivery]\nhold_doubtful = "never"\n'
+    (own / "site.toml").write_text(text + rules)
     return site
 
 
