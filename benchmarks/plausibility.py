@@ -141,9 +141,8 @@ def fit() -> None:
             name, grid = mask.spec.name, case.volume.grid
             _, pieces = far_pieces(mask, grid, 0.0)
             gap_mm = max((piece.gap_mm for piece in pieces), default=0.0)
-            box = tuple(slice(at, at + size) for at, size in zip(mask.offset_zyx, mask.mask.shape, strict=True))
             for volume in filter(None, (case.volume, case.contrast)):
-                values = volume.hu[box][mask.mask]
+                values = volume.hu[mask.box][mask.mask]
                 row = (mask.voxels * grid.voxel_cc, float(values.mean()), gap_mm, float(values.std()))
                 seen.setdefault(name, []).append(row)
             if mask.offset_zyx[0] and mask.offset_zyx[0] + mask.mask.shape[0] < grid.shape_zyx[0]:
@@ -447,7 +446,7 @@ def judged(case: Case) -> dict[str, Severity]:
 def tell(worst: dict[str, Severity], finding: Finding) -> None:
     if finding.severity is not Severity.NOTE or finding.code is FindingCode.PIECE_LEFT_OUT:
         worst[finding.structure] = max(
-            finding.severity, worst.get(finding.structure, Severity.NOTE), key=list(Severity).index
+            finding.severity, worst.get(finding.structure, Severity.NOTE), key=lambda one: one.rank
         )
 
 

@@ -116,11 +116,8 @@ def add_verbs(verbs: Verbs) -> None:
     )
     assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
     assign.set_defaults(run=_assign)
-    whole = _verb(verbs, "whole", "say that a held series is whole, although the scanner counted more images")
-    whole.add_argument("series", metavar="SERIES", help="its Series Instance UID, see `npc-contour show STUDY`")
-    whole.add_argument("--reason", default="", help="why, for the story; never a patient's name")
-    whole.set_defaults(run=_run(_whole))
     for name, words, act in (
+        ("whole", "say that a held series is whole, although the scanner counted more images", _whole),
         ("accept", "let images that came again under the same UIDs replace those that are kept", _accept),
         ("discard", "delete images that came again under the same UIDs; those that are kept stay", _discard),
     ):

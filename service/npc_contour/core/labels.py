@@ -64,8 +64,13 @@ class RoiMask:
     def on_grid(self, shape_zyx: tuple[int, int, int]) -> BoolArray:
         """Return the mask on the whole planning grid, (z, y, x) bool."""
         full = np.zeros(shape_zyx, dtype=np.bool_)
-        full[_box(self.offset_zyx, self.mask.shape)] = self.mask
+        full[self.box] = self.mask
         return full
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Where the crop lies on the planning grid."""
+        return tuple(slice(at, at + size) for at, size in zip(self.offset_zyx, self.mask.shape, strict=True))
 
 
 def roi_masks(label_maps: Mapping[str, LabelMap], specs: Sequence[RoiSpec]) -> tuple[RoiMask, ...]:
@@ -220,7 +225,3 @@ def _widen(
             box[0], box[1] = min(box[0], z), z + 1
             box[2], box[3] = min(box[2], y), max(box[3], y + 1)
             box[4], box[5] = min(box[4], x), max(box[5], x + 1)
-
-
-def _box(offset_zyx: tuple[int, int, int], shape_zyx: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(start, start + size) for start, size in zip(offset_zyx, shape_zyx, strict=True))

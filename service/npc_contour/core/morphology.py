@@ -47,13 +47,21 @@ def morphology(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> Morphology:
     Raises:
         ValueError: the mask is empty.
     """
+    padded = np.pad(cropped(mask).astype(np.float32), 1)
+    vertices, faces, _, _ = marching_cubes(padded, INSIDE, spacing=spacing_zyx_mm)
+    return of_mesh(vertices, faces)
+
+
+def cropped(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the part of a mask that its voxels span.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
     if not mask.any():
         raise ValueError("an empty mask has no surface")
     spans = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
-    padded = np.pad(mask[box].astype(np.float32), 1)
-    vertices, faces, _, _ = marching_cubes(padded, INSIDE, spacing=spacing_zyx_mm)
-    return of_mesh(vertices, faces)
+    return mask[tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)]
 
 
 def of_mesh(vertices: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]) -> Morphology:

@@ -76,7 +76,8 @@ def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiM
         apart_mm = near_mm if is_gross or not mask.spec.rule.whole else _told_beyond_mm(near_mm, grid)
         components, pieces = far_pieces(mask, grid, apart_mm)
         far = [] if is_gross else [piece for piece in pieces if _is_stray(piece, near_mm)]
-        kept.append(replace(mask, mask=mask.mask & ~_of(components, far)) if far else mask)
+        gone = [piece.number for piece in far]
+        kept.append(replace(mask, mask=mask.mask & ~np.isin(components, gone)) if far else mask)
         findings += _told(mask, far, is_cut=True)
         findings += _told(mask, [piece for piece in pieces if piece not in far], is_cut=False)
     return tuple(kept), findings
@@ -136,10 +137,6 @@ def _lie(
     first = np.asarray([part.start for part in box]) + np.asarray(mask.offset_zyx)
     surface = np.argwhere(inside & ~ndimage.binary_erosion(inside, _FACES))
     return grid.to_patient_mm(surface + first), grid.to_patient_mm(np.argwhere(inside).mean(axis=0) + first)
-
-
-def _of(components: Int32Array, pieces: Sequence[Piece]) -> npt.NDArray[np.bool_]:
-    return np.isin(components, [piece.number for piece in pieces])
 
 
 def _told(mask: RoiMask, pieces: Sequence[Piece], *, is_cut: bool) -> list[Finding]:

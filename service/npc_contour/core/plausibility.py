@@ -42,8 +42,10 @@ def look_at_contours(masks: Sequence[RoiMask], volume: Volume) -> tuple[Finding,
     findings: list[Finding] = []
     whole = {}
     for name, mask in known.items():
-        findings += _cut_off(mask, rules[name], volume.grid)
-        if not _ends(mask, volume.grid):
+        ends = _ends(mask, volume.grid)
+        if rules[name].whole:
+            findings += [_cut_off(name, end, _z_mm(at, volume.grid)) for end, at in ends]
+        if not ends:
             whole[name] = mask
         findings += _volume(mask, rules[name], volume.grid, is_whole=name in whole)
         findings += _slices_missing(mask, volume.grid)
@@ -68,20 +70,9 @@ def _ends(mask: RoiMask, grid: Grid) -> list[tuple[str, int]]:
     return ends
 
 
-def _cut_off(mask: RoiMask, rule: StructureRule, grid: Grid) -> list[Finding]:
-    if not rule.whole:
-        return []
-    name = mask.spec.name
-    return [
-        Finding(
-            FindingCode.CUT_OFF,
-            Severity.CHECK,
-            name,
-            f"{name} reaches the {end} slice: cut off by the scan",
-            _z_mm(at, grid),
-        )
-        for end, at in _ends(mask, grid)
-    ]
+def _cut_off(name: str, end: str, z_mm: float) -> Finding:
+    words = f"{name} reaches the {end} slice: cut off by the scan"
+    return Finding(FindingCode.CUT_OFF, Severity.CHECK, name, words, z_mm)
 
 
 def _volume(mask: RoiMask, rule: StructureRule, grid: Grid, *, is_whole: bool) -> list[Finding]:
@@ -145,8 +136,7 @@ def _noise(name: str, rule: StructureRule, values_hu: Int16Array) -> list[Findin
 
 def _values(mask: RoiMask, volume: Volume) -> Int16Array:
     """Voxels inside, (n,)."""
-    box = tuple(slice(at, at + size) for at, size in zip(mask.offset_zyx, mask.mask.shape, strict=True))
-    return volume.hu[box][mask.mask]
+    return volume.hu[mask.box][mask.mask]
 
 
 def _pairs(masks: Mapping[str, RoiMask], grid: Grid) -> list[Finding]:

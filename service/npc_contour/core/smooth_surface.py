@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 from skimage.measure import marching_cubes
 
-from npc_contour.core.morphology import Morphology, of_mesh
+from npc_contour.core.morphology import Morphology, cropped, of_mesh
 from npc_contour.domain.geometry import FloatArray, Vec3
 
 _SMOOTH_PX = 1.5
@@ -35,11 +35,7 @@ def smooth_morphology(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> Morp
     Raises:
         ValueError: the mask is empty.
     """
-    if not mask.any():
-        raise ValueError("an empty mask has no surface")
-    spans = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
-    field, fine_mm = _field(mask[box], spacing_zyx_mm)
+    field, fine_mm = _field(cropped(mask), spacing_zyx_mm)
     vertices, faces, _, _ = marching_cubes(field.astype(np.float32), 0.0, spacing=fine_mm)
     return of_mesh(vertices, faces)
 

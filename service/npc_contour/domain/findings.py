@@ -19,8 +19,12 @@ class Severity(StrEnum):
 
     def at_least(self, other: Severity) -> bool:
         """Whether it matters as much as another, or more."""
-        order = list(Severity)
-        return order.index(self) >= order.index(other)
+        return self.rank >= other.rank
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order, least first."""
+        return list(Severity).index(self)
 
 
 class FindingCode(StrEnum):
@@ -101,4 +105,4 @@ class Finding:
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
     """Order findings as they are shown."""
-    return tuple(sorted(findings, key=lambda one: -list(Severity).index(one.severity)))
+    return tuple(sorted(findings, key=lambda one: -one.severity.rank))
