@@ -35,7 +35,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from networks_trained import trained, write
 
-from npc_contour.core.phantom import PhantomOptions
 from npc_networks.imports.network import ImportedNetwork, Target, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
@@ -45,6 +44,7 @@ from npc_networks.parity.comparison import Agreement, compare
 from npc_networks.parity.original import DEFAULT_PYTHON, INSTALL, Original, predict
 from npc_networks.phantom_data import scan_of
 from npc_networks.serving.engines import bfloat16_pays
+from npc_phantom import PhantomOptions
 from npc_testkit import nnunet_commands
 from npc_testkit.nnunet_commands import ROOT
 

@@ -20,11 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from npc_contour.core.phantom import PhantomOptions, draw
 from npc_contour.settings import default_model_repository
 from npc_networks.export import WEIGHTS_FILE
 from npc_networks.networks import LN_LABELS
 from npc_networks.phantom_data import scan_of
+from npc_phantom import PhantomOptions, draw
 from npc_testkit.nnunet_commands import run
 
 HERE = Path(__file__).parent

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.domain.structures import RoiSpec
+from npc_phantom import PhantomOptions, draw, render
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "phantom.md"
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from npc_contour.cli import local_run
 from npc_contour.cli.demo_report import Received, read_received
 from npc_contour.cli.phantom import write
-from npc_contour.core.phantom import PhantomOptions
+from npc_phantom import PhantomOptions
 
 FIRST_SEED = 1
 SLICE_SPACING_MM = 2.5

@@ -28,7 +28,6 @@ from scipy import ndimage
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.labels import RoiMask, mask_of_array, roi_masks
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.core.pieces import far_pieces, without_far_pieces
 from npc_contour.core.places import robust_fit
 from npc_contour.core.plausibility import look_at_contours
@@ -36,6 +35,7 @@ from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, FloatArray, Grid
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.plausibility import RULES
+from npc_phantom import PhantomOptions, draw, render
 
 FIT_SEEDS, JUDGED_SEEDS = range(3000, 3024), range(4000, 4010)
 PIPELINES = ("npc_oar_gtv", "ln_ctv", "han_oar")

@@ -25,10 +25,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from npc_contour.cli import local_run, phantom
-from npc_contour.core.phantom import PhantomOptions
-from npc_contour.core.phantom.chest_patient import ChestOptions
-from npc_contour.core.phantom.mr import MrOptions
 from npc_contour.errors import AutocontourError
+from npc_phantom import PhantomOptions
+from npc_phantom.chest_patient import ChestOptions
+from npc_phantom.mr import MrOptions
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.page import chromium
 

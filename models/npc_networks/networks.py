@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from npc_contour.core.phantom.han import STRUCTURES
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.pipelines import Normalisation
 from npc_networks.unet import Triple, UNetPlan, isotropic_plan
+from npc_phantom.han import STRUCTURES
 
 CROP_ABOVE_HU = -400.0
 CROP_MARGIN_MM = 10.0

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.intensity import body_box
-from npc_contour.core.phantom import PhantomOptions, draw, render
-from npc_contour.core.phantom.chest_patient import ChestOptions, draw_chest, render_chest
-from npc_contour.core.phantom.mr import SEQUENCES, MrOptions, draw_mr, render_mr
-from npc_contour.core.phantom.scan import Scan as ScannerSettings
 from npc_contour.core.resampling import resample, resampled_shape
 from npc_contour.domain.geometry import Vec3
 from npc_networks.networks import CROP_ABOVE_HU, CROP_MARGIN_MM, NetworkSpec
 from npc_networks.serving.preparation import IMAGE_ORDER
+from npc_phantom import PhantomOptions, draw, render
+from npc_phantom.chest_patient import ChestOptions, draw_chest, render_chest
+from npc_phantom.mr import SEQUENCES, MrOptions, draw_mr, render_mr
+from npc_phantom.scan import Scan as ScannerSettings
 
 TRAINING_SEED = 1000
 """Training phantoms are seeds 1000, 1001, ...; the seeds below are for evaluation."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.phantom_writer import series_datasets
 from npc_contour.adapters.dicom.reader import read_at_key, read_headers
 from npc_contour.app.tools import FileReader
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.domain.pipelines import Contrast, Role
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused
 from npc_contour.settings import Mr
+from npc_phantom import PhantomOptions, draw, render
+from npc_phantom.writer import series_datasets
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 
 HEAD_CT = Role(name="planning_ct", modality="CT", contrast=Contrast.ANY)

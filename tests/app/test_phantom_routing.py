@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.phantom_kinds import write_chest, write_mr
-from npc_contour.adapters.dicom.phantom_writer import series_datasets
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.catalog import read_pipeline
 from npc_contour.core.grouping import group
-from npc_contour.core.phantom import PhantomOptions, draw, render
-from npc_contour.core.phantom.chest_patient import ChestOptions, draw_chest, render_chest
-from npc_contour.core.phantom.mr import MrOptions, draw_mr, render_mr
 from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
 from npc_contour.domain.pipelines import Route
+from npc_phantom import PhantomOptions, draw, render
+from npc_phantom.chest_patient import ChestOptions, draw_chest, render_chest
+from npc_phantom.kinds import write_chest, write_mr
+from npc_phantom.mr import MrOptions, draw_mr, render_mr
+from npc_phantom.writer import series_datasets
 from npc_testkit.phantoms import PIPELINES
 
 

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: Mapping[str, list[str]] = PROJECT["optional-dependencies"]
-OURS = {"npc_contour", "npc_networks", "npc_testkit"}
+OURS = {"npc_contour", "npc_networks", "npc_phantom", "npc_testkit"}
 LOADED_BY_OTHERS = {
     # pydicom finds decoders by their installed packages; torch's exporter and MONAI load theirs.
     "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "onnxscript", "ml-dtypes", "einops",

@@ -10,9 +10,9 @@ import pytest
 import SimpleITK
 
 from npc_contour.core.anatomy import find_head
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
 from npc_contour.domain.volumes import Volume
+from npc_phantom import PhantomOptions, draw, render
 
 REAL_ABDOMEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "ct_abdomen_real.nii.gz"
 

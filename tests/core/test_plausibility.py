@@ -10,11 +10,11 @@ import pytest
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.labels import RoiMask, mask_of_array, roi_masks
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import LabelMap, Volume
+from npc_phantom import PhantomOptions, draw, render
 
 Masks = dict[str, RoiMask]
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render
 from npc_contour.core.shift import find_shift
 from npc_contour.domain.geometry import Grid, Vec3
 from npc_contour.domain.volumes import Volume
+from npc_phantom import Phantom, PhantomOptions, draw, render
 
 SHIFT_MM = 9.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npc_contour.core.phantom import PhantomOptions, draw, render
 from npc_contour.core.vessels import VesselFinding, look_at_vessels
 from npc_contour.domain.pipelines import Contrast
 from npc_contour.domain.volumes import Volume
+from npc_phantom import PhantomOptions, draw, render
 
 
 @pytest.mark.parametrize("seed", [4, 7])

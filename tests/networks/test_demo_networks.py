@@ -10,15 +10,15 @@ import openvino
 import pytest
 
 from npc_contour.catalog import read_catalog, read_contract
-from npc_contour.core.phantom import PhantomOptions
-from npc_contour.core.phantom.chest_patient import ChestOptions
-from npc_contour.core.phantom.mr import MrOptions
 from npc_networks.cards import CARD_FILE
 from npc_networks.evaluation import Judge, means, summarise
 from npc_networks.export import contract
 from npc_networks.networks import NETWORKS
 from npc_networks.phantom_data import TRAINING_SEED, Scan, chest_scan, mr_scan, scan_of
 from npc_networks.serving.config import config_pbtxt, model_py
+from npc_phantom import PhantomOptions
+from npc_phantom.chest_patient import ChestOptions
+from npc_phantom.mr import MrOptions
 
 REPOSITORY = Path(__file__).parents[2] / "triton_repo"
 HELD_OUT_SEED = 7

@@ -33,7 +33,7 @@ from pydicom.uid import generate_uid
 import npc_contour
 import npc_testkit
 from npc_contour.cli.phantom import write as write_phantom
-from npc_contour.core.phantom import PhantomOptions
+from npc_phantom import PhantomOptions
 from npc_testkit.peers import free_port, peer_environment, require_postgres, require_tool
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from npc_contour.catalog import read_pipeline
-from npc_contour.core.phantom import Patient, Phantom
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
+from npc_phantom import Patient, Phantom
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = ROOT / "service" / "npc_contour" / "pipelines"

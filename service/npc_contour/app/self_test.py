@@ -21,11 +21,11 @@ from npc_contour.app.shared import catalog_of
 from npc_contour.application.checks import Check
 from npc_contour.application.self_testing import NetworkScore
 from npc_contour.core.overlap import confusion, roi_dice
-from npc_contour.core.phantom import Phantom, PhantomOptions, draw, render, uid
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError
 from npc_contour.settings import Settings
+from npc_phantom import Phantom, PhantomOptions, draw, render, uid
 
 Progress = Callable[[str, float], None]
 SLICE_SPACING_MM = 3.0

@@ -24,10 +24,10 @@ from npc_contour.adapters.triton.loopback import refuse_small_shared_memory
 from npc_contour.cli import demo_report, local_run, phantom
 from npc_contour.cli.arguments import RAW, Verbs, number_in
 from npc_contour.cli.progress import bar, bars
-from npc_contour.core.phantom import PhantomOptions
 from npc_contour.domain.jobs import CaseState
 from npc_contour.errors import AutocontourError
 from npc_contour.settings import read_settings
+from npc_phantom import PhantomOptions
 
 EXAMPLES = """\
 examples:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from npc_contour.adapters.dicom.phantom_kinds import WrittenSeries, write_chest, write_mr
-from npc_contour.adapters.dicom.phantom_writer import write_patient
 from npc_contour.cli.arguments import RAW, Verbs, number_in
 from npc_contour.cli.progress import bars
-from npc_contour.core.phantom import PhantomOptions, draw, render
-from npc_contour.core.phantom.chest_patient import ChestOptions, draw_chest, render_chest
-from npc_contour.core.phantom.mr import MrOptions, draw_mr, render_mr
 from npc_contour.errors import SettingsError
+from npc_phantom import PhantomOptions, draw, render
+from npc_phantom.chest_patient import ChestOptions, draw_chest, render_chest
+from npc_phantom.kinds import WrittenSeries, write_chest, write_mr
+from npc_phantom.mr import MrOptions, draw_mr, render_mr
+from npc_phantom.writer import write_patient
 
 EXAMPLES = """\
 examples:

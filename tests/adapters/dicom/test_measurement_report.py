@@ -9,17 +9,17 @@ import pytest
 from highdicom.sr import MeasurementReport, VolumetricROIMeasurementsAndQualitativeEvaluations, srread
 from pydicom import dcmread
 
-from npc_contour.adapters.dicom.phantom_kinds import write_chest, write_mr
 from npc_contour.adapters.dicom.reader import read_at_key, read_headers, read_volume
 from npc_contour.app.tools import RtstructWriter, SrWriter
 from npc_contour.application.contouring import Request, contour
 from npc_contour.application.measuring import Measured, measure_case, measured_report, measurements_csv
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
-from npc_contour.core.phantom.chest_patient import ChestOptions, draw_chest, render_chest
-from npc_contour.core.phantom.mr import MrOptions, draw_mr, render_mr
 from npc_contour.domain.profiles import GENERIC
 from npc_contour.domain.series import Series
 from npc_contour.domain.volumes import LabelMap
+from npc_phantom.chest_patient import ChestOptions, draw_chest, render_chest
+from npc_phantom.kinds import write_chest, write_mr
+from npc_phantom.mr import MrOptions, draw_mr, render_mr
 from npc_testkit.bench import contract
 from npc_testkit.peers import run_tool
 

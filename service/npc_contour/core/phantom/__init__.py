@@ -1,7 +1,0 @@
-"""A synthetic head-and-neck patient with nasopharyngeal carcinoma: drawn from a seed, scanned on any grid."""
-
-from npc_contour.core.phantom.patient import Patient, draw, uid
-from npc_contour.core.phantom.rendering import Phantom, render
-from npc_contour.core.phantom.scan import PhantomOptions
-
-__all__ = ["Patient", "Phantom", "PhantomOptions", "draw", "render", "uid"]
