@@ -27,6 +27,7 @@ from rich.table import Table
 from scipy import ndimage
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.core.components import components_of
 from npc_contour.core.labels import RoiMask, mask_of_array, roi_masks
 from npc_contour.core.pieces import far_pieces, without_far_pieces
 from npc_contour.core.places import robust_fit
@@ -139,7 +140,7 @@ def fit() -> None:
         centres.append({})
         for mask in (mask for masks in case.masks.values() for mask in masks if not mask.empty):
             name, grid = mask.spec.name, case.volume.grid
-            _, pieces = far_pieces(mask, grid, 0.0)
+            pieces = far_pieces(mask, components_of(mask.mask), grid, 0.0)
             gap_mm = max((piece.gap_mm for piece in pieces), default=0.0)
             for volume in filter(None, (case.volume, case.contrast)):
                 values = volume.hu[mask.box][mask.mask]
@@ -437,8 +438,7 @@ def judged(case: Case) -> dict[str, Severity]:
     """What is told of each structure, worst first; "" is the case."""
     worst: dict[str, Severity] = {}
     for masks in case.masks.values():
-        kept, findings = without_far_pieces(masks, case.volume.grid)
-        for finding in (*findings, *look_at_contours(kept, case.volume)):
+        for finding in look_at_contours(without_far_pieces(masks, case.volume.grid), case.volume):
             tell(worst, finding)
     return worst
 

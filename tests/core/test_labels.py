@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from npc_contour.core.labels import label_boxes, mask_of_array, roi_masks
+from npc_contour.core.labels import RoiMask, cropped, label_boxes, mask_of_array, roi_masks
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.domain.volumes import LabelMap
@@ -102,3 +102,16 @@ def test_a_mask_of_any_type_is_cropped(kind: type[np.generic]) -> None:
     assert crop.offset_zyx == (1, 2, 5)
     assert crop.mask.shape == (2, 2, 1)
     np.testing.assert_array_equal(crop.on_grid(mask.shape), mask != 0)
+
+
+def test_what_stays_keeps_its_own_crossings() -> None:
+    rng = np.random.default_rng(3)
+    around = rng.integers(0, 255, (2, 4, 9, 9), dtype=np.uint8)
+    array = np.zeros((4, 8, 8), dtype=np.bool_)
+    array[0, 0, 0] = array[2:4, 3:6, 4:8] = True
+    spec = RoiSpec("Eye_L", InterpretedType.ORGAN, "net", frozenset({1}), (0, 0, 0))
+    left = cropped(RoiMask(spec, array, (5, 6, 7), crossings=around), array[2:4, 3:6, 4:8], (2, 3, 4))
+
+    assert left.offset_zyx == (7, 9, 11)
+    assert left.crossings is not None
+    assert np.array_equal(left.crossings, around[:, 2:4, 3:7, 4:9])

@@ -8,7 +8,7 @@ import pytest
 
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.pieces import without_far_pieces
-from npc_contour.domain.findings import FindingCode, Severity, StructureRule
+from npc_contour.domain.findings import Finding, FindingCode, Severity, StructureRule
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 
@@ -26,6 +26,11 @@ def mask(*boxes: tuple[slice, slice, slice], kind: InterpretedType = Interpreted
 GLAND = (slice(40, 50), slice(20, 50), slice(20, 50))
 
 
+def cut(one: RoiMask, grid: Grid = GRID) -> tuple[RoiMask, tuple[Finding, ...]]:
+    cleaned = without_far_pieces([one], grid)
+    return cleaned.masks[0], cleaned.findings
+
+
 def below(gap_mm: float, rows: int = 12) -> tuple[slice, slice, slice]:
     """So far below the gland, voxel centre to voxel centre."""
     last = 40 - int(gap_mm / 3.0)
@@ -38,7 +43,7 @@ def voxels(one: RoiMask) -> npt.NDArray[np.bool_]:
 
 @pytest.mark.parametrize(("gap_mm", "stays"), [(6.0, True), (9.0, True), (12.0, False), (60.0, False)])
 def test_a_piece_within_the_rule_s_distance_stays(gap_mm: float, *, stays: bool) -> None:
-    (kept,), findings = without_far_pieces([mask(GLAND, below(gap_mm))], GRID)
+    kept, findings = cut(mask(GLAND, below(gap_mm)))
 
     assert voxels(kept)[below(gap_mm)].all() == stays
     assert voxels(kept)[GLAND].all()
@@ -49,7 +54,7 @@ def test_a_piece_within_the_rule_s_distance_stays(gap_mm: float, *, stays: bool)
 
 
 def test_the_finding_says_how_large_how_far_where_and_on_which_slice() -> None:
-    _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=24))], GRID)
+    _, (finding,) = cut(mask(GLAND, below(60.0, rows=24)))
 
     assert finding.code is FindingCode.PIECE_LEFT_OUT
     assert finding.severity is Severity.CHECK
@@ -60,14 +65,14 @@ def test_the_finding_says_how_large_how_far_where_and_on_which_slice() -> None:
 
 def test_what_may_be_the_other_half_stays_and_is_told() -> None:
     half = (slice(20, 30), slice(20, 50), slice(20, 50))
-    (kept,), (finding,) = without_far_pieces([mask(GLAND, half)], GRID)
+    kept, (finding,) = cut(mask(GLAND, half))
 
     assert voxels(kept)[half].all()
     assert (finding.code, finding.severity) == (FindingCode.PIECE_APART, Severity.CHECK)
 
 
 def test_many_pieces_are_one_finding() -> None:
-    _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=24), below(90.0, rows=2))], GRID)
+    _, (finding,) = cut(mask(GLAND, below(60.0, rows=24), below(90.0, rows=2)))
 
     assert finding.numbers["pieces"] == 2
     assert finding.sentence == (
@@ -77,21 +82,21 @@ def test_many_pieces_are_one_finding() -> None:
 
 
 def test_an_elective_volume_is_cut_and_that_is_always_worth_a_look() -> None:
-    (kept,), (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=2), kind=InterpretedType.CTV)], GRID)
+    kept, (finding,) = cut(mask(GLAND, below(60.0, rows=2), kind=InterpretedType.CTV))
 
     assert not voxels(kept)[below(60.0, rows=2)].any()
     assert (finding.code, finding.severity) == (FindingCode.PIECE_LEFT_OUT, Severity.CHECK)
 
 
 def test_a_small_piece_is_a_note() -> None:
-    _, (finding,) = without_far_pieces([mask(GLAND, below(60.0, rows=2))], GRID)
+    _, (finding,) = cut(mask(GLAND, below(60.0, rows=2)))
 
     assert finding.severity is Severity.NOTE
 
 
 def test_gross_tumour_is_told_of_and_never_cut() -> None:
     given = mask(GLAND, below(60.0), kind=InterpretedType.GTV)
-    (kept,), (finding,) = without_far_pieces([given], GRID)
+    kept, (finding,) = cut(given)
 
     assert kept is given
     assert finding.code is FindingCode.PIECE_APART
@@ -102,6 +107,6 @@ def test_the_direction_is_the_patient_s_whichever_way_the_stack_runs() -> None:
     upside_down = Grid(
         GRID.shape_zyx, GRID.spacing_zyx_mm, (40.0, -40.0, 300.0), ((0, 0, -1), (0, 1, 0), (-1, 0, 0)), "1.2"
     )
-    _, (finding,) = without_far_pieces([mask(GLAND, below(60.0))], upside_down)
+    _, (finding,) = cut(mask(GLAND, below(60.0)), upside_down)
 
     assert " 60 mm above the rest" in finding.sentence

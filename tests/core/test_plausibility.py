@@ -10,6 +10,7 @@ import pytest
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.labels import RoiMask, mask_of_array, roi_masks
+from npc_contour.core.pieces import without_far_pieces
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.geometry import Grid
@@ -36,7 +37,8 @@ def scan() -> tuple[Masks, Volume]:
 
 
 def told(masks: Masks, volume: Volume) -> list[Finding]:
-    return [one for one in look_at_contours(tuple(masks.values()), volume) if one.severity is not Severity.NOTE]
+    cleaned = without_far_pieces(tuple(masks.values()), volume.grid)
+    return [one for one in look_at_contours(cleaned, volume) if one.severity is not Severity.NOTE]
 
 
 def changed(masks: Masks, name: str, array: npt.NDArray[np.bool_]) -> Masks:

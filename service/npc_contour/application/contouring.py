@@ -18,7 +18,7 @@ from npc_contour.core.pieces import without_far_pieces
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
-from npc_contour.domain.findings import Finding, Severity, worst_first
+from npc_contour.domain.findings import Finding, Severity
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Profile, Writer
 from npc_contour.domain.registration import RigidMove
@@ -163,12 +163,14 @@ def contour(
     """
     pipeline = request.pipeline
     with timed(timings_s, "contour"):
-        found, findings = without_far_pieces(roi_masks(label_maps, pipeline.rois), volume.grid)
-        if all(mask.empty for mask in found):
-            raise CaseRefused(f"the networks of {pipeline.name} found none of its {len(found)} ROIs in these images")
-        findings = [*findings, *look_at_contours(found, volume)]
-        doubts = worst_first([_under_site_name(finding, writer.profile) for finding in findings])
-        masks = apply_profile(writer.profile, found, volume)
+        cleaned = without_far_pieces(roi_masks(label_maps, pipeline.rois), volume.grid)
+        if all(mask.empty for mask in cleaned.masks):
+            raise CaseRefused(
+                f"the networks of {pipeline.name} found none of its {len(pipeline.rois)} ROIs in these images"
+            )
+        findings = look_at_contours(cleaned, volume)
+        doubts = tuple(_under_site_name(finding, writer.profile) for finding in findings)
+        masks = apply_profile(writer.profile, cleaned.masks, volume)
     source = writer.profile.contour_source
     if writer.profile.writer is Writer.RT_UTILS or all(mask.crossings is None for mask in masks):
         source = ContourSource.MASKS

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from npc_contour.core.compiled import compiled
+from npc_contour.core.components import BoolArray, components_of
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.domain.volumes import LabelMap
-
-BoolArray = npt.NDArray[np.bool_]
 
 DEBRIS_VOXELS = 4
 """An ORGAN's 3-D component (26 neighbours) with fewer voxels is debris when it is also below `DEBRIS_FRACTION`."""
@@ -103,13 +101,11 @@ def roi_masks(label_maps: Mapping[str, LabelMap], specs: Sequence[RoiSpec]) -> t
             continue
         low, high = found[:, 0::2].min(axis=0), found[:, 1::2].max(axis=0)
         crop = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
-        mask = table[labels[crop]]
-        debris = 0
-        if spec.interpreted_type is InterpretedType.ORGAN:
-            mask, debris = without_debris(mask)
         crossings = label_maps[spec.network].crossings
         around = None if crossings is None else _with_a_row_before(crossings, crop)
-        masks.append(RoiMask(spec, mask, (int(low[0]), int(low[1]), int(low[2])), debris, around))
+        offset = (int(low[0]), int(low[1]), int(low[2]))
+        mask = RoiMask(spec, table[labels[crop]], offset, crossings=around)
+        masks.append(without_debris(mask) if spec.interpreted_type is InterpretedType.ORGAN else mask)
     return tuple(masks)
 
 
@@ -131,21 +127,29 @@ def mask_of_array(spec: RoiSpec, mask: npt.NDArray[np.generic]) -> RoiMask:
     return RoiMask(spec, np.ascontiguousarray(crop != 0), (int(box[0]), int(box[2]), int(box[4])))
 
 
-def without_debris(mask: BoolArray) -> tuple[BoolArray, int]:
-    """Apply the small-component rule to a mask.
-
-    Returns:
-        The mask (the same array when nothing is dropped) and the number of voxels dropped.
-    """
-    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=np.bool_))
-    if count < 2:
-        return mask, 0
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
+def without_debris(mask: RoiMask) -> RoiMask:
+    """Apply the small-component rule; the same mask when nothing is dropped, else in the box of what stays."""
+    sizes = (components := components_of(mask.mask)).sizes
     debris = (sizes < DEBRIS_VOXELS) & (sizes < DEBRIS_FRACTION * sizes.max())
-    debris[0] = False
-    dropped = int(sizes[debris].sum())
-    return (mask & ~debris[components], dropped) if dropped else (mask, 0)
+    if not debris.any():
+        return mask
+    return replace(cropped(mask, *components.box(np.flatnonzero(~debris))), debris_voxels=int(sizes[debris].sum()))
+
+
+def cropped(mask: RoiMask, left: BoolArray, first_zyx: tuple[int, int, int]) -> RoiMask:
+    """Return a mask of which only a part is left.
+
+    Args:
+        mask: as it was.
+        left: what stays, (z, y, x), in its own box.
+        first_zyx: where that box begins in the former one.
+    """
+    z, y, x = (slice(at, at + size) for at, size in zip(first_zyx, left.shape, strict=True))
+    crossings = mask.crossings
+    if crossings is not None:
+        crossings = crossings[:, z, y.start : y.stop + 1, x.start : x.stop + 1]
+    offset = (mask.offset_zyx[0] + z.start, mask.offset_zyx[1] + y.start, mask.offset_zyx[2] + x.start)
+    return replace(mask, mask=left, offset_zyx=offset, crossings=crossings)
 
 
 @compiled

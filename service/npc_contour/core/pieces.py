@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from npc_contour.core.labels import RoiMask
+from npc_contour.core.components import Components, components_of
+from npc_contour.core.labels import RoiMask, cropped
 from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.geometry import FloatArray, Grid
 from npc_contour.domain.structures import InterpretedType
-
-Int32Array = npt.NDArray[np.int32]
 
 LARGE_CC = 1.0
 """A piece of an organ that is at least so large was no speck: why it was drawn is worth a look."""
@@ -25,7 +24,6 @@ LEAST_GAP_MM = 4.0
 NEVER_CUT = frozenset({InterpretedType.GTV})
 SPECK_CC = 0.02
 """Smaller pieces are not worth a word."""
-_TOUCHING = np.ones((3, 3, 3), dtype=np.bool_)
 _FACES = ndimage.generate_binary_structure(3, 1)
 
 
@@ -34,7 +32,7 @@ class Piece:
     """A piece that is not the largest.
 
     Attributes:
-        number: its label among the components.
+        number: which of the components it is.
         share: of the volume of the largest piece.
         gap_mm: from it to the largest piece, between voxel centres.
         towards_lps_mm: from the centre of the largest to its own.
@@ -56,31 +54,60 @@ class Piece:
         return words[0] if self.towards_lps_mm[axis] > 0 else words[1]
 
 
-def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> tuple[tuple[RoiMask, ...], list[Finding]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Cleaned:
+    """Masks without what lies far from each.
+
+    Attributes:
+        masks: in the order given.
+        findings: what was taken away of each, and what was not and lies apart.
+        centres_lps_mm: (3,) of the largest piece of each mask that is not empty, by name.
+    """
+
+    masks: tuple[RoiMask, ...]
+    findings: tuple[Finding, ...]
+    centres_lps_mm: Mapping[str, FloatArray]
+
+
+def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> Cleaned:
     """Take away what lies far from a structure, and tell it; what lies near, and gross tumour, stays and is told.
 
     Args:
-        masks: ROIs; those whose rule says no distance are left alone.
+        masks: ROIs; those whose rule says no distance are left whole.
         grid: where their voxels lie.
-
-    Returns:
-        The masks in their order; what was taken away of each, and what was not and lies apart.
     """
-    kept, findings = [], []
+    kept, findings, centres = [], [], {}
     for mask in masks:
-        if mask.spec.rule is None or mask.spec.rule.near_mm is None or mask.empty:
+        if mask.empty:
             kept.append(mask)
             continue
-        near_mm = mask.spec.rule.near_mm
-        is_gross = mask.spec.interpreted_type in NEVER_CUT
-        apart_mm = near_mm if is_gross or not mask.spec.rule.whole else _told_beyond_mm(near_mm, grid)
-        components, pieces = far_pieces(mask, grid, apart_mm)
-        far = [] if is_gross else [piece for piece in pieces if _is_stray(piece, near_mm)]
-        gone = [piece.number for piece in far]
-        kept.append(replace(mask, mask=mask.mask & ~np.isin(components, gone)) if far else mask)
-        findings += _told(mask, far, is_cut=True)
-        findings += _told(mask, [piece for piece in pieces if piece not in far], is_cut=False)
-    return tuple(kept), findings
+        components = components_of(mask.mask)
+        centres[mask.spec.name] = _lps_mm(components.centre_zyx(components.largest), mask, grid)
+        far, near = _apart(mask, components, grid)
+        kept.append(_without(mask, components, far))
+        findings += [*_told(mask, far, is_cut=True), *_told(mask, near, is_cut=False)]
+    return Cleaned(tuple(kept), tuple(findings), centres)
+
+
+def _apart(mask: RoiMask, components: Components, grid: Grid) -> tuple[list[Piece], list[Piece]]:
+    """Pieces that are no part of a structure, and pieces that are worth a word."""
+    if mask.spec.rule is None or mask.spec.rule.near_mm is None:
+        return [], []
+    near_mm = mask.spec.rule.near_mm
+    is_gross = mask.spec.interpreted_type in NEVER_CUT
+    apart_mm = near_mm if is_gross or not mask.spec.rule.whole else _told_beyond_mm(near_mm, grid)
+    pieces = far_pieces(mask, components, grid, apart_mm)
+    far = [] if is_gross else [piece for piece in pieces if _is_stray(piece, near_mm)]
+    return far, [piece for piece in pieces if piece not in far]
+
+
+def _without(mask: RoiMask, components: Components, pieces: Sequence[Piece]) -> RoiMask:
+    """The mask without some pieces, in the box of what stays."""
+    if not pieces:
+        return mask
+    gone = {piece.number for piece in pieces}
+    left, first = components.box([number for number in range(components.sizes.size) if number not in gone])
+    return cropped(mask, left, first)
 
 
 def _is_stray(piece: Piece, near_mm: float) -> bool:
@@ -93,50 +120,33 @@ def _told_beyond_mm(near_mm: float, grid: Grid) -> float:
     return min(near_mm, max(LEAST_GAP_MM, 1.5 * grid.spacing_zyx_mm[0]))
 
 
-def far_pieces(mask: RoiMask, grid: Grid, near_mm: float) -> tuple[Int32Array, list[Piece]]:
-    """Return the components of a mask (26 neighbours), and the pieces further than `near_mm` from the largest."""
-    components, sizes = _labelled(mask)
-    if len(sizes) < 2:
-        return components, []
-    boxes = ndimage.find_objects(components)
-    largest = int(sizes.argmax()) + 1
-    surface_mm, middle = _lie(components, largest, boxes, mask, grid)
-    tree = cKDTree(surface_mm)
+def far_pieces(mask: RoiMask, components: Components, grid: Grid, near_mm: float) -> list[Piece]:
+    """Return the pieces of a mask further than `near_mm` from the largest, largest first."""
+    if components.sizes.size < 2:
+        return []
+    largest = components.largest
+    middle = _lps_mm(components.centre_zyx(largest), mask, grid)
+    tree = cKDTree(_surface_lps_mm(components, largest, mask, grid))
     far = []
-    for number in range(1, len(sizes) + 1):
+    for number, size in enumerate(components.sizes.tolist()):
         if number == largest:
             continue
-        surface_mm, centre = _lie(components, number, boxes, mask, grid)
-        gap_mm = float(np.min(tree.query(surface_mm)[0]))
+        gap_mm = float(np.min(tree.query(_surface_lps_mm(components, number, mask, grid))[0]))
         if gap_mm > near_mm:
-            volume_cc = float(sizes[number - 1]) * grid.voxel_cc
-            share = float(sizes[number - 1] / sizes[largest - 1])
-            far.append(Piece(number, volume_cc, share, gap_mm, centre - middle, float(centre[2])))
-    return components, sorted(far, key=lambda piece: -piece.volume_cc)
+            centre = _lps_mm(components.centre_zyx(number), mask, grid)
+            share = float(size / components.sizes[largest])
+            far.append(Piece(number, size * grid.voxel_cc, share, gap_mm, centre - middle, float(centre[2])))
+    return sorted(far, key=lambda piece: -piece.volume_cc)
 
 
-def centre_mm(mask: RoiMask, grid: Grid) -> FloatArray:
-    """Return the centre of the largest piece of a mask that is not empty, (3,) LPS in mm."""
-    components, sizes = _labelled(mask)
-    return _lie(components, int(sizes.argmax()) + 1, ndimage.find_objects(components), mask, grid)[1]
+def _surface_lps_mm(components: Components, number: int, mask: RoiMask, grid: Grid) -> FloatArray:
+    """Where the voxels of a piece lie that touch what is not it, (n, 3) LPS in mm."""
+    inside, first = components.box([number])
+    return _lps_mm(np.argwhere(inside & ~ndimage.binary_erosion(inside, _FACES)) + first, mask, grid)
 
 
-def _labelled(mask: RoiMask) -> tuple[Int32Array, npt.NDArray[np.intp]]:
-    """Components of a mask, numbered from 1, and the voxels of each."""
-    components = np.zeros(mask.mask.shape, dtype=np.int32)
-    ndimage.label(mask.mask, structure=_TOUCHING, output=components)
-    return components, np.bincount(components.ravel())[1:]
-
-
-def _lie(
-    components: Int32Array, number: int, boxes: Sequence[tuple[slice, ...]], mask: RoiMask, grid: Grid
-) -> tuple[FloatArray, FloatArray]:
-    """Where a piece lies, LPS in mm: its voxels that touch what is not it, (n, 3), and its centre, (3,)."""
-    box = boxes[number - 1]
-    inside = components[box] == number
-    first = np.asarray([part.start for part in box]) + np.asarray(mask.offset_zyx)
-    surface = np.argwhere(inside & ~ndimage.binary_erosion(inside, _FACES))
-    return grid.to_patient_mm(surface + first), grid.to_patient_mm(np.argwhere(inside).mean(axis=0) + first)
+def _lps_mm(index_zyx: npt.ArrayLike, mask: RoiMask, grid: Grid) -> FloatArray:
+    return grid.to_patient_mm(np.asarray(index_zyx) + np.asarray(mask.offset_zyx))
 
 
 def _told(mask: RoiMask, pieces: Sequence[Piece], *, is_cut: bool) -> list[Finding]:

@@ -7,14 +7,14 @@ and operated patients are unusual.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.labels import RoiMask
-from npc_contour.core.pieces import NEVER_CUT, centre_mm
+from npc_contour.core.pieces import NEVER_CUT, Cleaned
 from npc_contour.core.places import look_at_places
 from npc_contour.domain.findings import Finding, FindingCode, Severity, StructureRule, worst_first
 from npc_contour.domain.geometry import Grid
@@ -30,16 +30,17 @@ HU_FAR = 100.0
 """A mean so far beyond its bounds says that the numbers are no Hounsfield units, or the structure is elsewhere."""
 
 
-def look_at_contours(masks: Sequence[RoiMask], volume: Volume) -> tuple[Finding, ...]:
+def look_at_contours(cleaned: Cleaned, volume: Volume) -> tuple[Finding, ...]:
     """Return every doubt about the masks of one case, worst first.
 
     Args:
-        masks: ROIs of the pipeline on the grid of `volume`; those without a rule are left alone.
+        cleaned: ROIs of the pipeline on the grid of `volume`, and what was found when they were cleaned; those without
+            a rule are left alone.
         volume: the planning volume; its values are looked at in CT only.
     """
-    known = {mask.spec.name: mask for mask in masks if mask.spec.rule is not None and not mask.empty}
+    known = {mask.spec.name: mask for mask in cleaned.masks if mask.spec.rule is not None and not mask.empty}
     rules = {name: mask.spec.rule for name, mask in known.items() if mask.spec.rule is not None}
-    findings: list[Finding] = []
+    findings = list(cleaned.findings)
     whole = {}
     for name, mask in known.items():
         ends = _ends(mask, volume.grid)
@@ -53,7 +54,7 @@ def look_at_contours(masks: Sequence[RoiMask], volume: Volume) -> tuple[Finding,
             values = _values(mask, volume)
             findings += [*_density(name, rules[name], values), *_noise(name, rules[name], values)]
     findings += _pairs(whole, volume.grid)
-    centres = {name: centre_mm(mask, volume.grid) for name, mask in whole.items()}
+    centres = {name: cleaned.centres_lps_mm[name] for name in whole}
     return worst_first(findings + look_at_places(centres, rules))
 
 
