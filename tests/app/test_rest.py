@@ -112,6 +112,41 @@ def test_refusals_have_the_shape_that_is_documented(running: Served) -> None:
     assert answers[401].headers["www-authenticate"].startswith("Bearer")
 
 
+def test_lists_are_had_in_parts_each_row_once(running: Served) -> None:
+    for path, key in (("jobs", "case_id"), ("series", "series_instance_uid")):
+        part = running.client.get(f"/api/v1/{path}?limit=1")
+        found = [row[key] for row in part.json()]
+        while "next" in part.links:
+            part = running.client.get(part.links["next"]["url"])
+            found += [row[key] for row in part.json()]
+        assert found == [row[key] for row in running.client.get(f"/api/v1/{path}").json()]
+        assert len(found) == 2, path
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [("study={study}", 1), ("study=1.2", 0), ("patient=TK0001", 2), ("patient=TK", 0), ("since={late}", 1)],
+)
+def test_lists_are_filtered(running: Served, query: str, count: int) -> None:
+    newest = running.client.get("/api/v1/jobs").json()[0]
+    asked = query.format(study=newest["study_instance_uid"], late=newest["updated_at"])
+
+    assert len(running.client.get(f"/api/v1/jobs?{asked}").json()) == count
+
+
+def test_a_parameter_that_a_path_does_not_know_is_refused(running: Served, document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        if "get" in methods and path.startswith("/api/"):
+            answer = running.client.get(re.sub(r"{.*?}", "1", path), params={"offset": 10})
+            assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", "offset"]), path
+    assert running.client.get("/api/v1/jobs?cursor=nothing").json()["detail"][0]["loc"] == ["query", "cursor"]
+
+
+def test_health_is_asked_for_its_head_alone(running: Served) -> None:
+    assert running.client.head("/health/live").status_code == 200
+    assert running.client.head("/health/ready").status_code == running.client.get("/health/ready").status_code
+
+
 @pytest.mark.parametrize("reason", ["a\x00b", "two\nlines", "\ud800"])
 def test_odd_text_is_refused_before_it_reaches_the_database(running: Served, reason: str) -> None:
     case = running.client.get("/api/v1/jobs").json()[0]["case_id"]

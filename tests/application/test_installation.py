@@ -10,6 +10,7 @@ import pytest
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.installation import adopt_spool, check_spool, take_spool
+from npc_contour.application.status import Part
 from npc_contour.application.upkeep import ALL, Rescan
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.errors import SpoolForeignError
@@ -105,7 +106,7 @@ def test_the_comparison_marks_nothing_lost_in_a_wrong_spool(bench: Bench, identi
     for wrong in (Wrong(identity), Wrong(place.identity)):
         with pytest.raises(SpoolForeignError):
             Rescan(bench.store, wrong, bench.clock, None, bench.intake, "NPC_CONTOUR").run(ALL)  # type: ignore[arg-type]
-    series = bench.board.series(state=None, limit=1)[0]
+    series = bench.board.series(Part(limit=1))[0]
     assert (series.state, series.images) == (SeriesState.READY, 50)
 
 

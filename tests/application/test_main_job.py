@@ -10,6 +10,7 @@ import pytest
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import REPORT, RTSTRUCT
 from npc_contour.application.records import AssociationRow, JobKind
+from npc_contour.application.status import Part
 from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, SeriesState
@@ -69,23 +70,23 @@ def test_a_series_is_not_closed_while_slices_come(bench: Bench) -> None:
         bench.receive(part)
         bench.clock.forward(9)
         bench.work()
-        assert bench.board.series(state=None, limit=1)[0].state is SeriesState.RECEIVING
+        assert bench.board.series(Part(limit=1))[0].state is SeriesState.RECEIVING
     bench.work_for(15)
-    assert bench.board.series(state=None, limit=1)[0].state is SeriesState.READY
+    assert bench.board.series(Part(limit=1))[0].state is SeriesState.READY
 
 
 def test_missing_slices_are_waited_for_and_then_held_with_the_millimetres(bench: Bench) -> None:
     images = plain_ct()
     bench.receive(images[:20] + images[22:])
     bench.work_for(60)
-    series = bench.board.series(state=None, limit=1)[0]
+    series = bench.board.series(Part(limit=1))[0]
     assert series.state is SeriesState.RECEIVING
     assert "gap" in series.reasons[0]
     bench.work_for(1800, step_s=300)
-    assert bench.board.series(state=None, limit=1)[0].state is SeriesState.HELD
+    assert bench.board.series(Part(limit=1))[0].state is SeriesState.HELD
     bench.receive(images[20:22])
     bench.work_for(15)
-    assert bench.board.series(state=None, limit=1)[0].state is SeriesState.READY
+    assert bench.board.series(Part(limit=1))[0].state is SeriesState.READY
 
 
 def test_an_incomplete_series_does_not_keep_the_others_from_being_contoured(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.records import CaseRecord
+from npc_contour.application.status import Part
 from npc_contour.core.evidence import STRONG, ContrastEvidence
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Contrast
@@ -231,7 +232,7 @@ def test_a_registration_that_comes_late_links_the_frames(bench: Bench) -> None:
     bench.receive([registration()])
     bench.work_for(20)
 
-    assert {row.modality: row.state for row in bench.board.series(state=None, limit=9)}["REG"] is SeriesState.ASIDE
+    assert {row.modality: row.state for row in bench.board.series(Part(limit=9))}["REG"] is SeriesState.ASIDE
     case = bench.case("npc_oar_gtv")
     assert case.state is CaseState.SENT
     assert case.inputs["contrast_ct"].move == MOVE

@@ -18,6 +18,7 @@ from npc_contour.application.partners import FindPartner
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import FetchSeries, PullTools
 from npc_contour.application.records import AssociationRow, Ending, JobKind
+from npc_contour.application.status import Part
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Retrieval
 from npc_testkit.archives import OUR_AE, Archived, orthanc_archive
@@ -72,6 +73,6 @@ def test_the_partner_is_found_and_fetched(way: str, node: Archived, store: PgSto
         "planning_ct": str(ct_datasets(PLAIN)[0].SeriesInstanceUID),
         "contrast_ct": str(ct_datasets(CONTRAST)[0].SeriesInstanceUID),
     }
-    assert [(s.images, s.state) for s in bench.board.series(state=None, limit=9)] == [(45, SeriesState.READY)] * 2
+    assert [(s.images, s.state) for s in bench.board.series(Part(limit=9))] == [(45, SeriesState.READY)] * 2
     (line,) = store.query("SELECT detail FROM event WHERE name = 'partner.sought'")
     assert line["detail"] == "pacs has 2 series of the study, fetched from it: 'HEAD NECK C+' (45 images)"

@@ -11,6 +11,7 @@ import pytest
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.operations import Operations
 from npc_contour.application.records import AssociationRow, JobKind, KeptImage
+from npc_contour.application.status import Part
 from npc_contour.application.upkeep import ALL, Rescan, Retain, forecast
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.queries import Wanted
@@ -116,7 +117,7 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     assert len(disk.files) == 50
     retain(bench, disk, 2)
     assert disk.files == {}
-    series = bench.board.series(state=None, limit=1)[0]
+    series = bench.board.series(Part(limit=1))[0]
     assert (series.images, series.reasons) == (0, ("50 images deleted 10 days after the study was done",))
     retain(bench, disk, 10)
     assert case.case_id in disk.deleted
@@ -184,7 +185,7 @@ def test_images_that_come_again_after_their_time_are_taken_again_and_change_noth
     bench.receive(images)
     bench.work_for(200)
 
-    assert [series.images for series in bench.board.series(state=None, limit=9)] == [50]
+    assert [series.images for series in bench.board.series(Part(limit=9))] == [50]
     assert len(bench.cases("ln_ctv")) == 1
 
 
@@ -209,12 +210,12 @@ def test_a_file_without_a_row_is_adopted_and_one_too_young_waits(bench: Bench) -
     disk = Disk({key_of(image): 1000.0 for image in images[:49]} | {key_of(images[49]): 1.0, "instances/junk": 999.0})
 
     rescan(bench, disk, images)
-    assert bench.board.series(state=None, limit=1)[0].images == 49
+    assert bench.board.series(Part(limit=1))[0].images == 49
     waiting = bench.store.query("SELECT scheduled_at FROM procrastinate_jobs WHERE task_name = 'rescan'")
     assert waiting[0]["scheduled_at"] == bench.clock.now() + timedelta(seconds=60)
     disk.files[key_of(images[49])] = 100.0
     rescan(bench, disk, images)
-    assert bench.board.series(state=None, limit=1)[0].images == 50
+    assert bench.board.series(Part(limit=1))[0].images == 50
     bench.work(stop_before=JobKind.RESCAN)
 
 
@@ -225,22 +226,22 @@ def test_a_row_without_its_file_holds_the_series_until_it_is_sent_again(bench: B
     del disk.files[key_of(images[3])], disk.files[key_of(images[4])]
 
     rescan(bench, disk, images)
-    series = bench.board.series(state=None, limit=1)[0]
+    series = bench.board.series(Part(limit=1))[0]
     assert (series.state, series.images) == (SeriesState.HELD, 48)
     assert series.reasons == ("2 images are gone from the disk: send the series again",)
     bench.receive(images[3:5])
     bench.work_for(15)
 
-    assert bench.board.series(state=None, limit=1)[0].state is SeriesState.READY
+    assert bench.board.series(Part(limit=1))[0].state is SeriesState.READY
     assert len(bench.cases("ln_ctv")) == 1
 
 
 def test_nothing_is_done_where_files_and_rows_agree(bench: Bench) -> None:
     disk = received(bench, plain_ct())
     bench.work_for(15)
-    before = bench.board.series(state=None, limit=9)
+    before = bench.board.series(Part(limit=9))
     rescan(bench, disk, plain_ct())
-    assert bench.board.series(state=None, limit=9) == before
+    assert bench.board.series(Part(limit=9)) == before
 
 
 def test_the_forecast_follows_the_trend() -> None:

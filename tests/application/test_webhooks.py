@@ -11,6 +11,7 @@ import pytest
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import Hook, WebhookCaller
 from npc_contour.application.records import Job, JobKind, StoryLine, WebhookState
+from npc_contour.application.status import Part
 from npc_contour.application.webhooks import CallWebhook, Patience, WebhookBoard
 from npc_contour.errors import NoSuchRowError, OperationRefused, StoreError
 from npc_contour.logs import Event
@@ -39,7 +40,7 @@ def bench_of(store: PgStore, url: str, events: list[str]) -> Bench:
 
 
 def messages(bench: Bench, state: WebhookState | None = None) -> list[tuple[str, WebhookState, int, int | None]]:
-    rows = WebhookBoard(bench.store, bench.clock).messages(state, 100)
+    rows = WebhookBoard(bench.store, bench.clock).messages(state, Part())
     return [(row.event, row.state, row.attempts, row.status) for row in reversed(rows)]
 
 
@@ -122,7 +123,7 @@ def test_what_cannot_be_delivered_is_given_up_told_and_tried_anew_by_a_person(st
     ((_, state, tries, status),) = messages(bench)
     assert (state, status) == (WebhookState.FAILED, 500)
     assert 20 < tries < 50
-    (failed,) = WebhookBoard(store, bench.clock).messages(WebhookState.FAILED, 10)
+    (failed,) = WebhookBoard(store, bench.clock).messages(WebhookState.FAILED, Part())
     told = len(ris.told)
     ris.answers.clear()
     board = WebhookBoard(store, bench.clock)

@@ -9,6 +9,7 @@ import pytest
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import WebhookCaller, read_secret
 from npc_contour.application.records import JobKind, StoryLine, WebhookState
+from npc_contour.application.status import Part
 from npc_contour.application.webhooks import CallWebhook, WebhookBoard
 from npc_contour.cli import main
 from npc_contour.logs import Event
@@ -22,7 +23,7 @@ def failed(store: PgStore) -> str:
     with store.transaction() as tx:
         tx.set_webhooks({"ris": ["case.failed"]})
         tx.tell(StoryLine(event=Event.CASE_FAILED, at=clock.now(), study="1.2"))
-    (message,) = WebhookBoard(store, clock).messages(None, 10)
+    (message,) = WebhookBoard(store, clock).messages(None, Part())
     CallWebhook(store, clock, WebhookCaller({}), {}).run(message.message_id)
     return message.message_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from npc_contour.application.status import CaseStory, Counts, JobRow, SeriesRow
+from npc_contour.application.status import CaseStory, Counts, JobRow, Part, SeriesRow
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.errors import StoreError
 
@@ -19,19 +19,19 @@ class FakeBoard:
     numbers: Counts = field(default_factory=Counts)
     down: bool = False
 
-    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+    def jobs(self, part: Part, *, state: CaseState | None = None, pipeline: str | None = None) -> Sequence[JobRow]:
         self._answer()
         rows = sorted((story.job for story in self.stories.values()), key=lambda row: row.created_at, reverse=True)
         wanted = [row for row in rows if state in {None, row.state} and pipeline in {None, row.pipeline}]
-        return wanted[:limit]
+        return wanted[: part.limit]
 
     def story(self, case_id: str) -> CaseStory | None:
         self._answer()
         return self.stories.get(case_id)
 
-    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
+    def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
         self._answer()
-        return [row for row in self.received if state in {None, row.state}][:limit]
+        return [row for row in self.received if state in {None, row.state}][: part.limit]
 
     def counts(self) -> Counts:
         self._answer()

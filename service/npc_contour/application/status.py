@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from npc_contour.application.records import ParkedStep, WebhookState
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
@@ -32,6 +32,32 @@ class CheckResult:
     remedy: str = ""
     required: bool = True
     seconds: float = 0.0
+
+
+class Place(NamedTuple):
+    """Where a row stands in a list, newest first; rows of the same time stand in the order of their keys."""
+
+    at: datetime
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which part of a list is asked for.
+
+    Attributes:
+        limit: at most this many rows.
+        after: only rows that follow this place; None begins with the newest.
+        since: only rows that changed at this time or later; None takes all.
+        study: only rows of this Study Instance UID; "" takes all.
+        patient: only rows of this Patient ID; "" takes all.
+    """
+
+    limit: int = 100
+    after: Place | None = None
+    since: datetime | None = None
+    study: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +182,7 @@ class SeriesRow:
     """One received series.
 
     Attributes:
+        received_at: when its first image came.
         reasons: why it is held or aside.
         came_again_at: since when a person is asked whether images that came again as another patient's count.
     """
@@ -165,6 +192,7 @@ class SeriesRow:
     state: SeriesState
     modality: str
     images: int
+    received_at: datetime
     updated_at: datetime
     description: str = ""
     reasons: Sequence[str] = ()
@@ -226,7 +254,7 @@ class Counts:
 class StatusBoard(Protocol):
     """The read side of the store; every method may raise StoreError."""
 
-    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+    def jobs(self, part: Part, *, state: CaseState | None = None, pipeline: str | None = None) -> Sequence[JobRow]:
         """Return cases, newest first; None asks for all states or pipelines."""
         ...
 
@@ -234,7 +262,7 @@ class StatusBoard(Protocol):
         """Return all of one case; None when there is none of that id."""
         ...
 
-    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
+    def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
         """Return received series, newest first; None asks for all states."""
         ...
 

@@ -33,6 +33,7 @@ from npc_contour.application.records import (
     WebhookMessage,
     WebhookState,
 )
+from npc_contour.application.status import Part
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.queries import Match
 from npc_contour.domain.series import InstanceHeader, Seal
@@ -478,7 +479,7 @@ class Transaction(Protocol):
         """Return one message."""
         ...
 
-    def webhook_messages(self, state: WebhookState | None, limit: int) -> tuple[WebhookMessage, ...]:
+    def webhook_messages(self, state: WebhookState | None, part: Part) -> tuple[WebhookMessage, ...]:
         """Return messages, newest first; None takes every state."""
         ...
 

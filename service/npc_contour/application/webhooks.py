@@ -16,6 +16,7 @@ from typing import Protocol
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.application.records import Job, JobKind, StoryLine, WebhookMessage, WebhookState
+from npc_contour.application.status import Part
 from npc_contour.application.store import Store
 from npc_contour.errors import NoSuchRowError, OperationRefused, WebhookError
 from npc_contour.logs import Event
@@ -133,10 +134,10 @@ class WebhookBoard:
         self._store = store
         self._clock = clock
 
-    def messages(self, state: WebhookState | None, limit: int) -> tuple[WebhookMessage, ...]:
+    def messages(self, state: WebhookState | None, part: Part) -> tuple[WebhookMessage, ...]:
         """Return messages, newest first."""
         with self._store.transaction() as tx:
-            return tx.webhook_messages(state, limit)
+            return tx.webhook_messages(state, part)
 
     def retry(self, message_id: str) -> str:
         """Deliver a message that was given up, at once; return what was done.

@@ -30,7 +30,7 @@ from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.corrections import Corrections
 from npc_contour.application.operations import Operations
-from npc_contour.application.status import CaseStory, StudyStory
+from npc_contour.application.status import CaseStory, Part, StudyStory
 from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.domain.jobs import CaseState, DeliveryState
@@ -232,7 +232,7 @@ def _assign(args: argparse.Namespace) -> int:
 
 def _print_choices(desk: _Desk) -> None:
     console = Console(soft_wrap=True)
-    rows = desk.board.jobs(state=CaseState.AMBIGUOUS, pipeline=None, limit=100)
+    rows = desk.board.jobs(Part(), state=CaseState.AMBIGUOUS)
     if not rows:
         console.print("no case waits for a person to say which series is which")
     for row in rows:
@@ -273,7 +273,7 @@ def _jobs(args: argparse.Namespace) -> int:
             return 0
         state = CaseState(args.state) if args.state else None
         table = _table("case", "made", "pipeline", "state", "study", "why")
-        for row in desk.board.jobs(state=state, pipeline=args.pipeline, limit=int(args.limit)):
+        for row in desk.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline):
             marks = "".join((" urgent" if row.urgent else "", " held" if row.held else ""))
             made = f"{row.created_at.astimezone():%m-%d %H:%M}"
             words = row.held or row.reason

@@ -16,6 +16,7 @@ from npc_contour.adapters.webhooks import PREFIX
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
 from npc_contour.application.records import WebhookState
+from npc_contour.application.status import Part
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.settings import read_settings
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         table = Table(box=None, pad_edge=False)
         for head in ("message", "hook", "event", "state", "tries", "last"):
             table.add_column(head, no_wrap=head in {"message", "state"})
-        for row in board.messages(args.state, int(args.limit)):
+        for row in board.messages(args.state, Part(limit=int(args.limit))):
             table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), Text(row.message))
         Console().print(table)
     return 0

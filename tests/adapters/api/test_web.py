@@ -87,9 +87,9 @@ def board() -> FakeBoard:
         stories={row.case_id: story(row) for row in rows},
         received=[
             SeriesRow(series_instance_uid="1.2.3.4", study_instance_uid="1.2.3", state=SeriesState.HELD, modality="CT",
-                      images=99, updated_at=NOON, reasons=("gap of 6.00 mm after slice 12",)),
+                      images=99, received_at=NOON, updated_at=NOON, reasons=("gap of 6.00 mm after slice 12",)),
             SeriesRow(series_instance_uid="1.2.3.5", study_instance_uid="1.2.3", state=SeriesState.READY, modality="CT",
-                      images=100, updated_at=NOON),
+                      images=100, received_at=NOON, updated_at=NOON),
         ],
         numbers=Counts(
             cases={CaseState.SENT: 2, CaseState.REFUSED: 1},

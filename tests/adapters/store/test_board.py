@@ -10,7 +10,7 @@ import pytest
 from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.records import Job, JobKind, StoryLine, WebhookState
-from npc_contour.application.status import Counts
+from npc_contour.application.status import Counts, Part
 from npc_contour.logs import Event
 from npc_testkit.bench import Bench, contrast_ct
 
@@ -35,7 +35,7 @@ def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: PgSt
         tx.set_webhooks({"ris": ["case.failed"], "dosimetry": ["case.failed"]})
         for case in ("1", "2"):
             tx.tell(StoryLine(event=Event.CASE_FAILED, at=now, case=case))
-        given_up = next(one.message_id for one in tx.webhook_messages(None, 10) if one.hook == "ris")
+        given_up = next(one.message_id for one in tx.webhook_messages(None, Part()) if one.hook == "ris")
         tx.set_webhook_message(given_up, WebhookState.FAILED, 410, "gone", now, None)
 
     assert counts(store).webhooks == {

@@ -18,6 +18,7 @@ from npc_contour.adapters.store.board import PgBoard
 from npc_contour.adapters.store.database import MIGRATIONS, PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.application.records import Job, JobKind
+from npc_contour.application.status import Part
 from npc_contour.domain.jobs import CaseState
 from npc_testkit.workers import receive_pair, worker
 
@@ -32,7 +33,7 @@ def wait_until(what: Callable[[], bool], folder: Path, timeout_s: float = 60.0) 
 
 def all_sent(store: PgStore) -> Callable[[], bool]:
     board = PgBoard(store, str)
-    return lambda: [row.state for row in board.jobs(state=None, pipeline=None, limit=9)] == [CaseState.SENT] * 2
+    return lambda: [row.state for row in board.jobs(Part())] == [CaseState.SENT] * 2
 
 
 def segmenting(folder: Path) -> list[Path]:

@@ -47,11 +47,13 @@ def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]], may_
     """
     threads = ThreadPoolExecutor(2, thread_name_prefix="health")
 
+    @app.head("/health/live", include_in_schema=False)
     @app.get("/health/live", tags=["health"], responses=problems(421))
     async def live() -> Live:
         """Return 200 as long as the process answers; looks at nothing else."""
         return Live()
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get(
         "/health/ready",
         tags=["health"],

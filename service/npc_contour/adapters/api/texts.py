@@ -8,6 +8,7 @@ from fastapi import Path
 from pydantic import Field
 
 UID_PATTERN = r"^[0-9.]{1,64}$"
+UIDS_OR_NONE = r"^[0-9.]{0,64}$"
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 

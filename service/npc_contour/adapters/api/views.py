@@ -244,6 +244,7 @@ class SeriesView(_View):
     modality: str = Field(examples=["CT"])
     description: str = Field(description="Series Description (0008,103E)")
     images: int
+    received_at: datetime = Field(description="When its first image came")
     updated_at: datetime
     reasons: tuple[str, ...] = Field(description="Why it is held or aside; empty otherwise")
     came_again_at: datetime | None = Field(

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from npc_contour.adapters.api.docs_page import STYLE, docs_page
 from npc_contour.adapters.api.metrics import StatusCollector, registry_of
 from npc_contour.adapters.api.openapi import complete
+from npc_contour.adapters.api.paging import AskedPartOfStudy, cut, listing, refuse_unknown
 from npc_contour.adapters.api.problems import READING, add_problems, leading_to, problems
 from npc_contour.adapters.api.status import add_health, add_metrics
 from npc_contour.adapters.api.texts import CASE_ID, Known
 from npc_contour.adapters.api.views import JobView, SeriesView, StoryView, Version
 from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.measuring import measurements_csv
-from npc_contour.application.status import CheckResult, StatusBoard
+from npc_contour.application.status import CheckResult, Place, StatusBoard
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
 
@@ -25,7 +26,6 @@ MAX_BODY = 2**20
 CSV = "node,volume_cc,long_axis_mm,short_axis_mm,enlarged\n1,0.821,14.2,9.7,True\n"
 API = "/api/v1"
 """Within a version fields and paths are added, never changed or taken away."""
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")]
 
 
 def create_app(
@@ -60,7 +60,7 @@ def create_app(
     )
     add_health(app, checks, _has_account)
     add_metrics(app, registry_of(StatusCollector(board, checks, spool_free_bytes, version, disk_full_days)))
-    v1 = APIRouter()
+    v1 = APIRouter(dependencies=[Depends(refuse_unknown)])
     _add_version(v1, Version.of(version, tuple(catalog.pipelines.values()), catalog.contracts))
     _add_jobs(v1, board)
     if operations is not None:
@@ -91,15 +91,21 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     @app.get(
         "/jobs",
         tags=["work"],
-        responses={**READING, **leading_to("job", case_id="$response.body#/0/case_id")},
+        responses=listing(leading_to("job", case_id="$response.body#/0/case_id")),
     )
     def jobs(
+        request: Request,
+        response: Response,
+        part: AskedPartOfStudy,
         state: Annotated[CaseState | None, Query(description="Only cases in this state")] = None,
         pipeline: Annotated[Known | None, Query(description="Only cases of this pipeline")] = None,
-        limit: Limit = 100,
     ) -> list[JobView]:
-        """Return cases, newest first."""
-        return [JobView.of(row) for row in board.jobs(state=state, pipeline=pipeline, limit=limit)]
+        """Return cases, newest first; the header Link leads to the next part."""
+        rows = board.jobs(part, state=state, pipeline=pipeline)
+        return [
+            JobView.of(row)
+            for row in cut(request, response, part, rows, lambda row: Place(row.created_at, row.case_id))
+        ]
 
     @app.get(
         "/jobs/{case_id}",
@@ -138,14 +144,21 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     @app.get(
         "/series",
         tags=["work"],
-        responses={**READING, **leading_to("study", study_instance_uid="$response.body#/0/study_instance_uid")},
+        responses=listing(leading_to("study", study_instance_uid="$response.body#/0/study_instance_uid")),
     )
     def series(
+        request: Request,
+        response: Response,
+        part: AskedPartOfStudy,
         state: Annotated[SeriesState | None, Query(description="Only series in this state")] = None,
-        limit: Limit = 100,
     ) -> list[SeriesView]:
-        """Return received series, newest first; those held or left aside say why."""
-        return [SeriesView.of(row) for row in board.series(state=state, limit=limit)]
+        """Return received series, by the arrival of their first images, newest first; the header Link leads on.
+
+        Those held or left aside say why.
+        """
+        rows = board.series(part, state=state)
+        kept = cut(request, response, part, rows, lambda row: Place(row.received_at, row.series_instance_uid))
+        return [SeriesView.of(row) for row in kept]
 
 
 def _add_docs(app: FastAPI) -> None:

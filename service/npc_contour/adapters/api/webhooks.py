@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.adapters.api.operations import Done
-from npc_contour.adapters.api.problems import CHANGING, READING, leading_to
+from npc_contour.adapters.api.paging import AskedPart, cut, listing
+from npc_contour.adapters.api.problems import CHANGING, leading_to
 from npc_contour.application.records import WebhookState
+from npc_contour.application.status import Place
 from npc_contour.application.webhooks import WebhookBoard
 
 ID = "6f1c1b9e-6c0e-4b57-9d5e-5b1f0d1c2a3b"
@@ -41,14 +43,19 @@ def webhook_routes(board: WebhookBoard) -> APIRouter:
 
     @router.get(
         "/webhooks/messages",
-        responses={**READING, **leading_to("retry_message", message_id="$response.body#/0/message_id")},
+        responses=listing(leading_to("retry_message", message_id="$response.body#/0/message_id")),
     )
     def messages(
+        request: Request,
+        response: Response,
+        part: AskedPart,
         state: Annotated[WebhookState | None, Query(description="Only messages in this state")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="At most this many, newest first")] = 100,
     ) -> list[WebhookMessageView]:
-        """Return what webhooks were told, newest first."""
-        return [WebhookMessageView.model_validate(row) for row in board.messages(state, limit)]
+        """Return what webhooks were told, newest first; the header Link leads to the next part."""
+        kept = cut(
+            request, response, part, board.messages(state, part), lambda row: Place(row.created_at, row.message_id)
+        )
+        return [WebhookMessageView.model_validate(row) for row in kept]
 
     @router.post("/webhooks/messages/{message_id}/retry", responses=CHANGING)
     def retry_message(

@@ -9,6 +9,7 @@ from npc_contour.adapters.store.codec import verdicts_from_json
 from npc_contour.adapters.store.connection import Row
 from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.store.processes import PgProcesses
+from npc_contour.adapters.store.statements import asked, in_part
 from npc_contour.application.records import WebhookState
 from npc_contour.application.status import (
     CaseStory,
@@ -16,6 +17,7 @@ from npc_contour.application.status import (
     DeliveryRow,
     DueJobs,
     JobRow,
+    Part,
     RoiRow,
     SeriesRow,
     StepTotal,
@@ -25,17 +27,17 @@ from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.logs import Event
 
-_JOBS = """
+_JOBS = f"""
 SELECT * FROM contour_case WHERE (%(state)s::text IS NULL OR state = %(state)s)
-AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s) ORDER BY created_at DESC, id LIMIT %(limit)s"""
+AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s) {in_part("created_at", "id")}"""  # noqa: S608
 
 _TIMELINE = """
 SELECT * FROM event WHERE case_id = %(case)s
 OR (case_id IS NULL AND series_instance_uid = ANY(%(series)s)) ORDER BY at, id"""
 
-_SERIES = """
-SELECT * FROM series WHERE %(state)s::text IS NULL OR state = %(state)s
-ORDER BY last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
+_SERIES = f"""
+SELECT * FROM series WHERE (%(state)s::text IS NULL OR state = %(state)s)
+{in_part("first_instance_at", "series_instance_uid")}"""  # noqa: S608 - constants only
 
 _DUE = """
 SELECT queue_name, count(*) AS n,
@@ -79,9 +81,9 @@ class PgBoard:
         self._store = store
         self._path_of = path_of
 
-    def jobs(self, *, state: CaseState | None, pipeline: str | None, limit: int) -> Sequence[JobRow]:
+    def jobs(self, part: Part, *, state: CaseState | None = None, pipeline: str | None = None) -> Sequence[JobRow]:
         """Return cases, newest first; None asks for all states or pipelines."""
-        rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, "limit": limit})
+        rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, **asked(part)})
         return tuple(job_row(row) for row in rows)
 
     def story(self, case_id: str) -> CaseStory | None:
@@ -119,9 +121,9 @@ class PgBoard:
             else "",
         )
 
-    def series(self, *, state: SeriesState | None, limit: int) -> Sequence[SeriesRow]:
-        """Return received series, newest first; None asks for all states."""
-        rows = self._store.query(_SERIES, {"state": state, "limit": limit})
+    def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
+        """Return received series, the one that began to arrive last first; None asks for all states."""
+        rows = self._store.query(_SERIES, {"state": state, **asked(part)})
         return tuple(series_row(row) for row in rows)
 
     def counts(self) -> Counts:
@@ -164,6 +166,7 @@ def series_row(row: Row) -> SeriesRow:
         state=SeriesState(row["state"]),
         modality=row["modality"],
         images=row["images"],
+        received_at=row["first_instance_at"],
         updated_at=row["updated_at"],
         description=row["description"],
         reasons=tuple(row["reasons"]),

@@ -7,6 +7,37 @@ from typing import Any
 
 from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.application.records import StoryLine
+from npc_contour.application.status import Part
+
+_PART = """
+AND (%(study)s = '' OR study_instance_uid = %(study)s)
+AND (%(patient)s = '' OR study_instance_uid IN (SELECT study_instance_uid FROM study WHERE patient_id = %(patient)s))
+AND (%(since)s::timestamptz IS NULL OR updated_at >= %(since)s)
+AND (%(after_at)s::timestamptz IS NULL OR {at} < %(after_at)s OR ({at} = %(after_at)s AND {key} > %(after_key)s))
+ORDER BY {at} DESC, {key} LIMIT %(limit)s"""
+
+
+def in_part(at: str, key: str) -> str:
+    """Return the end of a statement over rows with study_instance_uid and updated_at: only a part, newest first.
+
+    Args:
+        at: column by which they are ordered.
+        key: column by which those of the same time are.
+    """
+    return _PART.format(at=at, key=key)
+
+
+def asked(part: Part) -> Mapping[str, Any]:
+    """Return the values of `in_part`."""
+    at, key = part.after or (None, "")
+    return {
+        "study": part.study,
+        "patient": part.patient,
+        "since": part.since,
+        "after_at": at,
+        "after_key": key,
+        "limit": part.limit,
+    }
 
 
 class Statements:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from npc_contour.adapters.store.connection import Row
-from npc_contour.adapters.store.statements import Statements
+from npc_contour.adapters.store.statements import Statements, asked, in_part
 from npc_contour.application.records import StoryLine, WebhookMessage, WebhookState
+from npc_contour.application.status import Part
 
 
 class Webhooks(Statements):
@@ -45,13 +46,10 @@ class Webhooks(Statements):
         row = self._one("SELECT * FROM webhook_message WHERE id = %s::uuid", (message_id,))
         return None if row is None else _message(row)
 
-    def webhook_messages(self, state: WebhookState | None, limit: int) -> tuple[WebhookMessage, ...]:
+    def webhook_messages(self, state: WebhookState | None, part: Part) -> tuple[WebhookMessage, ...]:
         """Return messages, newest first; None takes every state."""
-        rows = self._all(
-            "SELECT * FROM webhook_message WHERE %(state)s::text IS NULL OR state = %(state)s"
-            " ORDER BY created_at DESC, id LIMIT %(limit)s",
-            {"state": state, "limit": limit},
-        )
+        statement = "SELECT * FROM webhook_message WHERE (%(state)s::text IS NULL OR state = %(state)s)"
+        rows = self._all(statement + in_part("created_at", "id::text"), {"state": state, **asked(part)})
         return tuple(_message(row) for row in rows)
 
     def set_webhook_message(
