@@ -404,3 +404,15 @@ def test_lost_jobs_are_made_anew_from_the_rows(bench: Bench) -> None:
     assert bench.case("ln_ctv").state is CaseState.SENT
     with bench.store.transaction() as tx:
         assert tx.jobs_missing() == ()
+
+
+def test_a_slice_that_comes_late_is_no_long_step(bench: Bench) -> None:
+    images = plain_ct()
+    bench.receive(images[:-1])
+    bench.work_for(60)
+    bench.clock.forward(10800)
+    bench.receive(images[-1:])
+    bench.work_for(60)
+
+    assert bench.board.series(Part(limit=1))[0].state is SeriesState.READY
+    assert bench.board.counts().steps["receive"].seconds < 60

@@ -112,6 +112,7 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     assert case.state is CaseState.SENT
     bench.assignment.assign(case.case_id, {"planning_ct": "1.2.10"}, by="Ann")
     bench.work_for(15)
+    steps = bench.board.counts().steps
 
     retain(bench, disk, 9)
     assert len(disk.files) == 50
@@ -126,6 +127,7 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     assert bench.board.story(case.case_id) is None
     assert bench.store.query("SELECT 1 FROM study UNION SELECT 1 FROM event UNION SELECT 1 FROM association") == []
     assert bench.store.query("SELECT 1 FROM assignment") == []
+    assert bench.board.counts().steps == steps != {}, "totals fell with what was deleted"
 
 
 @pytest.mark.parametrize("undelivered", ["destination down", "case failed", "held", "paused", "not verified yet"])

@@ -38,7 +38,7 @@ ANCHORS = {
 
 MATCHERS = re.compile(r"(\w+)\s*\{([^}]*)\}")
 MATCHER = re.compile(r'(\w+)\s*(=~|!=|!~|=)\s*"([^"]*)"')
-FUNCTIONS = {"rate", "min_over_time", "unless"}
+FUNCTIONS = {"rate", "min_over_time", "unless", "histogram_quantile", "sum"}
 FROM_PROMETHEUS = {"up": {("job", "npc-contour")}}
 """Numbers and labels that Prometheus itself adds: whether a scrape worked."""
 
@@ -71,7 +71,7 @@ def printed() -> dict[str, set[tuple[str, str]]]:
     """Return what `/metrics` of a busy service prints: name → (label, value)."""
     numbers = Counts(
         deliveries={("tps", DeliveryState.QUEUED): 1},
-        steps={"segment npc_oar": StepTotal(1, 60.0)},
+        steps={step: StepTotal(60.0, {100.0: 1}) for step in ("receive", "segment npc_oar")},
         due={"segment": DueJobs(1, 1.0), "work": DueJobs(1, 1.0)},
         undelivered_s={"tps": 1.0},
         consumers=4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,14 @@ import psycopg
 from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
 from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
+from npc_contour.application.status import Part
+from npc_contour.domain.jobs import SeriesState
+from npc_testkit.bench import Bench, plain_ct
 from npc_testkit.cases import Seen
 from npc_testkit.page import World
+from npc_testkit.peers import require_tool
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass
@@ -86,4 +93,43 @@ def rest_pagination(case: Path, work: Path) -> Seen:
             for path in ("live", "ready"):
                 answer = httpx.head(f"{url}/health/{path}")
                 look.expect(f"HEAD of health/{path}", (answer.status_code, answer.content), (200, b""))
+        return look.seen()
+
+
+def step_counter_falls(_: Path, work: Path) -> Seen:
+    """A case that retention deletes leaves the totals of its steps as they were."""
+    with looking(work) as look:
+        bench = Bench(look.world.store)
+        bench.receive(plain_ct())
+        bench.work_for(30)
+        before = bench.board.counts().steps
+        look.must(f"no step of the case was counted: {sorted(before)}", "segment ln_ctv" in before)
+        with look.world.store.transaction() as tx:
+            for row in look.world.store.query("SELECT study_instance_uid FROM study"):
+                tx.expire_images(row["study_instance_uid"], "deleted")
+                tx.delete_study(row["study_instance_uid"])
+        look.expect("events left", look.world.store.query("SELECT count(*) AS n FROM event")[0]["n"], 0)
+        look.expect("totals after the deletion", bench.board.counts().steps, before)
+        return look.seen()
+
+
+def receive_duration(case: Path, work: Path) -> Seen:
+    """A slice that comes three hours late makes no step of three hours, and raises no alert."""
+    with looking(work) as look:
+        bench = Bench(look.world.store)
+        images = plain_ct()
+        bench.receive(images[:-1])
+        bench.work_for(30)
+        bench.clock.forward(10800)
+        bench.receive(images[-1:])
+        bench.work_for(30)
+        look.expect("series", [row.state for row in bench.board.series(Part())], [SeriesState.READY])
+        took_s = bench.board.counts().steps["receive"].seconds
+        look.must(f"receiving is said to have taken {took_s:g} s", took_s < 60)
+        rules = work / "test.yml"
+        rules.write_text((case / "test.yml").read_text().replace("$PROJECT", str(REPOSITORY)))
+        told = subprocess.run(
+            [require_tool("promtool"), "test", "rules", rules], capture_output=True, text=True, check=False
+        )
+        look.must(f"promtool: {told.stdout} {told.stderr}", told.returncode == 0)
         return look.seen()

@@ -77,7 +77,7 @@ class CloseSeries:
         uid, study = series.series_instance_uid, series.study_instance_uid
         event = EVENTS[verdict.state]
         tx.set_series(uid, verdict.state, verdict.reasons, now)
-        seconds = (series.last_instance_at - series.first_instance_at).total_seconds()
+        seconds = tx.receiving_s(uid)
         detail = "; ".join((f"{series.images} images received", *verdict.reasons))
         tx.tell(StoryLine(event=event, at=now, study=study, series=uid, detail=detail))
         tx.tell(StoryLine(event=event, at=now, study=study, series=uid, step="receive", seconds=seconds))

@@ -5,6 +5,7 @@ Nothing here names a patient: no name, no Patient ID. Rows carry our own ids, DI
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -199,12 +200,16 @@ class SeriesRow:
     came_again_at: datetime | None = None
 
 
+STEP_BOUNDS_S = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 900.0, 3600.0, math.inf)
+"""Durations of steps are counted by the smallest of these that they do not exceed."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepTotal:
-    """How often a step ran and how long in all."""
+    """How long a step took in all, and how often it ran, by the bound of `STEP_BOUNDS_S`."""
 
-    count: int
     seconds: float
+    within_s: Mapping[float, int]
 
 
 @dataclass(frozen=True, slots=True)

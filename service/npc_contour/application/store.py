@@ -85,6 +85,10 @@ class Transaction(Protocol):
         """Return the images of a series."""
         ...
 
+    def receiving_s(self, series_instance_uid: str) -> float:
+        """Return how long the images of a series came in: from first to last of each association, not between them."""
+        ...
+
     def set_series(self, series_instance_uid: str, state: SeriesState, reasons: Sequence[str], at: datetime) -> None:
         """Change the state of a series; once it is no more received, its study is due to be routed."""
         ...

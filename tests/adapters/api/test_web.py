@@ -95,7 +95,7 @@ def board() -> FakeBoard:
             cases={CaseState.SENT: 2, CaseState.REFUSED: 1},
             series={SeriesState.HELD: 1},
             deliveries={("tps", DeliveryState.QUEUED): 1},
-            steps={"segment": StepTotal(3, 18.5)},
+            steps={"segment": StepTotal(18.5, {3.0: 2, 30.0: 1})},
             queued=4,
             due={"segment": DueJobs(2, 61.5)},
             undelivered_s={"tps": 7200.0},
@@ -232,6 +232,10 @@ def test_metrics_can_be_scraped(board: FakeBoard) -> None:
     assert found["npc_contour_deliveries", (("destination", "tps"), ("state", "queued"))] == 1
     assert found["npc_contour_step_seconds_sum", (("step", "segment"),)] == 18.5
     assert found["npc_contour_step_seconds_count", (("step", "segment"),)] == 3
+    within = {
+        le: found["npc_contour_step_seconds_bucket", (("le", le), ("step", "segment"))] for le in ("1.0", "3.0", "+Inf")
+    }
+    assert within == {"1.0": 0, "3.0": 2, "+Inf": 3}
     assert found["npc_contour_jobs_queued", ()] == 4
     assert found["npc_contour_jobs_due", (("queue", "segment"),)] == 2
     assert found["npc_contour_oldest_due_job_seconds", (("queue", "segment"),)] == 61.5

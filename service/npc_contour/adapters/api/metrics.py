@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from npc_contour.application.records import JobKind, WebhookState
-from npc_contour.application.status import CheckResult, Counts, StatusBoard
+from npc_contour.application.status import STEP_BOUNDS_S, CheckResult, Counts, StatusBoard
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.errors import StoreError
 
@@ -116,9 +118,11 @@ def _of_counts(counts: Counts) -> Iterator[Metric]:
             deliveries.add_metric(
                 [destination, delivery_state], counts.deliveries.get((destination, delivery_state), 0)
             )
-    steps = SummaryMetricFamily("npc_contour_step_seconds", "Duration of the steps of a case", labels=["step"])
+    steps = HistogramMetricFamily("npc_contour_step_seconds", "Duration of the steps of a case", labels=["step"])
     for step, total in sorted(counts.steps.items()):
-        steps.add_metric([step], total.count, total.seconds)
+        upto = accumulate(total.within_s.get(bound, 0) for bound in STEP_BOUNDS_S)
+        buckets = [(floatToGoString(bound), count) for bound, count in zip(STEP_BOUNDS_S, upto, strict=True)]
+        steps.add_metric([step], buckets, total.seconds)
     yield from (cases, series, deliveries, steps)
 
 

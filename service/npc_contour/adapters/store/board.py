@@ -132,7 +132,8 @@ class PgBoard:
         series = self._store.query("SELECT state, count(*) AS n FROM series GROUP BY state")
         deliveries = self._store.query("SELECT destination, state, count(*) AS n FROM delivery GROUP BY 1, 2")
         steps = self._store.query(
-            "SELECT step, count(*) AS n, coalesce(sum(seconds), 0) AS seconds FROM event WHERE step <> '' GROUP BY step"
+            "SELECT step, sum(seconds) AS seconds, jsonb_object_agg(within_s, count) AS within_s"
+            " FROM step_total GROUP BY step"
         )
         jobs = self._store.query(
             "SELECT count(*) FILTER (WHERE status = 'todo') AS queued,"
@@ -142,7 +143,10 @@ class PgBoard:
             cases=dict.fromkeys(CaseState, 0) | {CaseState(row["state"]): row["n"] for row in cases},
             series=dict.fromkeys(SeriesState, 0) | {SeriesState(row["state"]): row["n"] for row in series},
             deliveries={(row["destination"], DeliveryState(row["state"])): row["n"] for row in deliveries},
-            steps={row["step"]: StepTotal(row["n"], float(row["seconds"])) for row in steps},
+            steps={
+                row["step"]: StepTotal(row["seconds"], {float(bound): n for bound, n in row["within_s"].items()})
+                for row in steps
+            },
             queued=int(jobs[0]["queued"]),
             running=int(jobs[0]["running"]),
             due={row["queue_name"]: DueJobs(row["n"], row["oldest_s"]) for row in self._store.query(_DUE)},

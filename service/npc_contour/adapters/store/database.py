@@ -82,7 +82,9 @@ class PgStore:
     def transaction(self) -> Iterator[PgTransaction]:
         """Begin; commit at the end of the block, roll back when it raises."""
         with _translated(), self._pool.connection() as connection:
-            yield PgTransaction(connection, self._defer)
+            tx = PgTransaction(connection, self._defer)
+            yield tx
+            tx.count_steps()
 
     def add_to_open_series(
         self, images: Sequence[ArrivedImage], at: datetime, meanwhile: Callable[[], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from npc_contour.adapters.store.assignments import Assignments
 from npc_contour.adapters.store.cases import Cases
 from npc_contour.adapters.store.codec import header_from_json, seal_of
 from npc_contour.adapters.store.commitments import Commitments
-from npc_contour.adapters.store.connection import Row
+from npc_contour.adapters.store.connection import Connection, Row
 from npc_contour.adapters.store.destinations import Destinations
 from npc_contour.adapters.store.images import Images
 from npc_contour.adapters.store.installations import Installations
@@ -23,6 +23,7 @@ from npc_contour.adapters.store.self_tests import SelfTests
 from npc_contour.adapters.store.upkeep import Upkeep
 from npc_contour.adapters.store.webhooks import Webhooks
 from npc_contour.application.records import Ending, Job, JobKind, SeriesRecord, StoryLine
+from npc_contour.application.status import STEP_BOUNDS_S
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.series import InstanceHeader
 
@@ -44,14 +45,32 @@ class PgTransaction(
 ):
     """Everything done through it is committed together."""
 
+    def __init__(self, connection: Connection, defer: Callable[[Connection, Job], None]) -> None:
+        """Work over this connection."""
+        super().__init__(connection, defer)
+        self._steps: list[tuple[str, float, float]] = []
+
     def tell(self, line: StoryLine) -> None:
         """Add a line to the story; webhooks that want to be told of it are told once this is committed."""
         super().tell(line)
+        if line.step and line.seconds is not None:
+            within_s = next(bound for bound in STEP_BOUNDS_S if line.seconds <= bound)
+            self._steps.append((line.step, within_s, line.seconds))
         if not line.step:
             tracing.note({"study": line.study, "series": line.series, "case": line.case})
             tracing.happened(line.event)
             for message_id in self.add_webhook_messages(line):
                 self.defer(Job(JobKind.CALL_WEBHOOK, message_id))
+
+    def count_steps(self) -> None:
+        """Add the steps that were told of to their totals: last and in one order, for others wait for them."""
+        for step, within_s, seconds in sorted(self._steps):
+            self._run(
+                "INSERT INTO step_total AS total (step, within_s, count, seconds) VALUES (%s, %s, 1, %s)"
+                " ON CONFLICT (step, within_s) DO UPDATE"
+                " SET count = total.count + 1, seconds = total.seconds + EXCLUDED.seconds",
+                (step, within_s, seconds),
+            )
 
     def end_associations(self, endings: Mapping[str, Ending], at: datetime) -> tuple[str, ...]:
         """Note their ends; return the series they carried that are still being received."""
@@ -102,6 +121,16 @@ class PgTransaction(
             (series_instance_uid,),
         )
         return tuple(replace(header_from_json(row["header"]), seal=seal_of(row)) for row in rows)
+
+    def receiving_s(self, series_instance_uid: str) -> float:
+        """Return how long the images of a series came in: from first to last of each association, not between them."""
+        row = self._one(
+            "SELECT coalesce(extract(epoch FROM sum(took)), 0)::float AS took_s"
+            " FROM (SELECT max(received_at) - min(received_at) AS took FROM instance"
+            " WHERE series_instance_uid = %s GROUP BY association_id) AS carried",
+            (series_instance_uid,),
+        )
+        return row["took_s"] if row else 0.0
 
     def set_series(self, series_instance_uid: str, state: SeriesState, reasons: Sequence[str], at: datetime) -> None:
         """Change the state of a series; once it is no more received, its study is due to be routed."""
