@@ -19,6 +19,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service service
 COPY models models
+COPY tools tools
 COPY triton_repo triton_repo
 # nvidia-pytriton declares numpy<2, which its files do not need: only its tritonserver is used.
 RUN pip install --constraint constraints.txt '.[tracing]' \
@@ -57,6 +58,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY service service
 COPY models models
+COPY tools tools
 COPY triton_repo triton_repo
 RUN pip install --constraint constraints.txt torch \
  && pip install --constraint constraints.txt '.[networks]'

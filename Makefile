@@ -48,7 +48,7 @@ $(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.service
 	@echo "installing the tools for tests into $(VENV)"
 	$(PIP) torch
-	$(PIP) --editable '.[dev,networks,tracing]'
+	$(PIP) --editable '.[dev,networks,tools,tracing]'
 	$(PIP) opencv-python-headless
 	$(PIP) --no-deps rt-utils
 	@touch $@
@@ -80,16 +80,16 @@ sbom: setup
 	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.cdx.json $(BIN)/python
 
 lint: setup-dev
-	$(BIN)/ruff format --check service models tests benchmarks deploy
-	$(BIN)/ruff check service models tests benchmarks deploy
+	$(BIN)/ruff format --check service models tools tests benchmarks deploy
+	$(BIN)/ruff check service models tools tests benchmarks deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 check: lint
 
 format: setup-dev
-	$(BIN)/ruff format service models tests benchmarks deploy
-	$(BIN)/ruff check --fix service models tests benchmarks deploy
+	$(BIN)/ruff format service models tools tests benchmarks deploy
+	$(BIN)/ruff check --fix service models tools tests benchmarks deploy
 
 # A reader that needs an older pydicom, in an environment of its own: for tests and the RTSTRUCT benchmark.
 foreign-readers: .venv-readers/.ready
@@ -129,7 +129,7 @@ screenshots: setup-dev
 # A hospital signs paper: needs weasyprint (apt-get install weasyprint).
 conformance-pdf: setup
 	@command -v weasyprint >/dev/null || { echo "weasyprint is missing. As root: apt-get install weasyprint"; exit 1; }
-	$(BIN)/npc-contour conformance --html --out conformance-statement.html
+	$(BIN)/npc-tools conformance --html --out conformance-statement.html
 	weasyprint -q conformance-statement.html conformance-statement.pdf
 
 # All that make made; what fuzzing found (crash-*) and engines that were exported stay.
@@ -137,4 +137,4 @@ clean:
 	rm -rf $(VENV) $(PEERS) .venv-readers .nnunet-phantoms demo-out dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .venv-lowest .venv-sbom sbom.cdx.json *.egg-info triton_repo/*/1/model_cache conformance-statement.html conformance-statement.pdf
-	find service models tests benchmarks triton_repo deploy -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find service models tools tests benchmarks triton_repo deploy -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,4 +1,4 @@
-"""Is the simulation right? Studies through the real service, and the same studies through `npc-contour capacity`.
+"""Is the simulation right? Studies through the real service, and the same studies through `npc-tools capacity`.
 
 The service is real, with its PostgreSQL, Triton, DCMTK senders and Orthanc; the networks are stand-ins of one
 convolution and the images small, so that twenty studies take minutes. Studies come by chance, for a while faster than
@@ -27,12 +27,13 @@ import numpy as np
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from npc_contour.app.capacity import step_times
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from npc_contour.catalog import read_catalog
-from npc_contour.core.capacity import Plant, StepTimes, Study, lognormal, simulate
 from npc_contour.domain.pipelines import Pipeline
 from npc_testkit.fault_lab import Lab, lab, started, wait_verified
 from npc_testkit.fault_site import Sender, Service
+from npc_tools.capacity.simulation import Plant, StepTimes, Study, lognormal, simulate
+from npc_tools.capacity.times import step_times
 
 PIPELINES = ("npc_oar_gtv", "ln_ctv")
 QUIET_S = 1.0

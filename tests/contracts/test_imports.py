@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: Mapping[str, list[str]] = PROJECT["optional-dependencies"]
-OURS = {"npc_contour", "npc_networks", "npc_phantom", "npc_testkit"}
+OURS = {"npc_contour", "npc_networks", "npc_phantom", "npc_testkit", "npc_tools"}
 LOADED_BY_OTHERS = {
     # pydicom finds decoders by their installed packages; torch's exporter and MONAI load theirs.
     "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm", "onnxscript", "ml-dtypes", "einops",
@@ -73,8 +73,13 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("service", ("tracing", "rtutils")), ("models", ("networks", "dev")), ("tests", tuple(EXTRAS))],
-    ids=["service", "models", "tests"],
+    [
+        ("service", ("tracing", "rtutils")),
+        ("models", ("networks", "dev")),
+        ("tools", ("tools",)),
+        ("tests", tuple(EXTRAS)),
+    ],
+    ids=["service", "models", "tools", "tests"],
 )
 def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> None:
     known = declared(*extras)
@@ -88,7 +93,11 @@ def test_what_is_imported_is_declared(folder: str, extras: tuple[str, ...]) -> N
 
 
 def test_what_is_declared_is_imported() -> None:
-    used = {one for name in imported("service", "models", "tests", "benchmarks") for one in DISTRIBUTIONS.get(name, ())}
+    used = {
+        one
+        for name in imported("service", "models", "tools", "tests", "benchmarks")
+        for one in DISTRIBUTIONS.get(name, ())
+    }
 
     wanted = [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]
     named = {canonicalize_name(Requirement(one).name) for one in wanted}

@@ -32,7 +32,6 @@ examples:
   npc-contour check --config site.toml         is this machine ready? what is missing?
   npc-contour self-test                        do the networks contour a phantom as they should?
   npc-contour serve --config site.toml         run the service until stopped
-  npc-contour capacity --site hospital         how many receivers, workers, GPUs, how much disk?
   npc-contour jobs --config site.toml          what is being done; show, retry, cancel, hold, resend, pause
   npc-contour echo 10.0.0.7:104 --called TPS   does that node answer?
   npc-contour pull --config site.toml --today  fetch today's CTs from the PACS"""
@@ -52,7 +51,6 @@ MODULES = {
     "send-test": "network",
     "inbox": "network",
     "pull": "pull",
-    "conformance": "conformance",
     "triton": "triton",
     "demo": "demo",
     **dict.fromkeys(
@@ -76,7 +74,6 @@ MODULES = {
     "webhook": "webhook",
     "migrate": "migrate",
     "adopt-spool": "adopt",
-    "capacity": "capacity",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""
 
@@ -111,15 +108,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if foreign:
         print(f"{foreign[0]!a} is not UTF-8: rename the file or folder", file=sys.stderr)
         return 2
-    return _run(arguments)
+    return run_command(build_parser(arguments[0] if arguments[:1] and arguments[0] in MODULES else None), arguments)
 
 
-def _run(arguments: Sequence[str]) -> int:
-    verb = arguments[0] if arguments and arguments[0] in MODULES else None
+def run_command(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    """Parse the arguments, run what they name, print errors as sentences, and return the exit code."""
     logs.configure("WARNING")
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        args = build_parser(verb).parse_args(arguments)
+        args = parser.parse_args(arguments)
         code: int = args.run(args)
     except (SettingsError, CatalogError) as error:
         errors.print(f"[bold red]wrong settings[/] {_plain(error)}", highlight=False)

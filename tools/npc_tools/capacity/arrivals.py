@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npc_contour.core.capacity import DAY_S, HOUR_S, Study
+from npc_tools.capacity.simulation import DAY_S, HOUR_S, Study
 
 WEEK = 7
 WORKING_DAYS = 5

@@ -1,4 +1,4 @@
-"""`npc-contour conformance`: the DICOM Conformance Statement of this version."""
+"""`npc-tools conformance`: the DICOM Conformance Statement of this version."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from npc_contour.app.conformance import statement
 from npc_contour.cli.arguments import RAW, Verbs
+from npc_tools.conformance.statement import statement
 
 EXAMPLES = """\
 examples:
-  npc-contour conformance                                   as Markdown, on standard output
-  npc-contour conformance --html --out conformance.html     to print, or to make a PDF of"""
+  npc-tools conformance                                   as Markdown, on standard output
+  npc-tools conformance --html --out conformance.html     to print, or to make a PDF of"""
 STYLE = """\
 @page { size: A4; margin: 16mm 12mm 18mm; @bottom-left { content: string(title); font: 7pt sans-serif }
 @bottom-right { content: counter(page) " / " counter(pages); font: 7pt sans-serif } }

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.app.capacity import README_RUN, read_steps, read_trace, step_times
-from npc_contour.cli import main
-from npc_contour.core.capacity import Study
 from npc_contour.errors import SettingsError
 from npc_testkit.bench import catalog
+from npc_tools.__main__ import main
+from npc_tools.capacity.simulation import Study
+from npc_tools.capacity.times import README_RUN, read_steps, read_trace, step_times
 
 METRICS = """\
 # TYPE npc_contour_step_seconds summary

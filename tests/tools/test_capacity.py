@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from npc_contour.core.arrivals import SITES, arrivals
-from npc_contour.core.capacity import (
+from npc_contour.errors import SettingsError
+from npc_tools.capacity.arrivals import SITES, arrivals
+from npc_tools.capacity.simulation import (
     DAY_S,
     Plant,
     StepTimes,
@@ -20,7 +21,6 @@ from npc_contour.core.capacity import (
     simulate,
     smallest_plant,
 )
-from npc_contour.errors import SettingsError
 
 REAL = StepTimes(
     images_per_s=50, quiet_s=10, segment_s={"a": 60.0, "b": 20.0}, write_s={"a": 2.0, "b": 1.0}, send_s=0.5

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from npc_contour.core.capacity import HOUR_S, Outcome
+from npc_tools.capacity.simulation import HOUR_S, Outcome
 
 MINUTE_S = 60.0
 INK, FILL = "#1f4e79", "#8fb4d9"

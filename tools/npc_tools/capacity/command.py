@@ -1,4 +1,4 @@
-"""`npc-contour capacity`: how many receivers, workers, GPUs and how much disk does a site need?"""
+"""`npc-tools capacity`: how many receivers, workers, GPUs and how much disk does a site need?"""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.adapters.capacity_plot import draw_outcome
-from npc_contour.app.capacity import IMAGES_PER_S, README_RUN, read_steps, read_trace, step_times
 from npc_contour.app.shared import catalog_of
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
-from npc_contour.core.arrivals import SITES, arrivals, per_day
-from npc_contour.core.capacity import (
+from npc_contour.settings import Settings, read_settings
+from npc_tools.capacity.arrivals import SITES, arrivals, per_day
+from npc_tools.capacity.plot import draw_outcome
+from npc_tools.capacity.simulation import (
     DAY_S,
     GIGABYTE,
     Outcome,
@@ -27,16 +27,16 @@ from npc_contour.core.capacity import (
     simulate,
     smallest_plant,
 )
-from npc_contour.settings import Settings, read_settings
+from npc_tools.capacity.times import IMAGES_PER_S, README_RUN, read_steps, read_trace, step_times
 
 EXAMPLES = """\
 examples:
-  npc-contour capacity --site hospital                            with the step times of the README's run
-  npc-contour capacity --site hospital --inference 0.1            ... and networks that take a tenth of the time
-  npc-contour capacity --studies-per-day 25 --within-min 10       a clinic's hours, our number of studies
-  npc-contour capacity --metrics http://127.0.0.1:8081/metrics --config site.toml
+  npc-tools capacity --site hospital                            with the step times of the README's run
+  npc-tools capacity --site hospital --inference 0.1            ... and networks that take a tenth of the time
+  npc-tools capacity --studies-per-day 25 --within-min 10       a clinic's hours, our number of studies
+  npc-tools capacity --metrics http://127.0.0.1:8081/metrics --config site.toml
                                                                   with the step times that this service has measured
-  npc-contour capacity --trace arrivals.csv --receivers 2 --slots 1 --workers 2 --plot busy.svg
+  npc-tools capacity --trace arrivals.csv --receivers 2 --slots 1 --workers 2 --plot busy.svg
                                                                   what would this plant do with these arrivals?
 
 A slot is one GPU, or for the embedded Triton one segmentation at a time on the machine that was measured.

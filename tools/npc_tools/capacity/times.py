@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from npc_contour.core.capacity import StepTimes, Study
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.errors import SettingsError
+from npc_tools.capacity.simulation import StepTimes, Study
 
 STEP_METRIC = "npc_contour_step_seconds"
 README_RUN: Mapping[str, float] = {

@@ -28,10 +28,10 @@ from npc_contour.adapters.dicom.requestor import REJECT_REASONS
 from npc_contour.adapters.dicom.retrieve import GET_MODELS, MOVE_MODELS
 from npc_contour.adapters.dicom.services import NATIVE, Service, Services, verification
 from npc_contour.adapters.dicom.wire import MAX_PDU
-from npc_contour.app.conformance_objects import created_objects
 from npc_contour.app.door_services import further_services
 from npc_contour.domain.dimse import query_status_words, status_words
 from npc_contour.settings import Completion, Delivery, Dicom, PacsSettings, PullSettings, Retention
+from npc_tools.conformance.objects import created_objects
 
 Row = Sequence[object]
 SYNTAX_NAMES = {
@@ -73,7 +73,7 @@ def statement() -> str:
 def _lines() -> Iterable[str]:
     yield f"""# DICOM Conformance Statement: npc-autocontour {npc_contour.__version__}
 
-Made by `npc-contour conformance` of the tables that the code runs on; a test keeps this file equal to its output, and
+Made by `npc-tools conformance` of the tables that the code runs on; a test keeps this file equal to its output, and
 another compares its tables with what DCMTK negotiates. Form: DICOM PS3.2. Not a medical device.
 
 ## 1 Overview

@@ -24,11 +24,11 @@ from pydicom.uid import (
 
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.app.conformance import requested, served, statement
 from npc_contour.app.door_services import further_services
-from npc_contour.cli import main
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool
+from npc_tools.__main__ import main
+from npc_tools.conformance.statement import requested, served, statement
 
 FILE = Path(__file__).parents[2] / "docs" / "conformance-statement.md"
 NOT_TAKEN = (
@@ -59,7 +59,7 @@ def pairs_of_the_statement() -> Pairs:
 
 def test_the_file_is_what_the_code_says() -> None:
     assert FILE.read_text(encoding="utf-8") == statement(), (
-        "run: npc-contour conformance --out docs/conformance-statement.md"
+        "run: npc-tools conformance --out docs/conformance-statement.md"
     )
 
 

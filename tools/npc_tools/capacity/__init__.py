@@ -1,0 +1,1 @@
+"""How much of everything a site needs, from a simulation of its week."""
