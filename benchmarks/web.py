@@ -42,14 +42,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from npc_contour.adapters.dicom.reader import read_headers
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.codec import header_to_json
-from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.web import run as run_web
 from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.settings import Settings
+from npc_contour.store.codec import header_to_json
+from npc_contour.store.database import PgStore, migrate
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.rtstructs import encoded, planning_series
 

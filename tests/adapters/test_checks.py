@@ -28,10 +28,10 @@ from npc_contour.adapters.checks import (
     weights_match,
 )
 from npc_contour.application.checks import Checkup, is_ready
-from npc_contour.application.status import CheckResult
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
+from npc_contour.domain.status import CheckResult
 from npc_contour.errors import (
     CatalogError,
     DemoNotAllowedError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from npc_contour.app.heartbeats import heartbeats_check, workers_check
-from npc_contour.application.status import ProcessRow
+from npc_contour.domain.status import ProcessRow
 from npc_contour.errors import ProcessMissingError
 
 

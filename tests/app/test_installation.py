@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.installation import start_checks
 from npc_contour.app.shared import spool_at
 from npc_contour.application.installation import take_spool
 from npc_contour.errors import ClockOffError, SpoolForeignError, StoreError
 from npc_contour.settings import Database, Settings, Storage
+from npc_contour.store.database import PgStore
 from npc_testkit.postgres import SkewedClock
 
 

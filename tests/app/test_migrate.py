@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from npc_contour.app.accounts import open_accounts
-from npc_contour.application.accounts import AccessRole
 from npc_contour.cli import main
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.settings import read_settings
 
 

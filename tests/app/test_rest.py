@@ -16,9 +16,10 @@ import jsonschema_rs
 import pytest
 
 from npc_contour.adapters.api.web import MAX_BODY
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.accounts import LOCAL, AccessRole
+from npc_contour.application.accounts import LOCAL
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.jobs import CaseState
+from npc_contour.store.database import PgStore
 from npc_testkit.page import World
 from npc_testkit.served import Served, served
 

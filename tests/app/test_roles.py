@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.forecast import forecast_check
 from npc_contour.app.receiver import receiver_name
 from npc_contour.app.runtime import SERVED, Runtime
 from npc_contour.cli.serve import _roles
 from npc_contour.errors import SpoolFullError
 from npc_contour.settings import Dicom, Settings, Storage
+from npc_contour.store.database import PgStore
 
 GIB = 2**30
 

@@ -17,12 +17,13 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from npc_contour.adapters.oidc import KEYS_AGAIN_S, Client, OidcProvider
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.accounts import AccessRole, Accounts
-from npc_contour.application.sign_in import ATTEMPT, Attempt, SignIn
+from npc_contour.application.accounts import Accounts
+from npc_contour.application.sign_in import ATTEMPT, SignIn
+from npc_contour.domain.accounts import AccessRole, Attempt
 from npc_contour.errors import AccountError, IdentityError, SettingsError
 from npc_contour.settings import read_settings
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.database import PgStore
 from npc_testkit.certificates import Authority
 from npc_testkit.fakes import FakeClock
 from npc_testkit.identity_provider import Provider, identity_provider, new_key, signed, unsigned

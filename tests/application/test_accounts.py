@@ -8,13 +8,10 @@ from threading import Barrier
 
 import pytest
 
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.accounts import (
     LOCAL,
     MAX_REFUSED_FROM_PEER,
     MAX_REFUSED_OF_NAME,
-    AccessRole,
     Accounts,
     By,
     Person,
@@ -23,7 +20,10 @@ from npc_contour.application.accounts import (
     digest,
     hash_password,
 )
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import AccountError
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.database import PgStore
 from npc_testkit.fakes import FakeClock
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import NetworkMismatchError
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import WAIT_S, Bench, catalog, contrast_ct, plain_ct
 
 

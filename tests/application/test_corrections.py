@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.troubles import PgTroubleBoard
-from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.application.corrections import HELD, Corrections, CorrectionTools, Difference, OtherBytes
 from npc_contour.application.integrity import Integrity
-from npc_contour.application.records import AssociationRow, JobKind
-from npc_contour.application.worklist import Group
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.queries import Wanted
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader, Seal
+from npc_contour.domain.work import JobKind
+from npc_contour.domain.worklist import Group
 from npc_contour.errors import NoSuchRowError, OperationRefused
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
+from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.worklist import PgWorkList
 from npc_testkit.bench import STUDY, Bench, catalog, plain_ct
 
 PIPELINE, SERIES = "ln_ctv", "1.2.10"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.operations import Operations
 from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import DeliveryState
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, plain_ct
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.installation import adopt_spool, check_spool, take_spool
-from npc_contour.application.status import Part
 from npc_contour.application.upkeep import ALL, Rescan
 from npc_contour.domain.jobs import SeriesState
+from npc_contour.domain.status import Part
 from npc_contour.errors import SpoolForeignError
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, plain_ct
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import MEASUREMENTS, RTSTRUCT, SEGMENTATION
 from npc_contour.application.integrity import MAX_DAMAGED, CompareFiles, Integrity
 from npc_contour.application.ports import EncodedStructureSet
-from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.series import InstanceHeader, Seal
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import DamagedFileError
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, catalog, chest, chest_bench, plain_ct
 from npc_testkit.fakes import FakeWriter
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import REPORT, RTSTRUCT
-from npc_contour.application.records import AssociationRow, JobKind
-from npc_contour.application.status import Part
 from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, SeriesState
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.status import Part
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import GateError, InstanceRefused, NetworkMismatchError, PixelDataError
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 from npc_testkit.fakes import triton_down
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import MEASUREMENTS
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import chest, chest_bench
 
 NAME = "mediastinal_ln"

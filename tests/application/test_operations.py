@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import NetworkMismatchError, NoSuchRowError, OperationRefused, PixelDataError
+from npc_contour.store.database import PgStore
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, contrast_ct, plain_ct
 
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.records import CaseRecord
-from npc_contour.application.status import Part
 from npc_contour.core.evidence import STRONG, ContrastEvidence
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Contrast
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.status import Part
 from npc_contour.errors import CaseRefused, NoSuchRowError, OperationRefused
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import STUDY, WAIT_S, Bench, contrast_ct, plain_ct
 from npc_testkit.ct_headers import ct_header
 

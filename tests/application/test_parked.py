@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import Job, JobKind
-from npc_contour.application.status import DeliveryRow
 from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS, Steps
 from npc_contour.domain.jobs import CaseState, DeliveryState, Evidence, Proof
+from npc_contour.domain.status import DeliveryRow
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, CatalogError, InferenceError, NoSuchRowError, OperationRefused
+from npc_contour.store.database import PgStore
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import STUDY, Bench, plain_ct
 
 HOUR_S = 3600.0

@@ -13,14 +13,15 @@ from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.scu import send_series
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.partners import FindPartner
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import FetchSeries, PullTools
-from npc_contour.application.records import AssociationRow, Ending, JobKind
-from npc_contour.application.status import Part
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Retrieval
+from npc_contour.domain.received import AssociationRow, Ending
+from npc_contour.domain.status import Part
+from npc_contour.domain.work import JobKind
+from npc_contour.store.database import PgStore
 from npc_testkit.archives import OUR_AE, Archived, orthanc_archive
 from npc_testkit.bench import WAIT_S, Bench
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets, write_series

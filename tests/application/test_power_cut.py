@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.records import AssociationRow
+from npc_contour.domain.received import AssociationRow
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, plain_ct
 
 

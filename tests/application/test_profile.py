@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.artefacts import SEGMENTATION, Artefacts
 from npc_contour.domain.jobs import CaseState, Deliverable
 from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, RoiOverride
 from npc_contour.domain.structures import InterpretedType, StructureSet
 from npc_contour.errors import GateError
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import LOOPBACK, Bench, contrast_ct, plain_ct
 
 

@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from npc_contour.adapters.dicom.scu import send_series
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.archives import pull_tools
 from npc_contour.app.runtime import Runtime
 from npc_contour.application.pull_requests import MAX_WAITING, FindStudy, PullProgress, PullRequests
 from npc_contour.application.pulling import MAX_ATTEMPTS, FetchSeries
-from npc_contour.application.records import JobKind
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import ArchiveError, NoSuchRowError, TooManyError
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore
 from npc_testkit.archives import OUR_AE, Archived, orthanc_archive
 from npc_testkit.ct_series import ct_datasets, write_series
 from npc_testkit.pulling import NECK, SCOUT, Desk, desk

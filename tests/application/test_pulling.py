@@ -8,9 +8,11 @@ import pytest
 
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.pulling import MAX_ATTEMPTS, MAX_SHORT, PollArchive, find_series, want
-from npc_contour.application.records import AssociationRow, JobKind, PullState
 from npc_contour.application.steps import Steps
+from npc_contour.domain.pulls import PullState
 from npc_contour.domain.queries import Match, Query, QueryLevel, Wanted
+from npc_contour.domain.received import AssociationRow
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import ArchiveError, InstanceRefused
 from npc_contour.settings import Completion
 from npc_testkit.ct_series import as_bytes, ct_datasets

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.self_test import self_test_check
-from npc_contour.application.records import JobKind
 from npc_contour.application.self_testing import NetworkScore, TryNetworks, next_due
 from npc_contour.application.steps import Postponed
 from npc_contour.application.upkeep import ALL
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import InferenceError
 from npc_contour.settings import SelfTest, Settings
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench
 
 GOOD = (NetworkScore("npc_oar", 0.81, works=True), NetworkScore("han_oar", None, works=True))

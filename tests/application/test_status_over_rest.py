@@ -9,11 +9,11 @@ import httpx
 
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.web import create_app
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.probes import ask_database
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.catalog import Catalog
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, contrast_ct, plain_ct
 
 

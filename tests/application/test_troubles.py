@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.troubles import PgTroubleBoard
-from npc_contour.adapters.store.work_board import PgWorkBoard
-from npc_contour.application.records import JobKind
 from npc_contour.application.troubles import Troubles
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
+from npc_contour.store.database import PgStore
+from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import STUDY, Bench, contrast_ct, plain_ct
 
 UID = "1.2.10"

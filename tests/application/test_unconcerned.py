@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.series import InstanceHeader, Series
+from npc_contour.store.database import PgStore
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import STUDY, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 from npc_testkit.ct_headers import ct_headers
 

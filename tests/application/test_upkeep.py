@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import AssociationRow, JobKind, KeptImage
-from npc_contour.application.status import Part
 from npc_contour.application.upkeep import ALL, Rescan, Retain, forecast
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.queries import Wanted
+from npc_contour.domain.received import AssociationRow, KeptImage
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.status import Part
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import InstanceRefused, NetworkMismatchError
 from npc_contour.settings import Retention
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, plain_ct
 
 DAY_S = 86400.0

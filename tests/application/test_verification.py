@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import JobKind
-from npc_contour.application.status import DeliveryRow
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, Evidence, Proof, Verify
+from npc_contour.domain.status import DeliveryRow
+from npc_contour.domain.work import JobKind
+from npc_contour.store.database import PgStore
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import LOOPBACK, Bench, plain_ct
 
 HELD = Evidence(Proof.HELD, "C-FIND")

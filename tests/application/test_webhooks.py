@@ -8,13 +8,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import Hook, WebhookCaller
-from npc_contour.application.records import Job, JobKind, StoryLine, WebhookState
-from npc_contour.application.status import Part
 from npc_contour.application.webhooks import CallWebhook, Patience, WebhookBoard
+from npc_contour.domain.status import Part
+from npc_contour.domain.timeline import StoryLine, WebhookState
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused, StoreError
 from npc_contour.logs import Event
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import STUDY, Bench, plain_ct
 from npc_testkit.peers import free_port
 from npc_testkit.receivers import Receiver, receiver

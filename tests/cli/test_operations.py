@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.records import JobKind
 from npc_contour.cli import main
+from npc_contour.domain.work import JobKind
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import Bench, plain_ct
 
 

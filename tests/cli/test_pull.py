@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from npc_contour.adapters.dicom.scu import send_series
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.archives import pull_tools
 from npc_contour.app.runtime import Runtime
 from npc_contour.application.pulling import FetchSeries
 from npc_contour.cli import main
 from npc_contour.settings import read_settings
+from npc_contour.store.database import PgStore
 from npc_testkit.archives import OUR_AE, Archived, dcmqrscp, scheduled, worklist
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import free_port

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import WebhookCaller, read_secret
-from npc_contour.application.records import JobKind, StoryLine, WebhookState
-from npc_contour.application.status import Part
 from npc_contour.application.webhooks import CallWebhook, WebhookBoard
 from npc_contour.cli import main
+from npc_contour.domain.status import Part
+from npc_contour.domain.timeline import StoryLine, WebhookState
+from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
+from npc_contour.store.database import PgStore
 from npc_testkit.fakes import FakeClock
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store import database
+from npc_contour.store import database
 
 FILES = sorted((Path(database.__file__).parent / "migrations").glob("*.sql"))
 TAKES_AWAY = re.compile(

@@ -20,9 +20,9 @@ from npc_contour.app.forecast import FORECAST
 from npc_contour.app.heartbeats import HEARTBEATS, WORKERS
 from npc_contour.app.self_test import SELF_TEST
 from npc_contour.app.status import PAGE, PROCESSES
-from npc_contour.application.records import WebhookState
-from npc_contour.application.status import CheckResult, Counts, DueJobs, StepTotal
 from npc_contour.domain.jobs import DeliveryState
+from npc_contour.domain.status import CheckResult, Counts, DueJobs, StepTotal
+from npc_contour.domain.timeline import WebhookState
 from npc_contour.settings import Settings
 from npc_testkit.bench import catalog
 from npc_testkit.fake_board import FakeBoard

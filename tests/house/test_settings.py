@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.application.records import JobKind
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import SettingsError
 from npc_contour.settings import Deadlines, is_loopback, read_settings
 

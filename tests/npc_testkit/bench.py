@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.combining import CombineStudy
@@ -16,17 +14,21 @@ from npc_contour.application.delivery import DeliveryTools, SendDelivery
 from npc_contour.application.intake import Intake
 from npc_contour.application.integrity import Integrity
 from npc_contour.application.mending import MendCase
-from npc_contour.application.records import AssociationRow, CaseRecord, Ending, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
 from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
+from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.work import JobKind
 from npc_contour.settings import Completion, Delivery
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import (
     FakeClock,

@@ -14,7 +14,7 @@ from npc_contour import logs
 from npc_contour.adapters.workflow.worker import Run
 from npc_contour.app import worker
 from npc_contour.app.runtime import Runtime
-from npc_contour.application.records import JobKind
+from npc_contour.domain.work import JobKind
 
 
 def main(runtime_file: Path, wanted: JobKind, when: str, marker: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.database import migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.app.priority import answer_soon
 from npc_contour.app.runtime import Runtime
 from npc_contour.settings import Settings
+from npc_contour.store.database import migrate
 from npc_testkit.orthanc import orthanc
 from npc_testkit.peers import free_port, start_tool, wait_for_port
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from npc_contour.application.status import CaseStory, Counts, JobRow, Part, SeriesRow
 from npc_contour.domain.jobs import CaseState, SeriesState
+from npc_contour.domain.status import CaseStory, Counts, JobRow, Part, SeriesRow
 from npc_contour.errors import StoreError
 
 

@@ -13,10 +13,10 @@ import pydicom
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.clocks import clock_check
 from npc_contour.errors import ClockOffError
+from npc_contour.store.database import PgStore
 from npc_testkit.fault_lab import Lab, Outcome, audit, started, wait_verified
 from npc_testkit.fault_site import Sender, Service, Study, debian_postgres
 from npc_testkit.peers import require_tool

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import npc_testkit
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
-from npc_contour.application.records import Job, JobKind
+from npc_contour.domain.work import Job, JobKind
+from npc_contour.store.database import PgStore
 from npc_testkit.fault_lab import OPTIONS, Lab, Outcome, audit, send_all, sending, started, wait_verified
 from npc_testkit.fault_site import Sender, Service, wait_for
 from npc_testkit.orthanc import orthanc

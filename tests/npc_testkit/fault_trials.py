@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import npc_testkit
-from npc_contour.application.records import JobKind
+from npc_contour.domain.work import JobKind
 from npc_testkit.fault_lab import Lab, Outcome, audit, send_all, sending, started, verified, wait_verified
 from npc_testkit.fault_site import ROOTS, Service, debian_postgres, wait_for
 

@@ -13,7 +13,8 @@ from npc_testkit.fault_lab import Lab, Outcome, audit, send_all, sending, starte
 from npc_testkit.fault_site import debian_postgres, wait_for
 
 REPOSITORY = Path(__file__).parents[2]
-MIGRATIONS = "service/npc_contour/adapters/store/migrations"
+MIGRATIONS = "service/npc_contour/*store/migrations/*.sql"
+"""Wherever they lay: a file that was moved is not a new migration."""
 APPLIED = "SELECT count(*) AS n FROM migration"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from npc_contour.application.intake import Intake
-from npc_contour.application.records import AssociationRow
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import ArchiveError
 

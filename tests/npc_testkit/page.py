@@ -26,12 +26,6 @@ from npc_contour.adapters.dicom.planning_header import read_patient_name
 from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.troubles import PgTroubleBoard
-from npc_contour.adapters.store.work_board import PgWorkBoard
-from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.app.archives import corrections_of
@@ -40,23 +34,25 @@ from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import (
-    ArrivedImage,
-    AssociationRow,
-    CaseInput,
-    CaseRecord,
-    JobKind,
-    StoryLine,
-)
 from npc_contour.application.review import Eyes, Review
-from npc_contour.application.status import CheckResult
 from npc_contour.application.study import StudyReader
 from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
+from npc_contour.domain.cases import CaseInput, CaseRecord
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node
+from npc_contour.domain.received import ArrivedImage, AssociationRow
+from npc_contour.domain.status import CheckResult
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
+from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.worklist import PgWorkList
 from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.fakes import FakeClock, FakeLooker, FakeRegistrations, FakeSpool

@@ -13,10 +13,10 @@ import httpx
 import psycopg
 
 from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
-from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
-from npc_contour.application.status import Part
 from npc_contour.domain.jobs import SeriesState
+from npc_contour.domain.status import Part
+from npc_contour.store.database import PgStore, migrate
 from npc_testkit.bench import Bench, plain_ct
 from npc_testkit.cases import Seen
 from npc_testkit.page import World

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
-from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
+from npc_contour.store.database import PgStore, migrate
 
 _KEEP = """
 CREATE SCHEMA npc_test;

@@ -9,10 +9,10 @@ import pytest
 
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import FetchSeries, PollArchive, PullTools
 from npc_contour.settings import Completion, PullSettings
+from npc_contour.store.database import PgStore
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 from npc_testkit.fakes import FakeArchive, FakeClock
 

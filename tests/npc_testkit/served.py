@@ -10,12 +10,13 @@ from pathlib import Path
 import httpx
 
 from npc_contour.adapters.api.server import BackgroundServer
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.web import application
-from npc_contour.application.accounts import LOCAL, AccessRole, Accounts
+from npc_contour.application.accounts import LOCAL, Accounts
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.settings import Settings
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.database import PgStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,19 @@ from pathlib import Path
 from npc_contour import logs
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.otlp import trace_to
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker
 from npc_contour.application.cases import CaseSteps, Tools
 from npc_contour.application.completion import CloseSeries
 from npc_contour.application.delivery import DeliveryTools, SendDelivery
-from npc_contour.application.records import JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.steps import Steps
 from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.jobs import AnyDestination, StoreReceipt
+from npc_contour.domain.work import JobKind
 from npc_contour.settings import Completion, Delivery
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.fakes import (
     FakeEngine,

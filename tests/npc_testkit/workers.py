@@ -12,9 +12,9 @@ from pathlib import Path
 
 import npc_contour
 import npc_testkit
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.intake import Intake
-from npc_contour.application.records import AssociationRow, Ending
+from npc_contour.domain.received import AssociationRow, Ending
+from npc_contour.store.database import PgStore
 from npc_testkit import worker_process
 from npc_testkit.bench import contrast_ct, plain_ct
 

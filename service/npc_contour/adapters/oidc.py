@@ -21,7 +21,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from npc_contour.application.sign_in import Attempt, Identity
+from npc_contour.application.sign_in import Identity
+from npc_contour.domain.accounts import Attempt
 from npc_contour.errors import CallError, IdentityError
 from npc_contour.http_calls import Limits, Way, call
 from npc_contour.settings import is_loopback

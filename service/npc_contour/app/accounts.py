@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.application.accounts import Accounts
 from npc_contour.errors import AccountError
 from npc_contour.settings import Settings
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.database import PgStore, migrate
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from npc_contour.adapters.store.database import PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.shared import spool_at
 from npc_contour.app.supervisor import embedded_database, sole_user
 from npc_contour.application.installation import adopt_spool
 from npc_contour.application.upkeep import lose
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore, migrate
 
 
 def adopt(settings: Settings) -> str:

@@ -8,8 +8,6 @@ from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicomweb import WebArchive
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.troubles import PgTroubleBoard
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import spool_of
 from npc_contour.application.commitments import Commitment, Commitments
@@ -22,6 +20,8 @@ from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode, Retrieval
 from npc_contour.errors import SettingsError
 from npc_contour.settings import PacsSettings, Settings, Tls
+from npc_contour.store.database import PgStore
+from npc_contour.store.troubles import PgTroubleBoard
 
 
 def archive_of(pacs: PacsSettings, our_ae_title: str, tls: Tls) -> Archive:

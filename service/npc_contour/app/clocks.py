@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.application.checks import Check
 from npc_contour.errors import ClockOffError
+from npc_contour.store.database import PgStore
 
 CLOCK = "clock"
 """Name of the check."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.application.checks import Check
 from npc_contour.application.upkeep import forecast
 from npc_contour.errors import SpoolFullError
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore
 
 MEBIBYTE = 2**20
 FORECAST = "disk forecast"

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from npc_contour.adapters.store.processes import Beats, PgProcesses
 from npc_contour.app.pulse import Pulse
 from npc_contour.app.runtime import Runtime
 from npc_contour.application.checks import Check
-from npc_contour.application.status import ProcessRow
+from npc_contour.domain.status import ProcessRow
 from npc_contour.errors import ProcessMissingError, StoreError
 from npc_contour.logs import Event
+from npc_contour.store.processes import Beats, PgProcesses
 
 logger = logging.getLogger(__name__)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from npc_contour.adapters.checks import database_remedy
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.clocks import ANSWER_S, own_clock_check
 from npc_contour.app.runtime import running_database_url
 from npc_contour.app.shared import spool_at
 from npc_contour.application.checks import Check
 from npc_contour.application.installation import HELP, IdentifiedSpool, check_spool, prove
-from npc_contour.application.records import Known
+from npc_contour.domain.received import Known
 from npc_contour.errors import EmbeddedServerError, SpoolForeignError, StoreError
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore
 
 INSTALLATION = "installation"
 """Name of the check."""

@@ -25,7 +25,6 @@ from npc_contour.adapters.dicom.scp import (
 )
 from npc_contour.adapters.dicom.spool import Kept, Outcome
 from npc_contour.adapters.dicom.tls import TlsFiles
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.door_services import further_services
@@ -38,13 +37,14 @@ from npc_contour.application.delivery import DeliveryTools
 from npc_contour.application.intake import Intake
 from npc_contour.application.integrity import Integrity
 from npc_contour.application.pulling import PollArchive
-from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import Catalog
+from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import SettingsError, StoreError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Storage
+from npc_contour.store.database import PgStore
 
 logger = logging.getLogger(__name__)
 

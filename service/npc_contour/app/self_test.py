@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.app.runtime import FILE, Runtime
@@ -25,6 +24,7 @@ from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore
 from npc_phantom import Phantom, PhantomOptions, draw, render, uid
 
 Progress = Callable[[str, float], None]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from npc_contour.adapters.oidc import Client, OidcProvider
-from npc_contour.application.accounts import AccessRole, Accounts
+from npc_contour.application.accounts import Accounts
 from npc_contour.application.ports import Clock
 from npc_contour.application.sign_in import AttemptStore, SignIn
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import SettingsError
 from npc_contour.settings import Oidc, Settings
 

@@ -17,9 +17,6 @@ from npc_contour.adapters.api.metrics import RoleCollector, StatusCollector, reg
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.status import status_app
 from npc_contour.adapters.checks import free_bytes, own_receiver, rest_answers, service_checks
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.clocks import clock_check
 from npc_contour.app.engine import ServiceEngine
@@ -34,6 +31,9 @@ from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.errors import ProcessMissingError
 from npc_contour.settings import Settings, is_loopback
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
+from npc_contour.store.processes import PgProcesses
 
 PROCESSES = "processes"
 PAGE = "page"

@@ -22,8 +22,6 @@ import npc_contour
 from npc_contour import __version__
 from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.database import PgStore, migrate
-from npc_contour.adapters.store.processes import forget_processes
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
@@ -38,6 +36,8 @@ from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsEr
 from npc_contour.lifetime import asked_to_end
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
+from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.processes import forget_processes
 
 logger = logging.getLogger(__name__)
 

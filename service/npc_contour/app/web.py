@@ -23,13 +23,6 @@ from npc_contour.adapters.dicom.headers import read_bytes
 from npc_contour.adapters.dicom.planning_header import read_patient_name
 from npc_contour.adapters.dicom.reader import read_plane, read_volume
 from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.store.accounts import PgAccounts
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.processes import PgProcesses
-from npc_contour.adapters.store.troubles import PgTroubleBoard
-from npc_contour.adapters.store.work_board import PgWorkBoard
-from npc_contour.adapters.store.worklist import PgWorkList
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer
@@ -58,6 +51,13 @@ from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import DamagedFileError
+from npc_contour.store.accounts import PgAccounts
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
+from npc_contour.store.processes import PgProcesses
+from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.worklist import PgWorkList
 
 SWITCH_S = 0.0005
 """A request takes several turns of a few microseconds; at Python's 5 ms each would wait for whoever decodes images."""

@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.processes import PgProcesses
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, Run, WorkerOptions, run_worker
 from npc_contour.app.archives import commitments_of, keeper_of, pull_tools
@@ -32,7 +30,6 @@ from npc_contour.application.mending import MendCase
 from npc_contour.application.partners import FindPartner
 from npc_contour.application.pull_requests import FindStudy
 from npc_contour.application.pulling import FetchSeries, PollArchive
-from npc_contour.application.records import Job, JobKind
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.self_testing import TryNetworks, next_due
 from npc_contour.application.steps import Handler, Steps
@@ -40,7 +37,10 @@ from npc_contour.application.store import Transaction
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.findings import Severity
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.settings import SelfTest
+from npc_contour.store.database import PgStore
+from npc_contour.store.processes import PgProcesses
 
 FIRST_RETENTION_S = 60.0
 """The first round after a start waits until work is taken up again."""

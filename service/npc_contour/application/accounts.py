@@ -14,11 +14,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import cache
 from typing import Protocol
 
 from npc_contour.application.ports import Clock
+from npc_contour.domain.accounts import AccessRole, Account, AuditLine, Session, Token
 from npc_contour.errors import AccountError
 
 MIN_PASSWORD = 12
@@ -39,19 +39,6 @@ PROVIDER = "login provider"
 """Where a change of an account came from that the site's identity provider asked for."""
 BROWSER_DAYS = 180
 """So long a browser stays known to an account after its last login there."""
-
-
-class AccessRole(StrEnum):
-    """What a person or program may do; each may do what those before it may."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    def may(self, needed: AccessRole) -> bool:
-        """Whether this role is at least the one needed."""
-        order = list(AccessRole)
-        return order.index(self) >= order.index(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,57 +89,6 @@ class Place:
     peer: str
     is_own: bool = True
     browser: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A local account, or one that an identity provider vouches for (no password then).
-
-    Attributes:
-        subject: the provider and its own id of the person; "" for a local account.
-    """
-
-    name: str
-    role: AccessRole
-    password_hash: str
-    disabled: bool
-    created_at: datetime
-    last_login_at: datetime | None = None
-    subject: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """A browser that has logged in."""
-
-    account: str
-    csrf: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """A program's key: its SHA-256 is kept, the key itself is shown once."""
-
-    token_id: int
-    label: str
-    account: str
-    role: AccessRole
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditLine:
-    """Who did what to what, from where, and whether it was let."""
-
-    at: datetime
-    who: str
-    action: str
-    what: str
-    peer: str
-    outcome: str
 
 
 class AccountStore(Protocol):

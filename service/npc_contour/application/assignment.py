@@ -10,13 +10,15 @@ import logging
 from collections.abc import Mapping
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store
 from npc_contour.application.study import StudyFacts, StudyReader, with_assignment
 from npc_contour.catalog import Catalog
 from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Pipeline
+from npc_contour.domain.received import SeriesRecord
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
 

@@ -24,15 +24,17 @@ from npc_contour.application.contouring import (
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
 from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
-from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.steps import Postponed
 from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
 from npc_contour.logs import Event
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Self
 
-from npc_contour.application.status import CheckResult
+from npc_contour.domain.status import CheckResult
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
 

@@ -14,11 +14,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import CaseRecord, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.structures import RoiSpec
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)

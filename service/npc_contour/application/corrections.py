@@ -22,12 +22,16 @@ from typing import Protocol
 from npc_contour.application.integrity import PutAway
 from npc_contour.application.operations import UNFINISHED, go_on
 from npc_contour.application.ports import Clock, InstanceKeeper
-from npc_contour.application.records import AssociationRow, CaseRecord, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.core.identity import mixed_patients
+from npc_contour.domain.cases import CaseRecord
+from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
+from npc_contour.store.troubles import KeptImage
 
 logger = logging.getLogger(__name__)
 
@@ -66,23 +70,6 @@ class OtherBytes:
     sop_instance_uid: str
     at: datetime
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptImage:
-    """An image that is kept under the UID of another in quarantine.
-
-    Attributes:
-        series_images: how many images its series has.
-        asked: whether a person is asked whose the images of its series are.
-    """
-
-    key: str
-    study_instance_uid: str
-    series_instance_uid: str
-    description: str
-    series_images: int
-    asked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from npc_contour.application.records import CaseInput, CaseRecord
+from npc_contour.domain.cases import CaseInput, CaseRecord
 from npc_contour.domain.series import Case
 
 

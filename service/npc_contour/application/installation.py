@@ -10,8 +10,8 @@ from __future__ import annotations
 import uuid
 from typing import Protocol
 
-from npc_contour.application.records import Known
 from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.received import Known
 from npc_contour.errors import SpoolForeignError
 
 HELP = (

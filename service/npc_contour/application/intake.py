@@ -10,9 +10,11 @@ from npc_contour import tracing
 from npc_contour.application.corrections import ask
 from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import Added, ArrivedImage, AssociationRow, Ending, Job, JobKind, StoryLine
 from npc_contour.application.store import Store, Transaction
+from npc_contour.domain.received import Added, ArrivedImage, AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import InstanceRefused
 from npc_contour.logs import Event
 from npc_contour.settings import Completion

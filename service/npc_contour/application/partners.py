@@ -9,10 +9,11 @@ import logging
 from collections.abc import Sequence
 
 from npc_contour.application.pulling import PullTools, want
-from npc_contour.application.records import SeriesRecord, StoryLine
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.queries import Match, Query, QueryLevel
+from npc_contour.domain.received import SeriesRecord
+from npc_contour.domain.timeline import StoryLine
 from npc_contour.errors import ArchiveError
 from npc_contour.logs import Event
 

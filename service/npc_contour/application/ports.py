@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from npc_contour.application.records import AssociationRow
 from npc_contour.core.evidence import ContrastEvidence
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import Grid
@@ -16,6 +15,7 @@ from npc_contour.domain.measurements import Measurements, Node, Shape
 from npc_contour.domain.pipelines import NetworkContract, Role
 from npc_contour.domain.profiles import ContourSource, Profile
 from npc_contour.domain.queries import Match, Query, Retrieved, Wanted
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Seal, Series
 from npc_contour.domain.structures import NetworkProvenance, Roi, StructureSet

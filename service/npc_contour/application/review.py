@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from npc_contour.application.artefacts import RTSTRUCT, Artefacts
 from npc_contour.application.ports import Spool
-from npc_contour.application.records import CaseRecord
 from npc_contour.application.store import Store
 from npc_contour.core.overlay import Overlay, overlay_on
 from npc_contour.core.stacking import Stack, stack
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import ReadStructureSet
 from npc_contour.domain.volumes import Volume

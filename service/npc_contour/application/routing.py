@@ -25,14 +25,17 @@ from datetime import datetime, timedelta
 from npc_contour.application import corrections
 from npc_contour.application.generations import difference, gives_way, has_these_inputs, inputs_of
 from npc_contour.application.ports import Clock
-from npc_contour.application.records import CaseRecord, Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
 from npc_contour.application.study import StudyFacts, StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.core.routing import route
+from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Pipeline, Route
+from npc_contour.domain.received import SeriesRecord
 from npc_contour.domain.series import Case
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)

@@ -9,34 +9,17 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
-from npc_contour.application.accounts import AccessRole, Accounts, digest
+from npc_contour.application.accounts import Accounts, digest
 from npc_contour.application.ports import Clock
+from npc_contour.domain.accounts import AccessRole, Attempt
 from npc_contour.errors import AccountError, IdentityError
 
 ATTEMPT = timedelta(minutes=10)
 """How long somebody may take to log in there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A browser that was sent to the provider.
-
-    Attributes:
-        state: the provider gives it back to us.
-        nonce: the provider writes it into the ID token.
-        verifier: proves that whoever redeems the code is who asked for it (PKCE, RFC 7636).
-        after: path of ours to go to.
-    """
-
-    state: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    nonce: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48), repr=False)
-    after: str
-    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,36 +7,25 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from npc_contour.application.records import (
+from npc_contour.domain.cases import CaseRecord, DeliveryRecord, Gate
+from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
+from npc_contour.domain.pulls import PulledSeries, PullRequest, PullState
+from npc_contour.domain.queries import Match
+from npc_contour.domain.received import (
     Added,
     ArrivedImage,
-    Attempts,
-    CaseRecord,
     CommitmentRow,
     CommitmentState,
-    Deaths,
-    DeliveryRecord,
     Ending,
-    Gate,
-    Job,
-    JobKind,
     KeptImage,
     Known,
-    ParkedStep,
-    PulledSeries,
-    PullRequest,
-    PullState,
     SealedFile,
-    SelfTestResult,
     SeriesRecord,
-    StoryLine,
-    WebhookMessage,
-    WebhookState,
 )
-from npc_contour.application.status import Part
-from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
-from npc_contour.domain.queries import Match
 from npc_contour.domain.series import InstanceHeader, Seal
+from npc_contour.domain.status import Part
+from npc_contour.domain.timeline import StoryLine, WebhookMessage, WebhookState
+from npc_contour.domain.work import Attempts, Deaths, Job, JobKind, ParkedStep, SelfTestResult
 
 
 class Transaction(Protocol):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from npc_contour.application.ports import ContrastLooker, RegistrationReader
-from npc_contour.application.records import SeriesRecord
 from npc_contour.application.store import Store, Transaction
 from npc_contour.core.completeness import count_faults
 from npc_contour.core.evidence import NO_WORDS, ContrastEvidence, SiteWords
@@ -18,6 +17,7 @@ from npc_contour.core.roles import Candidate, Knowledge
 from npc_contour.core.routing import undecided_by_headers
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.pipelines import Pipeline
+from npc_contour.domain.received import SeriesRecord
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused, InstanceRefused

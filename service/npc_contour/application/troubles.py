@@ -8,47 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.pulling import want
-from npc_contour.application.records import Job, JobKind, SeriesRecord, StoryLine
 from npc_contour.application.store import Store, Transaction
-from npc_contour.core.completeness import OF_ACQUISITION, Arrivals, CompletionRules, judge
+from npc_contour.core.completeness import Arrivals, CompletionRules, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Match
+from npc_contour.domain.received import SeriesRecord
+from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
+from npc_contour.store.troubles import StillSeries
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StillSeries:
-    """A series that does not go on by itself.
-
-    Attributes:
-        senders: AE titles from which its images came.
-        reasons: what was found, and what was expected.
-    """
-
-    series_instance_uid: str
-    study_instance_uid: str
-    state: SeriesState
-    modality: str
-    description: str
-    images: int
-    reasons: Sequence[str]
-    senders: Sequence[str]
-    first_instance_at: datetime
-    last_instance_at: datetime
-
-    @property
-    def may_be_whole(self) -> bool:
-        """Whether the scanner's count alone speaks against it: then a person may know better."""
-        return any(reason.endswith(OF_ACQUISITION) for reason in self.reasons)
 
 
 class TroubleBoard(Protocol):

@@ -7,8 +7,9 @@ import getpass
 import sys
 
 from npc_contour.app.accounts import open_accounts
-from npc_contour.application.accounts import LOCAL, AccessRole, Accounts, By
+from npc_contour.application.accounts import LOCAL, Accounts, By
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import AccountError
 from npc_contour.settings import read_settings
 

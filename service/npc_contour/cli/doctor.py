@@ -15,9 +15,9 @@ from npc_contour.app.probes import probes_of
 from npc_contour.app.runtime import SERVED
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.application.checks import Checkup, is_ready
-from npc_contour.application.status import CheckResult
 from npc_contour.cli.arguments import RAW, Verbs, add_config
 from npc_contour.cli.progress import console as progress_console
+from npc_contour.domain.status import CheckResult
 from npc_contour.settings import read_settings
 
 EXAMPLES = """\

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from npc_contour.app.accounts import open_accounts
-from npc_contour.application.accounts import AccessRole, Accounts, By
+from npc_contour.application.accounts import Accounts, By
 from npc_contour.cli.arguments import RAW, Verbs, add_config, existing_file
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import SettingsError
 from npc_contour.settings import read_settings
 

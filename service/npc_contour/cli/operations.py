@@ -18,10 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.troubles import PgTroubleBoard
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import corrections_of
 from npc_contour.app.runtime import running_database_url
@@ -30,12 +26,16 @@ from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.corrections import Corrections
 from npc_contour.application.operations import Operations
-from npc_contour.application.status import CaseStory, Part, StudyStory
 from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.domain.jobs import CaseState, DeliveryState
+from npc_contour.domain.status import CaseStory, Part, StudyStory
 from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import PgStore
+from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.work_board import PgWorkBoard
 
 FILE_WIDTH = 500
 EXAMPLES = """\

@@ -15,19 +15,19 @@ from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_
 from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH
 from npc_contour.adapters.dicom.spool import INVALID_UID
 from npc_contour.adapters.dicom.worklist import scheduled_on
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import archive_of, node_of
 from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import Fetched, asked_of, find_series, named_by, want
-from npc_contour.application.records import PullState
 from npc_contour.cli.arguments import RAW, Verbs, add_config, ae_title, host_port, number_in
 from npc_contour.cli.progress import bar
+from npc_contour.domain.pulls import PullState
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel
 from npc_contour.domain.uids import is_uid
 from npc_contour.errors import ArchiveError, InstanceRefused, SettingsError
 from npc_contour.settings import PacsSettings, read_settings
+from npc_contour.store.database import PgStore
 
 EXAMPLES = """\
 examples:

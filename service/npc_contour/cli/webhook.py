@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.adapters.webhooks import PREFIX
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
-from npc_contour.application.records import WebhookState
-from npc_contour.application.status import Part
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.domain.status import Part
+from npc_contour.domain.timeline import WebhookState
 from npc_contour.settings import read_settings
+from npc_contour.store.database import PgStore
 
 EXAMPLES = """\
 examples:

@@ -11,11 +11,11 @@ from fastapi import FastAPI, HTTPException, Request
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.problems import add_problems
 from npc_contour.adapters.api.server import BackgroundServer
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.adapters.store.work_board import PgWorkBoard
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import JobKind
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.work import JobKind
+from npc_contour.store.database import PgStore
+from npc_contour.store.work_board import PgWorkBoard
 from npc_testkit.bench import Bench, plain_ct
 
 

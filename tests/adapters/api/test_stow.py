@@ -22,7 +22,7 @@ from npc_contour.adapters.api.uploads import UploadLimits, UploadRefusedError, U
 from npc_contour.adapters.dicom.headers import split_file
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.application.records import AssociationRow, Ending
+from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import StoreError
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets

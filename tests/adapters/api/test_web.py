@@ -13,8 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.web import create_app
-from npc_contour.application.records import WebhookState
-from npc_contour.application.status import (
+from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
+from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.pipelines import NetworkContract, Normalisation
+from npc_contour.domain.status import (
     CaseStory,
     CheckResult,
     Counts,
@@ -26,9 +28,7 @@ from npc_contour.application.status import (
     StepTotal,
     TimelineEvent,
 )
-from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
-from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
-from npc_contour.domain.pipelines import NetworkContract, Normalisation
+from npc_contour.domain.timeline import WebhookState
 from npc_contour.errors import SettingsError
 from npc_testkit.fake_board import FakeBoard
 

@@ -20,8 +20,8 @@ from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.scu import send_series
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.application.records import AssociationRow
 from npc_contour.domain.jobs import Destination
+from npc_contour.domain.received import AssociationRow
 from npc_contour.errors import SendError, SettingsError
 from npc_contour.logs import Event, JsonFormatter
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets, write_series

@@ -24,14 +24,14 @@ from npc_contour.adapters.dicom.commitment_scp import commitment_requests, repor
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
 from npc_contour.adapters.dicom.tls import server_context
-from npc_contour.adapters.store.database import PgStore
 from npc_contour.app.archives import commitments_of
 from npc_contour.application.commitments import MAX_ATTEMPTS, Commitment, Commitments
 from npc_contour.application.intake import Intake
-from npc_contour.application.records import AssociationRow
 from npc_contour.domain.jobs import Destination
+from npc_contour.domain.received import AssociationRow
 from npc_contour.errors import SendError
 from npc_contour.settings import Completion, Settings
+from npc_contour.store.database import PgStore
 from npc_testkit.certificates import Authority
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import FakeClock, FakeSpool

@@ -10,7 +10,7 @@ import pytest
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.application.records import AssociationRow
+from npc_contour.domain.received import AssociationRow
 from npc_contour.errors import InstanceRefused
 from npc_testkit.malformed import BUILDERS, build
 from npc_testkit.malformed_verdicts import NOT_SENT, Case, is_alive, read, read_cases, send

@@ -15,9 +15,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, Spa
 from npc_contour.adapters.dicom.keeping import FileKeeper
 from npc_contour.adapters.dicom.registration import read_registration
 from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.application.records import AssociationRow
 from npc_contour.core.grouping import aside_reason
 from npc_contour.core.registrations import way_between
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused
 

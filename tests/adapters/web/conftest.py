@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.store.database import PgStore
+from npc_contour.store.database import PgStore
 from npc_testkit.page import World
 
 

@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, expect
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.web.access import COOKIE, OPEN
 from npc_contour.adapters.web.account_pages import local_path
-from npc_contour.application.accounts import LOCAL, MAX_REFUSED_OF_NAME, AccessRole, Accounts
+from npc_contour.application.accounts import LOCAL, MAX_REFUSED_OF_NAME, Accounts
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.settings import Settings, Web
 from npc_testkit.page import World, a_page
 

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from npc_contour.application.accounts import AccessRole
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.jobs import CaseState
 from npc_contour.settings import Settings, Web
 from npc_testkit.page import World, a_page

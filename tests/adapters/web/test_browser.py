@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from npc_contour.application.accounts import AccessRole
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.jobs import CaseState
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web

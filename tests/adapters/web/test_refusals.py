@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from npc_contour.adapters.web.access import COOKIE
-from npc_contour.application.accounts import LOCAL, MAX_REFUSED_FROM_PEER, MAX_REFUSED_OF_NAME, AccessRole
+from npc_contour.application.accounts import LOCAL, MAX_REFUSED_FROM_PEER, MAX_REFUSED_OF_NAME
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.settings import Settings, Web
 from npc_testkit.page import World
 

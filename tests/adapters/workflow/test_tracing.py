@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from npc_contour import tracing
 from npc_contour.adapters.otlp import trace_to
-from npc_contour.adapters.store.database import PgStore
-from npc_contour.application.records import Job, JobKind
+from npc_contour.domain.work import Job, JobKind
+from npc_contour.store.database import PgStore
 from npc_testkit.bench import STUDY, plain_ct
 from npc_testkit.collector import Collector, collector
 from npc_testkit.workers import receive_pair, worker

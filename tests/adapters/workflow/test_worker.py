@@ -14,12 +14,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.store.board import PgBoard
-from npc_contour.adapters.store.database import MIGRATIONS, PgStore, migrate
 from npc_contour.adapters.workflow.queue import apply_queue_schema
-from npc_contour.application.records import Job, JobKind
-from npc_contour.application.status import Part
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.status import Part
+from npc_contour.domain.work import Job, JobKind
+from npc_contour.store.board import PgBoard
+from npc_contour.store.database import MIGRATIONS, PgStore, migrate
 from npc_testkit.workers import receive_pair, worker
 
 

@@ -10,9 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Inf
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from npc_contour.application.records import JobKind, WebhookState
-from npc_contour.application.status import STEP_BOUNDS_S, CheckResult, Counts, StatusBoard
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
+from npc_contour.domain.status import STEP_BOUNDS_S, CheckResult, Counts, StatusBoard
+from npc_contour.domain.timeline import WebhookState
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import StoreError
 
 DAY_S = 86400

@@ -17,9 +17,9 @@ from npc_contour.adapters.api.texts import CASE_ID, NAME, STEP_KEY, STUDY_UID, U
 from npc_contour.adapters.api.views import JobView, SeriesView
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
-from npc_contour.application.records import JobKind
-from npc_contour.application.status import WorkBoard
 from npc_contour.domain.jobs import DeliveryState
+from npc_contour.domain.status import WorkBoard
+from npc_contour.domain.work import JobKind
 
 Guard = Callable[[Request], str]
 """Returns who asks."""

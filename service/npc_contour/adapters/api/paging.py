@@ -16,7 +16,7 @@ from pydantic import AwareDatetime
 
 from npc_contour.adapters.api.problems import READING, Responses
 from npc_contour.adapters.api.texts import UIDS_OR_NONE, Known
-from npc_contour.application.status import Part, Place
+from npc_contour.domain.status import Part, Place
 
 _LINK = {
     "Link": {

@@ -12,7 +12,7 @@ from npc_contour.adapters.api.operations import Guard
 from npc_contour.adapters.api.problems import CHANGING, READING, Responses, leading_to, problems
 from npc_contour.adapters.api.texts import NAME_PATTERN, UID_PATTERN
 from npc_contour.application.pull_requests import PullProgress, PullRequests, PullStatus
-from npc_contour.application.records import PullState
+from npc_contour.domain.pulls import PullState
 
 Uid = Annotated[str, Field(pattern=UID_PATTERN, examples=["1.2.826.0.1.3680043.8.498.1"])]
 

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from npc_contour.adapters.api.metrics import render
 from npc_contour.adapters.api.problems import problems
 from npc_contour.adapters.api.views import Live, Ready
-from npc_contour.application.status import CheckResult
+from npc_contour.domain.status import CheckResult
 
 METRICS = '# TYPE npc_contour_cases gauge\nnpc_contour_cases{state="sent"} 12.0\n'
 

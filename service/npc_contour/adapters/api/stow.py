@@ -34,8 +34,8 @@ from npc_contour.adapters.api.problems import WRONG_INPUT, Responses, problems
 from npc_contour.adapters.api.texts import STUDY_UID
 from npc_contour.adapters.api.uploads import Upload, UploadRefusedError, Uploads
 from npc_contour.application.ports import InstanceKeeper
-from npc_contour.application.records import AssociationRow, Ending
 from npc_contour.domain.queries import Wanted
+from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import InstanceRefused, SpoolFullError, StoreError
 from npc_contour.http_parts import PartError, Parts, PartTooLargeError, content_type

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.application.checks import is_ready
-from npc_contour.application.status import CaseStory, CheckResult, JobRow, SeriesRow
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.measurements import MeasurementKind
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
+from npc_contour.domain.status import CaseStory, CheckResult, JobRow, SeriesRow
 
 CaseId = Annotated[str, Field(description="Our id of the case", examples=["c-2f6d1b9e"])]
 Uid = Annotated[str, Field(description="DICOM UID", examples=["1.2.826.0.1.3680043.8.498.1"])]

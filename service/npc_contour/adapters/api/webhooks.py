@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from npc_contour.adapters.api.operations import Done
 from npc_contour.adapters.api.paging import AskedPart, cut, listing
 from npc_contour.adapters.api.problems import CHANGING, leading_to
-from npc_contour.application.records import WebhookState
-from npc_contour.application.status import Place
 from npc_contour.application.webhooks import WebhookBoard
+from npc_contour.domain.status import Place
+from npc_contour.domain.timeline import WebhookState
 
 ID = "6f1c1b9e-6c0e-4b57-9d5e-5b1f0d1c2a3b"
 

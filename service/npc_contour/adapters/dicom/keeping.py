@@ -16,8 +16,8 @@ from npc_contour.adapters.dicom.pixels import COMPRESSED_SYNTAXES, NATIVE_SYNTAX
 from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicom.spool import INVALID_UID, Outcome, Spool
 from npc_contour.application.intake import UID_CONFLICT
-from npc_contour.application.records import AssociationRow
 from npc_contour.domain.queries import Wanted
+from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.uids import is_uid
 from npc_contour.errors import InstanceRefused

@@ -24,7 +24,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from npc_contour.adapters.web.senders import Network, Sender, sender_of
-from npc_contour.application.accounts import LOCAL, AccessRole, Accounts, Person, Place
+from npc_contour.application.accounts import LOCAL, Accounts, Person, Place
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import StoreError, UnusableValueError
 from npc_contour.logs import Event
 

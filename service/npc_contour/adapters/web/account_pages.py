@@ -13,8 +13,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from npc_contour.adapters.web.access import BROWSER, COOKIE, peer_of, place_of, session_of
 from npc_contour.adapters.web.site import Site, who
-from npc_contour.application.accounts import BROWSER_DAYS, AccessRole, Accounts, By
+from npc_contour.application.accounts import BROWSER_DAYS, Accounts, By
 from npc_contour.application.sign_in import SignIn
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import AccountError
 from npc_contour.logs import Event
 

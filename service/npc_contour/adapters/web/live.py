@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from npc_contour.adapters.web.site import Site
-from npc_contour.application.worklist import Change
+from npc_contour.domain.worklist import Change
 from npc_contour.errors import StoreError
 
 LOOK_EVERY_S = 1.0

@@ -17,7 +17,7 @@ from npc_contour.adapters.web.access import Access, Rules
 from npc_contour.adapters.web.site import STATIC, Site
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.sign_in import SignIn
-from npc_contour.application.worklist import CaseFacts, Group, Wanted
+from npc_contour.domain.worklist import CaseFacts, Group, Wanted
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
 from npc_contour.settings import is_loopback

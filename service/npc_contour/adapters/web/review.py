@@ -14,9 +14,9 @@ from fastapi.responses import HTMLResponse, Response
 
 from npc_contour.adapters.web.site import Site, as_json
 from npc_contour.application.review import Axis, Scan
-from npc_contour.application.status import RoiRow
 from npc_contour.core.overlay import Overlay
 from npc_contour.domain.geometry import Vec3
+from npc_contour.domain.status import RoiRow
 from npc_contour.errors import CaseRefused, DamagedFileError, InstanceRefused
 
 CaseId = Annotated[str, Path(max_length=128)]

@@ -18,15 +18,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from npc_contour.adapters.web import words
-from npc_contour.application.accounts import LOCAL, AccessRole, Person
+from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.corrections import Corrections
-from npc_contour.application.records import ParkedStep
 from npc_contour.application.review import Review
-from npc_contour.application.status import CheckResult, DestinationRow
 from npc_contour.application.troubles import Troubles
-from npc_contour.application.worklist import WorkList
 from npc_contour.catalog import Catalog
+from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.series import InstanceHeader
+from npc_contour.domain.status import CheckResult, DestinationRow
+from npc_contour.domain.work import ParkedStep
+from npc_contour.domain.worklist import WorkList
 from npc_contour.settings import Settings
 
 PACKAGE = "npc_contour.adapters.web"

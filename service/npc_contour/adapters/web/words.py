@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from npc_contour.application.status import TimelineEvent
+from npc_contour.domain.status import TimelineEvent
 
 STATES: dict[str, tuple[str, str, str]] = {
     "waiting": ("Waiting", "wait", "clock"),

@@ -14,7 +14,7 @@ from procrastinate.schema import SchemaManager
 from psycopg.types.json import Jsonb
 
 from npc_contour import tracing
-from npc_contour.application.records import Job, JobKind
+from npc_contour.domain.work import Job, JobKind
 
 SEGMENT_QUEUE, WRITE_QUEUE, WORK_QUEUE = "segment", "write", "work"
 SEND_QUEUE, FETCH_QUEUE, TELL_QUEUE = "send", "fetch", "tell"

@@ -30,7 +30,7 @@ from npc_contour.adapters.workflow.queue import (
     WORK_QUEUE,
     WRITE_QUEUE,
 )
-from npc_contour.application.records import JobKind
+from npc_contour.domain.work import JobKind
 from npc_contour.errors import StoreError
 from npc_contour.logs import Event
 

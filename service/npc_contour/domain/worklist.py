@@ -1,0 +1,164 @@
+"""The work list and the facts of one case, as a person reads them: rows of the read side.
+
+Patient ID is the only word about a patient here; whether it is shown is the site's decision (`web.show_patient`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from npc_contour.domain.jobs import CaseState, DeliveryState
+from npc_contour.domain.status import CaseStory
+
+
+class Group(StrEnum):
+    """How a person sorts work."""
+
+    ALL = "all"
+    ATTENTION = "attention"
+    WORKING = "working"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+STATES: Mapping[Group, frozenset[str]] = {
+    Group.ALL: frozenset(state.value for state in CaseState),
+    Group.ATTENTION: frozenset({"refused", "failed", "ambiguous"}),
+    Group.WORKING: frozenset({"routed", "segmented", "contoured"}),
+    Group.WAITING: frozenset({"waiting"}),
+    Group.DONE: frozenset({"sent", "verified", "combined"}),
+}
+"""States by group; a case with a delivery that failed or is blocked, or of a study of which images came again as
+another patient's, needs attention too, whatever its state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to list.
+
+    Attributes:
+        text: looked for in ids, UIDs, descriptions; and in Patient IDs where `patients`.
+        pipeline: "" asks for all.
+        patients: whether Patient IDs are searched.
+    """
+
+    group: Group = Group.ALL
+    pipeline: str = ""
+    text: str = ""
+    patients: bool = False
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkRow:
+    """One line of the work list.
+
+    Attributes:
+        description: Series Description of the planning series, or of the study's first series.
+        found: ROIs with contours; None before the structure set is written.
+        rois: ROIs asked for.
+        deliveries: destination → state.
+    """
+
+    case_id: str
+    pipeline: str
+    state: CaseState
+    study_instance_uid: str
+    patient_id: str
+    description: str
+    created_at: datetime
+    updated_at: datetime
+    generation: int
+    demo: bool
+    reason: str
+    found: int | None = None
+    rois: int | None = None
+    deliveries: Mapping[str, DeliveryState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRow:
+    """One series of a case."""
+
+    role: str
+    series_instance_uid: str
+    modality: str
+    description: str
+    images: int
+    contrast_agent: str = ""
+    called_ae_title: str = ""
+    calling_ae_title: str = ""
+    first_instance_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """A network that took part."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    demo: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFacts:
+    """One case with everything around it.
+
+    Attributes:
+        label: Structure Set Label; "" before it is written.
+        profile: how the structure set was written; "" where it is not noted.
+        min_dice: of the worst ROI, read back from the RTSTRUCT; None before.
+        siblings: (case id, pipeline, state) of the other cases of the study, newest first.
+        key_image: where the spool keeps one image of the planning series; "" without images.
+        series_names: every series of the study: UID → what a person knows it by.
+        took_s: from the making of the case to its structure set; None before.
+    """
+
+    story: CaseStory
+    patient_id: str
+    planning_role: str
+    waiting_for: tuple[str, ...]
+    inputs: Sequence[InputRow]
+    networks: Sequence[NetworkRow]
+    siblings: Sequence[tuple[str, str, CaseState]]
+    label: str = ""
+    profile: str = ""
+    min_dice: float | None = None
+    predecessor: str = ""
+    key_image: str = ""
+    series_names: Mapping[str, str] = field(default_factory=dict)
+    took_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line of the story: its number, and which case it tells of ("" when of a series or study only)."""
+
+    number: int
+    case_id: str
+
+
+class WorkList(Protocol):
+    """The read side behind the page; every method may raise StoreError."""
+
+    def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
+        """Return cases, newest first."""
+        ...
+
+    def tally(self) -> Mapping[Group, int]:
+        """Return how many cases are in each group."""
+        ...
+
+    def facts(self, case_id: str) -> CaseFacts | None:
+        """Return one case; None when there is none of that id."""
+        ...
+
+    def changes(self, after: int | None) -> Sequence[Change]:
+        """Return the story's lines after a number, oldest first; None returns the newest line only."""
+        ...

@@ -1,0 +1,174 @@
+"""Cases and their structure sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from npc_contour.domain.cases import CaseRecord
+from npc_contour.domain.jobs import CaseState, Deliverable
+from npc_contour.store.codec import case_from_row, inputs_to_json, verdicts_to_json
+from npc_contour.store.statements import Statements
+
+_BESIDE = {
+    Deliverable.MEASUREMENTS: (
+        "UPDATE structure_set SET measurements_uid = %s, measurements_key = %s WHERE case_id = %s"
+    ),
+    Deliverable.SEGMENTATION: (
+        "UPDATE structure_set SET segmentation_uid = %s, segmentation_key = %s WHERE case_id = %s"
+    ),
+}
+
+
+class Cases(Statements):
+    """The part of a transaction that concerns cases."""
+
+    def lock_study(self, study_instance_uid: str) -> None:
+        """Keep others from routing the study until the end of the transaction, at which it counts as routed."""
+        self._run("SELECT 1 FROM study WHERE study_instance_uid = %s FOR UPDATE", (study_instance_uid,))
+        self._run("UPDATE study SET routing_due = false WHERE study_instance_uid = %s", (study_instance_uid,))
+
+    def live_cases(self, study_instance_uid: str) -> tuple[CaseRecord, ...]:
+        """Return the cases of a study that are not superseded, oldest first."""
+        rows = self._all(
+            "SELECT * FROM contour_case WHERE study_instance_uid = %s AND state <> 'superseded'"
+            " ORDER BY created_at, id",
+            (study_instance_uid,),
+        )
+        return tuple(case_from_row(row) for row in rows)
+
+    def case(self, case_id: str, *, lock: bool = False) -> CaseRecord | None:
+        """Return one case."""
+        statement = "SELECT * FROM contour_case WHERE id = %s"
+        row = self._one(f"{statement} FOR UPDATE" if lock else statement, (case_id,))
+        return None if row is None else case_from_row(row)
+
+    def add_case(self, case: CaseRecord) -> None:
+        """Add a case."""
+        self._run(
+            "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
+            " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
+            " urgent, verdicts, choices, members, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                case.case_id,
+                case.study_instance_uid,
+                case.pipeline,
+                case.generation,
+                case.state,
+                case.planning_role,
+                case.planning_series_uid,
+                case.frame_of_reference_uid,
+                Jsonb(inputs_to_json(case)),
+                list(case.waiting_for),
+                case.wait_until,
+                list(case.reasons),
+                case.demo,
+                case.predecessor,
+                case.urgent,
+                Jsonb(verdicts_to_json(case)),
+                Jsonb([dict(choice) for choice in case.choices]),
+                list(case.members),
+                case.created_at,
+                case.created_at,
+            ),
+        )
+
+    def update_waiting_case(self, case: CaseRecord, at: datetime) -> None:
+        """Replace what routing says of a case that has no images yet."""
+        self._run(
+            "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
+            " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, verdicts = %s, choices = %s,"
+            " generation = %s, predecessor = %s, updated_at = %s WHERE id = %s AND state IN ('waiting', 'ambiguous')",
+            (
+                case.state,
+                case.planning_series_uid,
+                case.frame_of_reference_uid,
+                Jsonb(inputs_to_json(case)),
+                list(case.waiting_for),
+                case.wait_until,
+                list(case.reasons),
+                case.urgent,
+                Jsonb(verdicts_to_json(case)),
+                Jsonb([dict(choice) for choice in case.choices]),
+                case.generation,
+                case.predecessor,
+                at,
+                case.case_id,
+            ),
+        )
+
+    def supersede(self, case_id: str, successor: str, at: datetime) -> None:
+        """Let another case take the place of this one; what is queued of it is sent no more."""
+        self._run(
+            "UPDATE contour_case SET state = 'superseded', held_reason = '', superseded_by = %s, updated_at = %s"
+            " WHERE id = %s",
+            (successor, at, case_id),
+        )
+        self.block_deliveries(case_id, f"superseded by case {successor}", at)
+
+    def block_deliveries(self, case_id: str, message: str, at: datetime) -> None:
+        """Send nothing more of a case that is still queued."""
+        self._run(
+            "UPDATE delivery SET state = 'blocked', next_try_at = NULL, updated_at = %s, message = %s"
+            " WHERE case_id = %s AND state = 'queued'",
+            (at, message, case_id),
+        )
+
+    def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
+        """Keep a case from going on; "" lets it."""
+        self._run("UPDATE contour_case SET held_reason = %s, updated_at = %s WHERE id = %s", (reason, at, case_id))
+
+    def set_outdated(self, case_id: str) -> None:
+        """Note that images of a case were replaced: routing lets another take its place."""
+        self._run("UPDATE contour_case SET outdated = true WHERE id = %s", (case_id,))
+
+    def route_again(self, case_id: str, at: datetime) -> None:
+        """Let a case without images be routed anew, without waiting for more."""
+        self._run(
+            "UPDATE contour_case SET state = 'waiting', wait_until = %s, updated_at = %s WHERE id = %s"
+            " AND planning_series_uid IS NULL",
+            (at, at, case_id),
+        )
+
+    def called_ae_titles(self, series_instance_uids: Sequence[str]) -> frozenset[str]:
+        """Return the AE titles of ours under which series came."""
+        rows = self._all(
+            "SELECT DISTINCT called_ae_title FROM series WHERE series_instance_uid = ANY(%s)",
+            (list(series_instance_uids),),
+        )
+        return frozenset(row["called_ae_title"] for row in rows)
+
+    def set_case(self, case_id: str, state: CaseState, at: datetime, *, reasons: Sequence[str] | None = None) -> None:
+        """Change the state of a case, and its reasons unless None."""
+        self._run(
+            "UPDATE contour_case SET state = %s, reasons = coalesce(%s::text[], reasons), updated_at = %s"
+            " WHERE id = %s",
+            (state, None if reasons is None else list(reasons), at, case_id),
+        )
+
+    def combine_later(self, case_id: str) -> None:
+        """Note that a case becomes part of a combined structure set."""
+        self._run("UPDATE contour_case SET to_combine = true WHERE id = %s", (case_id,))
+
+    def add_structure_set(
+        self, case_id: str, sop_instance_uid: str, key: str, report: dict[str, Any], at: datetime
+    ) -> None:
+        """Note a structure set; twice is once."""
+        self._run(
+            "INSERT INTO structure_set (case_id, sop_instance_uid, key, report, created_at) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (case_id) DO NOTHING",
+            (case_id, sop_instance_uid, key, Jsonb(report), at),
+        )
+
+    def add_beside(self, case_id: str, what: Deliverable, sop_instance_uid: str, key: str) -> None:
+        """Note measurements or a segmentation beside the structure set of a case; twice is once."""
+        self._run(_BESIDE[what], (sop_instance_uid, key, case_id))
+
+    def structure_set_uid(self, case_id: str) -> str | None:
+        """Return the SOP Instance UID of the structure set of a case; None before it is written."""
+        row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))
+        return None if row is None else str(row["sop_instance_uid"])

@@ -1,0 +1,190 @@
+"""The work list, read from the database in one statement a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from npc_contour.domain.jobs import CaseState, DeliveryState
+from npc_contour.domain.worklist import (
+    STATES,
+    CaseFacts,
+    Change,
+    Group,
+    InputRow,
+    NetworkRow,
+    Wanted,
+    WorkRow,
+)
+from npc_contour.store.board import PgBoard
+from npc_contour.store.connection import Row
+from npc_contour.store.database import PgStore
+
+_TROUBLED = """(c.state <> 'superseded' AND (
+    EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
+    OR EXISTS (SELECT FROM series asked WHERE asked.study_instance_uid = c.study_instance_uid
+        AND asked.correction_at IS NOT NULL)))"""
+
+_ROWS = f"""
+WITH chosen AS (
+    SELECT c.*, study.patient_id FROM contour_case c JOIN study USING (study_instance_uid)
+    WHERE (%(pipeline)s = '' OR c.pipeline = %(pipeline)s)
+    AND (c.state = ANY(%(states)s) OR (%(troubled)s AND {_TROUBLED}))
+    AND (%(text)s = '' OR c.id ILIKE %(like)s OR c.study_instance_uid ILIKE %(like)s
+         OR (%(patients)s AND study.patient_id ILIKE %(like)s)
+         OR EXISTS (SELECT FROM series s WHERE s.study_instance_uid = c.study_instance_uid
+                    AND (s.description ILIKE %(like)s OR s.series_instance_uid ILIKE %(like)s)))
+    ORDER BY c.created_at DESC, c.id LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT c.*, series.description,
+    jsonb_array_length(report->'rois') AS rois,
+    jsonb_array_length(report->'not_found') AS missing,
+    (SELECT jsonb_object_agg(destination, delivery.state) FROM delivery WHERE delivery.case_id = c.id) AS deliveries
+FROM chosen c
+LEFT JOIN structure_set ON structure_set.case_id = c.id
+LEFT JOIN LATERAL (
+    SELECT description FROM series s WHERE s.study_instance_uid = c.study_instance_uid
+    ORDER BY s.series_instance_uid = c.planning_series_uid DESC NULLS LAST, s.first_instance_at LIMIT 1
+) series ON true
+ORDER BY c.created_at DESC, c.id"""  # noqa: S608 - constants only
+
+_TALLY = f"""
+SELECT c.state, {_TROUBLED} AS troubled, count(*) AS n FROM contour_case c GROUP BY 1, 2"""  # noqa: S608 - constants only
+
+_INPUTS = """
+SELECT series.*, (SELECT header FROM instance WHERE instance.series_instance_uid = series.series_instance_uid
+                  ORDER BY sop_instance_uid LIMIT 1) AS header,
+       (SELECT calling_ae_title FROM series_association JOIN association ON association.id = association_id
+        WHERE series_association.series_instance_uid = series.series_instance_uid ORDER BY opened_at LIMIT 1) AS calling
+FROM series WHERE series_instance_uid = ANY(%(uids)s)"""
+
+
+class PgWorkList:
+    """The read side behind the page."""
+
+    def __init__(self, store: PgStore, board: PgBoard) -> None:
+        """Read this store; the story of a case comes from the board."""
+        self._store = store
+        self._board = board
+
+    def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
+        """Return cases, newest first."""
+        escaped = wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        rows = self._store.query(
+            _ROWS,
+            {
+                "pipeline": wanted.pipeline,
+                "states": sorted(STATES[wanted.group]),
+                "troubled": wanted.group is Group.ATTENTION,
+                "text": wanted.text,
+                "like": f"%{escaped}%",
+                "patients": wanted.patients,
+                "limit": wanted.limit,
+                "offset": wanted.offset,
+            },
+        )
+        return tuple(_work_row(row) for row in rows)
+
+    def tally(self) -> Mapping[Group, int]:
+        """Return how many cases are in each group."""
+        tally = dict.fromkeys(Group, 0)
+        for row in self._store.query(_TALLY):
+            for group, states in STATES.items():
+                if row["state"] in states or (group is Group.ATTENTION and row["troubled"]):
+                    tally[group] += int(row["n"])
+        return tally
+
+    def facts(self, case_id: str) -> CaseFacts | None:
+        """Return one case; None when there is none of that id."""
+        story = self._board.story(case_id)
+        if story is None:
+            return None
+        (case,) = self._store.query(
+            "SELECT c.*, patient_id, report, structure_set.created_at AS written_at"
+            " FROM contour_case c JOIN study USING (study_instance_uid)"
+            " LEFT JOIN structure_set ON case_id = id WHERE id = %(case)s",
+            {"case": case_id},
+        )
+        found = {row["series_instance_uid"]: row for row in self._inputs(list(story.roles.values()))}
+        roles = sorted(story.roles.items(), key=lambda item: item[0] != case["planning_role"])
+        siblings = self._store.query(
+            "SELECT id, pipeline, state FROM contour_case WHERE study_instance_uid = %(study)s AND id <> %(case)s"
+            " ORDER BY created_at DESC",
+            {"study": story.job.study_instance_uid, "case": case_id},
+        )
+        report: Mapping[str, Any] = case["report"] or {}
+        planning = found.get(case["planning_series_uid"] or "")
+        return CaseFacts(
+            story=story,
+            patient_id=case["patient_id"],
+            planning_role=case["planning_role"],
+            waiting_for=tuple(case["waiting_for"]),
+            inputs=tuple(_input(role, found[uid]) for role, uid in roles if uid in found),
+            networks=tuple(
+                NetworkRow(n["name"], n["version"], n["weights_sha256"], n["demo"]) for n in report.get("networks", ())
+            ),
+            siblings=tuple((row["id"], row["pipeline"], CaseState(row["state"])) for row in siblings),
+            label=report.get("label", ""),
+            profile=report.get("profile", ""),
+            min_dice=report.get("min_dice_read_back"),
+            predecessor=case["predecessor"] or "",
+            key_image=planning["header"]["key"] if planning and planning["header"] else "",
+            series_names={
+                row["series_instance_uid"]: f"{row['description'] or 'no description'}, {row['images']} images"
+                for row in self._store.query(
+                    "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at",
+                    {"study": story.job.study_instance_uid},
+                )
+            },
+            took_s=(case["written_at"] - case["created_at"]).total_seconds() if case["written_at"] else None,
+        )
+
+    def changes(self, after: int | None) -> Sequence[Change]:
+        """Return the story's lines after a number, oldest first; None returns the newest line only."""
+        if after is None:
+            rows = self._store.query("SELECT id, case_id FROM event ORDER BY id DESC LIMIT 1")
+        else:
+            rows = self._store.query(
+                "SELECT id, case_id FROM event WHERE id > %(after)s ORDER BY id LIMIT 1000", {"after": after}
+            )
+        return tuple(Change(row["id"], row["case_id"] or "") for row in rows)
+
+    def _inputs(self, uids: list[str]) -> list[Row]:
+        return self._store.query(_INPUTS, {"uids": uids})
+
+
+def _work_row(row: Row) -> WorkRow:
+    rois, missing = row["rois"], row["missing"]
+    state = CaseState(row["state"])
+    reason = "; ".join(row["reasons"]) if state.value in {"waiting", "refused", "failed"} else ""
+    return WorkRow(
+        case_id=row["id"],
+        pipeline=row["pipeline"],
+        state=state,
+        study_instance_uid=row["study_instance_uid"],
+        patient_id=row["patient_id"],
+        description=row["description"] or "",
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        generation=row["generation"],
+        demo=row["demo"],
+        reason=reason,
+        found=None if rois is None else rois - (missing or 0),
+        rois=rois,
+        deliveries={name: DeliveryState(value) for name, value in (row["deliveries"] or {}).items()},
+    )
+
+
+def _input(role: str, row: Row) -> InputRow:
+    header: Mapping[str, Any] = row["header"] or {}
+    return InputRow(
+        role=role,
+        series_instance_uid=row["series_instance_uid"],
+        modality=row["modality"],
+        description=row["description"],
+        images=row["images"],
+        contrast_agent=header.get("contrast_bolus_agent", ""),
+        called_ae_title=row["called_ae_title"],
+        calling_ae_title=row["calling"] or "",
+        first_instance_at=row["first_instance_at"],
+    )
