@@ -2,7 +2,7 @@
 #
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
 #   make test     set up and run every check, and the tests
-#   make test-slow         the tests that take minutes each: trials with kills, fuzzing, networks that nnU-Net trains
+#   make test-slow         the tests that take minutes each: trials with kills, fuzzing, networks that nnU-Net trains, the package
 #   make test-fresh        the demo on a bare Debian 12 and 13, by root and by a user; needs root
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make test-lowest       a short part of the tests with the lowest versions that are declared, in .venv-lowest
@@ -22,7 +22,7 @@ PEERS  ?= .venv-nnunet
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-APT    := debootstrap openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
+APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: sbom third-party test-slow test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
