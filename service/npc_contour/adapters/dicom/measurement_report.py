@@ -37,6 +37,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 import npc_contour
 from npc_contour.adapters.dicom.planning_header import planning_header
+from npc_contour.adapters.dicom.repeatable import make_repeatable
 from npc_contour.adapters.dicom.rtstruct import MANUFACTURER, MODEL_NAME, derived_uid
 from npc_contour.adapters.dicom.rtstruct_text import DEMO_WORDS, clock_time, shortened
 from npc_contour.application.ports import MeasurementReport, Outlined
@@ -91,12 +92,9 @@ def encode_report(content: MeasurementReport, image: Dataset, volume: Volume, st
 
 
 def _describe(document: Dataset, content: MeasurementReport, made_at: datetime) -> None:
-    """Fix what highdicom takes from the clock and the machine; say what the report is."""
-    date, time = f"{made_at:%Y%m%d}", f"{made_at:%H%M%S}"
-    document.ContentDate = document.InstanceCreationDate = document.SeriesDate = date
-    document.ContentTime = document.InstanceCreationTime = document.SeriesTime = time
-    for equipment in document.get("ContributingEquipmentSequence", ()):
-        equipment.ContributionDateTime = f"{date}{time}"
+    """Say what the report is, and when it was made."""
+    make_repeatable(document, made_at, content.uid_seed)
+    document.SeriesDate, document.SeriesTime = document.ContentDate, document.ContentTime
     document.ManufacturerModelName = MODEL_NAME
     document.SoftwareVersions = npc_contour.__version__
     demo = f"{DEMO_WORDS} - " if content.network.demo else ""

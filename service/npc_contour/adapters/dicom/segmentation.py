@@ -19,10 +19,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.valuerep import DA, TM
 
 import npc_contour
 from npc_contour.adapters.dicom.headers import as_file
+from npc_contour.adapters.dicom.repeatable import make_repeatable
 from npc_contour.adapters.dicom.rtstruct import MANUFACTURER, MODEL_NAME, derived_uid
 from npc_contour.adapters.dicom.rtstruct_text import DEMO_WORDS, demo_label, shortened
 from npc_contour.core.labels import RoiMask
@@ -109,7 +109,7 @@ def encode_segmentation(
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise GateError(f"the segmentation cannot be written: {error}") from error
-    made.ContentDate, made.ContentTime = DA(f"{made_at:%Y%m%d}"), TM(f"{made_at:%H%M%S}")
+    make_repeatable(made, made_at, structure_set.uid_seed)
     buffer = io.BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()
