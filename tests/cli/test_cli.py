@@ -92,7 +92,7 @@ def test_serve_loads_no_pictures_and_no_networks_of_its_own() -> None:
         (("phantom", "p", "--slices", "0"), "from 2 to 2000"),
         (("phantom", "p", "--slice-spacing", "100"), "from 1 to 5"),
         (("phantom", "p", "--seed", "-1"), "from 0"),
-        (("demo", "--slices", "1"), "from 60 to 400"),
+        (("demo", "--slice-spacing", "0.5"), "from 1 to 5"),
         (("self-test", "--seed", "x"), "a whole number"),
         (("inbox", "d", "--port", "99999"), "from 0 to 65535"),
         (("echo", "127.0.0.1:104", "--called", "TOO_LONG_FOR_A_TITLE"), "1 to 16"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from npc_contour.cli.demo import MARKER, own_folder
+from npc_contour.cli.demo_report import show
 from npc_contour.errors import AutocontourError
 
 
@@ -53,3 +56,20 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
     with pytest.raises(AutocontourError, match="is a file"), own_folder(tmp_path / "demo"):
         pytest.fail("it was taken")
+
+
+def test_a_held_case_ends_the_demo_and_says_why(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    job = {"pipeline": "ln_ctv", "state": "contoured", "held": "the contours are doubtful", "reason": ""}
+
+    code = show(
+        Console(file=printed),
+        stories=[{"job": job, "timeline": []}],
+        steps_s={},
+        received=[],
+        patient=tmp_path,
+        out=tmp_path,
+    )
+
+    assert code == 1
+    assert "ln_ctv held: the contours are doubtful" in printed.getvalue()

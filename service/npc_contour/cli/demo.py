@@ -32,6 +32,7 @@ from npc_phantom import PhantomOptions
 EXAMPLES = """\
 examples:
   npc-contour demo                          512x512x150 at 2.5 mm, everything into demo-out/
+  npc-contour demo --slice-spacing 5        half the slices, in half the time
   npc-contour demo --seed 11 --out other    another patient"""
 
 CONFIG = "site.toml"
@@ -40,8 +41,8 @@ MARKER = ".npc-contour-demo"
 WRITTEN = ("patient", "tps", "data", "service.log", CONFIG)
 NEEDED_MB = 1100
 """For the patient, the images as received, database and networks; and the service takes no image in the last 500."""
-SLICE_SPACING_MM = 2.5
-"""150 slices are 375 mm, vertex to upper chest, as a planning scan of the head and neck is."""
+SCAN_MM = 375.0
+"""Vertex to upper chest, as a planning scan of the head and neck is; what ends earlier is held as doubtful."""
 
 WORK_DEADLINE_S = 900.0
 STAGE = {CaseState.ROUTED: 0.1, CaseState.SEGMENTED: 0.7, CaseState.CONTOURED: 0.9}
@@ -65,7 +66,13 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything (default demo-out)")
     parser.add_argument("--seed", type=number_in(0), default=1, help="which phantom (default 1)")
-    parser.add_argument("--slices", type=number_in(60, 400), default=150, help="slices of 2.5 mm (default 150)")
+    parser.add_argument(
+        "--slice-spacing",
+        type=number_in(1, 5, whole=False),
+        default=2.5,
+        metavar="MM",
+        help=f"of {SCAN_MM:.0f} mm (default 2.5)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -91,8 +98,9 @@ def _contour(out: Path, args: argparse.Namespace, lock: int) -> tuple[dict[str, 
     """Do the whole job; return the seconds of each step, and the stories of the cases."""
     patient, steps_s = out / "patient", dict[str, float]()
     with _timed(steps_s, "make the phantom"):
+        slices = round(SCAN_MM / args.slice_spacing)
         phantom.write(
-            patient, args.seed, PhantomOptions(matrix=512, slice_spacing_mm=SLICE_SPACING_MM, slices=args.slices)
+            patient, args.seed, PhantomOptions(matrix=512, slice_spacing_mm=args.slice_spacing, slices=slices)
         )
     with ExitStack() as processes:
         tps_port = processes.enter_context(local_run.planning_system(out / "tps"))
@@ -158,15 +166,20 @@ def _watch(running: local_run.Running, pipelines: list[str]) -> list[dict[str, A
             jobs = {job["pipeline"]: job for job in running.get("/jobs")}
             for name, job in jobs.items():
                 state = CaseState(job["state"])
-                done = 1.0 if state in FINAL else STAGE.get(state, 0.0)
+                done = 1.0 if _ended(job) else STAGE.get(state, 0.0)
                 if state is CaseState.ROUTED:
                     done += (STAGE[CaseState.SEGMENTED] - done) * _windows_done(engine, networks[name])
-                words = WORDS.get(state, state.value)
+                words = "held" if job["held"] else WORDS.get(state, state.value)
                 progress.update(tasks[name], completed=done, description=f"{name}: {words}")
-            if len(jobs) == len(pipelines) and all(CaseState(job["state"]) in FINAL for job in jobs.values()):
+            if len(jobs) == len(pipelines) and all(map(_ended, jobs.values())):
                 return [running.get(f"/jobs/{job['case_id']}") for job in jobs.values()]
             time.sleep(0.5)
     raise AutocontourError(f"not every case ended within {WORK_DEADLINE_S:.0f} s: see {running.log}")
+
+
+def _ended(job: dict[str, Any]) -> bool:
+    """Whether nothing more comes of a case by itself."""
+    return bool(job["held"]) or CaseState(job["state"]) in FINAL
 
 
 def _windows_done(engine: TritonEngine, networks: list[str]) -> float:

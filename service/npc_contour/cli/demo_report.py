@@ -89,9 +89,10 @@ def show(
         picture.write_bytes(render_preview(item.content, item.volume, caption="synthetic patient (phantom)"))
         console.print(f"RTSTRUCT  {_from_here(item.path)}", soft_wrap=True, highlight=False)
         console.print(f"picture   {_from_here(picture)}", soft_wrap=True, highlight=False)
-    failed = [story for story in stories if story["job"]["state"] not in {"sent", "verified"}]
-    for story in failed:
-        console.print(f"[red]{story['job']['pipeline']} {story['job']['state']}[/]: {story['job']['reason']}")
+    failed = [job for job in (story["job"] for story in stories) if job["state"] not in {"sent", "verified"}]
+    for job in failed:
+        why = ("held", job["held"]) if job["held"] else (job["state"], job["reason"])
+        console.print(f"[red]{job['pipeline']} {why[0]}[/]: {why[1]}", soft_wrap=True, highlight=False)
     return 0 if not failed and len(arrived) == len(stories) else 1
 
 
