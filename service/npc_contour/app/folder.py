@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,7 +134,8 @@ def segment_folder(
     paths = _paths(out, [(study, answer) for study, answer, _ in cases])
     with ExitStack() as stack:
         crossings = writer.profile.contour_source is ContourSource.MARGINS
-        engine = _engine(settings, stack, timings_s, tell, crossings=crossings)
+        used = {use.network for _, answer, _ in cases for use in catalog.pipelines[answer.pipeline].networks}
+        engine = _engine(settings, used, stack, timings_s, tell, crossings=crossings)
         run = _Run(catalog, engine, timings_s, tell, writer, settings, nifti=nifti)
         made = [
             FolderResult(
@@ -246,7 +247,13 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _engine(
-    settings: Settings, stack: ExitStack, timings_s: Timings, tell: Progress, *, crossings: bool
+    settings: Settings,
+    used: Iterable[str],
+    stack: ExitStack,
+    timings_s: Timings,
+    tell: Progress,
+    *,
+    crossings: bool,
 ) -> TritonEngine:
     timeout_s = settings.triton.timeout_s
     if settings.triton.url != "embedded":
@@ -254,7 +261,9 @@ def _engine(
     tell("starting Triton", 0.0)
     with timed(timings_s, "start Triton"):
         server = stack.enter_context(
-            EmbeddedTriton(settings.triton.model_repository, start_timeout_s=settings.triton.start_timeout_s)
+            EmbeddedTriton(
+                settings.triton.model_repository, networks=used, start_timeout_s=settings.triton.start_timeout_s
+            )
         )
     tell("starting Triton", 1.0)
     urls = server.urls

@@ -17,10 +17,9 @@ from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.app.senders import Senders
 from npc_contour.catalog import Catalog
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import NetworkContract, engine_name
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError, NetworkMismatchError, StoreError
-from npc_contour.scratch import Scratch
 from npc_contour.settings import Settings
 
 PROBE_S = 3.0
@@ -98,25 +97,18 @@ def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
         with suppress(InferenceError, OSError), TritonEngine(url, timeout_s=PROBE_S) as engine:
             engine.check(contract)
             return f"that of the running service answers at {url}"
-    with Scratch() as scratch:
-        repository = scratch.path / "networks"
-        repository.mkdir()
-        source = settings.triton.model_repository
-        # The smallest shows that the server works; an engine may fail by itself: its backend, its device.
-        tried = [
-            one for one in catalog.contracts.values() if one is contract or (source / f"{one.name}_engine").is_dir()
-        ]
-        for name in (name for one in tried for name in (one.name, f"{one.name}_engine")):
-            if (source / name).is_dir():
-                (repository / name).symlink_to((source / name).resolve())
-        limit_s = settings.triton.start_timeout_s
-        with (
-            EmbeddedTriton(repository, start_timeout_s=limit_s) as server,
-            TritonEngine(server.urls.grpc, timeout_s=limit_s) as engine,
-        ):
-            for one in tried:
-                engine.check(one)
-            engine.segment(contract, _one_window(contract))
+    repository, limit_s = settings.triton.model_repository, settings.triton.start_timeout_s
+    # The smallest shows that the server works; an engine may fail by itself: its backend, its device.
+    tried = [
+        one for one in catalog.contracts.values() if one is contract or (repository / engine_name(one.name)).is_dir()
+    ]
+    with (
+        EmbeddedTriton(repository, networks=[one.name for one in tried], start_timeout_s=limit_s) as server,
+        TritonEngine(server.urls.grpc, timeout_s=limit_s) as engine,
+    ):
+        for one in tried:
+            engine.check(one)
+        engine.segment(contract, _one_window(contract))
     return f"started, and {contract.name} answered to one window"
 
 

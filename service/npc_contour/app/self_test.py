@@ -19,6 +19,7 @@ from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.app.shared import catalog_of
 from npc_contour.application.checks import Check
 from npc_contour.application.self_testing import NetworkScore
+from npc_contour.catalog import Catalog
 from npc_contour.core.overlap import confusion, roi_dice
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.volumes import Volume
@@ -87,7 +88,7 @@ def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[Networ
     ]
     with ExitStack() as stack:
         progress("reaching Triton", 0.0)
-        engine = _engine(settings, stack)
+        engine = _engine(settings, catalog, stack)
         for _, contract in used:
             engine.check(contract)
         progress("reaching Triton", 1.0)
@@ -153,7 +154,7 @@ def _volume(hu: npt.NDArray[np.int16], phantom: Phantom) -> Volume:
     return Volume(hu, grid, uids, grid.to_patient_mm(index))
 
 
-def _engine(settings: Settings, stack: ExitStack) -> TritonEngine:
+def _engine(settings: Settings, catalog: Catalog, stack: ExitStack) -> TritonEngine:
     timeout_s = settings.triton.timeout_s
     url, runtime_file = settings.triton.url, settings.storage.root / FILE
     if url == "embedded" and runtime_file.exists():
@@ -163,6 +164,10 @@ def _engine(settings: Settings, stack: ExitStack) -> TritonEngine:
     if url != "embedded":
         return stack.enter_context(TritonEngine(url, timeout_s=timeout_s))
     server = stack.enter_context(
-        EmbeddedTriton(settings.triton.model_repository, start_timeout_s=settings.triton.start_timeout_s)
+        EmbeddedTriton(
+            settings.triton.model_repository,
+            networks=catalog.contracts,
+            start_timeout_s=settings.triton.start_timeout_s,
+        )
     )
     return stack.enter_context(TritonEngine(server.urls.grpc, metrics_url=server.urls.metrics, timeout_s=timeout_s))

@@ -22,7 +22,7 @@ import npc_contour
 from npc_contour import __version__
 from npc_contour.adapters.otlp import traces_url
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
-from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.triton.embedded import EmbeddedTriton, Endpoints
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.outside import check_secrets
 from npc_contour.app.passwords import PasswordFile
@@ -32,6 +32,7 @@ from npc_contour.app.pulse import Watched
 from npc_contour.app.runtime import FILE, SERVED, Runtime
 from npc_contour.app.shared import catalog_of, profile_of, spool_at
 from npc_contour.application.installation import take_spool
+from npc_contour.catalog import Catalog
 from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsError, StoreError
 from npc_contour.lifetime import asked_to_end
 from npc_contour.logs import Event
@@ -67,7 +68,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
     answer_soon()
     stop = asked_to_end()
     root = _data_folder(settings)
-    catalog_of(settings)
+    catalog = catalog_of(settings)
     profile_of(settings)
     check_secrets(settings, roles)
     with sole_user(root), ExitStack() as servers:
@@ -87,7 +88,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         runtime.write()
         servers.callback((root / FILE).unlink, missing_ok=True)
         if settings.triton.url == "embedded" and "worker" in roles:
-            servers.enter_context(_TritonKeeper(runtime))
+            servers.enter_context(_TritonKeeper(runtime, catalog))
         children = _children(settings, runtime)
         logger.info(
             Event.SERVICE_STARTED,
@@ -171,16 +172,17 @@ def _restart(database: EmbeddedPostgres) -> None:
 class _TritonKeeper:
     """Starts the embedded Triton beside everything else, and tries again when it cannot start."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, catalog: Catalog) -> None:
         settings = runtime.settings
         self._runtime = runtime
         self._server = EmbeddedTriton(
             settings.triton.model_repository,
             settings.storage.root / "triton",
+            networks=catalog.contracts,
             log_file=settings.storage.logs / "triton.log",
             start_timeout_s=settings.triton.start_timeout_s,
             give_way=partial(compute_only, nice=settings.triton.nice),
-            traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else "",
+            endpoints=Endpoints(traces_url=traces_url(settings.tracing.endpoint) if settings.tracing.endpoint else ""),
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._start, name="triton-start", daemon=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from npc_contour.adapters.triton.embedded import EmbeddedTriton, Listening
+from npc_contour.adapters.triton.embedded import EmbeddedTriton, Endpoints
 from npc_contour.adapters.triton.loopback import HOST
 from npc_contour.cli.arguments import RAW, Verbs
 from npc_contour.lifetime import asked_to_end
@@ -48,7 +48,7 @@ def add_verbs(verbs: Verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     stop = asked_to_end()
-    with EmbeddedTriton(args.models, args.work_dir, listening=Listening(args.host, args.ports)) as server:
+    with EmbeddedTriton(args.models, args.work_dir, endpoints=Endpoints(args.host, args.ports)) as server:
         print(server.urls.grpc, flush=True)
         stop.wait()
     return 0

@@ -34,6 +34,11 @@ class Contrast(StrEnum):
 Scheme = Literal["ct", "zscore", "clipped_zscore", "rescale01", "rgb01"]
 
 
+def engine_name(network: str) -> str:
+    """Return the name of the model that holds a network's engine, in the same Triton repository."""
+    return f"{network}_engine"
+
+
 @dataclass(frozen=True, slots=True)
 class Normalisation:
     """HU to network input, per channel: clip, subtract, divide.

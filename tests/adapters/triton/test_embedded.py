@@ -126,13 +126,19 @@ def test_killed_network_process_comes_back(served: Served, volume: Volume) -> No
     assert wait_until(answers)
 
 
-def test_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
+def test_what_is_not_in_use_is_not_loaded_and_stop_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
+    used = write_tiny_network(tmp_path / "repository").name
+    (tmp_path / "repository" / used).rename(tmp_path / "repository" / "unused")
     write_tiny_network(tmp_path / "repository")
-    server = EmbeddedTriton(tmp_path / "repository", tmp_path / "work")
+    (tmp_path / "work" / "models").mkdir(parents=True)
+    (tmp_path / "work" / "models" / "of an earlier start").mkdir()
+    server = EmbeddedTriton(tmp_path / "repository", tmp_path / "work", networks=[used])
     before = set(regions_of(os.getpid()))
     server.start()
     pid = server.server_pid
     assert pid is not None
+    with triton.InferenceServerClient(server.urls.grpc) as client:
+        assert [model.name for model in client.get_model_repository_index().models] == [used]
 
     server.stop()
 

@@ -25,7 +25,7 @@ from npc_contour.core.alignment import resample_onto
 from npc_contour.core.crossings import turned_back
 from npc_contour.core.orientation import turn_of
 from npc_contour.domain.geometry import Grid
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import NetworkContract, engine_name
 from npc_contour.domain.volumes import LabelMap, Volume
 from npc_contour.errors import (
     CaseRefused,
@@ -153,7 +153,7 @@ class TritonEngine:
             raise NetworkMismatchError(
                 f"Triton at {self._url} has no network {contract.name}, found {', '.join(sorted(found)) or 'none'}"
             )
-        for name in (contract.name, f"{contract.name}_engine"):
+        for name in (contract.name, engine_name(contract.name)):
             model = found.get(name)
             if model is not None and model.get("state") != "READY":
                 reason = (str(model.get("reason", "")).strip() or "no reason given").splitlines()[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ from npc_contour.adapters.triton.loopback import (
     remove_stale_regions,
 )
 from npc_contour.adapters.triton.wheel import SERVER_PLACE, ServerFiles, plain_path, prepare_server, suits_server
+from npc_contour.domain.pipelines import engine_name
 from npc_contour.errors import EmbeddedServerError
 from npc_contour.logs import Event
 from npc_contour.scratch import Scratch
@@ -62,19 +64,21 @@ class TritonUrls:
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a server listens.
+class Endpoints:
+    """Where a server listens, and where it sends its traces.
 
     Attributes:
         host: others than loopback are for a network that only the service is on, for Triton asks nobody who he is.
         ports: for HTTP, gRPC and metrics; None takes free ones and leaves HTTP off.
+        traces_url: OTLP over HTTP; "" sends none.
     """
 
     host: str = HOST
     ports: tuple[int, int, int] | None = None
+    traces_url: str = ""
 
 
-LOOPBACK = Listening()
+LOOPBACK = Endpoints()
 """This machine only, on free ports, without HTTP: what the service asks goes by gRPC and shared memory, and this Triton
 can be ended by one request over HTTP (docs/inference.md)."""
 
@@ -87,28 +91,29 @@ class EmbeddedTriton:
         repository: Path,
         work_dir: Path | None = None,
         *,
+        networks: Iterable[str] | None = None,
         log_file: Path | None = None,
         start_timeout_s: float = 120.0,
         give_way: Callable[[int], None] | None = None,
-        listening: Listening = LOOPBACK,
-        traces_url: str = "",
+        endpoints: Endpoints = LOOPBACK,
     ) -> None:
         """Describe the server; nothing is started yet.
 
         Args:
             repository: Triton model repository.
             work_dir: for the backend's files and compiled networks; kept between starts. None takes a temporary one.
+            networks: which of the repository's are loaded, with their engines; None loads all.
             log_file: what the server prints; `triton.log` in the folder where it works when None.
             start_timeout_s: how long loading all networks may take.
             give_way: lowers the priority of the server and its networks, given the process that leads their session;
                 called once they are loaded, for before that everybody waits for them.
-            listening: where.
-            traces_url: where it sends its spans (OTLP over HTTP); "" makes none.
+            endpoints: where it listens, and where its traces go.
         """
-        self._host = listening.host
-        self._chosen_ports = listening.ports
-        self._traces_url = traces_url
+        self._host = endpoints.host
+        self._chosen_ports = endpoints.ports
+        self._traces_url = endpoints.traces_url
         self._repository = repository.resolve()
+        self._networks = None if networks is None else sorted(set(networks))
         self._work_dir = work_dir.resolve() if work_dir is not None else None
         self._chosen_log = log_file.resolve() if log_file is not None else None
         self._scratch: Scratch | None = None
@@ -184,7 +189,7 @@ class EmbeddedTriton:
         remove_stale_regions()
         lifeline.remove_left_folders()
         self._files = prepare_server(place)
-        self._models = plain_path(self._repository, place / "models")
+        self._models = self._model_folder(place / "models")
         self._caches = self._cache_dirs(place)
         for attempt in range(START_TRIES):
             self._ports = self._chosen_ports or (0, *free_ports())
@@ -313,6 +318,19 @@ class EmbeddedTriton:
                 )
         finally:
             os.close(read_end)
+
+    def _model_folder(self, place: Path) -> Path:
+        """Return the folder of models that Triton loads; here, where it takes a part of the repository."""
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        if self._networks is None:
+            return plain_path(self._repository, place)
+        place.unlink(missing_ok=True)
+        place.mkdir()
+        for name in (model for network in self._networks for model in (network, engine_name(network))):
+            if (self._repository / name).is_dir():
+                (place / name).symlink_to(self._repository / name)
+        return place
 
     def _cache_dirs(self, place: Path) -> dict[str, str]:
         """Return where compiled code is kept; a network's process reads paths of plain letters only."""
