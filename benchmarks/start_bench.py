@@ -13,7 +13,7 @@ from start_machines import NO_CONNECTION, ROOT, SUITES, Machine
 from start_watch import Ended
 
 LEFT_OUT = "left out"
-DEMO = ("demo", "--slice-spacing", "5", "--out")
+DEMO = ("demo", "--slice-spacing", "4", "--out")
 PYTHONS = ("3.11", "3.12", "3.13")
 REFUSED_WITHIN_S = 20.0
 LINES_OF_A_REFUSAL = 3

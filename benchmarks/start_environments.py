@@ -20,7 +20,7 @@ NOBODY = (
     "--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search",
 )  # fmt: skip
 """A user who may read everything (the installation may lie in root's home) and write nothing of others."""
-DEMO_SH = '"$1" demo --slice-spacing 5 --out'
+DEMO_SH = '"$1" demo --slice-spacing 4 --out'
 TWO_FOLDERS = f"{DEMO_SH} first-out & one=$!; {DEMO_SH} second-out; two=$?; wait $one && exit $two"
 ONE_FOLDER = f"""
 {DEMO_SH} out > first 2>&1 & one=$!

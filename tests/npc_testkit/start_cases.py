@@ -86,7 +86,7 @@ def path_with_space(_: Path, work: Path) -> Seen:
     for name in ("service", "models", "triton_repo"):
         subprocess.run(["cp", "-r", str(ROOT / name), str(checkout)], check=True)
     sources = f"{checkout / 'service'}:{checkout / 'models'}"
-    command = [sys.executable, "-m", "npc_contour", "demo", "--slice-spacing", "5", "--out", str(odd / "demo")]
+    command = [sys.executable, "-m", "npc_contour", "demo", "--slice-spacing", "4", "--out", str(odd / "demo")]
     done = subprocess.run(
         command,
         cwd=odd,
@@ -109,7 +109,7 @@ def kill_demo(_: Path, work: Path) -> Seen:
         folder.mkdir()
         scratch.mkdir()
         shared = _shared_memory()
-        command = [CONTOUR, "demo", "--slice-spacing", "5", "--out", ODD]
+        command = [CONTOUR, "demo", "--slice-spacing", "4", "--out", ODD]
         with subprocess.Popen(
             command,
             cwd=folder,
@@ -181,7 +181,7 @@ def demo_out_wipes_site(_: Path, work: Path) -> Seen:
     (work / "site.toml").write_text(SITE)
     (work / "npc-contour-data").mkdir()
     (work / "precious.txt").write_text("keep")
-    command = [CONTOUR, "demo", "--out", ".", "--slice-spacing", "5"]
+    command = [CONTOUR, "demo", "--out", ".", "--slice-spacing", "4"]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
     gone = {"site.toml", "npc-contour-data", "precious.txt"} - {path.name for path in work.iterdir()}
     faults = [f"removed {name}" for name in sorted(gone)]

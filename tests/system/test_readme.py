@@ -89,7 +89,7 @@ def test_readme_commands_run(tmp_path: Path) -> None:
 def test_demo_runs_as_make_demo_runs_it(tmp_path: Path) -> None:
     assert "npc-contour demo --out demo-out" in (ROOT / "Makefile").read_text()
 
-    run("npc-contour demo --out demo-out --slice-spacing 5", tmp_path)
+    run("npc-contour demo --out demo-out --slice-spacing 4", tmp_path)
 
     assert len(list((tmp_path / "demo-out" / "tps").glob("RS.*.dcm"))) == 2
     assert len(list((tmp_path / "demo-out").glob("*.png"))) == 2
