@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from npc_contour.core.profiles import body_mask, inside_by, with_margin
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, FloatArray, Grid
+from npc_contour.domain.profiles import Margin
 from npc_contour.domain.volumes import Volume
 
 STEPS_MM = (1.0, 2.0, 3.0, 5.0)
@@ -73,7 +74,7 @@ def measured(step_mm: float, margin_mm: float) -> Iterator[Found]:
     """Yield how each shape came out."""
     grid = grid_of(step_mm, (ROOM_MM, ROOM_MM, ROOM_MM))
     for name, signed_mm in shapes(grid):
-        made = with_margin(signed_mm <= 0, margin_mm, grid)
+        made = with_margin(signed_mm <= 0, Margin.same(margin_mm), grid)
         # A voxel whose centre lies on the true surface is on neither side of it.
         true = np.where(np.abs(signed_mm - margin_mm) < TIE_MM, made, signed_mm <= margin_mm)
         wrong = np.abs(signed_mm[made != true] - margin_mm)

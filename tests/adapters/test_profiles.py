@@ -10,7 +10,7 @@ import pytest
 from npc_contour.adapters.profiles import PROFILES_DIR, profile_path, read_profile
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.domain.pipelines import Pipeline
-from npc_contour.domain.profiles import GENERIC, DerivedRoi, RoiOverride
+from npc_contour.domain.profiles import GENERIC, DerivedRoi, Margin, RoiOverride
 from npc_contour.domain.structures import InterpretedType
 from npc_contour.errors import SettingsError
 
@@ -62,7 +62,23 @@ margin_mm = 5
     expected = DerivedRoi(
         name="SpinalCord_PRV5", interpreted_type=InterpretedType.ORGAN, colour_rgb=(9, 9, 9), union_of=("SpinalCord",)
     )
-    assert profile.derived == (replace(expected, margin_mm=5.0),)
+    assert profile.derived == (replace(expected, margin=Margin.same(5.0)),)
+
+
+def derived_with(margin: str) -> str:
+    return (
+        'name = "x"\ntitle = "X"\n[[derived]]\nname = "PTV"\ntype = "PTV"\ncolour = [9, 9, 9]\nunion_of = ["GTVp"]\n'
+        f"margin_mm = {{ {margin} }}\n"
+    )
+
+
+def test_a_margin_may_differ_by_direction(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(derived_with("left = 5, right = 4, anterior = 8, posterior = 3, superior = 6, inferior = 0"))
+
+    (roi,) = read_profile(path, []).derived
+
+    assert roi.margin == Margin(left=5, right=4, anterior=8, posterior=3, superior=6, inferior=0)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +88,11 @@ margin_mm = 5
         ('name = "x"\ntitle = "X"\nholes = "xor"\n', "holes: Input should be 'keyhole' or 'parity'"),
         ('name = "x"\ntitle = "X"\nmax_points = 5000\n', "max_points: Input should be less than or equal to 2000"),
         ('name = "x"\ntitle = "X"\nlabel = "{label} by our clinic"\n', "characters, 16 are allowed"),
+        (derived_with("left = 5, right = 4"), "margin_mm.anterior: Field required"),
+        (
+            derived_with("left = 5, right = 4, anterior = 8, posterior = 3, superior = 6, inferior = -1"),
+            "a margin grows or shrinks, it cannot do both",
+        ),
         ('name = "x"\ntitle = "X"\nrois = ["Nose"]\n', "rois names Nose, which no pipeline has"),
         ('name = "x"\ntitle = "X"\nmax_name_length = 8\n', "characters, 8 are allowed"),
         ("name = 'x", "site.toml: "),

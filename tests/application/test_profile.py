@@ -9,7 +9,7 @@ import pytest
 
 from npc_contour.application.artefacts import SEGMENTATION, Artefacts
 from npc_contour.domain.jobs import CaseState, Deliverable
-from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, RoiOverride
+from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, Margin, RoiOverride
 from npc_contour.domain.structures import InterpretedType, StructureSet
 from npc_contour.errors import GateError
 from npc_contour.store.database import PgStore
@@ -27,7 +27,7 @@ def test_the_profile_shapes_every_structure_set(store: PgStore) -> None:
         interpreted_type=InterpretedType.ORGAN,
         colour_rgb=(1, 2, 3),
         union_of=("Brainstem",),
-        margin_mm=3.0,
+        margin=Margin.same(3.0),
     )
     bench.writer.profile = replace(
         GENERIC,

@@ -10,7 +10,7 @@ import pytest
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.profiles import apply_profile, body_mask, profile_faults, template_faults, with_margin
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid
-from npc_contour.domain.profiles import GENERIC, DerivedRoi, Profile, RoiOverride
+from npc_contour.domain.profiles import GENERIC, DerivedRoi, Margin, Profile, RoiOverride
 from npc_contour.domain.structures import InterpretedType
 from npc_contour.domain.volumes import Volume
 from npc_testkit.rtstructs import Mask, spec
@@ -41,9 +41,7 @@ def masks() -> tuple[RoiMask, ...]:
 
 
 def derived(**fields: object) -> DerivedRoi:
-    base = DerivedRoi(
-        name="Made", interpreted_type=InterpretedType.CTV, colour_rgb=(1, 2, 3), union_of=("Cord",), margin_mm=0.0
-    )
+    base = DerivedRoi(name="Made", interpreted_type=InterpretedType.CTV, colour_rgb=(1, 2, 3), union_of=("Cord",))
     return replace(base, **fields)  # type: ignore[arg-type]
 
 
@@ -58,13 +56,13 @@ def test_a_margin_is_a_ball_in_mm() -> None:
     beyond = [abs(2.0 * (z - 10)) - 1.0, abs(y - 20) - 0.5, abs(x - 20) - 0.5]
     distance_mm = np.sqrt(sum(np.maximum(part, 0.0) ** 2 for part in beyond))
 
-    wrong = made(derived(margin_mm=5.0)) != (distance_mm <= 5.0)
+    wrong = made(derived(margin=Margin.same(5.0))) != (distance_mm <= 5.0)
 
     assert np.abs(distance_mm[wrong] - 5.0).max(initial=0.0) < 0.6
 
 
 def test_a_margin_stops_at_the_edge_of_the_image() -> None:
-    grown = with_margin(voxel(0, 0, 40), 3.0, GRID)
+    grown = with_margin(voxel(0, 0, 40), Margin.same(3.0), GRID)
 
     assert grown[0, 0, 37:].all()
     assert grown[1, 0, 40]
@@ -74,7 +72,7 @@ def test_a_margin_stops_at_the_edge_of_the_image() -> None:
 def test_a_negative_margin_shrinks() -> None:
     _, box = masks()
 
-    shrunk = with_margin(box.on_grid(GRID.shape_zyx), -2.0, GRID)
+    shrunk = with_margin(box.on_grid(GRID.shape_zyx), Margin.same(-2.0), GRID)
 
     expected = np.zeros(GRID.shape_zyx, dtype=np.bool_)
     expected[6:14, 12:28, 12:28] = True
@@ -108,7 +106,7 @@ def test_a_derived_roi_is_cut_inside_the_skin() -> None:
 
 
 def test_a_derived_roi_may_use_one_before_it() -> None:
-    first, second = derived(margin_mm=2.0), derived(name="Again", union_of=("Made",), margin_mm=1.0)
+    first, second = derived(margin=Margin.same(2.0)), derived(name="Again", union_of=("Made",), margin=Margin.same(1.0))
 
     result = apply_profile(replace(GENERIC, derived=(first, second)), masks(), volume())
 

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import npc_contour
 from npc_contour.core.profiles import profile_faults, template_faults
@@ -19,6 +19,7 @@ from npc_contour.domain.profiles import (
     DerivedRoi,
     EmptyRois,
     Holes,
+    Margin,
     Profile,
     RoiOverride,
     Writer,
@@ -30,6 +31,7 @@ PROFILES_DIR = Path(npc_contour.__file__).parent / "profiles"
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
+_Mm = Annotated[float, Field(ge=-50, le=50)]
 RoiName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -43,12 +45,34 @@ class _OverrideFile(_Strict):
     colour: Colour | None = None
 
 
+class _MarginFile(_Strict):
+    left: _Mm
+    right: _Mm
+    anterior: _Mm
+    posterior: _Mm
+    superior: _Mm
+    inferior: _Mm
+
+    def read(self) -> Margin:
+        return Margin(**self.model_dump())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_in_all_directions(cls, value: object) -> object:
+        return dict.fromkeys(cls.model_fields, value) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        self.read()
+        return self
+
+
 class _DerivedFile(_Strict):
     name: RoiName
     type: InterpretedType
     colour: Colour
     union_of: tuple[str, ...] = Field(min_length=1)
-    margin_mm: float = Field(default=0.0, ge=-50, le=50)
+    margin_mm: _MarginFile = _MarginFile.model_validate(0.0)
     minus: tuple[str, ...] = ()
     inside_body_mm: float | None = Field(default=None, ge=0, le=50)
 
@@ -134,7 +158,7 @@ def _profile(data: _ProfileFile) -> Profile:
             interpreted_type=roi.type,
             colour_rgb=roi.colour,
             union_of=roi.union_of,
-            margin_mm=roi.margin_mm,
+            margin=roi.margin_mm.read(),
             minus=roi.minus,
             inside_body_mm=roi.inside_body_mm,
         )

@@ -12,7 +12,7 @@ from scipy import ndimage
 from npc_contour.core.labels import BoolArray, RoiMask, mask_of_array
 from npc_contour.core.margins import with_margin_mm
 from npc_contour.domain.geometry import Grid
-from npc_contour.domain.profiles import DerivedRoi, Profile, RoiOverride
+from npc_contour.domain.profiles import DerivedRoi, Margin, Profile, RoiOverride
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused
@@ -128,7 +128,7 @@ def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, bo
     whole = np.zeros(grid.shape_zyx, dtype=np.bool_)
     for source in sources:
         whole |= source.on_grid(grid.shape_zyx)
-    whole = with_margin(whole, roi.margin_mm, grid)
+    whole = with_margin(whole, roi.margin, grid)
     for name in roi.minus:
         whole &= ~by_name[name].on_grid(grid.shape_zyx)
     if roi.inside_body_mm is not None and body is not None:
@@ -136,20 +136,20 @@ def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, bo
     return mask_of_array(spec, whole)
 
 
-def with_margin(mask: BoolArray, margin_mm: float, grid: Grid) -> BoolArray:
+def with_margin(mask: BoolArray, margin: Margin, grid: Grid) -> BoolArray:
     """Return a mask grown by a margin, or shrunk by a negative one, measured from its surface (`core.margins`).
 
     Args:
         mask: (z, y, x); beyond the grid is outside.
-        margin_mm: the same in all directions.
-        grid: for the spacing.
+        margin: towards each of the patient's directions.
+        grid: for the spacing and the patient's directions.
     """
     crop = mask_of_array(_ANY, mask)
-    if margin_mm == 0 or crop.empty:
+    if margin.most_mm == 0 or crop.empty:
         return mask
-    reach = _reach(margin_mm, grid)
+    reach = _reach(margin.most_mm, grid)
     padded = np.pad(crop.mask, [(int(pad), int(pad)) for pad in reach])
-    changed = with_margin_mm(padded, margin_mm, grid.spacing_zyx_mm)
+    changed = with_margin_mm(padded, margin, grid.spacing_zyx_mm, grid.direction_lps)
     return _placed(changed, np.subtract(crop.offset_zyx, reach), grid.shape_zyx)
 
 
@@ -163,13 +163,13 @@ def inside_by(mask: BoolArray, body: BoolArray, depth_mm: float, grid: Grid) -> 
     low = np.maximum(np.subtract(crop.offset_zyx, reach), 0)
     high = np.add(crop.offset_zyx, crop.mask.shape) + reach
     box = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
-    deep = with_margin_mm(body[box], -depth_mm, grid.spacing_zyx_mm, cut[box])
+    deep = with_margin_mm(body[box], Margin.same(-depth_mm), grid.spacing_zyx_mm, where=cut[box])
     cut[box] &= deep
     return cut
 
 
 def _reach(margin_mm: float, grid: Grid) -> npt.NDArray[np.int64]:
-    return np.ceil(abs(margin_mm) / np.asarray(grid.spacing_zyx_mm)).astype(np.int64) + 2
+    return np.ceil(margin_mm / np.asarray(grid.spacing_zyx_mm)).astype(np.int64) + 2
 
 
 def body_mask(volume: Volume) -> BoolArray:

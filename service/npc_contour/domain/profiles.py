@@ -50,12 +50,55 @@ class RoiOverride:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """A margin towards each of the patient's directions, in mm: all positive or 0 to grow, all negative or 0 to shrink.
+
+    Raises:
+        ValueError: some are positive and some negative.
+    """
+
+    left: float
+    right: float
+    anterior: float
+    posterior: float
+    superior: float
+    inferior: float
+
+    def __post_init__(self) -> None:
+        if min(self.each) < 0 < max(self.each):
+            raise ValueError(f"a margin grows or shrinks, it cannot do both: {self.each}")
+
+    @classmethod
+    def same(cls, margin_mm: float) -> Margin:
+        """Return a margin that is the same in all directions."""
+        return cls(**dict.fromkeys(cls.__slots__, margin_mm))
+
+    @property
+    def each(self) -> tuple[float, ...]:
+        """The six, in mm: left, right, anterior, posterior, superior, inferior."""
+        return self.left, self.right, self.anterior, self.posterior, self.superior, self.inferior
+
+    @property
+    def grows(self) -> bool:
+        """Whether it makes an ROI larger; neither it nor its opposite is true of a margin of nothing."""
+        return max(self.each) > 0
+
+    @property
+    def most_mm(self) -> float:
+        """How far it reaches in any direction."""
+        return max(map(abs, self.each))
+
+
+NO_MARGIN = Margin.same(0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedRoi:
     """An ROI made of others.
 
     Attributes:
         union_of: ROI names of the pipeline, or derived ROIs named before; united first.
-        margin_mm: then grown by this in all directions (shrunk where negative).
+        margin: then grown by this (shrunk where negative).
         minus: then without these ROIs.
         inside_body_mm: then cut this far inside the skin, found on the CT; None cuts nothing.
     """
@@ -64,7 +107,7 @@ class DerivedRoi:
     interpreted_type: InterpretedType
     colour_rgb: tuple[int, int, int]
     union_of: tuple[str, ...]
-    margin_mm: float = 0.0
+    margin: Margin = NO_MARGIN
     minus: tuple[str, ...] = ()
     inside_body_mm: float | None = None
 
