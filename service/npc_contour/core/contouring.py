@@ -16,8 +16,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from npc_contour.core.components import BoolArray
 from npc_contour.core.crossings import fractions_of
-from npc_contour.core.labels import BoolArray, RoiMask
+from npc_contour.core.labels import RoiMask
 from npc_contour.core.rasterise import fill_even_odd
 from npc_contour.core.simplify import thin_ring, thin_to
 from npc_contour.core.tracing import LEFT, RIGHT, UP, Rings, trace

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from npc_contour.core.labels import BoolArray, RoiMask, mask_of_array
+from npc_contour.core.components import BoolArray
+from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.margins import with_margin_mm
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.profiles import DerivedRoi, Margin, Profile, RoiOverride

@@ -7,7 +7,7 @@ from pathlib import Path
 from npc_contour import tracing
 from npc_contour.adapters.otlp import trace_to, traces_url
 from npc_contour.adapters.triton.client import TritonEngine
-from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.adapters.triton.embedded import EmbeddedTriton, Endpoints
 from npc_testkit.collector import collector
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
 from npc_testkit.tiny_server import blocks, volume_of
@@ -17,7 +17,9 @@ def test_tritons_spans_are_part_of_the_trace_that_asked(tmp_path: Path) -> None:
     contract = write_tiny_network(tmp_path / "repository", TinyNetwork())
     with (
         collector() as traced,
-        EmbeddedTriton(tmp_path / "repository", tmp_path / "work", traces_url=traces_url(traced.endpoint)) as server,
+        EmbeddedTriton(
+            tmp_path / "repository", tmp_path / "work", endpoints=Endpoints(traces_url=traces_url(traced.endpoint))
+        ) as server,
         TritonEngine(server.urls.grpc) as engine,
     ):
         trace_to(traced.endpoint, "worker")

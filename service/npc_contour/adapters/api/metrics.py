@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.status import STEP_BOUNDS_S, CheckResult, Counts, StatusBoard
@@ -122,7 +122,10 @@ def _of_counts(counts: Counts) -> Iterator[Metric]:
     steps = HistogramMetricFamily("npc_contour_step_seconds", "Duration of the steps of a case", labels=["step"])
     for step, total in sorted(counts.steps.items()):
         upto = accumulate(total.within_s.get(bound, 0) for bound in STEP_BOUNDS_S)
-        buckets = [(floatToGoString(bound), count) for bound, count in zip(STEP_BOUNDS_S, upto, strict=True)]
+        buckets = [
+            ("+Inf" if math.isinf(bound) else str(bound), count)
+            for bound, count in zip(STEP_BOUNDS_S, upto, strict=True)
+        ]
         steps.add_metric([step], buckets, total.seconds)
     yield from (cases, series, deliveries, steps)
 

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from npc_contour.core.components import BoolArray
 from npc_contour.core.contouring import placed
-from npc_contour.core.labels import BoolArray, RoiMask
+from npc_contour.core.labels import RoiMask
 from npc_contour.core.simplify import thin_to
 from npc_contour.domain.structures import ReadRoi, Roi
 from npc_contour.domain.volumes import Volume
