@@ -40,6 +40,14 @@ def test_slices_are_chosen_where_rois_are_largest() -> None:
     assert telling_slices([low, high, np.zeros(7, dtype=int)], 2) == [5, 1]
 
 
+def test_slices_that_show_nothing_new_are_spread_and_never_empty() -> None:
+    nothing = [0, 0, 0]
+    alike = np.array([*nothing, 5, 5, 5, 5, 5, 5, 5, 5, 5, *nothing])
+
+    assert telling_slices([alike], 3) == [11, 7, 3]
+    assert telling_slices([np.array([*nothing, 2, 9, *nothing])], 6) == [4, 3]
+
+
 def test_no_roi_no_slices() -> None:
     assert telling_slices([], 6) == []
 

@@ -28,6 +28,8 @@ from npc_contour.domain.volumes import Volume
 
 WINDOW_HU = (-160.0, 240.0)
 """Soft tissue: width 400, level 40."""
+_LITTLE = 0.2
+"""What one more slice must bring, in largest cross-sections, to be better than one between those chosen."""
 
 AXIAL_SLICES = 6
 MARGIN_MM = 22.0
@@ -99,7 +101,7 @@ def render_preview(
 
 
 def telling_slices(areas: Sequence[npt.NDArray[np.int64]], count: int) -> list[int]:
-    """Choose slices that together show most ROIs near their largest cross-section, head first.
+    """Choose slices that show most ROIs near their largest cross-section, then those far from the chosen; head first.
 
     Args:
         areas: per ROI the number of voxels on each slice.
@@ -113,10 +115,12 @@ def telling_slices(areas: Sequence[npt.NDArray[np.int64]], count: int) -> list[i
         return []
     share = np.stack(shown)
     best = np.zeros(len(share))
+    used = np.flatnonzero(share.any(axis=0))
     chosen: list[int] = []
-    while len(chosen) < min(count, share.shape[1]):
+    while len(chosen) < min(count, len(used)):
         gain = np.maximum(share - best[:, np.newaxis], 0).sum(axis=0)
-        gain[chosen] = -1
+        if gain.max() < _LITTLE:
+            gain[used] = np.abs(used[:, np.newaxis] - chosen).min(axis=1)
         chosen.append(int(np.argmax(gain)))
         best = np.maximum(best, share[:, chosen[-1]])
     return sorted(chosen, reverse=True)
