@@ -22,7 +22,7 @@ _FILLER = (
     r"|intravenous|intraveno[su][oae]?|endovenos[oa]|produit|mezzo|mdc|meio|medio|agent|bolus|injection\s+of)\b)*"
 )
 _AGENT = (
-    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|iert)?|km|mdc|m\.d\.c|pdc"
+    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|iert|verst\w*)?|km|mdc|m\.d\.c|pdc"
     r"|civ|cm\s?i\.?v|gd|gad(?:o\w*|avist)?|dtpa|magnevist|multihance|prohance|dotarem|clariscan|omniscan|elucirem|vueway"
     r"|primovist|eovist|artirem|omnipaque|ultravist|visipaque|iomer\w*|isovue|iopami\w*|xenetix|optiray|imeron|oxilan"
     r"|accupaque|solutrast|ioversol|iohexol|iopromide?|iodixanol|iobitridol|hexabrix|ioversol"
@@ -51,19 +51,20 @@ _NO_MATTER = re.compile(
 """Contrast and enhancement that are properties of an image, and phase-contrast flow imaging."""
 _REFUSED = re.compile(
     rf"{_AGENT}\W*(?:was\s+|is\s+)?(?:refus\w*|declin\w*|contraind\w*|kontraind\w*|allerg\w*|not\s+given|nicht|abgelehnt"
-    rf"|negativ\w*|free|frei|none|nil|nein|non|no|nee|nao|0)\b|kontrastmittelfrei|{_BEFORE}(?:allerg\w*)\W*(?:to\s+)?{_AGENT}"
+    rf"|negativ\w*|free|frei(?:e[nrms]?)?|none|nil|nein|non|no|nee|nao|0)\b|{_AGENT}\s*[:=]\s*n\b|kontrastmittelfrei\w*|{_BEFORE}(?:allerg\w*)\W*(?:to\s+)?{_AGENT}"
 )
-_MINUS = r"(?:c|km|gd|gad|iv|mdc|contrast\w*|contraste)\s?-(?![a-z0-9+/])"
+_MINUS = r"(?:ce?|cm|km|gd|gad|iv|mdc|contrast\w*)\s?-(?![a-z0-9+/])"
 _ABSENT = re.compile(
     rf"{_BEFORE}{_NEGATION}{_FILLER}(?:{_AGENT}|con)(?:\W+(?:de|di|of)?\W*{_AGENT})*{_AFTER}|{_BEFORE}{_NEGATION}{_FILLER}{_VEIN}{_AFTER}|(?<![a-z0-9]){_MINUS}"
-    rf"|{_BEFORE}(?:w\s?/?\s?o|s\s?/\s?c|n[ec]ct|plain|nativ[eo]?|nativa|basale?(?!\W*gang)|blanco|simple|unkontrast\w*){_AFTER}"
+    rf"|{_BEFORE}(?:w\s?/?\s?o|s\s?/\s?c|n[ec]ct|woc|contrast\s?less|plain|nati[vf](?:[aeo]|serie|phase|scan|ct|aufnahmen?|untersuchung)?|basale?(?!\W*gang)|blanco|simple|unkontrast\w*){_AFTER}"
     rf"|{_BEFORE}pre(?![\s._-]*(?:op|rt|rxt|xrt|crt|treat|ther|chemo|surg|rad|sat|scan|proc|bio|monit|plan|trans|nat|sent"
     rf"|test|induc|neo|tx|inter|mol|frontal|vert|vac|auric|epi|ictal|dose|cath|implant|stent|angio|study|imp))(?![a-z])"
     r"|平[扫掃]|単純|單純|单纯|(?:未|无|無|不|非|没有?|沒有?)(?:做|打|用|注射|使用|加)?\s*(?:造影|增[强強]|[强強]化|对比|對比)"
     r"|(?:造影|增[强強])(?:剤|剂|劑)?\s*(?:なし|無し?|无|ナシ|未使用|不使用|せず|前)|비조영|무조영|조영제?\s*(?:전|없이|없음|안\s?함|미사용|X)|단순"
 )
 _PRESENT = re.compile(
-    rf"{_BEFORE}{_AGENT}{_AFTER}|{_BEFORE}t1\s?(?:c|ce|gd|km)(?![a-z-])|(?<![a-z0-9])(?:c|km|gd|iv|mdc)\s?\+|\+\s?(?:c|km|gd|ce|iv|mdc)\b"
+    rf"{_BEFORE}(?:post\W*)?{_AGENT}{_AFTER}|{_BEFORE}w(?:ith)?\W*(?:con|ivc){_AFTER}"
+    rf"|{_BEFORE}t1\s?(?:c|ce|gd|km)(?![a-z-])|(?<![a-z0-9])(?:c|km|gd|iv|mdc)\s?\+|\+\s?(?:c|km|gd|ce|iv|mdc)\b"
     rf"|{_BEFORE}(?:con|com|c/|mit|avec|met|with|w/|post|nach|apres|dopo|despues\s+de|na|nach)\s*{_VEIN}{_AFTER}|{_BEFORE}c\s?/\s?c{_AFTER}"
     rf"|{_BEFORE}post(?![\s._-]*(?:op|rt|rxt|xrt|crt|treat|ther|chemo|surg|rad|resec|proc|bio|induc|neo|tx|ttt|cath|ictal"
     rf"|erior|implant|stent|transpl|mast|laryn|thyr|neck|dose|process|proc|par|trauma|mort|void|ct\b|mr\b|pet|qa))(?![a-z])"
