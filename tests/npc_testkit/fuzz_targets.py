@@ -76,7 +76,7 @@ class _NoSurprise(logging.Handler):
 
 
 class FuzzDoor:
-    """The front door without its lobby: what one peer may send from its first byte to its last."""
+    """The front door without its acceptor: what one peer may send from its first byte to its last."""
 
     def __init__(self) -> None:
         memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from npc_contour.adapters.dicom.acceptor import Acceptor, Arrival, Listener
 from npc_contour.adapters.dicom.access import PeerLimits
-from npc_contour.adapters.dicom.lobby import Arrival, Door, Lobby
 from npc_contour.adapters.dicom.scp import Deadlines, Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool import Spool
 from npc_testkit.attacks import ATTACKS, Battlefield, echo_command
@@ -69,16 +69,16 @@ def test_a_door_that_died_says_so() -> None:
         raise RuntimeError("nobody expected this")
 
     listener = socket.create_server(("127.0.0.1", 0))
-    lobby = Lobby([Door(listener)], 5.0, broken)
-    lobby.start()
-    seen = [lobby.is_open]
+    acceptor = Acceptor([Listener(listener)], 5.0, broken)
+    acceptor.start()
+    seen = [acceptor.is_open]
     field = Battlefield(listener.getsockname()[1], AET, until=time.monotonic() + 5)
     field.send(field.connect(), associate_rq(VERIFICATION, [IMPLICIT], called=AET))
     deadline = time.monotonic() + 10
     while seen[-1] and time.monotonic() < deadline:
         time.sleep(0.01)
-        seen.append(lobby.is_open)
-    lobby.stop()
+        seen.append(acceptor.is_open)
+    acceptor.stop()
     field.leave()
 
     assert (seen[0], seen[-1]) == (True, False)

@@ -140,7 +140,7 @@ def test_a_sender_is_told_over_tls_with_our_certificate(tmp_path: Path) -> None:
     with sender(tls=server_context(theirs.files)) as (port, told):
         peer = Destination("CT1", "CT1", "127.0.0.1", port, tls=ours.calling("ct1.test"))
         report("2.25.77", [(CTImageStorage, "2.25.1")], [], peer, OUR_AE, 5.0)
-        with pytest.raises(SendError, match="certificate is not believed"):
+        with pytest.raises(SendError, match="certificate verification failed"):
             report("2.25.78", [], [], replace(peer, tls=ours.calling("other.test")), OUR_AE, 5.0)
 
     assert [information.TransactionUID for _, information in told] == ["2.25.77"]

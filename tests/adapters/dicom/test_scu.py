@@ -142,7 +142,10 @@ def test_peer_that_takes_the_default_transfer_syntax_only_gets_it(tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--refuse"], r"tps \(TPS at 127\.0\.0\.1:\d+\) rejected for (good|now): .*\(source \d, reason \d\)"),
+        (
+            ["--refuse"],
+            r"tps \(TPS at 127\.0\.0\.1:\d+\) rejected (permanently|temporarily): .*\(source \d, reason \d\)",
+        ),
         (["--abort-after"], r"aborted the association during C-STORE of 2\.25\.80"),
         (["--abort-during"], r"aborted the association during C-STORE of 2\.25\.80"),
     ],

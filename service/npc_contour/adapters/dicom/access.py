@@ -40,7 +40,7 @@ class AccessRule:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """Who requests an association.
 
     Attributes:
         address: IP address as the socket tells it.
@@ -55,10 +55,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why not.
+    """Why an association is rejected.
 
     Attributes:
-        result: 1 for good, 2 for now.
+        result: 1 rejected-permanent, 2 rejected-transient (PS3.8 table 9-21).
         source: 1 service user, 2 service provider (ACSE), 3 service provider (presentation).
         reason: of PS3.8 table 9-21, for that source.
         words: for the log.
@@ -70,8 +70,8 @@ class Refusal:
     words: str
 
 
-NOT_ALLOWED = Refusal(1, 1, 1, "no access rule has this network and certificate")
-CALLING_UNKNOWN = Refusal(1, 1, 3, "no access rule lets this calling AE title in from there")
+NOT_ALLOWED = Refusal(1, 1, 1, "no access rule allows this network and certificate")
+CALLING_UNKNOWN = Refusal(1, 1, 3, "no access rule allows this calling AE title from this address")
 CALLING_NONE = Refusal(1, 1, 3, "the calling AE title is blank, or has letters that no AE title may have")
 CALLED_UNKNOWN = Refusal(1, 1, 7, "the called AE title is not ours")
 APPLICATION_CONTEXT_UNKNOWN = Refusal(1, 1, 2, "the application context is not DICOM's")

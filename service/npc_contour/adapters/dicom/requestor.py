@@ -33,7 +33,7 @@ from npc_contour.errors import NotOfferedError, SendError, SettingsError
 MAX_PDU = 131072
 """Measured as the largest that peers use; longer PDUs gain nothing."""
 
-REJECT_RESULTS = {1: "rejected for good", 2: "rejected for now"}
+REJECT_RESULTS = {1: "rejected permanently", 2: "rejected temporarily"}
 REJECT_REASONS = {
     (1, 1): "it gives no reason",
     (1, 2): "it does not support the DICOM application context",
@@ -58,7 +58,7 @@ ABORT_REASONS = {
 
 
 NOT_UNDERSTOOD = "it sent what the DICOM protocol does not let it send"
-TOLD_BY_ERRORS = (
+IN_OUR_ERRORS = (
     "Association request failed",
     "TCP Initialisation Error",
     "Association Rejected",
@@ -66,23 +66,23 @@ TOLD_BY_ERRORS = (
     "Reason: ",
     "No accepted presentation contexts",
 )
-"""How pynetdicom's messages to its log begin that our errors tell, too."""
+"""Beginnings of pynetdicom's log messages whose content is in our errors, too."""
 
 
 class _OnlyOnce(logging.Filter):
-    """Drops what our errors tell: a destination that is down would fill the log at each look at readiness."""
+    """Drops what our errors say: a destination that is down would fill the log at every check of readiness."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is written."""
-        return not record.getMessage().startswith(TOLD_BY_ERRORS)
+        return not record.getMessage().startswith(IN_OUR_ERRORS)
 
 
 _only_once = _OnlyOnce()
 
 
 @dataclass(slots=True)
-class _Witness:
-    """What the wire said while the association lived."""
+class _WireEvents:
+    """What happened on the wire during the association."""
 
     connected: bool = False
     cause: BaseException | None = None
@@ -110,28 +110,30 @@ class _Witness:
             self.our_abort = True
 
 
-class _Gate(threading.Event):
+class _ReactorPause(threading.Event):
     """Keeps an association's reactor from running between our requests.
 
     pynetdicom (3.0.4) pauses its reactor thread for each request, but tests "is paused" while the reactor may be just
     past its pause: on a busy machine the reactor then takes the peer's answer off the queue, and the request waits
-    for it in vain. Behind this gate the reactor never leaves its pause until it is let go for good.
+    for it in vain. With this event the reactor stays in its pause until `end` lets it run.
     """
 
     def set(self) -> None:
         """Do nothing: what pynetdicom calls to let the reactor run between requests."""
 
-    def let_go(self) -> None:
+    def end(self) -> None:
         """Let the reactor run to its end."""
         super().set()
 
 
 class _Connection(AssociationSocket):
-    """pynetdicom's socket, which closes even when it never got connected, tells why it did not, and reads in bounds."""
+    """pynetdicom's socket, which closes even when it never got connected, says why it did not, and reads in bounds."""
 
-    def __init__(self, association: Association, address: AddressInformation, witness: _Witness, meter: Meter) -> None:
+    def __init__(
+        self, association: Association, address: AddressInformation, events: _WireEvents, meter: Meter
+    ) -> None:
         super().__init__(association, address=address)
-        self._witness = witness
+        self._events = events
         self._meter = meter
         self._ahead = bytearray()
 
@@ -155,7 +157,7 @@ class _Connection(AssociationSocket):
                 data, self._ahead = bytearray(whole[:HEAD]), bytearray(whole[HEAD:])
         except WireError as error:
             self._hang_up(mine)
-            raise self._meter.refuse(f"accepted in words that mean nothing ({error})") from error
+            raise self._meter.refuse(f"accepted in bytes that mean nothing ({error})") from error
         except OutOfBoundsError:
             self._hang_up(mine)
             raise
@@ -190,8 +192,8 @@ class _Connection(AssociationSocket):
     def _shutdown_socket(self) -> None:
         # pynetdicom calls this while it handles the error of a failed connect(), and only logs that error.
         mine = self.socket
-        if mine is not None and not self._witness.connected:
-            self._witness.cause = sys.exception()
+        if mine is not None and not self._events.connected:
+            self._events.cause = sys.exception()
         super()._shutdown_socket()
         if mine is not None:
             mine.close()
@@ -200,17 +202,17 @@ class _Connection(AssociationSocket):
 class _Requestor(AE):
     """An application entity whose sockets and pauses are ours."""
 
-    def __init__(self, ae_title: str, witness: _Witness, gate: _Gate, meter: Meter) -> None:
+    def __init__(self, ae_title: str, events: _WireEvents, pause: _ReactorPause, meter: Meter) -> None:
         super().__init__(ae_title=ae_title)
-        self._witness = witness
-        self._gate = gate
+        self._events = events
+        self._pause = pause
         self._meter = meter
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[SSLContext, str] | None
     ) -> AssociationSocket:
-        assoc._reactor_checkpoint = self._gate  # noqa: SLF001 (the only place to put it before the reactor starts)
-        connection = _Connection(assoc, address, self._witness, self._meter)
+        assoc._reactor_checkpoint = self._pause  # noqa: SLF001 (the only place to put it before the reactor starts)
+        connection = _Connection(assoc, address, self._events, self._meter)
         connection.tls_args = tls_args
         return connection
 
@@ -228,8 +230,8 @@ class Link:
     association: Association
     peer: str
     timeout_s: float
-    witness: _Witness
-    gate: _Gate
+    events: _WireEvents
+    pause: _ReactorPause
     meter: Meter
 
     def listen(self, heard: threading.Event, seconds: float) -> bool:
@@ -242,7 +244,7 @@ class Link:
         Returns:
             Whether it was set.
         """
-        self.gate.let_go()
+        self.pause.end()
         return heard.wait(seconds)
 
     def end(self, why: str) -> None:
@@ -259,11 +261,11 @@ class Link:
         """
         if self.meter.broken is not None:
             return SendError(f"{self.peer} {self.meter.broken}: the association was ended during {doing}")
-        if self.witness.abort is not None:
-            return SendError(f"{self.peer} aborted the association during {doing}: {_abort_words(self.witness.abort)}")
+        if self.events.abort is not None:
+            return SendError(f"{self.peer} aborted the association during {doing}: {_abort_words(self.events.abort)}")
         if waited_s >= self.timeout_s * 0.95:
             return SendError(f"{self.peer} did not answer {doing} within {self.timeout_s:g} s")
-        if self.witness.our_abort:
+        if self.events.our_abort:
             return SendError(f"we ended the association with {self.peer} during {doing}: {NOT_UNDERSTOOD}")
         return SendError(f"{self.peer} closed the connection during {doing}")
 
@@ -306,14 +308,14 @@ def associate(
         logging.getLogger(name).addFilter(_only_once)
     peer = describe(destination)
     address = _resolve(destination, peer)
-    witness, gate, meter = _Witness(), _Gate(), Meter(bounds, timeout_s)
-    entity = _Requestor(calling_ae, witness, gate, meter)
+    events, pause, meter = _WireEvents(), _ReactorPause(), Meter(bounds, timeout_s)
+    entity = _Requestor(calling_ae, events, pause, meter)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = timeout_s
     entity.network_timeout = timeout_s
     bound: list[evt.EventHandlerType] = [
-        (evt.EVT_CONN_OPEN, witness.on_open),
-        (evt.EVT_PDU_RECV, witness.on_pdu),
-        (evt.EVT_PDU_SENT, witness.on_sent),
+        (evt.EVT_CONN_OPEN, events.on_open),
+        (evt.EVT_PDU_RECV, events.on_pdu),
+        (evt.EVT_PDU_SENT, events.on_sent),
         (evt.EVT_DIMSE_RECV, lambda _: meter.message_came()),
         *handlers,
     ]
@@ -332,9 +334,9 @@ def associate(
         association.abort()
         raise SendError(f"{peer} {meter.broken}: the association was ended before it began")
     if not association.is_established:
-        raise _not_established(destination, association, witness, meter, time.monotonic() - started)
+        raise _not_established(destination, association, events, meter, time.monotonic() - started)
     try:
-        yield Link(association, peer, timeout_s, witness, gate, meter)
+        yield Link(association, peer, timeout_s, events, pause, meter)
     except BaseException:
         if association.is_established:
             association.abort()
@@ -343,7 +345,7 @@ def associate(
         if association.is_established:
             association.release()
     finally:
-        gate.let_go()
+        pause.end()
         association.join(timeout=timeout_s)
 
 
@@ -369,12 +371,12 @@ def _resolve(destination: Destination, peer: str) -> str:
 
 
 def _not_established(
-    destination: Destination, association: Association, witness: _Witness, meter: Meter, waited_s: float
+    destination: Destination, association: Association, events: _WireEvents, meter: Meter, waited_s: float
 ) -> SendError:
     peer = describe(destination)
-    if not witness.connected:
-        return SendError(f"{peer} cannot be reached: {_connection_words(witness.cause)}")
-    if (rejection := witness.rejection) is not None:
+    if not events.connected:
+        return SendError(f"{peer} cannot be reached: {_connection_words(events.cause)}")
+    if (rejection := events.rejection) is not None:
         result = REJECT_RESULTS.get(rejection.result or 0, f"rejected (result {rejection.result})")
         key = (rejection.source or 0, rejection.reason_diagnostic or 0)
         reason = REJECT_REASONS.get(key, "for a reason that the Standard does not define")
@@ -383,15 +385,15 @@ def _not_established(
         refused = ", ".join(str(context.abstract_syntax.name) for context in association.rejected_contexts
                             if context.abstract_syntax is not None)  # fmt: skip
         return NotOfferedError(f"{peer} accepts none of the proposed presentation contexts: {refused}")
-    return SendError(_unanswered(peer, witness, meter, waited_s))
+    return SendError(_unanswered(peer, events, meter, waited_s))
 
 
-def _unanswered(peer: str, witness: _Witness, meter: Meter, waited_s: float) -> str:
-    if witness.abort is not None:
-        return f"{peer} aborted the association request: {_abort_words(witness.abort)}"
+def _unanswered(peer: str, events: _WireEvents, meter: Meter, waited_s: float) -> str:
+    if events.abort is not None:
+        return f"{peer} aborted the association request: {_abort_words(events.abort)}"
     if waited_s >= meter.timeout_s * 0.95:
         return f"{peer} took the connection but did not answer the association request in {meter.timeout_s:g} s"
-    if witness.our_abort:
+    if events.our_abort:
         return f"we ended the association with {peer} before it began: {NOT_UNDERSTOOD}"
     return f"{peer} closed the connection without answering the association request"
 
@@ -400,7 +402,7 @@ def _connection_words(cause: BaseException | None) -> str:
     if isinstance(cause, TimeoutError):
         return "no answer from the network (wrong address, host down, or a firewall drops the packets)"
     if isinstance(cause, SSLCertVerificationError):
-        return f"TLS: its certificate is not believed: {cause.verify_message}"
+        return f"TLS: certificate verification failed: {cause.verify_message}"
     if isinstance(cause, SSLError):
         return f"TLS: {cause.reason or cause}"
     if isinstance(cause, OSError):

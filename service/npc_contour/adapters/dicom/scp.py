@@ -13,7 +13,7 @@ the patient's name is never read.
 | 0xC002 | a UID is not a UID |
 | 0xC003 | other bytes are kept under this UID; the first stay, these are quarantined |
 
-Newcomers are handled in one thread (`lobby`), each established association in one of its own (`conversation`).
+Pending connections are handled in one thread (`acceptor`), each association in one of its own (`conversation`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from npc_contour.adapters.dicom import pixels
+from npc_contour.adapters.dicom.acceptor import BACKLOG, Acceptor, Arrival, Listener
 from npc_contour.adapters.dicom.access import (
     APPLICATION_CONTEXT_UNKNOWN,
     LOOPBACK,
@@ -47,7 +48,6 @@ from npc_contour.adapters.dicom.incoming import (
     IMPLEMENTATION_VERSION_NAME,
     STORAGE_CLASSES,
 )
-from npc_contour.adapters.dicom.lobby import BACKLOG, Arrival, Door, Lobby
 from npc_contour.adapters.dicom.negotiation import AssociationRequest, agree, read_request
 from npc_contour.adapters.dicom.services import AssociationInfo, Service, Services, verification
 from npc_contour.adapters.dicom.spool import Spool
@@ -120,8 +120,8 @@ class Receiver:
         own = AccessRule(networks=LOOPBACK, calling_ae_titles=(settings.ae_title.strip(),))
         self._rules = (*settings.access, own)
         self._titles = frozenset({settings.ae_title.strip(), *settings.called_ae_titles})
-        self._gate = Gatekeeper(settings.max_associations, settings.limits)
-        self._lobby: Lobby | None = None
+        self._gatekeeper = Gatekeeper(settings.max_associations, settings.limits)
+        self._acceptor: Acceptor | None = None
         self._wires: dict[threading.Thread, Wire] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -145,8 +145,8 @@ class Receiver:
 
     @property
     def is_listening(self) -> bool:
-        """Whether newcomers are let in: False before `start`, after `stop`, and should the lobby's thread have died."""
-        return self._lobby is not None and self._lobby.is_open
+        """Whether connections are accepted: False before `start`, after `stop`, and if its thread has ended."""
+        return self._acceptor is not None and self._acceptor.is_open
 
     def start(self) -> None:
         """Listen.
@@ -155,30 +155,30 @@ class Receiver:
             OSError: a port is taken or not ours to take.
             SettingsError: a certificate cannot be used.
         """
-        # pynetdicom's decoder tells the log of every byte that it stumbles over: a peer could fill the disk with it.
+        # pynetdicom's decoder logs every byte that it cannot decode: a peer could fill the disk with that.
         logging.getLogger("pynetdicom.utils").setLevel(logging.CRITICAL)
         settings = self._settings
         self._stopping.clear()
-        doors = [Door(_listener(settings.host, settings.port, shared=settings.shared_port))]
+        listeners = [Listener(_listener(settings.host, settings.port, shared=settings.shared_port))]
         try:
             if (tls := settings.tls) is not None:
                 context = Reloading(
                     tls.files, lambda files: server_context(files, client_certificates=tls.client_certificates)
                 )
-                doors.append(Door(_listener(settings.host, tls.port, shared=settings.shared_port), context))
+                listeners.append(Listener(_listener(settings.host, tls.port, shared=settings.shared_port), context))
         except BaseException:
-            doors[0].listener.close()
+            listeners[0].listening.close()
             raise
-        self._ports = [int(door.listener.getsockname()[1]) for door in doors]
-        self._lobby = Lobby(doors, settings.deadlines.associate_s, self._admit, settings.beat)
-        self._lobby.start()
+        self._ports = [int(listener.listening.getsockname()[1]) for listener in listeners]
+        self._acceptor = Acceptor(listeners, settings.deadlines.associate_s, self._admit, settings.beat)
+        self._acceptor.start()
 
     def stop(self) -> None:
         """Take no more associations, let running ones end within the grace, abort the rest."""
-        if self._lobby is None:
+        if self._acceptor is None:
             return
-        self._lobby.stop()
-        self._lobby = None
+        self._acceptor.stop()
+        self._acceptor = None
         deadline = time.monotonic() + self._settings.stop_grace_s
         while self.open_associations and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -198,8 +198,8 @@ class Receiver:
         self.stop()
 
     def _admit(self, arrival: Arrival) -> None:
-        """Give an arrival a thread of its own, or say why not; called in the lobby's thread, so it never waits."""
-        refused = self._gate.enter(arrival.address)
+        """Give the connection a thread of its own, or reject it; called in the acceptor's thread, so it never waits."""
+        refused = self._gatekeeper.enter(arrival.address)
         wire = Wire(arrival.connection, self._settings.deadlines.silence_s)
         if refused is not None:
             # One short send into an empty buffer: it cannot wait.
@@ -226,14 +226,14 @@ class Receiver:
         except PeerGoneError as error:
             logger.info(Event.ASSOCIATION_REJECTED, extra={"peer": arrival.address, "reason": str(error)})
         except Exception:
-            # The edge of the wire: one association's trouble is nobody else's.
+            # The edge of the wire: an error in one association must not end another.
             logger.exception(Event.ASSOCIATION_ENDED, extra={"peer": arrival.address})
         finally:
             self._gone(threading.current_thread(), arrival, wire)
 
     def _gone(self, thread: threading.Thread, arrival: Arrival, wire: Wire) -> None:
         wire.close()
-        self._gate.leave(arrival.address)
+        self._gatekeeper.leave(arrival.address)
         with self._lock:
             self._wires.pop(thread, None)
 
@@ -269,7 +269,7 @@ class Receiver:
                 "refused_contexts": sorted(set(agreement.refused)),
             },
         )
-        self._tell(AssociationEnd.OPENED, session)
+        self._notify(AssociationEnd.OPENED, session)
         how = AssociationEnd.ABORTED
         why = "the receiver failed"
         try:
@@ -285,7 +285,7 @@ class Receiver:
         finally:
             counts = {"stored": session.stored, "refused": session.refused, "how": how.value, "reason": why}
             logger.info(Event.ASSOCIATION_ENDED, extra={**session.fields(), **counts})
-            self._tell(how, session)
+            self._notify(how, session)
 
     def _reject(self, wire: Wire, arrival: Arrival, request: AssociationRequest | None, refused: Refusal) -> None:
         logger.warning(
@@ -303,11 +303,11 @@ class Receiver:
             return
 
     def _pace(self, address: str, size: int) -> None:
-        pause_s = self._gate.wait_s(address, size)
+        pause_s = self._gatekeeper.wait_s(address, size)
         while pause_s > 0 and not self._stopping.wait(min(pause_s, LONGEST_PAUSE_S)):
             pause_s -= LONGEST_PAUSE_S
 
-    def _tell(self, kind: AssociationEnd, session: Session) -> None:
+    def _notify(self, kind: AssociationEnd, session: Session) -> None:
         if self._admission is not None and kind is not AssociationEnd.OPENED:
             self._admission.ended(session.info.association_id)
         if self._on_association is not None:
@@ -316,7 +316,7 @@ class Receiver:
             try:
                 self._on_association(event)
             except Exception:
-                # Who is told must not break the wire: completion finds open associations by time.
+                # A listener must not break the association: completion finds open associations by time.
                 logger.exception(Event.ASSOCIATION_ENDED, extra=session.fields())
 
 

@@ -48,7 +48,7 @@ def sender_of(scope: Scope, trusted: Sequence[Network], *, local_is_shared: bool
 
     Args:
         scope: of ASGI, as it came.
-        trusted: the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+        trusted: the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
         local_is_shared: whether what comes from this machine may well be others', through a proxy that leaves no mark.
     """
     client, scheme = scope.get("client"), str(scope["scheme"])
