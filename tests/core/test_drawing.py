@@ -72,6 +72,13 @@ def test_what_encloses_nothing_is_counted_with_its_reason() -> None:
     }
 
 
+def test_a_contour_beside_its_slice_is_drawn_on_it_and_the_distance_is_told() -> None:
+    drawn = draw_roi(roi(box(4.5, 14.5, z_mm=10.0), box(4.5, 14.5, z_mm=12.0)), VOLUME)
+
+    assert (drawn.drawn, drawn.left_out) == (2, {})
+    assert drawn.off_plane_mm == pytest.approx(1.0)
+
+
 def disk(radius: float, z_mm: float) -> ReadContour:
     angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     points: FloatArray = np.column_stack([20 + radius * np.cos(angle), 20 + radius * np.sin(angle), np.full(90, z_mm)])

@@ -19,6 +19,9 @@ from npc_contour.core.origin import foreign_reasons, is_elsewhere
 from npc_contour.domain.structures import ReadRoi, ReadStructureSet
 from npc_contour.errors import CaseRefused
 
+OFF_PLANE_MM = 0.1
+"""More than writers round."""
+
 _EXAMPLES = """\
 examples:
   npc-contour masks rt.dcm ct --out masks.nii.gz       4-D, one volume an ROI; names in masks.names.txt
@@ -133,6 +136,8 @@ def _report(roi: ReadRoi, drawn: DrawnRoi, folder: PlanningFolder, *, elsewhere:
     interpolated = sum(contour.geometric_type == "INTERPOLATED_PLANAR" for contour in roi.contours)
     if interpolated and not elsewhere:
         notes.append(f"{interpolated} contours INTERPOLATED_PLANAR, drawn as closed ones")
+    if drawn.off_plane_mm > OFF_PLANE_MM:
+        notes.append(f"its contours lie up to {drawn.off_plane_mm:.1f} mm off the slices on which they are drawn")
     if drawn.gaps:
         notes.append(f"{drawn.gaps} slices between its contours have none (--fill-between-slices fills them)")
     if drawn.filled:

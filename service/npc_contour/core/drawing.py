@@ -43,6 +43,7 @@ class DrawnRoi:
         left_out: why contours are not in it → how many.
         gaps: empty slices between drawn ones.
         filled: slices that were filled by the shape of their neighbours.
+        off_plane_mm: the furthest that a drawn contour lies from its slice.
     """
 
     mask: BoolArray
@@ -50,6 +51,7 @@ class DrawnRoi:
     left_out: dict[str, int]
     gaps: int
     filled: int
+    off_plane_mm: float = 0.0
 
 
 def draw_roi(roi: ReadRoi, volume: Volume, *, fill_between: bool = False) -> DrawnRoi:
@@ -68,7 +70,7 @@ def draw_roi(roi: ReadRoi, volume: Volume, *, fill_between: bool = False) -> Dra
             left_out[reason] += 1
         else:
             areas.append(contour)
-    slices = _slices_of(areas, volume, left_out)
+    slices, off_mm = _slices_of(areas, volume, left_out)
     mask = np.zeros(volume.grid.shape_zyx, dtype=np.bool_)
     outside = 0
     for index in np.unique(slices[slices >= 0]).tolist():
@@ -80,7 +82,7 @@ def draw_roi(roi: ReadRoi, volume: Volume, *, fill_between: bool = False) -> Dra
         left_out["beside the images"] += outside
     filled = _fill_between(mask, volume.grid.spacing_zyx_mm[1:]) if fill_between else 0
     drawn = int((slices >= 0).sum()) - outside
-    return DrawnRoi(mask, drawn, dict(left_out), _gaps(mask), filled)
+    return DrawnRoi(mask, drawn, dict(left_out), _gaps(mask), filled, float(off_mm[slices >= 0].max(initial=0.0)))
 
 
 def _no_area(contour: ReadContour) -> str:
@@ -90,10 +92,10 @@ def _no_area(contour: ReadContour) -> str:
     return "of fewer than 3 points" if len(contour.points_lps_mm) < 3 else ""
 
 
-def _slices_of(contours: Sequence[ReadContour], volume: Volume, left_out: Counter[str]) -> IntArray:
-    """Return the slice of each contour, -1 for one that lies in none; the reasons are counted."""
+def _slices_of(contours: Sequence[ReadContour], volume: Volume, left_out: Counter[str]) -> tuple[IntArray, FloatArray]:
+    """Return the slice of each contour, -1 for one that lies in none, and how far off it lies; reasons are counted."""
     if not contours:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
     normal = np.asarray(volume.grid.direction_lps[0])
     planes_mm = volume.slice_positions_lps_mm @ normal
     depths = [contour.points_lps_mm @ normal for contour in contours]
@@ -111,7 +113,7 @@ def _slices_of(contours: Sequence[ReadContour], volume: Volume, left_out: Counte
     left_out["between slices, with others nearer to them"] += int(((slices >= 0) & (chosen < 0)).sum())
     for reason in [reason for reason, count in left_out.items() if not count]:
         del left_out[reason]
-    return chosen
+    return chosen, off_mm
 
 
 def _is_outside(place: FloatArray, shape_yx: tuple[int, ...]) -> bool:

@@ -185,6 +185,15 @@ def test_an_offset_moves_the_contours_and_is_told(planning: Planning) -> None:
     assert moved.notes == (f"Contour Offset Vector moves {len(moved.contours)} contours",)
 
 
+def test_another_number_of_points_than_a_contour_says_is_told(planning: Planning) -> None:
+    def cut(dataset: Dataset) -> None:
+        dataset.ROIContourSequence[0].ContourSequence[0].NumberOfContourPoints = 9999
+
+    odd, _ = read_rtstruct(changed(planning, cut)).rois
+
+    assert odd.notes == ("1 contours hold another number of points than they say: were they cut?",)
+
+
 @pytest.mark.parametrize("number", [b"nan", b"inf"])
 def test_a_number_that_is_not_finite_is_refused(planning: Planning, number: bytes) -> None:
     data = encoded(planning, {"Ring": ring(planning)})

@@ -145,6 +145,12 @@ def _roi(item: Dataset, number: int, drawn: Sequence[Dataset], kind: str, encodi
     moved = sum(bool(_raw(contour, "ContourOffsetVector").strip(b"\0 ")) for contour in _contours(drawn))
     if moved:
         notes.append(f"Contour Offset Vector moves {moved} contours")
+    others = sum(
+        _raw(item, "NumberOfContourPoints").strip(b"\0 ") not in {b"", b"%d" % len(contour.points_lps_mm)}
+        for item, contour in zip(_contours(drawn), contours, strict=True)
+    )
+    if others:
+        notes.append(f"{others} contours hold another number of points than they say: were they cut?")
     return ReadRoi(
         number=number,
         name=name,
