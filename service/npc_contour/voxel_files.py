@@ -1,7 +1,8 @@
 """Files of voxels (NIfTI, NRRD, MetaImage): proved to be whole, placed in the patient, labels where labels are asked.
 
 The one way in for masks, training data and what is evaluated. SimpleITK reads them; what it lets pass is caught here:
-it fills a NIfTI file that was cut short with zeros, and takes NaN, fractions and negative numbers for labels.
+of a NIfTI file it fills what was cut off, and what is NaN, with zeros; and it takes fractions and negative numbers for
+labels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
 _HEADER_BYTES = 540
 _MOST_TEXT = 1 << 20
+_FLOATING = {16: "f4", 64: "f8"}
+"""NIfTI data types."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,12 +135,15 @@ def _vec3(vector: npt.NDArray[np.float64]) -> Vec3:
 
 def _fault(path: Path) -> str:
     """Return what of a file is not whole, as far as SimpleITK does not see it itself; "" where nothing is."""
-    with path.open("rb") as file:
+    headed = path.with_suffix(".hdr")
+    with (headed if path.suffix == ".img" and headed.is_file() else path).open("rb") as file:
         header = file.read(_MOST_TEXT)
         try:
             if header.startswith(_GZIP):
                 file.seek(0)
-                return _length_fault(*_unpacked(file))
+                start, length = _unpacked(file)
+                file.seek(0)
+                return _nifti_fault(start, length, gzip.GzipFile(fileobj=file))
             if header.startswith(b"NRRD") and (voxels := _packed_nrrd(header)):
                 file.seek(voxels)
                 _unpacked(file)
@@ -146,7 +152,10 @@ def _fault(path: Path) -> str:
         except (zlib.error, OSError) as error:
             return f"is damaged: {error}"
     voxels_of = path if _is_single_file(header) else path.with_suffix(".img")
-    return _length_fault(header, voxels_of.stat().st_size) if voxels_of.is_file() else ""
+    if not voxels_of.is_file():
+        return ""
+    with voxels_of.open("rb") as file:
+        return _nifti_fault(header, voxels_of.stat().st_size, file)
 
 
 def _unpacked(file: IO[bytes]) -> tuple[bytes, int]:
@@ -169,31 +178,53 @@ def _packed_nrrd(header: bytes) -> int:
     return end.end() if end and packed else 0
 
 
-def _length_fault(header: bytes, held: int) -> str:
-    needed = _needed_bytes(header)
-    return "" if needed is None or held >= needed else f"is cut short: {held} bytes, its header asks for {needed}"
+def _nifti_fault(header: bytes, held: int, file: IO[bytes] | gzip.GzipFile) -> str:
+    """Return what is wrong with the voxels of a NIfTI file, of which there are `held` bytes; "" for other formats."""
+    asked = _asked(header)
+    if asked is None:
+        return ""
+    if held < asked.end:
+        return f"is cut short: {held} bytes, its header asks for {asked.end}"
+    if asked.number is not None:
+        file.seek(asked.start)
+        for start in range(asked.start, asked.end, _CHUNK):
+            numbers = np.frombuffer(file.read(min(_CHUNK, asked.end - start)), asked.number)
+            if not np.isfinite(numbers).all():
+                return "holds values that are not finite"
+    return ""
 
 
-def _needed_bytes(header: bytes) -> int | None:
-    """Length of the file with the voxels as a NIfTI header (nifti1.h, nifti2.h) says it; None for other formats."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where a header says that the voxels lie, in bytes; and their type where it is a floating one of 4 or 8 bytes."""
+
+    start: int
+    end: int
+    number: np.dtype[np.floating] | None
+
+
+def _asked(header: bytes) -> _Asked | None:
+    """Return what a NIfTI header (nifti1.h, nifti2.h) asks for; None for other formats."""
     for order in "<>":
         if header[:4] == struct.pack(order + "i", 348) and len(header) >= 348:
             dimensions = struct.unpack_from(order + "8h", header, 40)
-            (bits,), (offset,) = (
-                struct.unpack_from(order + "h", header, 72),
+            (kind, bits), (offset,) = (
+                struct.unpack_from(order + "2h", header, 70),
                 struct.unpack_from(order + "f", header, 108),
             )
         elif header[:4] == struct.pack(order + "i", 540) and len(header) >= 540:
             dimensions = struct.unpack_from(order + "8q", header, 16)
-            (bits,), (offset,) = (
-                struct.unpack_from(order + "h", header, 14),
+            (kind, bits), (offset,) = (
+                struct.unpack_from(order + "2h", header, 12),
                 struct.unpack_from(order + "q", header, 168),
             )
         else:
             continue
         axes = dimensions[1 : 1 + min(max(dimensions[0], 0), 7)]
         start = int(offset) if _is_single_file(header) and math.isfinite(offset) else 0
-        return start + math.prod(max(int(size), 1) for size in axes) * max(int(bits), 0) // 8
+        end = start + math.prod(max(int(size), 1) for size in axes) * max(int(bits), 0) // 8
+        name = _FLOATING.get(kind)
+        return _Asked(start, end, np.dtype(order + name) if name else None)
     return None
 
 

@@ -80,6 +80,19 @@ def test_what_is_no_label_is_refused(value: float, reason: str) -> None:
     assert labels_of(values, Path("labels.nii")).dtype == np.uint8
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_what_is_not_finite_in_a_nifti_file_is_no_zero(tmp_path: Path, name: str, value: float) -> None:
+    values = LABELS.astype(np.float64)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), tmp_path / name)
+    assert read_image(tmp_path / name).GetSize() == LABELS.shape[::-1]
+    values[-1, -1, -1] = value
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), tmp_path / name)
+
+    with pytest.raises(VoxelFileError, match="holds values that are not finite"):
+        read_image(tmp_path / name)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(VoxelFileError, match=r"none\.nii\.gz cannot be read as an image: No such file"):
         read_image(tmp_path / "none.nii.gz")

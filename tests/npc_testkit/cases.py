@@ -102,7 +102,10 @@ def judge(row: Row, case: Path, work: Path) -> Seen:
     if row.check:
         module, _, function = row.check.partition(":")
         trial: Callable[[Path, Path], Seen] = getattr(importlib.import_module(f"npc_testkit.{module}"), function)
-        return trial(case, work)
+        try:
+            return trial(case, work)
+        except (AssertionError, OSError, RuntimeError) as error:  # TimeoutError is an OSError
+            return Seen((f"the trial ended with {type(error).__name__}: {error}",))
     if not row.steps:
         return Seen(covered=False)
     judgement = _Judgement()

@@ -138,7 +138,7 @@ class Lab:
             "at_once": 1, "tps_title": self.tps.ae_title, "tps_port": self.tps.dicom_port,
         }  # fmt: skip
         # What these networks say is doubtful indeed; a version before this one knows no such key.
-        values["doubtful"] = 'hold_doubtful = "never"' if roots == ROOTS else ""
+        values["doubtful"] = 'hold_doubtful = "never"' if roots.endswith(ROOTS) else ""
         config = folder / "site.toml"
         values |= changes
         rules = "".join(RULE.format(name, role) for name in values["pipelines"] for role in ROLES[name])
