@@ -61,6 +61,7 @@ from npc_testkit.rtstructs import Mask, encoded, planning_series
 
 PLAN = CtPlan(slices=12, rows=40, columns=48, pixel_spacing_mm=(1.0, 1.0))
 CYLINDER = "Brainstem"
+HELD_FOR = "held: gap of 5.00 mm after slice 5, expected 2.50 mm"
 ABSENT = "Lens_L"
 FINE = CheckResult("database", ok=True, detail="PostgreSQL answers")
 NO_TPS = CheckResult("destination:tps", ok=False, detail="refused", remedy="check the host", required=False)
@@ -133,16 +134,36 @@ class World:
             tx.set_case(case_id, state, now, reasons=(reason,) if reason else None)
         return case_id
 
-    def add_held(self, seed: str) -> str:
-        """Add a series that lacks slices and is held for it; return its UID."""
-        changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, description="HEAD NECK 2.5 FC43")
+    def add_held(
+        self,
+        seed: str,
+        *,
+        study: str = "",
+        state: SeriesState = SeriesState.HELD,
+        reasons: tuple[str, ...] = (HELD_FOR,),
+    ) -> str:
+        """Add a series that lacks a slice, held for it or in another state; return its UID.
+
+        Args:
+            seed: of the series.
+            study: seed of its study; "" gives it one of its own.
+            state: of the series.
+            reasons: for that state.
+        """
+        changed = replace(
+            PLAN, seed=seed, study_seed=study or seed, frame_seed=study or seed, description="HEAD NECK 2.5 FC43"
+        )
         write_series(self.folder / seed, [one for index, one in enumerate(ct_datasets(changed)) if index != 5])
         images = read_headers(self.folder / seed).headers
         series, now = images[0].series_instance_uid, datetime.now(UTC)
         with self.store.transaction() as tx:
             row = AssociationRow(uuid.uuid4().hex, "receiver-0", "CT_SCANNER", "NPC_CONTOUR", "127.0.0.1")
             tx.add_images([ArrivedImage(image, row) for image in images], now)
-            tx.set_series(series, SeriesState.HELD, ("held: gap of 5.00 mm after slice 5, expected 2.50 mm",), now)
+            tx.set_series(series, state, reasons, now)
+            study_uid = images[0].study_instance_uid
+            tx.tell(
+                StoryLine(event=Event.SERIES_HELD, at=now, study=study_uid, series=series, detail="; ".join(reasons))
+            )
         return series
 
     def add_parked(self, key: str, reason: str) -> None:

@@ -171,7 +171,7 @@ class RouteStudy:
         if answer.route.choices:
             return self._ask(tx, study, answer, now)
         if all(old.state in WITHOUT_IMAGES for old in answer.live):
-            self._refuse(tx, study, answer, now)
+            self._refuse(tx, study, answer, arriving, now)
             return True
         return False
 
@@ -244,7 +244,7 @@ class RouteStudy:
             tx.defer(Job(JobKind.FIND_PARTNER, study))
         _tell(tx, Event.CASE_WAITING, waiting, "; ".join(reasons), now)
 
-    def _refuse(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> None:
+    def _refuse(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:
         route = answer.route
         missing = tuple(
             f"no series for the role {role} arrived within {self._partner_wait.total_seconds():g} s"
@@ -256,7 +256,8 @@ class RouteStudy:
             state=CaseState.REFUSED,
             waiting_for=route.waiting_for,
             wait_until=None,
-            reasons=(*missing, *route.reasons) or (f"no series of the study suits {answer.pipeline.name}",),
+            reasons=(*missing, *filter(None, (arriving,)), *route.reasons)
+            or (f"no series of the study suits {answer.pipeline.name}",),
             verdicts=route.verdicts,
             choices=(),
         )
@@ -331,7 +332,8 @@ class RouteStudy:
 def _arriving(known: Sequence[SeriesRecord]) -> str:
     """Return what still arrives, in words; "" when nothing does. What is quiet but incomplete keeps nobody waiting."""
     arriving = [series for series in known if series.state is SeriesState.RECEIVING and not series.reasons]
-    return f"{len(arriving)} series of the study still arriving" if arriving else ""
+    names = ", ".join(repr(series.description) for series in arriving)
+    return f"{len(arriving)} series of the study still arriving: {names}" if arriving else ""
 
 
 def _made_before(case: CaseRecord) -> str:

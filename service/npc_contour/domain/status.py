@@ -106,12 +106,20 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
-    """Something that happened to a case; `seconds` is how long a step took, None for a moment."""
+    """Something that happened to a case or to its study.
+
+    Attributes:
+        seconds: how long a step took; None for a moment.
+        series_instance_uid: the series that it happened to; "" for the case or the study.
+        series: what a person knows that series by.
+    """
 
     at: datetime
     event: str
     detail: str = ""
     seconds: float | None = None
+    series_instance_uid: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from npc_contour.domain.jobs import CaseState, DeliveryState
-from npc_contour.domain.status import CaseStory
+from npc_contour.domain.status import CaseStory, SeriesRow
 
 
 class Group(StrEnum):
@@ -36,6 +36,16 @@ STATES: Mapping[Group, frozenset[str]] = {
 another patient's, needs attention too, whatever its state."""
 
 
+SERIES_STATES: Mapping[Group, frozenset[str]] = {
+    Group.ALL: frozenset({"receiving", "ready", "held", "aside"}),
+    Group.ATTENTION: frozenset({"held", "aside"}),
+    Group.WORKING: frozenset(),
+    Group.WAITING: frozenset({"receiving"}),
+    Group.DONE: frozenset(),
+}
+"""States of series that no case was made of, by group."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What to list.
@@ -44,6 +54,7 @@ class Wanted:
         text: looked for in ids, UIDs, descriptions; and in Patient IDs where `patients`.
         pipeline: "" asks for all.
         patients: whether Patient IDs are searched.
+        until: only cases made at this time or before, so that parts of the list stay where they are; None takes all.
     """
 
     group: Group = Group.ALL
@@ -52,6 +63,7 @@ class Wanted:
     patients: bool = False
     limit: int = 100
     offset: int = 0
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +129,7 @@ class CaseFacts:
         siblings: (case id, pipeline, state) of the other cases of the study, newest first.
         key_image: where the spool keeps one image of the planning series; "" without images.
         series_names: every series of the study: UID → what a person knows it by.
+        others: the series of the study that fill no role of this case.
         took_s: from the making of the case to its structure set; None before.
     """
 
@@ -133,6 +146,7 @@ class CaseFacts:
     predecessor: str = ""
     key_image: str = ""
     series_names: Mapping[str, str] = field(default_factory=dict)
+    others: Sequence[SeriesRow] = ()
     took_s: float | None = None
 
 
@@ -149,6 +163,10 @@ class WorkList(Protocol):
 
     def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
         """Return cases, newest first."""
+        ...
+
+    def without_case(self, wanted: Wanted) -> Sequence[SeriesRow]:
+        """Return series that no case was made of, newest first: of studies without any, or those that a text finds."""
         ...
 
     def tally(self) -> Mapping[Group, int]:

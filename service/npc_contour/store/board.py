@@ -32,8 +32,8 @@ SELECT * FROM contour_case WHERE (%(state)s::text IS NULL OR state = %(state)s)
 AND (%(pipeline)s::text IS NULL OR pipeline = %(pipeline)s) {in_part("created_at", "id")}"""  # noqa: S608
 
 _TIMELINE = """
-SELECT * FROM event WHERE case_id = %(case)s
-OR (case_id IS NULL AND series_instance_uid = ANY(%(series)s)) ORDER BY at, id"""
+SELECT event.*, description FROM event LEFT JOIN series USING (series_instance_uid) WHERE case_id = %(case)s
+OR (case_id IS NULL AND event.study_instance_uid = %(study)s) ORDER BY at, id"""
 
 _SERIES = f"""
 SELECT * FROM series WHERE (%(state)s::text IS NULL OR state = %(state)s)
@@ -93,7 +93,7 @@ class PgBoard:
             return None
         case = found[0]
         roles = {role: str(given["series"]) for role, given in case["inputs"].items()}
-        timeline = self._store.query(_TIMELINE, {"case": case_id, "series": list(roles.values())})
+        timeline = self._store.query(_TIMELINE, {"case": case_id, "study": case["study_instance_uid"]})
         deliveries = self._store.query(
             "SELECT delivery.*, sop_instance_uid FROM delivery JOIN delivered ON delivery_id = delivery.id"
             " WHERE case_id = %(case)s ORDER BY delivery.id",
@@ -202,7 +202,14 @@ def job_row(row: Row) -> JobRow:
 
 
 def _event(row: Row) -> TimelineEvent:
-    return TimelineEvent(row["at"], row["name"], row["step"] or row["detail"], row["seconds"])
+    return TimelineEvent(
+        at=row["at"],
+        event=row["name"],
+        detail=row["step"] or row["detail"],
+        seconds=row["seconds"],
+        series_instance_uid=row["series_instance_uid"] or "",
+        series=(row["description"] or "no description") if row["series_instance_uid"] else "",
+    )
 
 
 def _delivery(row: Row) -> DeliveryRow:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npc_contour.domain.jobs import CaseState, DeliveryState
+from npc_contour.domain.status import SeriesRow
 from npc_contour.domain.worklist import (
+    SERIES_STATES,
     STATES,
     CaseFacts,
     Change,
@@ -16,7 +18,7 @@ from npc_contour.domain.worklist import (
     Wanted,
     WorkRow,
 )
-from npc_contour.store.board import PgBoard
+from npc_contour.store.board import PgBoard, series_row
 from npc_contour.store.connection import Row
 from npc_contour.store.database import PgStore
 
@@ -29,6 +31,7 @@ _ROWS = f"""
 WITH chosen AS (
     SELECT c.*, study.patient_id FROM contour_case c JOIN study USING (study_instance_uid)
     WHERE (%(pipeline)s = '' OR c.pipeline = %(pipeline)s)
+    AND (%(until)s::timestamptz IS NULL OR c.created_at <= %(until)s)
     AND (c.state = ANY(%(states)s) OR (%(troubled)s AND {_TROUBLED}))
     AND (%(text)s = '' OR c.id ILIKE %(like)s OR c.study_instance_uid ILIKE %(like)s
          OR (%(patients)s AND study.patient_id ILIKE %(like)s)
@@ -47,6 +50,17 @@ LEFT JOIN LATERAL (
     ORDER BY s.series_instance_uid = c.planning_series_uid DESC NULLS LAST, s.first_instance_at LIMIT 1
 ) series ON true
 ORDER BY c.created_at DESC, c.id"""  # noqa: S608 - constants only
+
+_WITHOUT_CASE = """
+SELECT s.* FROM series s JOIN study USING (study_instance_uid)
+WHERE s.state = ANY(%(states)s) AND s.modality <> 'REG' AND s.images > 0
+AND s.last_instance_at > clock_timestamp() - interval '14 days'
+AND NOT EXISTS (SELECT FROM contour_case c WHERE c.study_instance_uid = s.study_instance_uid
+    AND (%(text)s = '' OR s.series_instance_uid IN (SELECT given.value->>'series' FROM jsonb_each(c.inputs) given)))
+AND (%(text)s = '' OR s.study_instance_uid ILIKE %(like)s OR s.description ILIKE %(like)s
+     OR s.series_instance_uid ILIKE %(like)s OR (%(patients)s AND study.patient_id ILIKE %(like)s))
+AND (%(text)s <> '' OR s.state <> 'aside' OR (s.images >= 4 AND s.reasons[1] NOT LIKE 'left aside by %%'))
+ORDER BY s.last_instance_at DESC, s.series_instance_uid LIMIT 50"""
 
 _TALLY = f"""
 SELECT c.state, {_TROUBLED} AS troubled, count(*) AS n FROM contour_case c GROUP BY 1, 2"""  # noqa: S608 - constants only
@@ -69,21 +83,27 @@ class PgWorkList:
 
     def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
         """Return cases, newest first."""
-        escaped = wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         rows = self._store.query(
             _ROWS,
             {
+                **_asked_text(wanted),
                 "pipeline": wanted.pipeline,
                 "states": sorted(STATES[wanted.group]),
                 "troubled": wanted.group is Group.ATTENTION,
-                "text": wanted.text,
-                "like": f"%{escaped}%",
-                "patients": wanted.patients,
                 "limit": wanted.limit,
                 "offset": wanted.offset,
+                "until": wanted.until,
             },
         )
         return tuple(_work_row(row) for row in rows)
+
+    def without_case(self, wanted: Wanted) -> Sequence[SeriesRow]:
+        """Return series that no case was made of, newest first: of studies without any, or those that a text finds."""
+        states = sorted(SERIES_STATES[wanted.group])
+        if not states or wanted.pipeline or wanted.offset:
+            return ()
+        rows = self._store.query(_WITHOUT_CASE, {**_asked_text(wanted), "states": states})
+        return tuple(series_row(row) for row in rows)
 
     def tally(self) -> Mapping[Group, int]:
         """Return how many cases are in each group."""
@@ -112,6 +132,13 @@ class PgWorkList:
             " ORDER BY created_at DESC",
             {"study": story.job.study_instance_uid, "case": case_id},
         )
+        series = [
+            series_row(row)
+            for row in self._store.query(
+                "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at",
+                {"study": story.job.study_instance_uid},
+            )
+        ]
         report: Mapping[str, Any] = case["report"] or {}
         planning = found.get(case["planning_series_uid"] or "")
         return CaseFacts(
@@ -130,12 +157,9 @@ class PgWorkList:
             predecessor=case["predecessor"] or "",
             key_image=planning["header"]["key"] if planning and planning["header"] else "",
             series_names={
-                row["series_instance_uid"]: f"{row['description'] or 'no description'}, {row['images']} images"
-                for row in self._store.query(
-                    "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at",
-                    {"study": story.job.study_instance_uid},
-                )
+                row.series_instance_uid: f"{row.description or 'no description'}, {row.images} images" for row in series
             },
+            others=tuple(row for row in series if row.series_instance_uid not in story.roles.values()),
             took_s=(case["written_at"] - case["created_at"]).total_seconds() if case["written_at"] else None,
         )
 
@@ -151,6 +175,11 @@ class PgWorkList:
 
     def _inputs(self, uids: list[str]) -> list[Row]:
         return self._store.query(_INPUTS, {"uids": uids})
+
+
+def _asked_text(wanted: Wanted) -> Mapping[str, Any]:
+    escaped = wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return {"text": wanted.text, "like": f"%{escaped}%", "patients": wanted.patients}
 
 
 def _work_row(row: Row) -> WorkRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -250,15 +251,33 @@ def test_an_image_without_a_frame_of_reference_is_refused(tmp_path: Path) -> Non
         read_planning_header(path)
 
 
-@pytest.mark.parametrize(("offset", "date", "time"), [("+0800", "20260103", "010203"), ("-0500", "20260102", "120203")])
-def test_times_are_those_of_the_images_clock(tmp_path: Path, offset: str, date: str, time: str) -> None:
+@pytest.mark.parametrize(
+    ("offset", "date", "clock"), [("+0800", "20260103", "010203"), ("-0500", "20260102", "120203")]
+)
+def test_times_are_those_of_the_images_clock(tmp_path: Path, offset: str, date: str, clock: str) -> None:
     planning = planning_series(tmp_path, PLAN, overrides={"TimezoneOffsetFromUTC": offset})
     moment = datetime(2026, 1, 2, 17, 2, 3, tzinfo=UTC)
 
     dataset = dcmread(BytesIO(encode_rtstruct(content(planning), planning.volume, planning.header, made_at=moment)))
 
     assert dataset.TimezoneOffsetFromUTC == offset
-    assert (dataset.StructureSetDate, dataset.StructureSetTime) == (date, time)
+    assert (dataset.StructureSetDate, dataset.StructureSetTime) == (date, clock)
+
+
+def test_this_machines_zone_is_named_where_the_images_name_none(
+    planning: Planning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    moment = datetime(2026, 1, 2, 17, 2, 3, tzinfo=UTC)
+    try:
+        file = encode_rtstruct(content(planning), planning.volume, planning.header, made_at=moment)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    dataset = dcmread(BytesIO(file))
+    assert (dataset.StructureSetTime, dataset.TimezoneOffsetFromUTC) == ("120203", "-0500")
 
 
 def test_nothing_found_makes_no_object(planning: Planning) -> None:

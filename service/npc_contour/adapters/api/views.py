@@ -138,6 +138,7 @@ class TimelineView(_View):
     event: str = Field(examples=["case.segmented"])
     detail: str
     seconds: float | None = Field(description="How long the step took; null for a moment")
+    series_instance_uid: str = Field(description="The series that it happened to; empty for the case or the study")
 
 
 class RoiView(_View):

@@ -10,16 +10,19 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 
 from npc_contour.adapters.dicom.rtstruct import derived_uid
+from npc_contour.adapters.dicom.rtstruct_text import utc_offset
 
 
 def make_repeatable(document: Dataset, made_at: datetime, uid_seed: str) -> None:
-    """Set every date and time of making to `made_at`, and derive what highdicom drew at random from the seed.
+    """Set every date and time of making to `made_at`, as the images' clock shows it, and derive what highdicom drew at random from the seed.
 
     Source: PS3.3 C.12.1 (SOP Common), C.7.6.17 (Multi-frame Dimension).
     """
     date, time = f"{made_at:%Y%m%d}", f"{made_at:%H%M%S}"
     document.ContentDate = document.InstanceCreationDate = date
     document.ContentTime = document.InstanceCreationTime = time
+    if offset := utc_offset(made_at):
+        document.TimezoneOffsetFromUTC = offset
     document.ContributingEquipmentSequence[-1].ContributionDateTime = f"{date}{time}"  # the last one is highdicom's own
     dimensions = derived_uid(uid_seed, "dimensions")
     for sequence in ("DimensionOrganizationSequence", "DimensionIndexSequence"):

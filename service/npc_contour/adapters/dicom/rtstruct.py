@@ -24,6 +24,7 @@ from npc_contour.adapters.dicom.rtstruct_text import (
     demo_label,
     generation_description,
     shortened,
+    utc_offset,
     weights_sentence,
 )
 from npc_contour.domain.profiles import GENERIC, EmptyRois, Profile
@@ -100,6 +101,7 @@ class _Writer:
         clock = clock_time(made_at, header)
         self.date = f"{clock:%Y%m%d}"
         self.time = f"{clock:%H%M%S}"
+        self.offset = utc_offset(clock)
         self.profile = profile
         self.label = profile.label.format(label=structure_set.label)
         self.dataset = Encoder(header.encodings, explicit_vr=profile.explicit_vr).dataset
@@ -127,6 +129,7 @@ class _Writer:
         return {
             "InstanceCreationDate": self.date,
             "InstanceCreationTime": self.time,
+            **({"TimezoneOffsetFromUTC": self.offset} if self.offset else {}),
             "SOPClassUID": RT_STRUCTURE_SET_STORAGE,
             "SOPInstanceUID": uid,
             "Modality": "RTSTRUCT",

@@ -24,6 +24,11 @@ def clock_time(moment: datetime, header: PlanningHeader) -> datetime:
         return moment.astimezone()
 
 
+def utc_offset(clock: datetime) -> str | None:
+    """Return Timezone Offset From UTC of what `clock_time` gave; None for a moment without zone (PS3.3 C.12.1.1)."""
+    return None if clock.tzinfo is None else f"{clock:%z}"[:5]
+
+
 def shortened(text: str, most: int) -> str:
     """Return the text, cut with an ellipsis where it is longer than an attribute allows."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -22,9 +22,10 @@ from pydicom.sr.coding import Code
 
 import npc_contour
 from npc_contour.adapters.dicom.headers import as_file
+from npc_contour.adapters.dicom.planning_header import planning_header
 from npc_contour.adapters.dicom.repeatable import make_repeatable
 from npc_contour.adapters.dicom.rtstruct import MANUFACTURER, MODEL_NAME, derived_uid
-from npc_contour.adapters.dicom.rtstruct_text import DEMO_WORDS, demo_label, shortened
+from npc_contour.adapters.dicom.rtstruct_text import DEMO_WORDS, clock_time, demo_label, shortened
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.structures import InterpretedType, NetworkProvenance, StructureSet
 from npc_contour.domain.volumes import Volume
@@ -66,7 +67,7 @@ def encode_segmentation(
         masks: its ROIs; empty ones are left out.
         volume: the planning volume.
         images: headers of the planning images, one a slice, in the order of the volume.
-        made_at: content date and time.
+        made_at: written into the object as the images' clock shows it (see `clock_time`).
 
     Raises:
         GateError: no ROI has a voxel, or the object cannot be made of these images.
@@ -74,6 +75,7 @@ def encode_segmentation(
     kept = [mask for mask in masks if not mask.empty]
     if not kept:
         raise GateError("no ROI has a voxel: a segmentation must have at least one")
+    clock = clock_time(made_at, planning_header(images[0]))
     low = np.min([mask.offset_zyx for mask in kept], axis=0)
     high = np.max([np.add(mask.offset_zyx, mask.mask.shape) for mask in kept], axis=0)
     # One block of memory an ROI, seen with ROIs last: pages that no ROI touches are never taken.
@@ -109,7 +111,7 @@ def encode_segmentation(
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise GateError(f"the segmentation cannot be written: {error}") from error
-    make_repeatable(made, made_at, structure_set.uid_seed)
+    make_repeatable(made, clock, structure_set.uid_seed)
     buffer = io.BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()

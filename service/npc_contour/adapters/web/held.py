@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 
-from npc_contour.adapters.web.site import Site
+from npc_contour.adapters.web.site import Site, asks_part
 
 
 def add_held(app: FastAPI, site: Site) -> None:
@@ -16,7 +16,7 @@ def add_held(app: FastAPI, site: Site) -> None:
         """Return the page, or its lists only where htmx asks for them."""
         return site.page(
             request,
-            "_held.html" if request.headers.get("hx-request") == "true" else "held.html",
+            "_held.html" if asks_part(request) else "held.html",
             series=site.troubles.series(),
             parked=site.parked(),
             others=site.corrections.series(),

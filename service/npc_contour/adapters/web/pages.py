@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages
 from npc_contour.adapters.web.access import Access, Rules
-from npc_contour.adapters.web.site import STATIC, Site
+from npc_contour.adapters.web.compression import Compression
+from npc_contour.adapters.web.site import STATIC, Site, asks_part
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.sign_in import SignIn
 from npc_contour.domain.worklist import CaseFacts, Group, Wanted
@@ -51,6 +53,7 @@ def add_pages(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | No
         trusted_proxies=web.trusted_proxies,
         stow_networks=web.stow_networks,
     )
+    app.add_middleware(Compression)
     app.add_middleware(Access, accounts=accounts, rules=site_rules, tell=partial(_tell, site))
     if not web.needs_accounts and not is_loopback(web.host):
         logger.warning(Event.ACCESS_OPEN, extra={"host": web.host})
@@ -78,16 +81,6 @@ def _add_static(app: FastAPI) -> None:
 
 
 def _add_work_list(app: FastAPI, site: Site) -> None:
-    def wanted(group: Group, pipeline: str, text: str, offset: int) -> Wanted:
-        return Wanted(
-            group=group,
-            pipeline=pipeline,
-            text=text.strip(),
-            patients=site.settings.web.show_patient,
-            limit=PAGE_ROWS + 1,
-            offset=offset,
-        )
-
     @app.get("/", include_in_schema=False)
     def root() -> RedirectResponse:
         return RedirectResponse("/work")
@@ -99,16 +92,25 @@ def _add_work_list(app: FastAPI, site: Site) -> None:
         pipeline: Annotated[str, Query(max_length=64)] = "",
         text: Annotated[str, Query(max_length=128)] = "",
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        until: AwareDatetime | None = None,
     ) -> HTMLResponse:
         """Return the work list: the whole page, or only its rows where htmx asks for them."""
-        asked = wanted(group, pipeline, text, offset)
+        asked = Wanted(
+            group=group,
+            pipeline=pipeline,
+            text=text.strip(),
+            patients=site.settings.web.show_patient,
+            limit=PAGE_ROWS + 1,
+            offset=offset,
+            until=until,
+        )
         rows = site.worklist.rows(asked)
-        only_rows = request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
         return site.page(
             request,
-            "_work.html" if only_rows else "work.html",
+            "_work.html" if asks_part(request) else "work.html",
             asked=asked,
             rows=rows[:PAGE_ROWS],
+            series=site.worklist.without_case(asked),
             more=len(rows) > PAGE_ROWS,
             tally=site.worklist.tally(),
             troubles=site.troubles.count() + site.corrections.count() + len(site.parked()),
@@ -135,10 +137,9 @@ def _add_case(app: FastAPI, site: Site) -> None:
         name = ""
         if site.settings.web.show_patient and facts.key_image:
             name = site.readers.patient_name(facts.key_image)
-        only_part = request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
         return site.page(
             request,
-            "_case.html" if only_part else "case.html",
+            "_case.html" if asks_part(request) else "case.html",
             facts=facts,
             story=facts.story,
             job=facts.story.job,

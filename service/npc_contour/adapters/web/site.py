@@ -31,7 +31,7 @@ from npc_contour.domain.worklist import WorkList
 from npc_contour.settings import Settings
 
 PACKAGE = "npc_contour.adapters.web"
-SCRIPTS = ("vendor/htmx.min.js", "vendor/htmx-ext-sse.min.js", "vendor/idiomorph-ext.min.js", "app.js")
+SCRIPTS = ("vendor/htmx.min.js", "stream.js", "vendor/htmx-ext-sse.min.js", "vendor/idiomorph-ext.min.js", "app.js")
 """What every page runs, in this order."""
 STATIC = Path(str(files(PACKAGE) / "static"))
 
@@ -105,6 +105,16 @@ class Site:
             person=person, path=request.url.path, now=datetime.now().astimezone(), site=self, **values
         )
         return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def asks_part(request: Request) -> bool:
+    """Whether htmx asks for the part of a page that changes; when it goes back in history it needs the whole page."""
+    headers = request.headers
+    return (
+        headers.get("hx-request") == "true"
+        and headers.get("hx-boosted") != "true"
+        and headers.get("hx-history-restore-request") != "true"
+    )
 
 
 def who(request: Request) -> Person:

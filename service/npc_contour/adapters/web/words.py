@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
+from markupsafe import Markup
+
 from npc_contour.domain.status import TimelineEvent
 
 STATES: dict[str, tuple[str, str, str]] = {
@@ -95,16 +97,29 @@ def event(name: str) -> tuple[str, str]:
 
 def told(timeline: Sequence[TimelineEvent]) -> Iterator[tuple[TimelineEvent, int]]:
     """Yield each line with how often it came in a row; of the same words again and again only the last is told."""
-    for _, same in groupby(timeline, key=lambda line: (line.event, line.detail, line.seconds)):
+    for _, same in groupby(
+        timeline, key=lambda line: (line.event, line.detail, line.seconds, line.series_instance_uid)
+    ):
         lines = list(same)
         yield lines[-1], len(lines)
 
 
-def when(at: datetime) -> str:
-    """Return a time of this machine's zone, with the day where it is not today."""
+def when(at: datetime) -> Markup:
+    """Return a time of this machine's zone, with the day where it is not today; a browser makes it one of its own zone.
+
+    Its title has the whole time with the zone.
+    """
     local = at.astimezone()
     today = datetime.now().astimezone().date()
-    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+    text = f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+    whole = f"{local:%Y-%m-%d %H:%M:%S} {zone(local)}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(), whole, text)
+
+
+def zone(local: datetime) -> str:
+    """Return the zone of a time: its name, and its hours from UTC."""
+    name = f"{local:%Z}"
+    return name if name == "UTC" else f"{name} (UTC{local.isoformat()[-6:]})"
 
 
 def ago(at: datetime) -> str:

@@ -17,6 +17,27 @@ if (location.hash) {
   }
 }
 
+// The service writes times of its own zone; whoever reads them may sit in another.
+const pad = (value) => String(value).padStart(2, "0");
+function localTimes() {
+  const now = new Date();
+  const format = new Intl.DateTimeFormat("en", { timeZoneName: "longOffset" });
+  const zoneOf = (at) => format.formatToParts(at).find((part) => part.type === "timeZoneName").value.replace("GMT", "UTC");
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+    const clock = `${pad(at.getHours())}:${pad(at.getMinutes())}`;
+    const text = at.toDateString() === now.toDateString() ? `${clock}:${pad(at.getSeconds())}` : `${day} ${clock}`;
+    if (time.textContent !== text) time.textContent = text;
+    time.title = `${day} ${clock}:${pad(at.getSeconds())} ${name} (${zoneOf(at)})`;
+  }
+  const zone = document.getElementById("zone");
+  if (zone) zone.textContent = `${name} (${zoneOf(now)})`;
+}
+localTimes();
+document.addEventListener("htmx:afterSwap", localTimes);
+
 function toast(text, tone = "quiet") {
   const line = document.createElement("div");
   line.className = `toast ${tone}`;
