@@ -185,6 +185,18 @@ def test_review_lists_volumes_and_what_was_not_found(world: World, browser: Brow
         assert page.evaluate(INK, "axial") == 0
 
 
+def test_every_tab_loads_and_hears_over_one_stream(world: World, browser: Browser) -> None:
+    with world.served() as url, a_page(browser) as first:
+        first.goto(f"{url}/work")
+        tabs = [first, *(first.context.new_page() for _ in range(8))]
+        for tab in tabs[1:]:
+            tab.goto(f"{url}/work", wait_until="commit")
+            expect(tab.locator("#work")).to_be_visible()
+        world.add_case(state=CaseState.FAILED, reason="the network did not answer")
+        for tab in tabs:
+            expect(tab.locator("#work")).to_contain_text("the network did not answer", timeout=20_000)
+
+
 def test_rules_say_which_series_they_take_and_why(world: World, browser: Browser, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "dropped", ct_datasets(CtPlan(slices=45, description="HEAD NECK lung kernel")))
 

@@ -14,7 +14,7 @@ from npc_contour.adapters.dicom.rtstruct_text import utc_offset
 
 
 def make_repeatable(document: Dataset, made_at: datetime, uid_seed: str) -> None:
-    """Set every date and time of making to `made_at`, as the images' clock shows it, and derive what highdicom drew at random from the seed.
+    """Set every date and time of making to `made_at` with its zone, and derive from the seed what highdicom drew.
 
     Source: PS3.3 C.12.1 (SOP Common), C.7.6.17 (Multi-frame Dimension).
     """
