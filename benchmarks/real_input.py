@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "service"), str(ROOT / "tests")]
 
-from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings  # noqa: E402
-from npc_contour.adapters.dicom.spool import Spool  # noqa: E402
+from npc_contour.adapters.dicom.receive.scp import Receiver, ReceiverSettings  # noqa: E402
+from npc_contour.adapters.dicom.spool.files import Spool  # noqa: E402
 from npc_testkit.real_input import Outcome, outcomes, table  # noqa: E402
 
 HEAD = """\
@@ -25,7 +25,7 @@ HEAD = """\
 
 Every file of the test data that pydicom, pynetdicom and pydicom-data ship (highdicom's wheel ships none), sent to
 the front door by C-STORE in its own transfer syntax and read by the reader; made by `python
-benchmarks/real_input.py`, compared by `tests/adapters/dicom/test_real_input.py`. *door* is the status answered,
+benchmarks/real_input.py`, compared by `tests/adapters/dicom/read/test_real_input.py`. *door* is the status answered,
 "context" where the SOP class or transfer syntax is not accepted (CT and MR images, uncompressed or lossless, are,
 and registrations); 0xC003 means that the same image came before in another encoding. *reader* is what decoding the
 pixels of that one file gives; "as pydicom" means that pydicom's own decoding gives the same numbers. Refused files

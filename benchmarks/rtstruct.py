@@ -136,10 +136,10 @@ def prepare(folder: Path, source: Path, side: int) -> Work:
 
 def write_ours(work: Work, out: Path, watch: Stopwatch) -> dict[str, float]:
     """Write with npc_contour, and time the gate apart."""
-    from npc_contour.adapters.dicom.gate import check_rtstruct  # noqa: PLC0415
-    from npc_contour.adapters.dicom.planning_header import read_planning_header  # noqa: PLC0415
-    from npc_contour.adapters.dicom.reader import read_headers  # noqa: PLC0415
-    from npc_contour.adapters.dicom.rtstruct import encode_rtstruct  # noqa: PLC0415
+    from npc_contour.adapters.dicom.read.planning_header import read_planning_header  # noqa: PLC0415
+    from npc_contour.adapters.dicom.read.reader import read_headers  # noqa: PLC0415
+    from npc_contour.adapters.dicom.rtstruct.gate import check_rtstruct  # noqa: PLC0415
+    from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct  # noqa: PLC0415
     from npc_contour.core.contouring import contour_rois  # noqa: PLC0415
     from npc_contour.core.labels import mask_of_array  # noqa: PLC0415
     from npc_contour.core.stacking import stack  # noqa: PLC0415
@@ -180,7 +180,7 @@ def write_ours(work: Work, out: Path, watch: Stopwatch) -> dict[str, float]:
 
 def _load_compiled_code() -> None:
     """Contour one voxel and read it back."""
-    from npc_contour.adapters.dicom.ds_text import contour_data  # noqa: PLC0415
+    from npc_contour.adapters.dicom.rtstruct.ds_text import contour_data  # noqa: PLC0415
     from npc_contour.core.contouring import contour_roi  # noqa: PLC0415
     from npc_contour.core.labels import mask_of_array  # noqa: PLC0415
     from npc_contour.core.rasterise import rasterise_roi  # noqa: PLC0415

@@ -16,8 +16,8 @@ import numpy as np
 import SimpleITK
 from rtstruct import SLICE_MM, SPACING_MM, Mask, Work
 
-from npc_contour.adapters.dicom.reader import read_headers
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.reader import read_headers
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import Series

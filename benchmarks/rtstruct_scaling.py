@@ -7,8 +7,8 @@ from datetime import datetime
 
 import numpy as np
 
-from npc_contour.adapters.dicom.planning_header import PlanningHeader
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
+from npc_contour.adapters.dicom.read.planning_header import PlanningHeader
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
 from npc_contour.core.contouring import contour_rois
 from npc_contour.core.labels import RoiMask
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid

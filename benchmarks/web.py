@@ -39,8 +39,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from npc_contour.adapters.dicom.reader import read_headers
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.read.reader import read_headers
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.postgres_embedded import EmbeddedPostgres
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.app.runtime import Runtime

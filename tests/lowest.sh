@@ -11,6 +11,6 @@ venv=${LOWEST:-.venv-lowest}
   pytest pytest-timeout pytest-xdist hypothesis playwright dicomweb-client
 "$venv/bin/python" -m pytest -q -W default --timeout 300 \
   tests/core/test_contouring.py tests/core/test_stacking.py tests/core/test_morphology.py tests/core/test_resampling.py \
-  tests/adapters/dicom/test_reader.py tests/adapters/dicom/test_rtstruct.py tests/adapters/dicom/test_segmentation.py \
+  tests/adapters/dicom/read/test_reader.py tests/adapters/dicom/rtstruct/test_rtstruct.py tests/adapters/dicom/rtstruct/test_segmentation.py \
   tests/adapters/api/test_stow.py tests/adapters/api/test_connections.py tests/adapters/web/test_senders.py \
   tests/application/test_accounts.py "$@"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.preview import outline_segments, render_preview, telling_slices
 from npc_testkit.ct_series import CtPlan
 from npc_testkit.rtstructs import Planning, encoded, planning_series

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.reader import read_at_key, read_headers
+from npc_contour.adapters.dicom.read.reader import read_at_key, read_headers
 from npc_contour.app.tools import FileReader
 from npc_contour.domain.pipelines import Contrast, Role
 from npc_contour.domain.series import Series

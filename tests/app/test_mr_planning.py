@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npc_contour.adapters.dicom.reader import read_at_key, read_headers
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.reader import read_at_key, read_headers
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.app.tools import FileReader, RtstructWriter
 from npc_contour.core.labels import mask_of_array
 from npc_contour.domain.pipelines import Contrast, Role, Weighting

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.reader import read_headers
+from npc_contour.adapters.dicom.read.reader import read_headers
 from npc_contour.catalog import read_pipeline
 from npc_contour.core.grouping import group
 from npc_contour.core.roles import Candidate

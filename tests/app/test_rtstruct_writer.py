@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from npc_contour.adapters.dicom.reader import read_headers
-from npc_contour.adapters.dicom.rtstruct import sop_instance_uid
+from npc_contour.adapters.dicom.read.reader import read_headers
+from npc_contour.adapters.dicom.rtstruct.writer import sop_instance_uid
 from npc_contour.app.shared import profile_of
 from npc_contour.app.tools import RtstructWriter
 from npc_contour.core.labels import RoiMask

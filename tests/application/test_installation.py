@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.application.installation import adopt_spool, check_spool, take_spool
 from npc_contour.application.upkeep import ALL, Rescan
 from npc_contour.domain.jobs import SeriesState

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.archive import DicomArchive
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.scu import send_series
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.pacs.archive import DicomArchive
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.send.scu import send_series
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.application.partners import FindPartner
 from npc_contour.application.ports import Archive

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from npc_contour.adapters.dicom.scu import send_series
+from npc_contour.adapters.dicom.send.scu import send_series
 from npc_contour.app.archives import pull_tools
 from npc_contour.app.runtime import Runtime
 from npc_contour.application.pull_requests import MAX_WAITING, FindStudy, PullProgress, PullRequests

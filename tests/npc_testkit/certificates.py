@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from npc_contour.adapters.dicom.tls import TlsFiles
+from npc_contour.adapters.dicom.association.tls import TlsFiles
 from npc_contour.domain.security import TlsIdentity
 from npc_testkit.peers import run_tool
 

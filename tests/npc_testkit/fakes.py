@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
+from npc_contour.adapters.dicom.read.headers import header_of, parse_data_set, split_file
 from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.crossings import STEPS

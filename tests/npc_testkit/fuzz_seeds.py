@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
-from npc_contour.adapters.dicom.headers import split_file
+from npc_contour.adapters.dicom.read.headers import split_file
 from npc_testkit.fuzz_targets import MAX_BYTES, SYNTAXES
 from npc_testkit.malformed import BUILDERS, build, encoded, whole
 from npc_testkit.raw_dicom import ECHO_RQ, NO_DATA_SET, STORE_RQ, WITH_DATA_SET, associate_rq, command_set, p_data

@@ -15,15 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from npc_contour.adapters.dicom import headers, pixels
-from npc_contour.adapters.dicom.conversation import Conversation
-from npc_contour.adapters.dicom.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from npc_contour.adapters.dicom.negotiation import agree, read_request
-from npc_contour.adapters.dicom.scp import storage_services
-from npc_contour.adapters.dicom.services import AssociationInfo, Services, verification
-from npc_contour.adapters.dicom.spool import Spool
-from npc_contour.adapters.dicom.storing import Session, Storing
-from npc_contour.adapters.dicom.wire import HEAD, PduType, Wire, WireError, checked_head
+from npc_contour.adapters.dicom.association.wire import HEAD, PduType, Wire, WireError, checked_head
+from npc_contour.adapters.dicom.read import headers, pixels
+from npc_contour.adapters.dicom.read.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from npc_contour.adapters.dicom.receive.conversation import Conversation
+from npc_contour.adapters.dicom.receive.negotiation import agree, read_request
+from npc_contour.adapters.dicom.receive.scp import storage_services
+from npc_contour.adapters.dicom.receive.services import AssociationInfo, Services, verification
+from npc_contour.adapters.dicom.receive.storing import Session, Storing
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.app.door_services import further_services
 from npc_contour.errors import InstanceRefused, PixelDataError
 

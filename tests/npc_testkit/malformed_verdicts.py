@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from npc_contour.adapters.dicom.reader import read_headers, read_volume
+from npc_contour.adapters.dicom.read.reader import read_headers, read_volume
 from npc_contour.domain.series import Series
 from npc_contour.errors import AutocontourError
 from npc_testkit.ct_series import ct_datasets, write_series

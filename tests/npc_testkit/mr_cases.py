@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npc_contour.adapters.dicom.headers import read_file
+from npc_contour.adapters.dicom.read.headers import read_file
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.grouping import MR_IMAGE_STORAGE, group
 from npc_contour.core.labels import mask_of_array

@@ -21,11 +21,11 @@ from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
-from npc_contour.adapters.dicom.headers import read_bytes
-from npc_contour.adapters.dicom.planning_header import read_patient_name
-from npc_contour.adapters.dicom.reader import read_headers, read_plane, read_volume
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.read.headers import read_bytes
+from npc_contour.adapters.dicom.read.planning_header import read_patient_name
+from npc_contour.adapters.dicom.read.reader import read_headers, read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.app.archives import corrections_of

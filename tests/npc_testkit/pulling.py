@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import FetchSeries, PollArchive, PullTools
 from npc_contour.settings import Completion, PullSettings

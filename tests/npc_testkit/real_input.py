@@ -15,7 +15,7 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.uid import UID
 
-from npc_contour.adapters.dicom import headers, pixels
+from npc_contour.adapters.dicom.read import headers, pixels
 from npc_contour.errors import InstanceRefused, PixelDataError
 from npc_testkit.malformed import Malformed
 from npc_testkit.malformed_verdicts import send

@@ -16,9 +16,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from npc_contour.adapters.dicom.planning_header import PlanningHeader, read_planning_header
-from npc_contour.adapters.dicom.reader import read_headers, read_volume
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
+from npc_contour.adapters.dicom.read.planning_header import PlanningHeader, read_planning_header
+from npc_contour.adapters.dicom.read.reader import read_headers, read_volume
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
 from npc_contour.core.contouring import DEFAULT_OPTIONS, ContourOptions, contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
 from npc_contour.core.rasterise import RasterisedRoi

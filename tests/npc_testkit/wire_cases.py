@@ -23,11 +23,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.stow import Stow, stow_routes
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.negotiation import agree, read_request
-from npc_contour.adapters.dicom.scu import echo
-from npc_contour.adapters.dicom.services import Services, verification
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.receive.negotiation import agree, read_request
+from npc_contour.adapters.dicom.receive.services import Services, verification
+from npc_contour.adapters.dicom.send.scu import echo
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.adapters.stow import WebSender
 from npc_contour.adapters.webhooks import Hook, WebhookCaller

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from npc_contour import logs
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.otlp import trace_to
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.adapters.workflow.worker import Duties, WorkerOptions, run_worker

@@ -22,8 +22,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.receive.scp import Receiver, ReceiverSettings
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.app.door_services import further_services
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from npc_contour.adapters.dicom.archive import DicomArchive
-from npc_contour.adapters.dicom.commitment_scp import report
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.pacs.archive import DicomArchive
+from npc_contour.adapters.dicom.receive.commitment_scp import report
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.spool.files import Spool
+from npc_contour.adapters.dicom.spool.quarantine import SpoolQuarantine
 from npc_contour.adapters.dicomweb import WebArchive
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.shared import spool_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from npc_contour.adapters.dicom.availability import AvailabilityNotice, availability_notices
-from npc_contour.adapters.dicom.commitment import ReportedBy, commitment_reports
-from npc_contour.adapters.dicom.commitment_scp import Asked, commitment_requests
-from npc_contour.adapters.dicom.services import Service
+from npc_contour.adapters.dicom.receive.availability import AvailabilityNotice, availability_notices
+from npc_contour.adapters.dicom.receive.commitment import ReportedBy, commitment_reports
+from npc_contour.adapters.dicom.receive.commitment_scp import Asked, commitment_requests
+from npc_contour.adapters.dicom.receive.services import Service
 
 
 def further_services(

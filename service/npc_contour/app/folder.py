@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from npc_contour.adapters.checks import folder_writable, free_space
-from npc_contour.adapters.dicom.headers import NOT_DICOM
-from npc_contour.adapters.dicom.reader import FolderContent, read_at_key, read_headers
+from npc_contour.adapters.dicom.read.headers import NOT_DICOM
+from npc_contour.adapters.dicom.read.reader import FolderContent, read_at_key, read_headers
 from npc_contour.adapters.masks.files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from npc_contour.adapters.checks import destinations_of
-from npc_contour.adapters.dicom.access import LOOPBACK, AccessRule, PeerLimits
-from npc_contour.adapters.dicom.admission import Admission
-from npc_contour.adapters.dicom.availability import AvailabilityNotice
-from npc_contour.adapters.dicom.commitment import CommitmentReport, is_from
-from npc_contour.adapters.dicom.quarantine import SpoolQuarantine
-from npc_contour.adapters.dicom.scp import (
+from npc_contour.adapters.dicom.association.tls import TlsFiles
+from npc_contour.adapters.dicom.receive.access import LOOPBACK, AccessRule, PeerLimits
+from npc_contour.adapters.dicom.receive.admission import Admission
+from npc_contour.adapters.dicom.receive.availability import AvailabilityNotice
+from npc_contour.adapters.dicom.receive.commitment import CommitmentReport, is_from
+from npc_contour.adapters.dicom.receive.scp import (
     AssociationEnd,
     AssociationEvent,
     AssociationInfo,
@@ -23,8 +23,8 @@ from npc_contour.adapters.dicom.scp import (
     ReceiverSettings,
     TlsPort,
 )
-from npc_contour.adapters.dicom.spool import Kept, Outcome
-from npc_contour.adapters.dicom.tls import TlsFiles
+from npc_contour.adapters.dicom.spool.files import Kept, Outcome
+from npc_contour.adapters.dicom.spool.quarantine import SpoolQuarantine
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
 from npc_contour.app.door_services import further_services

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from npc_contour.adapters.dicom.scu import DicomSender
-from npc_contour.adapters.dicom.verification import DicomVerifier
+from npc_contour.adapters.dicom.send.scu import DicomSender
+from npc_contour.adapters.dicom.send.verification import DicomVerifier
 from npc_contour.adapters.stow import WebSender
 from npc_contour.adapters.watched_folder import FolderSender
 from npc_contour.domain.jobs import AnyDestination, Destination, Evidence, FolderDestination, StoreReceipt

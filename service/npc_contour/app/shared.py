@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from npc_contour.adapters.dicom.reader import ReadImage
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.read.reader import ReadImage
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.tools import RtstructWriter

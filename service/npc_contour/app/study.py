@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from npc_contour.adapters.dicom.reader import ReadImage, read_at_key, read_volume
-from npc_contour.adapters.dicom.registration import read_registration
+from npc_contour.adapters.dicom.read.reader import ReadImage, read_at_key, read_volume
+from npc_contour.adapters.dicom.read.registration import read_registration
 from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.core.evidence import ContrastEvidence, SiteWords

@@ -9,17 +9,17 @@ from io import BytesIO
 
 from pydicom import dcmread
 
-from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.measurement_report import encode_report, report_sop_instance_uid
-from npc_contour.adapters.dicom.planning_header import read_planning_header
-from npc_contour.adapters.dicom.reader import ReadImage, read_volume
-from npc_contour.adapters.dicom.rt_utils_bridge import rt_utils_rois
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct, sop_instance_uid
-from npc_contour.adapters.dicom.segmentation import (
+from npc_contour.adapters.dicom.read.planning_header import read_planning_header
+from npc_contour.adapters.dicom.read.reader import ReadImage, read_volume
+from npc_contour.adapters.dicom.rtstruct.gate import check_rtstruct
+from npc_contour.adapters.dicom.rtstruct.measurement_report import encode_report, report_sop_instance_uid
+from npc_contour.adapters.dicom.rtstruct.rt_utils_bridge import rt_utils_rois
+from npc_contour.adapters.dicom.rtstruct.segmentation import (
     encode_segmentation,
     read_image_headers,
     segmentation_uid,
 )
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct, sop_instance_uid
 from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois

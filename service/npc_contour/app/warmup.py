@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import numpy as np
 from pydicom import Dataset
 
-from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.planning_header import planning_header
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
+from npc_contour.adapters.dicom.read.planning_header import planning_header
+from npc_contour.adapters.dicom.rtstruct.gate import check_rtstruct
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
 from npc_contour.app.runtime import Runtime
 from npc_contour.core.alignment import resample_onto
 from npc_contour.core.contouring import contour_rois

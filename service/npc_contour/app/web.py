@@ -19,10 +19,10 @@ from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.api.webhooks import webhook_routes
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
-from npc_contour.adapters.dicom.headers import read_bytes
-from npc_contour.adapters.dicom.planning_header import read_patient_name
-from npc_contour.adapters.dicom.reader import read_plane, read_volume
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.headers import read_bytes
+from npc_contour.adapters.dicom.read.planning_header import read_patient_name
+from npc_contour.adapters.dicom.read.reader import read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.adapters.workflow.queue import defer

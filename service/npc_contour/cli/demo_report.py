@@ -17,8 +17,8 @@ import SimpleITK
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.adapters.dicom.reader import read_headers, read_volume
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.reader import read_headers, read_volume
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.preview import render_preview
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.core.rasterise import RasterisedRoi, rasterise_roi

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.planning_folder import PlanningFolder, read_planning_folder
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.masks.files import MASK_ENDINGS, write_named_masks
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.progress import bar

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from npc_contour.adapters.dicom import scu
-from npc_contour.adapters.dicom.inbox import Inbox
+from npc_contour.adapters.dicom.receive.inbox import Inbox
+from npc_contour.adapters.dicom.send import scu
 from npc_contour.cli.arguments import RAW, Verbs, ae_title, existing_folder, host_port, number_in
 from npc_contour.cli.progress import bar
 from npc_contour.domain.dimse import status_words

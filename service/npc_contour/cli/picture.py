@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from npc_contour.adapters.dicom.planning_folder import read_planning_folder, with_pixels
-from npc_contour.adapters.dicom.rtstruct_reader import read_rtstruct
+from npc_contour.adapters.dicom.read.planning_folder import read_planning_folder, with_pixels
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.preview import AXIAL_SLICES, render_preview
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
 from npc_contour.cli.masks import check_origin

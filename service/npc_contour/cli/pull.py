@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from npc_contour.adapters.dicom.headers import header_of, parse_data_set, split_file
-from npc_contour.adapters.dicom.incoming import DATA_SET_MISMATCH
-from npc_contour.adapters.dicom.spool import INVALID_UID
-from npc_contour.adapters.dicom.worklist import scheduled_on
+from npc_contour.adapters.dicom.pacs.worklist import scheduled_on
+from npc_contour.adapters.dicom.read.headers import header_of, parse_data_set, split_file
+from npc_contour.adapters.dicom.read.incoming import DATA_SET_MISMATCH
+from npc_contour.adapters.dicom.spool.files import INVALID_UID
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import archive_of, node_of
 from npc_contour.app.runtime import FILE, Runtime

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from npc_contour.adapters.dicom.gate import check_rtstruct
-from npc_contour.adapters.dicom.planning_folder import PlanningFolder, read_planning_folder, with_pixels
-from npc_contour.adapters.dicom.rtstruct import encode_rtstruct
+from npc_contour.adapters.dicom.read.planning_folder import PlanningFolder, read_planning_folder, with_pixels
+from npc_contour.adapters.dicom.rtstruct.gate import check_rtstruct
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
 from npc_contour.adapters.masks.files import MaskFile, read_mask_file
 from npc_contour.adapters.masks.names import NamedLabels, read_names
 from npc_contour.adapters.profiles import profile_path, read_profile

@@ -19,9 +19,9 @@ from fastapi import FastAPI
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.stow import MAX_INSTANCE_BYTES, Stow, stow_routes
 from npc_contour.adapters.api.uploads import UploadLimits, UploadRefusedError, Uploads
-from npc_contour.adapters.dicom.headers import split_file
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.read.headers import split_file
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import StoreError

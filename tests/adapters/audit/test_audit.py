@@ -16,10 +16,10 @@ import pytest
 
 from npc_contour.adapters.audit.syslog import SyslogSender, SyslogTarget
 from npc_contour.adapters.audit.trail import AuditTrail
-from npc_contour.adapters.dicom.keeping import FileKeeper
-from npc_contour.adapters.dicom.scp import Receiver, ReceiverSettings
-from npc_contour.adapters.dicom.scu import send_series
-from npc_contour.adapters.dicom.spool import Spool
+from npc_contour.adapters.dicom.receive.keeping import FileKeeper
+from npc_contour.adapters.dicom.receive.scp import Receiver, ReceiverSettings
+from npc_contour.adapters.dicom.send.scu import send_series
+from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.received import AssociationRow
 from npc_contour.errors import SendError, SettingsError

@@ -12,10 +12,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from npc_contour.adapters.dicom.measurement_report import encode_report
-from npc_contour.adapters.dicom.planning_header import planning_header
-from npc_contour.adapters.dicom.rtstruct import derived_uid, encode_rtstruct
-from npc_contour.adapters.dicom.segmentation import encode_segmentation
+from npc_contour.adapters.dicom.read.planning_header import planning_header
+from npc_contour.adapters.dicom.rtstruct.measurement_report import encode_report
+from npc_contour.adapters.dicom.rtstruct.segmentation import encode_segmentation
+from npc_contour.adapters.dicom.rtstruct.writer import derived_uid, encode_rtstruct
 from npc_contour.application.ports import MeasurementReport, Outlined
 from npc_contour.core.contouring import contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array

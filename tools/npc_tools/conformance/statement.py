@@ -18,16 +18,18 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 import npc_contour
 from npc_contour.adapters.audit.messages import EventId, EventType
-from npc_contour.adapters.dicom import access, pixels, scp, tls
-from npc_contour.adapters.dicom.association_items import APPLICATION_CONTEXT
-from npc_contour.adapters.dicom.command import Field
-from npc_contour.adapters.dicom.commitment_scp import DUPLICATE_TRANSACTION, INVALID_ARGUMENT, NOT_AUTHORISED
-from npc_contour.adapters.dicom.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from npc_contour.adapters.dicom.query import FIND_MODELS
-from npc_contour.adapters.dicom.requestor import REJECT_REASONS
-from npc_contour.adapters.dicom.retrieve import GET_MODELS, MOVE_MODELS
-from npc_contour.adapters.dicom.services import NATIVE, Service, Services, verification
-from npc_contour.adapters.dicom.wire import MAX_PDU
+from npc_contour.adapters.dicom.association import tls
+from npc_contour.adapters.dicom.association.association_items import APPLICATION_CONTEXT
+from npc_contour.adapters.dicom.association.command import Field
+from npc_contour.adapters.dicom.association.requestor import REJECT_REASONS
+from npc_contour.adapters.dicom.association.wire import MAX_PDU
+from npc_contour.adapters.dicom.pacs.query import FIND_MODELS
+from npc_contour.adapters.dicom.pacs.retrieve import GET_MODELS, MOVE_MODELS
+from npc_contour.adapters.dicom.read import pixels
+from npc_contour.adapters.dicom.read.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from npc_contour.adapters.dicom.receive import access, scp
+from npc_contour.adapters.dicom.receive.commitment_scp import DUPLICATE_TRANSACTION, INVALID_ARGUMENT, NOT_AUTHORISED
+from npc_contour.adapters.dicom.receive.services import NATIVE, Service, Services, verification
 from npc_contour.app.door_services import further_services
 from npc_contour.domain.dimse import query_status_words, status_words
 from npc_contour.settings import Completion, Delivery, Dicom, PacsSettings, PullSettings, Retention

@@ -1,0 +1,1 @@
+"""Asking a PACS or a worklist server, and fetching from it."""

@@ -1,0 +1,1 @@
+"""Structure sets and what goes with them: written, checked, read."""
