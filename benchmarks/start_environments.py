@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from start_bench import DEMO, Bench, Case, do
-from start_machines import ROOT
+from start_machines import ROOT, RUN_S
 from start_watch import SHARED_MEMORY, Ended, watched
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
@@ -50,7 +50,13 @@ def environments() -> list[Case]:
         _demo("a full disk", _with_tmpfs("$PWD", "size=300m"), refusal=r"\d MiB free at .* choose another", root=True),
         _demo("TMPDIR noexec", _with_tmpfs("$TMPDIR", "noexec,mode=1777"), root=True),
         _demo("TMPDIR of 1 MB", _with_tmpfs("$TMPDIR", "size=1m,mode=1777"), root=True),
-        Case("demo twice at once, one folder", "environment", _shell(ONE_FOLDER), refusal="another demo is running"),
+        Case(
+            "demo twice at once, one folder",
+            "environment",
+            _shell(ONE_FOLDER),
+            "another demo is running",
+            refused_within_s=RUN_S,
+        ),
         Case("demo twice at once, two folders", "environment", _shell(TWO_FOLDERS), shows=r"RTSTRUCT +second-out/tps"),
         Case("demo again after SIGKILL", "environment", _shell(AGAIN), shows=ARRIVED),
         *(_killed(verb, how) for verb in ("demo", "segment", "serve") for how in ENDINGS),

@@ -24,6 +24,7 @@ LOADED_BY_OTHERS = {
 }  # fmt: skip
 """Declared, and imported by no line of ours."""
 TOOLS = {
+    "hatchling",
     "ruff",
     "mypy",
     "import-linter",
