@@ -49,7 +49,7 @@ from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.settings import Settings
 from npc_contour.store.codec import header_to_json
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.database import Store, migrate
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.rtstructs import encoded, planning_series
 
@@ -70,7 +70,7 @@ def main() -> None:
         settings = Settings.model_validate({"storage": {"root": root / "data"}, "web": {"port": 0}})
         with EmbeddedPostgres(settings.storage.database) as postgres:
             migrate(postgres.url, apply_queue_schema)
-            with PgStore(postgres.url, defer) as store:
+            with Store(postgres.url, defer) as store:
                 cases = fill(store, settings, root, args.opens + args.opens // 4 + 1)
                 runtime = Runtime.of(settings, database_url=postgres.url)
                 process = multiprocessing.get_context("spawn").Process(target=run_web, args=(runtime,), daemon=True)
@@ -86,7 +86,7 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def measure(url: str, store: PgStore, cases: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
+def measure(url: str, store: Store, cases: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
     """All three, one after another."""
     hurried = args.opens // 4
     calm = first_slices(url, cases[: args.opens + 1], "allAt")
@@ -161,7 +161,7 @@ def work_lists(url: str, count: int) -> list[float]:
     return taken
 
 
-async def listeners(url: str, store: PgStore, case_id: str, count: int) -> tuple[int, float]:
+async def listeners(url: str, store: Store, case_id: str, count: int) -> tuple[int, float]:
     """Open so many streams, let a case move, and return how many heard of it and when the last one did."""
     heard: list[float] = []
     opened = asyncio.Semaphore(0)
@@ -198,7 +198,7 @@ async def listeners(url: str, store: PgStore, case_id: str, count: int) -> tuple
     return len(heard), max(heard, default=began) - began
 
 
-def fill(store: PgStore, settings: Settings, root: Path, opens: int) -> list[str]:
+def fill(store: Store, settings: Settings, root: Path, opens: int) -> list[str]:
     """Write images and rows; return the cases that can be reviewed."""
     images = render(root / "ct")
     structure_set = contours(root / "small")
@@ -247,7 +247,7 @@ def contours(folder: Path) -> bytes:
     return encoded(planning, masks)
 
 
-def add_study(store: PgStore, images: Sequence[InstanceHeader], case_id: str, at: datetime) -> None:
+def add_study(store: Store, images: Sequence[InstanceHeader], case_id: str, at: datetime) -> None:
     """The rows of one study with one case that was sent."""
     first, series = images[0], images[0].series_instance_uid
     roi = {"type": "ORGAN", "volume_cc": 9.0, "found": True, "network": "n"}
@@ -280,7 +280,7 @@ def add_study(store: PgStore, images: Sequence[InstanceHeader], case_id: str, at
 
 
 def place(
-    root: Path, spool: Spool, images: Sequence[InstanceHeader], case_id: str, structure_set: bytes, store: PgStore
+    root: Path, spool: Spool, images: Sequence[InstanceHeader], case_id: str, structure_set: bytes, store: Store
 ) -> None:
     """Keep the files of one reviewed case, with the UIDs of its rows."""
     import pydicom  # noqa: PLC0415 - only here

@@ -11,7 +11,7 @@ from npc_contour.app.shared import spool_at
 from npc_contour.application.installation import take_spool
 from npc_contour.errors import ClockOffError, SpoolForeignError, StoreError
 from npc_contour.settings import Database, Settings, Storage
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.postgres import SkewedClock
 
 
@@ -20,7 +20,7 @@ def site(root: Path, url: str) -> Settings:
 
 
 def test_the_spool_of_another_database_is_refused_as_the_start_refuses_it(
-    store: PgStore, database_url: str, tmp_path: Path
+    store: Store, database_url: str, tmp_path: Path
 ) -> None:
     own, other = site(tmp_path / "own", database_url), site(tmp_path / "other", database_url)
     look = start_checks(own)[0].probe

@@ -19,7 +19,7 @@ from npc_contour.adapters.api.web import MAX_BODY
 from npc_contour.application.accounts import LOCAL
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.jobs import CaseState
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.page import World
 from npc_testkit.served import Served, served
 
@@ -33,7 +33,7 @@ CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
 @pytest.fixture
-def running(store: PgStore, database_url: str, tmp_path: Path) -> Iterator[Served]:
+def running(store: Store, database_url: str, tmp_path: Path) -> Iterator[Served]:
     world = World(store, tmp_path / "world")
     world.add_case(seed="sent")
     world.add_case(seed="failed", state=CaseState.FAILED, reason="the network did not answer")

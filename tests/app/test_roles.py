@@ -13,7 +13,7 @@ from npc_contour.app.runtime import SERVED, Runtime
 from npc_contour.cli.serve import _roles
 from npc_contour.errors import SpoolFullError
 from npc_contour.settings import Dicom, Settings, Storage
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 GIB = 2**30
 
@@ -50,7 +50,7 @@ def test_a_port_is_shared_only_where_several_receivers_may_listen(tmp_path: Path
     assert Dicom().has_shared_port(shared)
 
 
-def test_a_disk_that_fills_is_told_days_before(store: PgStore) -> None:
+def test_a_disk_that_fills_is_told_days_before(store: Store) -> None:
     check = forecast_check(store, Settings(storage=Storage(min_free_mb=0)))
     assert check.probe() == "too early to tell"
     assert not check.required

@@ -22,8 +22,8 @@ from npc_contour.application.sign_in import ATTEMPT, SignIn
 from npc_contour.domain.accounts import AccessRole, Attempt
 from npc_contour.errors import AccountError, IdentityError, SettingsError
 from npc_contour.settings import read_settings
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.database import PgStore
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.database import Store
 from npc_testkit.certificates import Authority
 from npc_testkit.fakes import FakeClock
 from npc_testkit.identity_provider import Provider, identity_provider, new_key, signed, unsigned
@@ -60,9 +60,9 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def door(store: PgStore, provider: Provider) -> Door:
+def door(store: Store, provider: Provider) -> Door:
     clock = FakeClock()
-    accounts = Accounts(PgAccounts(store), clock, session_h=8.0)
+    accounts = Accounts(AccountStore(store), clock, session_h=8.0)
     client = OidcProvider(
         Client(
             issuer=provider.issuer, client_id="npc", secret=provider.secret, scopes=("openid",), clock_skew_s=60,
@@ -70,7 +70,7 @@ def door(store: PgStore, provider: Provider) -> Door:
         ),
         now=lambda: clock.now().timestamp(),
     )  # fmt: skip
-    return Door(provider, client, SignIn(PgAccounts(store), clock, accounts, client, GROUPS), accounts, clock)
+    return Door(provider, client, SignIn(AccountStore(store), clock, accounts, client, GROUPS), accounts, clock)
 
 
 def test_a_person_is_let_in_with_the_role_of_the_groups(door: Door) -> None:
@@ -221,7 +221,7 @@ def test_groups_may_lie_deep_in_the_token(door: Door) -> None:
         redirect_url="http://127.0.0.1/login/oidc/callback", name_claim="preferred_username",
         role_claim="realm_access.roles",
     )  # fmt: skip
-    store = PgAccounts(door.accounts.store._store)  # type: ignore[attr-defined]
+    store = AccountStore(door.accounts.store._store)  # type: ignore[attr-defined]
     door.sign_in = SignIn(store, door.clock, door.accounts, OidcProvider(client), GROUPS)
     person = door.accounts.by_session(door.enter()[0])
     assert person is not None
@@ -261,7 +261,7 @@ def test_a_provider_that_is_another_than_the_settings_say_is_not_believed(
 
 
 def test_over_http_the_callback_refuses_strangers(
-    provider: Provider, store: PgStore, database_url: str, tmp_path: Path
+    provider: Provider, store: Store, database_url: str, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text(provider.secret + "\n", encoding="utf-8")
@@ -282,7 +282,7 @@ def test_over_http_the_callback_refuses_strangers(
 
 
 def test_a_browser_logs_in_and_out_at_another_site(
-    provider: Provider, store: PgStore, database_url: str, tmp_path: Path, browser: Browser
+    provider: Provider, store: Store, database_url: str, tmp_path: Path, browser: Browser
 ) -> None:
     secret, port = tmp_path / "secret", free_port()
     secret.write_text(provider.secret, encoding="utf-8")

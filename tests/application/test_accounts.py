@@ -22,8 +22,8 @@ from npc_contour.application.accounts import (
 )
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import AccountError
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.database import PgStore
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.database import Store
 from npc_testkit.fakes import FakeClock
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -36,8 +36,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def accounts(store: PgStore, clock: FakeClock) -> Accounts:
-    known = Accounts(PgAccounts(store), clock, session_h=8.0)
+def accounts(store: Store, clock: FakeClock) -> Accounts:
+    known = Accounts(AccountStore(store), clock, session_h=8.0)
     known.add("anna", AccessRole.OPERATOR, PASSWORD)
     return known
 
@@ -61,7 +61,7 @@ def test_session_is_of_its_account_whatever_the_case(accounts: Accounts) -> None
     assert person.csrf
 
 
-def test_neither_session_nor_token_can_be_read_from_the_database(accounts: Accounts, store: PgStore) -> None:
+def test_neither_session_nor_token_can_be_read_from_the_database(accounts: Accounts, store: Store) -> None:
     session, token = accounts.login("anna", PASSWORD), accounts.make_token("bot", LOCAL, AccessRole.VIEWER, 1)
 
     rows = [store.query("SELECT * FROM web_session"), store.query("SELECT * FROM web_token")]

@@ -10,12 +10,12 @@ from npc_contour.application.operations import Operations
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import NetworkMismatchError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import WAIT_S, Bench, catalog, contrast_ct, plain_ct
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store, combine=True)
 
 
@@ -42,7 +42,7 @@ def test_all_results_on_the_planning_ct_go_as_one(bench: Bench) -> None:
     assert f"part of the structure set of case {combined.case_id}" in [event.detail for event in story.timeline]
 
 
-def test_rois_of_two_pipelines_are_sent_once_and_the_doubles_are_named(store: PgStore) -> None:
+def test_rois_of_two_pipelines_are_sent_once_and_the_doubles_are_named(store: Store) -> None:
     bench = Bench(store, combine=True, catalog=catalog("han_oar"))
     bench.receive([*plain_ct(), *contrast_ct()])
     bench.work_for(60)

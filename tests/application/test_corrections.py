@@ -17,10 +17,10 @@ from npc_contour.domain.series import InstanceHeader, Seal
 from npc_contour.domain.work import JobKind
 from npc_contour.domain.worklist import Group
 from npc_contour.errors import NoSuchRowError, OperationRefused
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
-from npc_contour.store.troubles import PgTroubleBoard
-from npc_contour.store.worklist import PgWorkList
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
+from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.worklist import WorkList
 from npc_testkit.bench import STUDY, Bench, catalog, plain_ct
 
 PIPELINE, SERIES = "ln_ctv", "1.2.10"
@@ -68,7 +68,7 @@ class Desk:
 
     def corrections(self) -> Corrections:
         bench = self.bench
-        board = PgTroubleBoard(bench.store)
+        board = TroubleBoard(bench.store)
         ended = bench.intake.association_ended
         return Corrections(
             CorrectionTools(bench.store, board, self, bench.spool, self, ended, bench.clock, "NPC_CONTOUR")
@@ -76,7 +76,7 @@ class Desk:
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     everything = catalog()
     return Bench(store, catalog=replace(everything, pipelines={PIPELINE: everything.pipelines[PIPELINE]}))
 
@@ -136,7 +136,7 @@ def test_after_a_case_was_sent_it_asks_for_a_person_and_is_contoured_anew_when_a
     bench.receive(images)
     bench.work_for(200)
     desk = Desk(bench)
-    work = PgWorkList(bench.store, PgBoard(bench.store, str))
+    work = WorkList(bench.store, StatusBoard(bench.store, str))
     assert (bench.case(PIPELINE).state, work.tally()[Group.ATTENTION]) == (CaseState.SENT, 0)
 
     desk.come_again(corrected(images))

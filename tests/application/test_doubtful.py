@@ -7,11 +7,11 @@ import pytest
 from npc_contour.application.operations import Operations
 from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import DeliveryState
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, plain_ct
 
 
-def worked(store: PgStore, hold: Severity | None) -> Bench:
+def worked(store: Store, hold: Severity | None) -> Bench:
     """The fake network draws boxes that are no nodal volumes."""
     bench = Bench(store, hold_doubtful=hold)
     bench.receive(plain_ct())
@@ -19,7 +19,7 @@ def worked(store: PgStore, hold: Severity | None) -> Bench:
     return bench
 
 
-def test_a_doubtful_case_is_held_with_the_reason_and_sent_once_released(store: PgStore) -> None:
+def test_a_doubtful_case_is_held_with_the_reason_and_sent_once_released(store: Store) -> None:
     bench = worked(store, Severity.CHECK)
     case = bench.case("ln_ctv")
     assert case.held_reason.startswith("the contours are doubtful: CTVn_")
@@ -32,14 +32,14 @@ def test_a_doubtful_case_is_held_with_the_reason_and_sent_once_released(store: P
     assert [one.state for one in bench.board.story(case.case_id).deliveries] == [DeliveryState.SENT]  # type: ignore[union-attr]
 
 
-def test_a_site_may_let_it_go_on(store: PgStore) -> None:
+def test_a_site_may_let_it_go_on(store: Store) -> None:
     bench = worked(store, None)
 
     assert bench.case("ln_ctv").held_reason == ""
     assert len(bench.sender.sent) == 1
 
 
-def test_findings_are_kept_as_data_and_told_as_notes(store: PgStore) -> None:
+def test_findings_are_kept_as_data_and_told_as_notes(store: Store) -> None:
     worked(store, None)
     (row,) = store.query("SELECT report FROM structure_set")
     findings = row["report"]["findings"]

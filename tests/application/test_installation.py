@@ -13,7 +13,7 @@ from npc_contour.application.upkeep import ALL, Rescan
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.status import Part
 from npc_contour.errors import SpoolForeignError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, plain_ct
 
 
@@ -38,7 +38,7 @@ class Place:
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
@@ -48,7 +48,7 @@ def with_images(bench: Bench) -> Place:
     return Place(keys={f"instances/{image.sop_instance_uid}" for image in images})
 
 
-def test_the_first_start_marks_both_and_the_next_finds_them_together(store: PgStore, tmp_path: Path) -> None:
+def test_the_first_start_marks_both_and_the_next_finds_them_together(store: Store, tmp_path: Path) -> None:
     spool = Spool(tmp_path, min_free_mb=0)
     take_spool(store, spool)
     first = spool.installation_id()
@@ -57,7 +57,7 @@ def test_the_first_start_marks_both_and_the_next_finds_them_together(store: PgSt
     assert check_spool(store, spool)
 
 
-def test_a_start_that_was_cut_short_is_taken_up(store: PgStore) -> None:
+def test_a_start_that_was_cut_short_is_taken_up(store: Store) -> None:
     with store.transaction() as tx:
         tx.set_installation("half", has_spool=False)
     place = Place()
@@ -73,7 +73,7 @@ def test_an_older_version_s_spool_and_database_are_taken_over_where_the_files_ar
     assert check_spool(bench.store, place)
 
 
-def test_a_worker_s_own_folder_is_no_shared_spool_even_before_the_first_image(store: PgStore) -> None:
+def test_a_worker_s_own_folder_is_no_shared_spool_even_before_the_first_image(store: Store) -> None:
     take_spool(store, Place())
     with pytest.raises(SpoolForeignError, match="has no installation id"):
         take_spool(store, Place())
@@ -83,7 +83,7 @@ def test_a_worker_s_own_folder_is_no_shared_spool_even_before_the_first_image(st
     ("place", "words"),
     [(Place("other"), "another installation"), (Place(keys={"instances/1"}), "holds images or results")],
 )
-def test_an_empty_database_takes_no_spool_that_was_in_use(store: PgStore, place: Place, words: str) -> None:
+def test_an_empty_database_takes_no_spool_that_was_in_use(store: Store, place: Place, words: str) -> None:
     with pytest.raises(SpoolForeignError, match=words):
         take_spool(store, place)
     adopt_spool(store, place)

@@ -15,7 +15,7 @@ from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.series import InstanceHeader, Seal
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import DamagedFileError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, catalog, chest, chest_bench, plain_ct
 from npc_testkit.fakes import FakeWriter
 
@@ -23,7 +23,7 @@ PIPELINE, SERIES = "ln_ctv", "1.2.10"
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     everything = catalog()
     return Bench(store, catalog=replace(everything, pipelines={PIPELINE: everything.pipelines[PIPELINE]}))
 
@@ -95,7 +95,7 @@ def test_a_damaged_structure_set_is_written_again_with_the_same_bytes_before_it_
 
 
 @pytest.mark.parametrize("name", [RTSTRUCT, SEGMENTATION, MEASUREMENTS])
-def test_each_kind_of_object_is_made_again_before_it_is_sent(store: PgStore, name: str) -> None:
+def test_each_kind_of_object_is_made_again_before_it_is_sent(store: Store, name: str) -> None:
     bench = chest_bench(store, segmentations=True)
     bench.destinations = bench.destinations[1:]
     bench.writer.segmentation = True

@@ -16,13 +16,13 @@ from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.status import Part
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import GateError, InstanceRefused, NetworkMismatchError, PixelDataError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 from npc_testkit.fakes import triton_down
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
@@ -167,7 +167,7 @@ def test_without_a_partner_the_pair_pipeline_waits_then_is_refused_and_nodes_run
     assert bench.case("ln_ctv").planning_series_uid == "1.2.20"
 
 
-def test_where_no_pipeline_asks_for_pairs_nodes_do_not_wait_for_one(store: PgStore) -> None:
+def test_where_no_pipeline_asks_for_pairs_nodes_do_not_wait_for_one(store: Store) -> None:
     both = catalog()
     alone = Catalog({"ln_ctv": both.pipelines["ln_ctv"]}, both.contracts)
     bench = Bench(store, catalog=alone)
@@ -351,7 +351,7 @@ def test_a_destination_that_refuses_for_days_is_given_up_with_its_status(bench: 
     assert "0x0110" in story.deliveries[0].last_error
 
 
-def test_one_destination_that_is_down_does_not_hold_the_other(store: PgStore) -> None:
+def test_one_destination_that_is_down_does_not_hold_the_other(store: Store) -> None:
     other = Destination("pacs", "PACS", "localhost", 104)
     bench = Bench(store, destinations=(LOOPBACK, other))
     bench.receive(plain_ct())
@@ -359,7 +359,7 @@ def test_one_destination_that_is_down_does_not_hold_the_other(store: PgStore) ->
     assert sorted(name for name, _ in bench.sender.sent) == ["pacs", "tps"]
 
 
-def test_results_of_demo_networks_stay_on_this_machine_unless_allowed(store: PgStore) -> None:
+def test_results_of_demo_networks_stay_on_this_machine_unless_allowed(store: Store) -> None:
     remote = Destination("remote", "TPS", "10.0.0.7", 104)
     allowed = Destination("lab", "LAB", "10.0.0.8", 104, allow_demo=True)
     bench = Bench(store, destinations=(LOOPBACK, remote, allowed))
@@ -372,7 +372,7 @@ def test_results_of_demo_networks_stay_on_this_machine_unless_allowed(store: PgS
     assert "demo network" in next(d.last_error for d in story.deliveries if d.destination == "remote")
 
 
-def test_results_of_clinical_networks_go_anywhere(store: PgStore) -> None:
+def test_results_of_clinical_networks_go_anywhere(store: Store) -> None:
     remote = Destination("remote", "TPS", "10.0.0.7", 104)
     bench = Bench(store, destinations=(remote,), catalog=catalog(demo=False))
     bench.receive(plain_ct())

@@ -6,13 +6,13 @@ import json
 
 from npc_contour.application.artefacts import MEASUREMENTS
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import chest, chest_bench
 
 NAME = "mediastinal_ln"
 
 
-def test_measurements_go_where_they_are_taken(store: PgStore) -> None:
+def test_measurements_go_where_they_are_taken(store: Store) -> None:
     bench = chest_bench(store)
     bench.receive(chest())
     bench.work_for(15)
@@ -33,7 +33,7 @@ def test_measurements_go_where_they_are_taken(store: PgStore) -> None:
     )
 
 
-def test_a_destination_without_sr_fails_that_delivery_alone(store: PgStore) -> None:
+def test_a_destination_without_sr_fails_that_delivery_alone(store: Store) -> None:
     bench = chest_bench(store)
     bench.sender.sr = False
     bench.receive(chest())

@@ -12,13 +12,13 @@ from npc_contour.domain.jobs import CaseState, DeliveryState, Destination
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import NetworkMismatchError, NoSuchRowError, OperationRefused, PixelDataError
-from npc_contour.store.database import PgStore
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, contrast_ct, plain_ct
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
@@ -142,7 +142,7 @@ def test_a_held_case_stays_where_it_is_until_it_is_released(bench: Bench, stop_b
         operate(bench).release(case.case_id, by="Ann")
 
 
-def test_resend_sends_the_same_object_also_to_a_new_destination(store: PgStore) -> None:
+def test_resend_sends_the_same_object_also_to_a_new_destination(store: Store) -> None:
     bench = Bench(store)
     bench.receive(plain_ct())
     bench.work_for(15)
@@ -162,7 +162,7 @@ def test_resend_sends_the_same_object_also_to_a_new_destination(store: PgStore) 
         operate(bench).resend(case.case_id, by="Ann", to=["nobody"])
 
 
-def test_a_demo_result_is_resent_to_nobody_who_may_not_have_it(store: PgStore) -> None:
+def test_a_demo_result_is_resent_to_nobody_who_may_not_have_it(store: Store) -> None:
     bench = Bench(store, destinations=(Destination("remote", "TPS", "10.0.0.7", 104),))
     bench.receive(plain_ct())
     bench.work_for(15)
@@ -213,7 +213,7 @@ def test_the_story_of_a_study_is_told_from_the_first_image_to_the_end(bench: Ben
     bench.work_for(15)
     operate(bench).resend(bench.case("ln_ctv").case_id, by="Ann")
 
-    story = PgWorkBoard(bench.store).study("1.2")
+    story = WorkBoard(bench.store).study("1.2")
     assert story is not None
     told = [(event.event, event.detail) for event in story.timeline if event.seconds is None]
     events = [event for event, _ in told]
@@ -229,7 +229,7 @@ def test_the_story_of_a_study_is_told_from_the_first_image_to_the_end(bench: Ben
     assert ("series.opened", "CT images come from CT_SCANNER to NPC_CONTOUR") in told
     assert any("49 images, waiting for more: " in detail and "gap" in detail for _, detail in told)
     assert any(detail.startswith("50 images received") for _, detail in told)
-    assert PgWorkBoard(bench.store).study("1.77") is None
+    assert WorkBoard(bench.store).study("1.77") is None
     assert {case.state for case in story.cases} >= {CaseState.CONTOURED}
     told_now = bench.board.story(bench.case("ln_ctv").case_id)
     assert told_now is not None

@@ -14,7 +14,7 @@ from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.status import Part
 from npc_contour.errors import CaseRefused, NoSuchRowError, OperationRefused
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import STUDY, WAIT_S, Bench, contrast_ct, plain_ct
 from npc_testkit.ct_headers import ct_header
 
@@ -23,7 +23,7 @@ MOVE = RigidMove("9.2", "1.2.9", ((1, 0, 0, 4.0), (0, 1, 0, 0.0), (0, 0, 1, -6.0
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 

@@ -10,15 +10,15 @@ from npc_contour.domain.jobs import CaseState, DeliveryState, Evidence, Proof
 from npc_contour.domain.status import DeliveryRow
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, CatalogError, InferenceError, NoSuchRowError, OperationRefused
-from npc_contour.store.database import PgStore
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import STUDY, Bench, plain_ct
 
 HOUR_S = 3600.0
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
@@ -66,13 +66,13 @@ def test_a_step_that_fails_again_and_again_is_parked_and_a_person_begins_it_agai
     bench.receive(plain_ct())
     bench.work_for(2 * HOUR_S, step_s=60)
 
-    (parked,) = PgWorkBoard(bench.store).parked()
+    (parked,) = WorkBoard(bench.store).parked()
     assert (parked.kind, parked.key) == ("route_study", STUDY)
     assert parked.reason == f"route_study failed {MAX_ATTEMPTS} times: a bug"
     assert route.tries == MAX_ATTEMPTS
     assert missing(bench) == set()
     assert bench.board.counts().parked == {"route_study": 1}
-    study = PgWorkBoard(bench.store).study(STUDY)
+    study = WorkBoard(bench.store).study(STUDY)
     assert study is not None
     assert [event.detail for event in study.timeline if event.event == "step.parked"] == [
         f"route_study: {parked.reason}"
@@ -83,8 +83,8 @@ def test_a_step_that_fails_again_and_again_is_parked_and_a_person_begins_it_agai
     bench.work_for(60)
 
     assert bench.case("ln_ctv").state is CaseState.SENT
-    assert PgWorkBoard(bench.store).parked() == ()
-    assert "step.retried" in {event.event for event in PgWorkBoard(bench.store).study(STUDY).timeline}  # type: ignore[union-attr]
+    assert WorkBoard(bench.store).parked() == ()
+    assert "step.retried" in {event.event for event in WorkBoard(bench.store).study(STUDY).timeline}  # type: ignore[union-attr]
 
 
 def test_something_new_begins_a_parked_step_again(bench: Bench) -> None:
@@ -92,14 +92,14 @@ def test_something_new_begins_a_parked_step_again(bench: Bench) -> None:
     close = Broken(bench, JobKind.CLOSE_SERIES, CatalogError("cannot be"))
     bench.receive(images[:-1])
     bench.work_for(60)
-    assert [row.kind for row in PgWorkBoard(bench.store).parked()] == ["close_series"]
+    assert [row.kind for row in WorkBoard(bench.store).parked()] == ["close_series"]
     assert close.tries == 1
 
     close.error = None
     bench.receive(images[-1:])
     bench.work_for(60)
 
-    assert PgWorkBoard(bench.store).parked() == ()
+    assert WorkBoard(bench.store).parked() == ()
     assert bench.case("ln_ctv").state is CaseState.SENT
 
 
@@ -108,7 +108,7 @@ def test_a_step_that_kills_its_process_is_not_begun_again_by_itself(bench: Bench
     die(bench, JobKind.ROUTE_STUDY, STUDY)
     bench.work_for(600, step_s=30)
 
-    (parked,) = PgWorkBoard(bench.store).parked()
+    (parked,) = WorkBoard(bench.store).parked()
     assert "killed or out of memory" in parked.reason
     assert bench.cases("ln_ctv") == []
     operations(bench).retry_step("route_study", STUDY, by="Ann")
@@ -125,7 +125,7 @@ def test_a_send_that_fails_by_our_fault_fails_its_delivery_and_can_be_sent_again
     assert "a bug" in delivery(bench).last_error
     assert sends.tries == MAX_ATTEMPTS
     assert missing(bench) == set()
-    assert PgWorkBoard(bench.store).parked() == ()
+    assert WorkBoard(bench.store).parked() == ()
 
     sends.error = None
     operations(bench).retry(bench.case("ln_ctv").case_id, by="Ann")
@@ -206,7 +206,7 @@ def test_what_looks_again_by_itself_is_never_parked_by_an_error(bench: Bench) ->
     for _ in range(2 * MAX_ATTEMPTS):
         steps.run(JobKind.POLL_ARCHIVE, "night")
 
-    assert PgWorkBoard(bench.store).parked() == ()
+    assert WorkBoard(bench.store).parked() == ()
     (job,) = bench.store.query("SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo'")
     assert job["queueing_lock"] == "poll_archive:night"
 

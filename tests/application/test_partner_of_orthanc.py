@@ -21,7 +21,7 @@ from npc_contour.domain.queries import Retrieval
 from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.status import Part
 from npc_contour.domain.work import JobKind
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.archives import OUR_AE, Archived, orthanc_archive
 from npc_testkit.bench import WAIT_S, Bench
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets, write_series
@@ -42,7 +42,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archived]:
 
 
 @pytest.mark.parametrize("way", ["C-GET", "WADO-RS"])
-def test_the_partner_is_found_and_fetched(way: str, node: Archived, store: PgStore, tmp_path: Path) -> None:
+def test_the_partner_is_found_and_fetched(way: str, node: Archived, store: Store, tmp_path: Path) -> None:
     archive: Archive = DicomArchive(node.archive, OUR_AE, 10.0)
     if way == "WADO-RS":
         url = f"http://127.0.0.1:{node.http_port}/dicom-web"

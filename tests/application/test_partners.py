@@ -10,13 +10,13 @@ from npc_contour.application.partners import FindPartner
 from npc_contour.application.pulling import FetchSeries, PullTools
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.work import JobKind
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import STUDY, WAIT_S, Bench, contrast_ct, plain_ct
 from npc_testkit.header_archive import HeaderArchive, NoKeeper
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from npc_contour.domain.received import AssociationRow
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, plain_ct
 
 
-def test_rows_without_files_are_taken_back_and_the_image_may_come_again(store: PgStore) -> None:
+def test_rows_without_files_are_taken_back_and_the_image_may_come_again(store: Store) -> None:
     bench = Bench(store)
     headers = plain_ct(5)
     row = AssociationRow("a1", "receiver-0", "CT", "NPC_CONTOUR", "127.0.0.1")

@@ -12,7 +12,7 @@ from npc_contour.domain.jobs import CaseState, Deliverable
 from npc_contour.domain.profiles import GENERIC, ContourSource, DerivedRoi, Margin, RoiOverride
 from npc_contour.domain.structures import InterpretedType, StructureSet
 from npc_contour.errors import GateError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import LOOPBACK, Bench, contrast_ct, plain_ct
 
 
@@ -20,7 +20,7 @@ def names(structure_set: StructureSet) -> list[str]:
     return [roi.spec.name for roi in structure_set.rois]
 
 
-def test_the_profile_shapes_every_structure_set(store: PgStore) -> None:
+def test_the_profile_shapes_every_structure_set(store: Store) -> None:
     bench = Bench(store)
     margin = DerivedRoi(
         name="Brainstem_PRV03",
@@ -54,7 +54,7 @@ def test_the_profile_shapes_every_structure_set(store: PgStore) -> None:
     ],
 )
 def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_site_objects(
-    store: PgStore, source: ContourSource, fault: GateError | None, written: str, reach_px: float
+    store: Store, source: ContourSource, fault: GateError | None, written: str, reach_px: float
 ) -> None:
     bench = Bench(store)
     bench.writer.profile = replace(GENERIC, contour_source=source)
@@ -79,7 +79,7 @@ def test_contours_run_where_the_network_changes_its_mind_unless_the_gate_or_the_
 
 @pytest.mark.parametrize(("segmentations", "objects"), [(True, 2), (False, 1)])
 def test_voxels_go_where_they_are_wanted_and_do_not_hold_the_case_up(
-    store: PgStore, *, segmentations: bool, objects: int
+    store: Store, *, segmentations: bool, objects: int
 ) -> None:
     bench = Bench(store, destinations=(replace(LOOPBACK, segmentations=segmentations),))
     bench.writer.segmentation = True

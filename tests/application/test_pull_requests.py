@@ -17,7 +17,7 @@ from npc_contour.application.pulling import MAX_ATTEMPTS, FetchSeries
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import ArchiveError, NoSuchRowError, TooManyError
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.archives import OUR_AE, Archived, orthanc_archive
 from npc_testkit.ct_series import ct_datasets, write_series
 from npc_testkit.pulling import NECK, SCOUT, Desk, desk
@@ -132,7 +132,7 @@ def tables(pacs: Archived, retrieve: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("retrieve", ["web", "get"])
 def test_a_study_is_submitted_by_reference_over_rest_and_comes_from_a_real_pacs(
-    pacs: Archived, store: PgStore, database_url: str, tmp_path: Path, retrieve: str
+    pacs: Archived, store: Store, database_url: str, tmp_path: Path, retrieve: str
 ) -> None:
     order = {"pacs": "orthanc", "study_instance_uid": STUDY, "series_instance_uids": [SERIES]}
     with served(store, database_url, tmp_path, **tables(pacs, retrieve)) as running:
@@ -154,7 +154,7 @@ def test_a_study_is_submitted_by_reference_over_rest_and_comes_from_a_real_pacs(
     assert story["timeline"][0]["event"] == "pull.asked"
 
 
-def test_rest_refuses_what_it_does_not_know(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_rest_refuses_what_it_does_not_know(store: Store, database_url: str, tmp_path: Path) -> None:
     def post(running: Served, **body: object) -> httpx.Response:
         return running.client.post("/api/v1/studies", json={"pacs": "orthanc", "study_instance_uid": STUDY} | body)
 

@@ -13,7 +13,7 @@ from npc_contour.application.upkeep import ALL
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import InferenceError
 from npc_contour.settings import SelfTest, Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench
 
 GOOD = (NetworkScore("npc_oar", 0.81, works=True), NetworkScore("han_oar", None, works=True))
@@ -22,7 +22,7 @@ NIGHT = SelfTest(every_h=24, at="02:30")
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 

@@ -12,16 +12,16 @@ from npc_contour.adapters.api.web import create_app
 from npc_contour.app.probes import ask_database
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.catalog import Catalog
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, contrast_ct, plain_ct
 
 
-def test_patient_can_be_followed_from_images_to_delivery(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_patient_can_be_followed_from_images_to_delivery(store: Store, database_url: str, tmp_path: Path) -> None:
     bench = Bench(store)
     bench.receive([*plain_ct(), *contrast_ct()])
     bench.work_for(15)
-    board = PgBoard(store, lambda key: str(tmp_path / key))
+    board = StatusBoard(store, lambda key: str(tmp_path / key))
     checkup = Checkup([Check("database", partial(ask_database, database_url), "start it")])
     app = create_app(board, checkup.run, Catalog({}, {}), "1.2.3", lambda: 1)
 

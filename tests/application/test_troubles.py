@@ -12,9 +12,9 @@ from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
-from npc_contour.store.database import PgStore
-from npc_contour.store.troubles import PgTroubleBoard
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import STUDY, Bench, contrast_ct, plain_ct
 
 UID = "1.2.10"
@@ -22,12 +22,12 @@ HELD_S = 1900.0
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
 def troubles_of(bench: Bench, *, pacs: Sequence[str] = ()) -> Troubles:
-    return Troubles(bench.store, PgTroubleBoard(bench.store), bench.clock, pacs)
+    return Troubles(bench.store, TroubleBoard(bench.store), bench.clock, pacs)
 
 
 def hold(bench: Bench) -> None:
@@ -38,7 +38,7 @@ def hold(bench: Bench) -> None:
 
 
 def told(bench: Bench) -> str:
-    story = PgWorkBoard(bench.store).study(STUDY)
+    story = WorkBoard(bench.store).study(STUDY)
     assert story is not None
     return " | ".join(f"{line.event} {line.detail}" for line in story.timeline)
 

@@ -13,8 +13,8 @@ from npc_contour.core.roles import Candidate
 from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.series import InstanceHeader, Series
-from npc_contour.store.database import PgStore
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import STUDY, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 from npc_testkit.ct_headers import ct_headers
 
@@ -22,7 +22,7 @@ ALL = ("han_oar", "mediastinal_ln", "npc_mr_gtv")
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store, catalog=catalog(*ALL))
 
 
@@ -32,7 +32,7 @@ def states(bench: Bench) -> dict[str, CaseState]:
 
 
 def told(bench: Bench) -> list[str]:
-    story = PgWorkBoard(bench.store).study(STUDY)
+    story = WorkBoard(bench.store).study(STUDY)
     assert story is not None
     return [event.detail for event in story.timeline if event.event == "pipelines.unconcerned"]
 

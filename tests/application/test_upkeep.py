@@ -18,7 +18,7 @@ from npc_contour.domain.status import Part
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import InstanceRefused, NetworkMismatchError
 from npc_contour.settings import Retention
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, plain_ct
 
 DAY_S = 86400.0
@@ -81,7 +81,7 @@ class Keeper:
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 

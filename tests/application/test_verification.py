@@ -11,8 +11,8 @@ from npc_contour.application.operations import Operations
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, Evidence, Proof, Verify
 from npc_contour.domain.status import DeliveryRow
 from npc_contour.domain.work import JobKind
-from npc_contour.store.database import PgStore
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import LOOPBACK, Bench, plain_ct
 
 HELD = Evidence(Proof.HELD, "C-FIND")
@@ -21,7 +21,7 @@ PENDING = Evidence(Proof.PENDING, "storage commitment")
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     return Bench(store)
 
 
@@ -56,7 +56,7 @@ def test_a_destination_that_cannot_be_asked_leaves_it_sent_and_says_why(bench: B
     assert len(bench.verifier.asked) == 1
 
 
-def test_a_site_that_requires_proof_sees_a_failure_without_it(store: PgStore) -> None:
+def test_a_site_that_requires_proof_sees_a_failure_without_it(store: Store) -> None:
     bench = Bench(store, destinations=(replace(LOOPBACK, verify=Verify.REQUIRE),))
     bench.receive(plain_ct())
     bench.work_for(60)
@@ -66,7 +66,7 @@ def test_a_site_that_requires_proof_sees_a_failure_without_it(store: PgStore) ->
     assert bench.case("ln_ctv").state is CaseState.SENT
 
 
-def test_a_site_that_does_not_want_to_ask_does_not(store: PgStore) -> None:
+def test_a_site_that_does_not_want_to_ask_does_not(store: Store) -> None:
     bench = Bench(store, destinations=(replace(LOOPBACK, verify=Verify.OFF),))
     bench.receive(plain_ct())
     bench.work_for(60)
@@ -180,7 +180,7 @@ def test_once_a_destination_answers_all_that_waits_goes_at_once(bench: Bench) ->
     assert len(bench.sender.sent) == 2
 
 
-def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_others_do(store: PgStore) -> None:
+def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_others_do(store: Store) -> None:
     other = Destination("pacs", "PACS", "localhost", 104)
     bench = Bench(store, destinations=(LOOPBACK, other))
     operate = operations(bench)
@@ -188,7 +188,7 @@ def test_a_paused_destination_gets_nothing_until_it_is_resumed_and_others_do(sto
     bench.receive(plain_ct())
     bench.work_for(60)
     assert [name for name, _ in bench.sender.sent] == ["pacs"]
-    (row, *_) = PgWorkBoard(store).destinations(["tps", "pacs"])
+    (row, *_) = WorkBoard(store).destinations(["tps", "pacs"])
     assert (row.paused, row.deliveries) == ("paused by Ann: upgrade", {DeliveryState.QUEUED: 1})
     with store.transaction() as tx:
         assert tx.jobs_missing() == ()

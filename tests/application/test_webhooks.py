@@ -15,7 +15,7 @@ from npc_contour.domain.timeline import StoryLine, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused, StoreError
 from npc_contour.logs import Event
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import STUDY, Bench, plain_ct
 from npc_testkit.peers import free_port
 from npc_testkit.receivers import Receiver, receiver
@@ -30,7 +30,7 @@ def ris() -> Iterator[Receiver]:
         yield running
 
 
-def bench_of(store: PgStore, url: str, events: list[str]) -> Bench:
+def bench_of(store: Store, url: str, events: list[str]) -> Bench:
     bench = Bench(store)
     caller = WebhookCaller({"ris": Hook("ris", url, SECRET, LOOPBACK, timeout_s=5.0)})
     bench.more[JobKind.CALL_WEBHOOK] = CallWebhook(store, bench.clock, caller, {"ris": Patience(24.0)}).run
@@ -45,7 +45,7 @@ def messages(bench: Bench, state: WebhookState | None = None) -> list[tuple[str,
     return [(row.event, row.state, row.attempts, row.status) for row in reversed(rows)]
 
 
-def test_a_receiver_is_told_what_it_asked_for_and_no_more(store: PgStore, ris: Receiver) -> None:
+def test_a_receiver_is_told_what_it_asked_for_and_no_more(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created", "delivery.sent"])
     bench.receive(plain_ct())
     bench.work_for(20)
@@ -64,7 +64,7 @@ def test_a_receiver_is_told_what_it_asked_for_and_no_more(store: PgStore, ris: R
     assert receipts[1] == f"ris answered 204, told of delivery.sent (message {sent.message_id})"
 
 
-def test_a_message_is_written_with_the_change_it_tells_of_or_not_at_all(store: PgStore, ris: Receiver) -> None:
+def test_a_message_is_written_with_the_change_it_tells_of_or_not_at_all(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     line = StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
 
@@ -83,7 +83,7 @@ def test_a_message_is_written_with_the_change_it_tells_of_or_not_at_all(store: P
     assert [one.body["data"] for one in ris.told] == [{"study_instance_uid": STUDY}]
 
 
-def test_a_receiver_that_is_down_is_told_once_it_is_back_under_the_same_id(store: PgStore) -> None:
+def test_a_receiver_that_is_down_is_told_once_it_is_back_under_the_same_id(store: Store) -> None:
     port = free_port()
     bench = bench_of(store, f"http://127.0.0.1:{port}/", ["case.created"])
     bench.receive(plain_ct())
@@ -101,7 +101,7 @@ def test_a_receiver_that_is_down_is_told_once_it_is_back_under_the_same_id(store
     assert messages(bench) == [("case.created", WebhookState.DELIVERED, tries + 3, 204)]
 
 
-def test_an_answer_that_was_lost_makes_a_duplicate_with_the_same_id(store: PgStore, ris: Receiver) -> None:
+def test_an_answer_that_was_lost_makes_a_duplicate_with_the_same_id(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     with store.transaction() as tx:
         tx.tell(StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY))
@@ -116,7 +116,7 @@ def test_an_answer_that_was_lost_makes_a_duplicate_with_the_same_id(store: PgSto
     assert [one.message_id for one in ris.told] == [missing.key] * 2
 
 
-def test_what_cannot_be_delivered_is_given_up_told_and_tried_anew_by_a_person(store: PgStore, ris: Receiver) -> None:
+def test_what_cannot_be_delivered_is_given_up_told_and_tried_anew_by_a_person(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     ris.answers = [500] * 100
     bench.receive(plain_ct())
@@ -138,7 +138,7 @@ def test_what_cannot_be_delivered_is_given_up_told_and_tried_anew_by_a_person(st
         board.retry("6f1c1b9e-6c0e-4b57-9d5e-5b1f0d1c2a3b")
 
 
-def test_a_receiver_that_is_gone_is_not_asked_again(store: PgStore, ris: Receiver) -> None:
+def test_a_receiver_that_is_gone_is_not_asked_again(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     ris.answers = [410]
     bench.receive(plain_ct())
@@ -147,7 +147,7 @@ def test_a_receiver_that_is_gone_is_not_asked_again(store: PgStore, ris: Receive
 
 
 def test_a_hook_that_left_the_settings_is_told_nothing_new_and_its_rest_is_given_up(
-    store: PgStore, ris: Receiver
+    store: Store, ris: Receiver
 ) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     line = StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
@@ -162,7 +162,7 @@ def test_a_hook_that_left_the_settings_is_told_nothing_new_and_its_rest_is_given
     assert ris.told == []
 
 
-def test_no_message_says_who_the_patient_is(store: PgStore, ris: Receiver) -> None:
+def test_no_message_says_who_the_patient_is(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, [event.value for event in Event if event.value.startswith(("case", "series"))])
     headers = plain_ct()
     bench.receive(headers)

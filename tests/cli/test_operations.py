@@ -8,7 +8,7 @@ import pytest
 
 from npc_contour.cli import main
 from npc_contour.domain.work import JobKind
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, plain_ct
 
 
@@ -21,7 +21,7 @@ def site(tmp_path: Path, database_url: str) -> Path:
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     bench = Bench(store)
     bench.sender.status = 0xC000
     bench.receive(plain_ct())

@@ -15,7 +15,7 @@ from npc_contour.app.runtime import Runtime
 from npc_contour.application.pulling import FetchSeries
 from npc_contour.cli import main
 from npc_contour.settings import read_settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.archives import OUR_AE, Archived, dcmqrscp, scheduled, worklist
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import free_port
@@ -139,7 +139,7 @@ def test_without_a_service_it_says_so(pacs: Archived, tmp_path: Path, capsys: py
 
 
 def test_a_running_service_fetches_what_is_asked_for(
-    pacs: Archived, tmp_path: Path, store: PgStore, database_url: str, capsys: pytest.CaptureFixture[str]
+    pacs: Archived, tmp_path: Path, store: Store, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = site(tmp_path, pacs)
     runtime = Runtime.of(read_settings(config).model_copy(), database_url=database_url)

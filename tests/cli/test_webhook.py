@@ -13,12 +13,12 @@ from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import StoryLine, WebhookState
 from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.fakes import FakeClock
 
 
 @pytest.fixture
-def failed(store: PgStore) -> str:
+def failed(store: Store) -> str:
     """The id of a message that was given up."""
     clock = FakeClock()
     with store.transaction() as tx:
@@ -30,7 +30,7 @@ def failed(store: PgStore) -> str:
 
 
 def test_what_failed_is_listed_and_delivered_again(
-    store: PgStore,
+    store: Store,
     database_url: str,
     failed: str,
     tmp_path: Path,

@@ -27,8 +27,8 @@ from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.work import JobKind
 from npc_contour.settings import Completion, Delivery
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import (
     FakeClock,
@@ -94,7 +94,7 @@ def _small(headers: Sequence[InstanceHeader]) -> list[InstanceHeader]:
 class Bench:
     """Everything between the wires."""
 
-    store: PgStore
+    store: Store
     destinations: Sequence[AnyDestination] = (LOOPBACK,)
     catalog: Catalog = field(default_factory=catalog)
     completion: Completion = field(default_factory=Completion)
@@ -111,7 +111,7 @@ class Bench:
         self.writer = FakeWriter()
         self.sender = FakeSender(self.clock)
         self.verifier = FakeVerifier()
-        self.board = PgBoard(self.store, lambda key: f"/spool/{key}")
+        self.board = StatusBoard(self.store, lambda key: f"/spool/{key}")
         self.intake = Intake(self.store, self.clock, self.completion)
         self.looker = FakeLooker()
         self.registrations = FakeRegistrations()
@@ -234,7 +234,7 @@ class Bench:
         return live
 
 
-def chest_bench(store: PgStore, *, segmentations: bool = False) -> Bench:
+def chest_bench(store: Store, *, segmentations: bool = False) -> Bench:
     """A bench whose one pipeline measures lymph nodes, with an archive that takes what it measured."""
     name = "mediastinal_ln"
     pipelines = {name: read_pipeline(PIPELINES_DIR / f"{name}.toml")}

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.status import CaseStory, Counts, JobRow, Part, SeriesRow
 from npc_contour.errors import StoreError
+from npc_contour.store.board import StatusBoard
 
 
 @dataclass
-class FakeBoard:
+class FakeBoard(StatusBoard):
     """Rows as given, newest first; `down` makes every question fail as a dead database does."""
 
     stories: dict[str, CaseStory] = field(default_factory=dict)

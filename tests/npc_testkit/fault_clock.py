@@ -16,7 +16,7 @@ from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.clocks import clock_check
 from npc_contour.errors import ClockOffError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.fault_lab import Lab, Outcome, audit, started, wait_verified
 from npc_testkit.fault_site import Sender, Service, Study, debian_postgres
 from npc_testkit.peers import require_tool
@@ -119,7 +119,7 @@ def _judge(lab: Lab, outcome: Outcome, service: Service, study: Study) -> None:
     cases = service.query(_GENERATIONS, {"study": study.uid})
     wrong = len(cases) - 1 + sum(len(_images(case)) != len(study.all_files) for case in cases)
     outcome.more["clock_wrong_generations"] += wrong
-    with PgStore(service.runtime["database_url"], defer) as store:
+    with Store(service.runtime["database_url"], defer) as store:
         try:
             said = clock_check(store).probe()
         except ClockOffError:

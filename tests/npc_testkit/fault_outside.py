@@ -13,7 +13,7 @@ from pathlib import Path
 import npc_testkit
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.domain.work import Job, JobKind
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.fault_lab import OPTIONS, Lab, Outcome, audit, send_all, sending, started, wait_verified
 from npc_testkit.fault_site import Sender, Service, wait_for
 from npc_testkit.orthanc import orthanc
@@ -167,7 +167,7 @@ def queue_start_p95_ms(service: Service, probes: int = 40) -> float:
     """From the commit of a job to the end of it, for a job that does nothing; milliseconds, 95th percentile."""
     time.sleep(3)
     taken = []
-    with PgStore(service.runtime["database_url"], defer) as store:
+    with Store(service.runtime["database_url"], defer) as store:
         for number in range(probes):
             uid = f"1.2.3.{number}"
             with store.transaction() as tx:

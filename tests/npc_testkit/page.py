@@ -47,12 +47,12 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
-from npc_contour.store.troubles import PgTroubleBoard
-from npc_contour.store.work_board import PgWorkBoard
-from npc_contour.store.worklist import PgWorkList
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
+from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.work_board import WorkBoard
+from npc_contour.store.worklist import WorkList
 from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.fakes import FakeClock, FakeLooker, FakeRegistrations, FakeSpool
@@ -71,7 +71,7 @@ NO_TPS = CheckResult("destination:tps", ok=False, detail="refused", remedy="chec
 class World:
     """What the page shows: a store, and the files of its cases."""
 
-    store: PgStore
+    store: Store
     folder: Path
     spool: FakeSpool = field(default_factory=FakeSpool)
     settings: Settings = field(default_factory=Settings)
@@ -186,7 +186,7 @@ class World:
     @property
     def accounts(self) -> Accounts:
         """Who may see and do what."""
-        return Accounts(PgAccounts(self.store), self.clock, session_h=8.0)
+        return Accounts(AccountStore(self.store), self.clock, session_h=8.0)
 
     def tell(self, case_id: str, event: Event, detail: str) -> None:
         """Add a line to a case's story."""
@@ -196,7 +196,7 @@ class World:
     @contextmanager
     def app(self) -> Iterator[FastAPI]:
         """The application with the page."""
-        board = PgBoard(self.store, str)
+        board = StatusBoard(self.store, str)
         eyes = Eyes(
             read_plane, lambda series, before_slice: read_volume(series, before_slice=before_slice), read_rtstruct
         )
@@ -207,9 +207,9 @@ class World:
             reader = StudyReader(tuple(self.catalog.pipelines.values()), FakeLooker(), FakeRegistrations())
             assignment = AssignRoles(self.store, self.clock, self.catalog, reader)
             operations = Operations(self.store, self.clock, (LOOPBACK,))
-            routes = operation_routes(operations, assignment, PgWorkBoard(self.store), (LOOPBACK.name,), name_of)
+            routes = operation_routes(operations, assignment, WorkBoard(self.store), (LOOPBACK.name,), name_of)
             pacs = [one.name for one in self.settings.pacs]
-            troubles = Troubles(self.store, PgTroubleBoard(self.store), self.clock, pacs)
+            troubles = Troubles(self.store, TroubleBoard(self.store), self.clock, pacs)
             corrections = corrections_of(self.settings, self.store, Spool(self.folder / "spool", min_free_mb=0))
             routes.include_router(trouble_routes(troubles, corrections, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
@@ -217,15 +217,15 @@ class World:
                 settings=self.settings,
                 catalog=self.catalog,
                 version="9.9.9",
-                worklist=PgWorkList(self.store, board),
+                worklist=WorkList(self.store, board),
                 review=review,
                 checks=lambda: self.checks,
                 readers=readers,
                 troubles=troubles,
                 corrections=corrections,
-                parked=PgWorkBoard(self.store).parked,
+                parked=WorkBoard(self.store).parked,
                 destinations=partial(
-                    PgWorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]
+                    WorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]
                 ),
             )
             add_pages(app, site, self.accounts)

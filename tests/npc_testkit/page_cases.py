@@ -16,7 +16,7 @@ from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.status import Part
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.database import Store, migrate
 from npc_testkit.bench import Bench, plain_ct
 from npc_testkit.cases import Seen
 from npc_testkit.page import World
@@ -61,7 +61,7 @@ def looking(work: Path) -> Iterator[Look]:
         EmbeddedPostgres(Path(folder) / "data", options={**OPTIONS, "fsync": "off"}) as server,
     ):
         migrate(server.url, apply_queue_schema)
-        with PgStore(server.url, defer) as store:
+        with Store(server.url, defer) as store:
             yield Look(World(store, work), server.url)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.database import Store, migrate
 
 _KEEP = """
 CREATE SCHEMA npc_test;
@@ -80,9 +80,9 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[PgStore]:
+def store(database_url: str) -> Iterator[Store]:
     """A store over a fresh database, with the real queue."""
-    with PgStore(database_url, defer) as opened:
+    with Store(database_url, defer) as opened:
         yield opened
 
 

@@ -12,7 +12,7 @@ from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.application.intake import Intake
 from npc_contour.application.pulling import FetchSeries, PollArchive, PullTools
 from npc_contour.settings import Completion, PullSettings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.ct_series import CtPlan, as_bytes, ct_datasets
 from npc_testkit.fakes import FakeArchive, FakeClock
 
@@ -28,7 +28,7 @@ def files(plan: CtPlan) -> list[bytes]:
 class Desk:
     """Pulling with a PACS in memory, over a real database and a real spool."""
 
-    store: PgStore
+    store: Store
     spool: Spool
     clock: FakeClock
     archive: FakeArchive
@@ -49,7 +49,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(store: PgStore, tmp_path: Path) -> Desk:
+def desk(store: Store, tmp_path: Path) -> Desk:
     clock, archive = FakeClock(), FakeArchive(files(NECK) + files(SCOUT))
     spool = Spool(tmp_path, min_free_mb=0)
     intake = Intake(store, clock, Completion())

@@ -15,8 +15,8 @@ from npc_contour.app.web import application
 from npc_contour.application.accounts import LOCAL, Accounts
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.settings import Settings
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.database import PgStore
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.database import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Served:
 
 
 @contextmanager
-def served(store: PgStore, database_url: str, root: Path, *, port: int = 0, **tables: object) -> Iterator[Served]:
+def served(store: Store, database_url: str, root: Path, *, port: int = 0, **tables: object) -> Iterator[Served]:
     """Serve what `app.web` composes; accounts are asked for.
 
     Args:
@@ -49,7 +49,7 @@ def served(store: PgStore, database_url: str, root: Path, *, port: int = 0, **ta
     settings = Settings.model_validate(
         {"storage": {"root": root}, "triton": {"url": "127.0.0.1:1"}, "web": web, **tables}
     )
-    accounts = Accounts(PgAccounts(store), store.clock, session_h=8.0)
+    accounts = Accounts(AccountStore(store), store.clock, session_h=8.0)
     token = accounts.make_token("test", LOCAL, AccessRole.ADMIN, 1)
     with (
         application(Runtime.of(settings, database_url=database_url, roles=("web",))) as app,

@@ -27,7 +27,7 @@ from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.jobs import AnyDestination, StoreReceipt
 from npc_contour.domain.work import JobKind
 from npc_contour.settings import Completion, Delivery
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import LOOPBACK, catalog
 from npc_testkit.fakes import (
     FakeEngine,
@@ -71,7 +71,7 @@ def main(url: str, folder: Path, segment_s: float, deadline_s: float) -> None:
         time.sleep(segment_s)
 
     spool, clock = Spool(folder / "spool", min_free_mb=0), WallClock()
-    with PgStore(url, defer, pool_size=16) as store:
+    with Store(url, defer, pool_size=16) as store:
         cases = CaseSteps(
             Tools(
                 store=store,

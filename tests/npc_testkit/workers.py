@@ -14,7 +14,7 @@ import npc_contour
 import npc_testkit
 from npc_contour.application.intake import Intake
 from npc_contour.domain.received import AssociationRow, Ending
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit import worker_process
 from npc_testkit.bench import contrast_ct, plain_ct
 
@@ -37,7 +37,7 @@ def worker(
         process.wait()
 
 
-def receive_pair(store: PgStore) -> None:
+def receive_pair(store: Store) -> None:
     class Wall:
         def now(self) -> datetime:
             return datetime.now(UTC)

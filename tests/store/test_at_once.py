@@ -11,7 +11,7 @@ from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.received import Added, ArrivedImage, AssociationRow
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.store.at_once import AtOnce
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.ct_headers import ct_headers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -22,29 +22,29 @@ def images(headers: list[InstanceHeader]) -> list[ArrivedImage]:
     return [ArrivedImage(header, ASSOCIATION) for header in headers]
 
 
-def open_series(store: PgStore, header: InstanceHeader) -> None:
+def open_series(store: Store, header: InstanceHeader) -> None:
     with store.transaction() as tx:
         assert tx.add_images(images([header]), NOW) == (Added.OPENED,)
 
 
-def add(store: PgStore, headers: list[InstanceHeader]) -> tuple[Added, ...] | None:
+def add(store: Store, headers: list[InstanceHeader]) -> tuple[Added, ...] | None:
     told: list[int] = []
     answer = store.add_to_open_series(images(headers), NOW, lambda: told.append(1))
     assert told == [1], "what is to be done meanwhile is done once, whatever happens"
     return answer
 
 
-def kept(store: PgStore) -> int:
+def kept(store: Store) -> int:
     return len(store.query("SELECT 1 FROM instance"))
 
 
-def test_nothing_is_added_to_a_series_that_is_not_there(store: PgStore) -> None:
+def test_nothing_is_added_to_a_series_that_is_not_there(store: Store) -> None:
     assert add(store, ct_headers(3)) is None
     assert kept(store) == 0
     assert store.query("SELECT 1 FROM association") == []
 
 
-def test_images_of_an_open_series_are_added_and_counted(store: PgStore) -> None:
+def test_images_of_an_open_series_are_added_and_counted(store: Store) -> None:
     first, *others = ct_headers(4)
     open_series(store, first)
 
@@ -54,7 +54,7 @@ def test_images_of_an_open_series_are_added_and_counted(store: PgStore) -> None:
     assert (series["images"], kept(store)) == (4, 4)
 
 
-def test_an_image_under_another_key_is_taken_already(store: PgStore) -> None:
+def test_an_image_under_another_key_is_taken_already(store: Store) -> None:
     first, second, third = ct_headers(3)
     open_series(store, first)
 
@@ -67,7 +67,7 @@ def test_an_image_under_another_key_is_taken_already(store: PgStore) -> None:
 
 
 @pytest.mark.parametrize("state", [SeriesState.READY, SeriesState.HELD])
-def test_one_series_that_is_closed_holds_back_all(state: SeriesState, store: PgStore) -> None:
+def test_one_series_that_is_closed_holds_back_all(state: SeriesState, store: Store) -> None:
     first, second = ct_headers(2)
     other = replace(first, series_instance_uid="1.2.77", sop_instance_uid="1.2.78", key="instances/78")
     open_series(store, first)
@@ -81,7 +81,7 @@ def test_one_series_that_is_closed_holds_back_all(state: SeriesState, store: PgS
     assert add(store, [second]) == (Added.ADDED,)
 
 
-def test_a_lost_connection_is_told_and_opened_again(store: PgStore) -> None:
+def test_a_lost_connection_is_told_and_opened_again(store: Store) -> None:
     first, second, third = ct_headers(3)
     open_series(store, first)
     assert add(store, [second]) == (Added.ADDED,)

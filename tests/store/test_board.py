@@ -11,18 +11,18 @@ from npc_contour.domain.status import Counts, Part
 from npc_contour.domain.timeline import StoryLine, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
 from npc_testkit.bench import Bench, contrast_ct
 
 HOUR = timedelta(hours=1)
 
 
-def counts(store: PgStore) -> Counts:
-    return PgBoard(store, str).counts()
+def counts(store: Store) -> Counts:
+    return StatusBoard(store, str).counts()
 
 
-def test_a_new_database_has_nothing_due_and_no_worker(store: PgStore) -> None:
+def test_a_new_database_has_nothing_due_and_no_worker(store: Store) -> None:
     found = counts(store)
 
     assert not found.due
@@ -30,7 +30,7 @@ def test_a_new_database_has_nothing_due_and_no_worker(store: PgStore) -> None:
     assert found.consumers == 0
 
 
-def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: PgStore) -> None:
+def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: Store) -> None:
     now = datetime.now(UTC)
     with store.transaction() as tx:
         tx.set_webhooks({"ris": ["case.failed"], "dosimetry": ["case.failed"]})
@@ -46,7 +46,7 @@ def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: PgSt
     }
 
 
-def test_jobs_count_from_the_moment_their_time_came(store: PgStore) -> None:
+def test_jobs_count_from_the_moment_their_time_came(store: Store) -> None:
     now = datetime.now(UTC)
     with store.transaction() as tx:
         tx.defer(Job(JobKind.SEGMENT_CASE, "at-once"))
@@ -61,7 +61,7 @@ def test_jobs_count_from_the_moment_their_time_came(store: PgStore) -> None:
     assert due["segment"].oldest_s == pytest.approx(0, abs=600)
 
 
-def test_only_consumers_with_a_fresh_sign_of_life_count(store: PgStore, database_url: str) -> None:
+def test_only_consumers_with_a_fresh_sign_of_life_count(store: Store, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now()), (now()), (now() - interval '2 minutes')"
@@ -71,7 +71,7 @@ def test_only_consumers_with_a_fresh_sign_of_life_count(store: PgStore, database
 
 
 def test_a_structure_set_waits_since_it_was_last_asked_for_unless_a_person_holds_it(
-    store: PgStore, database_url: str
+    store: Store, database_url: str
 ) -> None:
     bench = Bench(store)
     bench.receive(contrast_ct())

@@ -14,7 +14,7 @@ from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.errors import ClockOffError
 from npc_contour.settings import Completion
 from npc_contour.store.clock import DatabaseClock
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import plain_ct
 from npc_testkit.postgres import SkewedClock
 
@@ -35,7 +35,7 @@ def clocks(database_url: str) -> Iterator[tuple[DatabaseClock, DatabaseClock]]:
         clock.close()
 
 
-def received(store: PgStore, clock: DatabaseClock) -> None:
+def received(store: Store, clock: DatabaseClock) -> None:
     intake = Intake(store, clock, QUIET)
     row = AssociationRow("a", "receiver-0", "CT", "US", "127.0.0.1")
     for header in plain_ct(5):
@@ -43,7 +43,7 @@ def received(store: PgStore, clock: DatabaseClock) -> None:
     intake.association_ended("a", Ending.RELEASED)
 
 
-def waits(store: PgStore, now: datetime) -> list[timedelta]:
+def waits(store: Store, now: datetime) -> list[timedelta]:
     """How long ago the last image came, and when the series is looked at."""
     (series,) = store.query("SELECT last_instance_at AS at FROM series")
     (job,) = store.query("SELECT scheduled_at AS at FROM procrastinate_jobs")
@@ -55,7 +55,7 @@ def waits(store: PgStore, now: datetime) -> list[timedelta]:
 def test_a_clock_that_is_set_moves_what_waits_once(
     database_url: str, skew: SkewedClock, clocks: tuple[DatabaseClock, DatabaseClock], step_s: float
 ) -> None:
-    with PgStore(database_url, defer) as store:
+    with Store(database_url, defer) as store:
         before = [clock.now() for clock in clocks]
         received(store, clocks[0])
         skew.set(step_s)
@@ -73,7 +73,7 @@ def test_a_clock_that_is_set_moves_what_waits_once(
 def test_a_clock_that_was_set_back_while_nobody_looked_is_noticed_at_the_start(
     database_url: str, skew: SkewedClock, clocks: tuple[DatabaseClock, DatabaseClock]
 ) -> None:
-    with PgStore(database_url, defer) as store:
+    with Store(database_url, defer) as store:
         received(store, clocks[0])
         skew.set(-HOUR_S)
         since_image, since_end, until_job = waits(store, clocks[1].now())
@@ -84,7 +84,7 @@ def test_a_clock_that_was_set_back_while_nobody_looked_is_noticed_at_the_start(
 def test_while_a_row_is_held_the_time_goes_on_as_before(
     database_url: str, skew: SkewedClock, clocks: tuple[DatabaseClock, DatabaseClock]
 ) -> None:
-    with PgStore(database_url, defer) as store:
+    with Store(database_url, defer) as store:
         received(store, clocks[0])
         before = clocks[0].now()
         skew.set(HOUR_S)
@@ -95,7 +95,7 @@ def test_while_a_row_is_held_the_time_goes_on_as_before(
 
 
 def test_a_machine_s_own_clock_is_noted_and_shown_and_decides_nothing(database_url: str) -> None:
-    with PgStore(database_url, defer) as store:
+    with Store(database_url, defer) as store:
         true = store.clock.now()
         clock = DatabaseClock(database_url, "worker", wall_s=lambda: true.timestamp() + HOUR_S)
         assert clock.now() - true < timedelta(seconds=60)

@@ -11,8 +11,8 @@ from npc_contour.app.processes import connection_name
 from npc_contour.domain.status import ProcessRow
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import StoreError
-from npc_contour.store.database import PgStore
-from npc_contour.store.processes import Beats, PgProcesses, forget_processes
+from npc_contour.store.database import Store
+from npc_contour.store.processes import Beats, Processes, forget_processes
 from npc_testkit.fault_site import wait_for
 
 OWN = ProcessRow(name="worker-0", role="worker", machine="here", place="0a0a0a0a")
@@ -27,7 +27,7 @@ def ago(url: str, row: ProcessRow, column: str, seconds: float) -> None:
         )
 
 
-def taken(store: PgStore) -> bool:
+def taken(store: Store) -> bool:
     """Whether the claim is free; PostgreSQL ends connections a moment after it is told to."""
     with store.claim(JobKind.SEND, "case") as free:
         return free
@@ -40,12 +40,12 @@ def told(url: str, *rows: ProcessRow) -> None:
         beats.close()
 
 
-def test_a_process_is_heard_until_it_is_silent_and_begins_anew_after_a_gap(store: PgStore, database_url: str) -> None:
+def test_a_process_is_heard_until_it_is_silent_and_begins_anew_after_a_gap(store: Store, database_url: str) -> None:
     told(database_url, OWN, FROZEN)
     ago(database_url, FROZEN, "beat_at", 45)
     ago(database_url, FROZEN, "since", 500)
 
-    heard = {row.machine: row for row in PgProcesses(store).rows()}
+    heard = {row.machine: row for row in Processes(store).rows()}
     assert heard["here"].silent_s == pytest.approx(0, abs=10)
     assert heard["there"].silent_s == pytest.approx(45, abs=10)
 
@@ -54,11 +54,11 @@ def test_a_process_is_heard_until_it_is_silent_and_begins_anew_after_a_gap(store
     assert rows[0]["s"] < 30
 
 
-def test_who_ended_in_good_order_and_who_was_silent_for_a_day_is_forgotten(store: PgStore, database_url: str) -> None:
+def test_who_ended_in_good_order_and_who_was_silent_for_a_day_is_forgotten(store: Store, database_url: str) -> None:
     gone = ProcessRow(name="web", role="web", machine="scrapped", place="2c2c2c2c")
     told(database_url, OWN, FROZEN, gone)
     ago(database_url, gone, "beat_at", 90_000)
-    assert {row.machine for row in PgProcesses(store).rows()} == {"here", "there"}
+    assert {row.machine for row in Processes(store).rows()} == {"here", "there"}
 
     forget_processes(database_url, OWN.place)
 
@@ -66,13 +66,13 @@ def test_who_ended_in_good_order_and_who_was_silent_for_a_day_is_forgotten(store
 
 
 def test_the_claims_of_a_silent_process_are_freed_by_one_that_was_heard_all_the_time(
-    store: PgStore, database_url: str
+    store: Store, database_url: str
 ) -> None:
     named = make_conninfo(database_url, application_name=connection_name(FROZEN.name, FROZEN.place))
     told(database_url, OWN, FROZEN)
     ago(database_url, FROZEN, "beat_at", 61)
-    processes = PgProcesses(store)
-    with PgStore(named, defer, pool_size=1) as frozen, frozen.claim(JobKind.SEND, "case"):
+    processes = Processes(store)
+    with Store(named, defer, pool_size=1) as frozen, frozen.claim(JobKind.SEND, "case"):
         with store.claim(JobKind.SEND, "case") as free:
             assert not free
         # After an outage of the database all have been silent: nobody is cut off.
@@ -83,17 +83,17 @@ def test_the_claims_of_a_silent_process_are_freed_by_one_that_was_heard_all_the_
         wait_for(lambda: taken(store), "the claim", 20)
 
 
-def test_the_claims_of_a_worker_that_stopped_before_it_was_heard_are_freed(store: PgStore, database_url: str) -> None:
+def test_the_claims_of_a_worker_that_stopped_before_it_was_heard_are_freed(store: Store, database_url: str) -> None:
     named = make_conninfo(database_url, application_name=connection_name(FROZEN.name, FROZEN.place))
     told(database_url, OWN)
     ago(database_url, OWN, "since", 61)
-    processes = PgProcesses(store)
+    processes = Processes(store)
 
     def cut_off() -> bool:
         told(database_url, OWN)
         return [row.name for row in processes.cut_off(OWN, 0.5)] == ["worker-0"]
 
-    with PgStore(named, defer, pool_size=1) as frozen, frozen.claim(JobKind.SEND, "case"):
+    with Store(named, defer, pool_size=1) as frozen, frozen.claim(JobKind.SEND, "case"):
         assert processes.cut_off(OWN, 60) == ()
         wait_for(cut_off, "the end of its connections", 20)
         wait_for(lambda: taken(store), "the claim", 20)

@@ -23,21 +23,21 @@ from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import StoreError
 from npc_contour.store.codec import header_from_json, header_to_json
-from npc_contour.store.database import MIGRATIONS, PgStore, migrate
+from npc_contour.store.database import MIGRATIONS, Store, migrate
 from npc_testkit.ct_headers import ct_header, ct_headers
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ASSOCIATION = AssociationRow("a1", "receiver", "CT", "NPC_CONTOUR", "127.0.0.1")
 
 
-def receive(store: PgStore, headers: list[InstanceHeader], association: AssociationRow = ASSOCIATION) -> list[Added]:
+def receive(store: Store, headers: list[InstanceHeader], association: AssociationRow = ASSOCIATION) -> list[Added]:
     answers: list[Added] = []
     for header in headers:
         answers += receive_together(store, [(header, association)])
     return answers
 
 
-def receive_together(store: PgStore, images: list[tuple[InstanceHeader, AssociationRow]]) -> tuple[Added, ...]:
+def receive_together(store: Store, images: list[tuple[InstanceHeader, AssociationRow]]) -> tuple[Added, ...]:
     with store.transaction() as tx:
         return tx.add_images([ArrivedImage(*image) for image in images], NOW)
 
@@ -65,12 +65,12 @@ def case_of(headers: list[InstanceHeader], **changes: Any) -> CaseRecord:
     return replace(case, **changes)
 
 
-def jobs(store: PgStore) -> list[tuple[str, str, datetime | None]]:
+def jobs(store: Store) -> list[tuple[str, str, datetime | None]]:
     rows = store.query("SELECT task_name, args, scheduled_at FROM procrastinate_jobs ORDER BY id")
     return [(row["task_name"], row["args"]["key"], row["scheduled_at"]) for row in rows]
 
 
-def test_a_rolled_back_change_leaves_no_job(store: PgStore) -> None:
+def test_a_rolled_back_change_leaves_no_job(store: Store) -> None:
     header = ct_header()
 
     def fail() -> None:
@@ -85,14 +85,14 @@ def test_a_rolled_back_change_leaves_no_job(store: PgStore) -> None:
     assert store.query("SELECT 1 FROM instance") == []
 
 
-def test_a_job_is_seen_by_others_only_with_the_change(store: PgStore) -> None:
+def test_a_job_is_seen_by_others_only_with_the_change(store: Store) -> None:
     with store.transaction() as tx:
         tx.defer(Job(JobKind.SEND, "1"))
         assert jobs(store) == []
     assert jobs(store) == [("send", "1", None)]
 
 
-def test_one_job_waits_for_each_row_and_is_only_moved_earlier(store: PgStore) -> None:
+def test_one_job_waits_for_each_row_and_is_only_moved_earlier(store: Store) -> None:
     for seconds in (60, 10, 90):
         with store.transaction() as tx:
             tx.defer(Job(JobKind.CLOSE_SERIES, "1.2.3", NOW + timedelta(seconds=seconds)))
@@ -105,7 +105,7 @@ def test_one_job_waits_for_each_row_and_is_only_moved_earlier(store: PgStore) ->
     assert jobs(store) == [("close_series", "1.2.3", None)]
 
 
-def test_many_transactions_that_defer_the_same_job_all_succeed(store: PgStore) -> None:
+def test_many_transactions_that_defer_the_same_job_all_succeed(store: Store) -> None:
     start = threading.Barrier(6)
     errors: list[Exception] = []
 
@@ -127,7 +127,7 @@ def test_many_transactions_that_defer_the_same_job_all_succeed(store: PgStore) -
     assert len(jobs(store)) == 1
 
 
-def test_an_image_is_added_once_and_says_when_it_opens_its_series(store: PgStore) -> None:
+def test_an_image_is_added_once_and_says_when_it_opens_its_series(store: Store) -> None:
     headers = ct_headers(3)
     assert receive(store, headers) == [Added.OPENED, Added.ADDED, Added.ADDED]
     assert receive(store, headers) == [Added.KNOWN] * 3
@@ -143,14 +143,14 @@ def test_an_image_is_added_once_and_says_when_it_opens_its_series(store: PgStore
         assert series.state is SeriesState.RECEIVING
 
 
-def test_a_uid_that_another_series_has_is_taken(store: PgStore) -> None:
+def test_a_uid_that_another_series_has_is_taken(store: Store) -> None:
     receive(store, ct_headers(2))
     thief = replace(ct_headers(2)[0], key="elsewhere", series_instance_uid="1.2.77")
     assert receive(store, [thief]) == [Added.TAKEN]
     assert store.query("SELECT 1 FROM series WHERE series_instance_uid = '1.2.77'") == []
 
 
-def test_what_a_dead_receiver_left_open_is_lost(store: PgStore) -> None:
+def test_what_a_dead_receiver_left_open_is_lost(store: Store) -> None:
     receive(store, ct_headers(2))
     with store.transaction() as tx:
         assert tx.end_lost_associations("another", NOW) == ()
@@ -161,7 +161,7 @@ def test_what_a_dead_receiver_left_open_is_lost(store: PgStore) -> None:
         assert series.endings == ((Ending.LOST, NOW),)
 
 
-def test_a_header_comes_back_as_it_was(store: PgStore) -> None:
+def test_a_header_comes_back_as_it_was(store: Store) -> None:
     header = ct_header(
         acquired_at=datetime(2026, 1, 2, 3, 4, 5, 678000),  # noqa: DTZ001  scanners write local time
         gantry_tilt_deg=-1.5,
@@ -176,7 +176,7 @@ def test_a_header_comes_back_as_it_was(store: PgStore) -> None:
         assert tx.headers(header.series_instance_uid) == (header,)
 
 
-def test_the_same_study_is_due_to_be_routed_until_it_is_routed(store: PgStore) -> None:
+def test_the_same_study_is_due_to_be_routed_until_it_is_routed(store: Store) -> None:
     receive(store, ct_headers(2))
     with store.transaction() as tx:
         assert tx.jobs_missing() == (Job(JobKind.CLOSE_SERIES, "1.2.3"),)
@@ -186,7 +186,7 @@ def test_the_same_study_is_due_to_be_routed_until_it_is_routed(store: PgStore) -
         assert tx.jobs_missing() == ()
 
 
-def test_two_live_cases_of_one_planning_series_are_impossible(store: PgStore) -> None:
+def test_two_live_cases_of_one_planning_series_are_impossible(store: Store) -> None:
     headers = ct_headers(2)
     receive(store, headers)
     with store.transaction() as tx:
@@ -215,7 +215,7 @@ def test_two_live_cases_of_one_planning_series_are_impossible(store: PgStore) ->
         "DELETE FROM series",
     ],
 )
-def test_the_database_refuses_states_that_cannot_be(store: PgStore, database_url: str, statement: str) -> None:
+def test_the_database_refuses_states_that_cannot_be(store: Store, database_url: str, statement: str) -> None:
     headers = ct_headers(2)
     receive(store, headers)
     with store.transaction() as tx:
@@ -227,7 +227,7 @@ def test_the_database_refuses_states_that_cannot_be(store: PgStore, database_url
         connection.execute(statement.encode())
 
 
-def test_what_is_queued_of_a_superseded_case_is_sent_no_more(store: PgStore) -> None:
+def test_what_is_queued_of_a_superseded_case_is_sent_no_more(store: Store) -> None:
     headers = ct_headers(2)
     receive(store, headers)
     with store.transaction() as tx:
@@ -240,7 +240,7 @@ def test_what_is_queued_of_a_superseded_case_is_sent_no_more(store: PgStore) -> 
         assert delivery.state is DeliveryState.BLOCKED
 
 
-def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, database_url: str) -> None:
+def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: Store, database_url: str) -> None:
     headers = ct_headers(2)
     receive(store, headers)
     with store.transaction() as tx:
@@ -254,7 +254,7 @@ def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, 
             assert tx.jobs_missing() == ()
     with store.transaction() as tx:
         assert tx.jobs_missing() == wanted
-    with PgStore(database_url, lambda *_: None) as other, other.claim(JobKind.SEGMENT_CASE, "c1") as held:
+    with Store(database_url, lambda *_: None) as other, other.claim(JobKind.SEGMENT_CASE, "c1") as held:
         assert held
         other.query("SELECT 1")
         victim = psycopg.connect(database_url, autocommit=True)
@@ -269,7 +269,7 @@ def test_a_claim_is_held_by_one_and_dropped_with_its_connection(store: PgStore, 
 
 def test_slots_are_shared_by_all_processes(database_url: str) -> None:
     with ExitStack() as stack:
-        stores = [stack.enter_context(PgStore(database_url, lambda *_: None)) for _ in range(4)]
+        stores = [stack.enter_context(Store(database_url, lambda *_: None)) for _ in range(4)]
         first, second = (stack.enter_context(ExitStack()) for _ in range(2))
         held = [first.enter_context(stores[0].slot(2)), second.enter_context(stores[1].slot(2))]
         with stores[2].slot(2) as third:
@@ -279,7 +279,7 @@ def test_slots_are_shared_by_all_processes(database_url: str) -> None:
             assert fourth
 
 
-def test_attempts_that_left_no_word_are_deaths(store: PgStore) -> None:
+def test_attempts_that_left_no_word_are_deaths(store: Store) -> None:
     with store.transaction() as tx:
         assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).deaths == 0
         tx.attempt_message(JobKind.SEGMENT_CASE, "c1", "Triton is down")
@@ -290,7 +290,7 @@ def test_attempts_that_left_no_word_are_deaths(store: PgStore) -> None:
         assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).count == 1
 
 
-def test_migrations_run_once_and_a_newer_database_is_refused(store: PgStore, database_url: str) -> None:
+def test_migrations_run_once_and_a_newer_database_is_refused(store: Store, database_url: str) -> None:
     assert migrate(database_url, apply_queue_schema) == 0
     store.query("INSERT INTO migration (number, name) VALUES (9999, 'from the future') RETURNING number")
     with pytest.raises(StoreError, match=r"\[9999\] of a newer version"):
@@ -298,12 +298,12 @@ def test_migrations_run_once_and_a_newer_database_is_refused(store: PgStore, dat
 
 
 def test_a_database_that_is_gone_is_a_store_error() -> None:
-    gone = PgStore("postgresql://nobody@127.0.0.1:9/none", lambda *_: None, timeout_s=0.3)
+    gone = Store("postgresql://nobody@127.0.0.1:9/none", lambda *_: None, timeout_s=0.3)
     with gone, pytest.raises(StoreError, match="database"), gone.transaction():
         pass
 
 
-def test_images_of_several_associations_and_series_are_added_by_one_statement(store: PgStore) -> None:
+def test_images_of_several_associations_and_series_are_added_by_one_statement(store: Store) -> None:
     other = replace(ASSOCIATION, association_id="a2", calling_ae_title="CT2")
     one, two = ct_headers(3, uid="1.2.10"), ct_headers(2, uid="1.2.20")
     known = [(one[0], ASSOCIATION)]
@@ -322,7 +322,7 @@ def test_images_of_several_associations_and_series_are_added_by_one_statement(st
     assert pairs == [("1.2.10", "a1"), ("1.2.10", "a2"), ("1.2.20", "a1"), ("1.2.20", "a2")]
 
 
-def test_the_same_image_twice_at_once_counts_once_and_a_thief_of_its_uid_is_told(store: PgStore) -> None:
+def test_the_same_image_twice_at_once_counts_once_and_a_thief_of_its_uid_is_told(store: Store) -> None:
     header = ct_header()
     thief = replace(header, key="elsewhere", series_instance_uid="1.2.99")
 
@@ -333,7 +333,7 @@ def test_the_same_image_twice_at_once_counts_once_and_a_thief_of_its_uid_is_told
     assert [row["images"] for row in store.query("SELECT images FROM series")] == [1]
 
 
-def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_else(store: PgStore) -> None:
+def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_else(store: Store) -> None:
     one, two = ct_headers(3, uid="1.2.10"), ct_headers(1, uid="1.2.20")
     receive(store, [*one, *two])
     with store.transaction() as tx:
@@ -349,7 +349,7 @@ def test_what_was_never_answered_is_taken_back_with_series_that_have_nothing_els
         assert tx.images_under_way("receiver") == {}
 
 
-def test_a_migration_gives_way_to_whoever_works(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_a_migration_gives_way_to_whoever_works(store: Store, database_url: str, tmp_path: Path) -> None:
     newer = tmp_path / "migrations"
     shutil.copytree(str(MIGRATIONS), newer)
     changes = [f"ALTER TABLE {table} ADD COLUMN a text;" for table in ("contour_case", "event")]

@@ -8,7 +8,7 @@ import traceback
 import pytest
 
 from npc_contour.errors import StoreError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 PATIENT = "TK-4711"
 
@@ -23,9 +23,7 @@ PATIENT = "TK-4711"
     ("SELECT %(patient)s::text::integer", "a value cannot be kept"),
     ("SELECT * FROM no_such_table WHERE %(patient)s <> ''", r'"no_such_table" does not exist \(SQLSTATE 42P01\)'),
 ])  # fmt: skip
-def test_no_value_of_a_row_is_told(
-    store: PgStore, statement: str, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_value_of_a_row_is_told(store: Store, statement: str, words: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StoreError, match=words) as caught:
         store.query(statement, {"patient": PATIENT})
     try:

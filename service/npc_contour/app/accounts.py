@@ -10,8 +10,8 @@ from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.application.accounts import Accounts
 from npc_contour.errors import AccountError
 from npc_contour.settings import Settings
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.database import Store, migrate
 
 
 @contextmanager
@@ -31,5 +31,5 @@ def open_accounts(settings: Settings) -> Iterator[Accounts]:
             )
         url = Runtime.read(path).database_url
     migrate(url, apply_queue_schema)
-    with PgStore(url, defer, pool_size=2, timeout_s=5.0) as store:
-        yield Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
+    with Store(url, defer, pool_size=2, timeout_s=5.0) as store:
+        yield Accounts(AccountStore(store), store.clock, session_h=settings.web.session_h)

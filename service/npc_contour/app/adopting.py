@@ -10,7 +10,7 @@ from npc_contour.app.supervisor import embedded_database, sole_user
 from npc_contour.application.installation import adopt_spool
 from npc_contour.application.upkeep import lose
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.database import Store, migrate
 
 
 def adopt(settings: Settings) -> str:
@@ -29,7 +29,7 @@ def adopt(settings: Settings) -> str:
         url = database.url if database else settings.database.url
         migrate(url, apply_queue_schema)
         spool = spool_at(settings)
-        with PgStore(url, defer, pool_size=2) as store:
+        with Store(url, defer, pool_size=2) as store:
             adopt_spool(store, spool)
             with store.transaction() as tx:
                 known = tx.instance_keys()

@@ -20,8 +20,8 @@ from npc_contour.domain.jobs import Destination
 from npc_contour.domain.queries import ArchiveNode, Retrieval
 from npc_contour.errors import SettingsError
 from npc_contour.settings import PacsSettings, Settings, Tls
-from npc_contour.store.database import PgStore
-from npc_contour.store.troubles import PgTroubleBoard
+from npc_contour.store.database import Store
+from npc_contour.store.troubles import TroubleBoard
 
 
 def archive_of(pacs: PacsSettings, our_ae_title: str, tls: Tls) -> Archive:
@@ -61,20 +61,20 @@ def archives_of(settings: Settings) -> dict[str, Archive]:
     return {pacs.name: archive_of(pacs, settings.dicom.ae_title, settings.dicom.tls) for pacs in settings.pacs}
 
 
-def keeper_of(store: PgStore, spool: Spool, intake: Intake) -> FileKeeper:
+def keeper_of(store: Store, spool: Spool, intake: Intake) -> FileKeeper:
     """Return what keeps files as the front door keeps objects."""
     integrity = Integrity(store, spool, store.clock)
     spool.known = integrity.kept_seal
     return FileKeeper(spool, intake.keep, intake.conflict, integrity.repaired)
 
 
-def corrections_of(settings: Settings, store: PgStore, spool: Spool) -> Corrections:
+def corrections_of(settings: Settings, store: Store, spool: Spool) -> Corrections:
     """Return what shows images that came again under the same UIDs, and does what a person decides about them."""
     intake = Intake(store, store.clock, settings.completion)
     return Corrections(
         CorrectionTools(
             store=store,
-            board=PgTroubleBoard(store),
+            board=TroubleBoard(store),
             quarantine=SpoolQuarantine(spool, show_patient=settings.web.show_patient),
             spool=spool,
             keeper=keeper_of(store, spool, intake),
@@ -85,7 +85,7 @@ def corrections_of(settings: Settings, store: PgStore, spool: Spool) -> Correcti
     )
 
 
-def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
+def pull_tools(runtime: Runtime, store: Store) -> PullTools:
     """Return what pulling works with."""
     settings, clock = runtime.settings, store.clock
     intake = Intake(store, clock, settings.completion)
@@ -100,7 +100,7 @@ def pull_tools(runtime: Runtime, store: PgStore) -> PullTools:
     )
 
 
-def commitments_of(settings: Settings, store: PgStore, spool: Spool) -> Commitments:
+def commitments_of(settings: Settings, store: Store, spool: Spool) -> Commitments:
     """Return what answers senders that ask for storage commitment."""
     tls = settings.dicom.tls
     peers = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.application.checks import Check
 from npc_contour.errors import ClockOffError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 CLOCK = "clock"
 """Name of the check."""
@@ -25,7 +25,7 @@ ORDER BY id DESC LIMIT 1
 """
 
 
-def clock_check(store: PgStore) -> Check:
+def clock_check(store: Store) -> Check:
     """Return the check that the clocks of all machines agree; it never makes the service not ready."""
 
     def look() -> str:
@@ -48,7 +48,7 @@ def own_clock_check(url: str, remedies: Mapping[type[Exception], str]) -> Check:
     """Return the check that this machine's clock agrees with that of a database, which may be empty yet."""
 
     def look() -> str:
-        with PgStore(url, defer, pool_size=1, timeout_s=ANSWER_S) as store:
+        with Store(url, defer, pool_size=1, timeout_s=ANSWER_S) as store:
             store.query("SELECT 1 AS x")
             before_s = time.time()
             (row,) = store.query("SELECT extract(epoch FROM clock_timestamp())::float AS at")

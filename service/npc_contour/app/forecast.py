@@ -8,7 +8,7 @@ from npc_contour.application.checks import Check
 from npc_contour.application.upkeep import forecast
 from npc_contour.errors import SpoolFullError
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 MEBIBYTE = 2**20
 FORECAST = "disk forecast"
@@ -16,7 +16,7 @@ FORECAST = "disk forecast"
 _SAMPLES = "SELECT at, free_bytes FROM disk_sample WHERE at > now() - interval '7 days' ORDER BY at"
 
 
-def days_until_full(store: PgStore, settings: Settings) -> float | None:
+def days_until_full(store: Store, settings: Settings) -> float | None:
     """Return in how many days the disk is full; None when it does not fill, or it is too early to tell.
 
     Raises:
@@ -25,7 +25,7 @@ def days_until_full(store: PgStore, settings: Settings) -> float | None:
     return forecast(_samples(store), settings.storage.min_free_mb * MEBIBYTE)
 
 
-def forecast_check(store: PgStore, settings: Settings) -> Check:
+def forecast_check(store: Store, settings: Settings) -> Check:
     """Return the check that warns days before the disk is full; it never makes the service not ready."""
 
     def look() -> str:
@@ -42,5 +42,5 @@ def forecast_check(store: PgStore, settings: Settings) -> Check:
     return Check(FORECAST, look, remedy, required=False)
 
 
-def _samples(store: PgStore) -> list[tuple[datetime, int]]:
+def _samples(store: Store) -> list[tuple[datetime, int]]:
     return [(row["at"], int(row["free_bytes"])) for row in store.query(_SAMPLES)]

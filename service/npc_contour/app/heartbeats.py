@@ -19,7 +19,7 @@ from npc_contour.application.checks import Check
 from npc_contour.domain.status import ProcessRow
 from npc_contour.errors import ProcessMissingError, StoreError
 from npc_contour.logs import Event
-from npc_contour.store.processes import Beats, PgProcesses
+from npc_contour.store.processes import Beats, Processes
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _tell(pulse: Pulse, beats: Beats) -> None:
         time.sleep(TELL_EVERY_S)
 
 
-def cut_off_silent(processes: PgProcesses, own: ProcessRow) -> None:
+def cut_off_silent(processes: Processes, own: ProcessRow) -> None:
     """End the connections, and with them the claims, of processes that hang together with their machine."""
     for row in processes.cut_off(own, CUT_OFF_S):
         logger.error(Event.CHILD_CUT_OFF, extra={"child": row.name, "machine": row.machine})

@@ -12,7 +12,7 @@ from npc_contour.application.installation import HELP, IdentifiedSpool, check_sp
 from npc_contour.domain.received import Known
 from npc_contour.errors import EmbeddedServerError, SpoolForeignError, StoreError
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 INSTALLATION = "installation"
 """Name of the check."""
@@ -22,7 +22,7 @@ _LAST_RESCAN = (
 )
 
 
-def installation_check(store: PgStore, spool: IdentifiedSpool) -> Check:
+def installation_check(store: Store, spool: IdentifiedSpool) -> Check:
     """Return the check that the spool is the database's, and that files and rows could be compared."""
 
     def look() -> str:
@@ -57,7 +57,7 @@ def start_checks(settings: Settings) -> tuple[Check, ...]:
     remedies: dict[type[Exception], str] = {StoreError: database_remedy(settings)}
 
     def look() -> str:
-        with PgStore(url, defer, pool_size=1, timeout_s=ANSWER_S) as store:
+        with Store(url, defer, pool_size=1, timeout_s=ANSWER_S) as store:
             if store.query("SELECT FROM pg_class WHERE oid = to_regclass('installation')"):
                 with store.transaction() as tx:
                     known = tx.lock_installation()

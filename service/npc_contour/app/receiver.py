@@ -44,7 +44,7 @@ from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import SettingsError, StoreError
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Storage
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
     spool = spool_of(runtime, lane=name)
     spool.remove_partial_files()
     settings = runtime.settings
-    with PgStore(runtime.database_url, defer, pool_size=RECEIVER_POOL, process=f"receiver-{number}") as store:
+    with Store(runtime.database_url, defer, pool_size=RECEIVER_POOL, process=f"receiver-{number}") as store:
         intake = Intake(store, store.clock, settings.completion)
         integrity = Integrity(store, spool, store.clock)
         spool.known = integrity.kept_seal
@@ -199,7 +199,7 @@ def _association_row(info: AssociationInfo, receiver: str) -> AssociationRow:
     return AssociationRow(info.association_id, receiver, info.calling_ae_title, info.called_ae_title, info.peer_address)
 
 
-def _wait(stop: threading.Event, receiver: Receiver, store: PgStore) -> None:
+def _wait(stop: threading.Event, receiver: Receiver, store: Store) -> None:
     """Return when we are to end; raise should the door have died, so that the supervisor starts us again."""
     while not stop.wait(LOOK_EVERY_S):
         if not receiver.is_listening:

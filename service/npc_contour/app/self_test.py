@@ -25,7 +25,7 @@ from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import InferenceError
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_phantom import Phantom, PhantomOptions, draw, render, uid
 
 Progress = Callable[[str, float], None]
@@ -111,7 +111,7 @@ def scores(settings: Settings) -> tuple[NetworkScore, ...]:
     return tuple(NetworkScore(result.network, result.mean, result.works) for result in results)
 
 
-def self_test_check(store: PgStore, settings: Settings) -> Check:
+def self_test_check(store: Store, settings: Settings) -> Check:
     """Return the readiness line of the test that runs by itself; it never makes the service not ready."""
 
     def look() -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from npc_contour.adapters.oidc import Client, OidcProvider
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.ports import Clock
-from npc_contour.application.sign_in import AttemptStore, SignIn
+from npc_contour.application.sign_in import SignIn
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.errors import SettingsError
 from npc_contour.settings import Oidc, Settings
+from npc_contour.store.accounts import AccountStore
 
 
-def sign_in_of(settings: Settings, store: AttemptStore, accounts: Accounts, clock: Clock) -> SignIn | None:
+def sign_in_of(settings: Settings, store: AccountStore, accounts: Accounts, clock: Clock) -> SignIn | None:
     """Return what lets people in; None where the settings name no provider.
 
     Raises:

@@ -31,9 +31,9 @@ from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.application.checks import Check, Checkup
 from npc_contour.errors import ProcessMissingError
 from npc_contour.settings import Settings, is_loopback
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
-from npc_contour.store.processes import PgProcesses
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
+from npc_contour.store.processes import Processes
 
 PROCESSES = "processes"
 PAGE = "page"
@@ -49,13 +49,13 @@ _OF_ALL = ("database", "spool")
 def run(runtime: Runtime) -> None:
     """Answer until SIGTERM."""
     settings, catalog, spool = runtime.settings, catalog_of(runtime.settings), spool_of(runtime)
-    with PgStore(runtime.database_url, defer, timeout_s=3.0, process="status") as store:
-        board = PgBoard(store, lambda key: str(spool.open_path(key)))
+    with Store(runtime.database_url, defer, timeout_s=3.0, process="status") as store:
+        board = StatusBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database_url=runtime.database_url, engine=ServiceEngine(runtime).engine)
         checks = service_checks(settings, catalog, probes, own_receiver(settings, runtime.dicom_port))
         wanted = [*_of_roles(checks, runtime), processes_check(settings, runtime.roles, partial(_running, runtime.pid))]
         wanted += [installation_check(store, spool), clock_check(store)]
-        heard = PgProcesses(store).rows
+        heard = Processes(store).rows
         wanted.append(heartbeats_check(heard, runtime.place))
         if "web" in runtime.roles:
             wanted.append(workers_check(heard))

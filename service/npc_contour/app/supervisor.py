@@ -37,7 +37,7 @@ from npc_contour.errors import AutocontourError, EmbeddedServerError, SettingsEr
 from npc_contour.lifetime import asked_to_end
 from npc_contour.logs import Event
 from npc_contour.settings import Settings
-from npc_contour.store.database import PgStore, migrate
+from npc_contour.store.database import Store, migrate
 from npc_contour.store.processes import forget_processes
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def serve(settings: Settings, roles: Sequence[str] = SERVED) -> None:
         database = embedded_database(settings, servers)
         runtime = Runtime.of(settings, database_url=database.url if database else "", roles=roles)
         migrate(runtime.database_url, apply_queue_schema)
-        with PgStore(runtime.database_url, defer, pool_size=1) as store:
+        with Store(runtime.database_url, defer, pool_size=1) as store:
             take_spool(store, spool)
         forget_processes(runtime.database_url, runtime.place)
         runtime.write()

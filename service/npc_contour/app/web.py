@@ -51,13 +51,13 @@ from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import DamagedFileError
-from npc_contour.store.accounts import PgAccounts
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
-from npc_contour.store.processes import PgProcesses
-from npc_contour.store.troubles import PgTroubleBoard
-from npc_contour.store.work_board import PgWorkBoard
-from npc_contour.store.worklist import PgWorkList
+from npc_contour.store.accounts import AccountStore
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
+from npc_contour.store.processes import Processes
+from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.work_board import WorkBoard
+from npc_contour.store.worklist import WorkList
 
 SWITCH_S = 0.0005
 """A request takes several turns of a few microseconds; at Python's 5 ms each would wait for whoever decodes images."""
@@ -77,8 +77,8 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
     settings = runtime.settings
     catalog = catalog_of(settings)
     spool = spool_of(runtime)
-    with PgStore(runtime.database_url, defer, timeout_s=3.0, process="web") as store:
-        board = PgBoard(store, lambda key: str(spool.open_path(key)))
+    with Store(runtime.database_url, defer, timeout_s=3.0, process="web") as store:
+        board = StatusBoard(store, lambda key: str(spool.open_path(key)))
         probes = probes_of(settings, catalog, database_url=runtime.database_url, engine=ServiceEngine(runtime).engine)
         receiver = own_receiver(settings, runtime.dicom_port) if "receiver" in runtime.roles else None
         checks = service_checks(settings, catalog, probes, receiver)
@@ -97,7 +97,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             structure_set=read_rtstruct,
         )
         readers = Readers(header=_header, patient_name=lambda key: read_patient_name(spool.open_path(key)))
-        heard = PgProcesses(store).rows
+        heard = Processes(store).rows
         checks = (*checks, workers_check(heard), heartbeats_check(heard), forecast_check(store, settings))
         checks = (*checks, installation_check(store, spool), clock_check(store))
         if settings.self_test.every_h:
@@ -111,7 +111,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             routes = operation_routes(
                 Operations(store, store.clock, destinations),
                 AssignRoles(store, store.clock, catalog, study_reader(settings, catalog, read_image)),
-                PgWorkBoard(store),
+                WorkBoard(store),
                 tuple(destination.name for destination in destinations),
                 name_of,
             )
@@ -119,7 +119,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of)
             )
             routes.include_router(webhook_routes(WebhookBoard(store, store.clock)))
-            troubles = Troubles(store, PgTroubleBoard(store), store.clock, [p.name for p in settings.pacs])
+            troubles = Troubles(store, TroubleBoard(store), store.clock, [p.name for p in settings.pacs])
             corrections = corrections_of(settings, store, spool)
             routes.include_router(trouble_routes(troubles, corrections, name_of))
             intake = Intake(store, store.clock, settings.completion)
@@ -130,7 +130,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 intake.association_ended,
                 spool.temporary_file,
             )
-            accounts = Accounts(PgAccounts(store), store.clock, session_h=settings.web.session_h)
+            accounts = Accounts(AccountStore(store), store.clock, session_h=settings.web.session_h)
             full = partial(days_until_full, store, settings)
             app = create_app(board, checkup.run, catalog, __version__, space, routes, full)
             app.include_router(stow_routes(posting))
@@ -140,17 +140,17 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     settings=settings,
                     catalog=catalog,
                     version=__version__,
-                    worklist=PgWorkList(store, board),
+                    worklist=WorkList(store, board),
                     review=review,
                     checks=checkup.run,
                     readers=readers,
                     troubles=troubles,
                     corrections=corrections,
-                    parked=PgWorkBoard(store).parked,
-                    destinations=partial(PgWorkBoard(store).destinations, [one.name for one in destinations]),
+                    parked=WorkBoard(store).parked,
+                    destinations=partial(WorkBoard(store).destinations, [one.name for one in destinations]),
                 ),
                 accounts,
-                sign_in_of(settings, PgAccounts(store), accounts, store.clock),
+                sign_in_of(settings, AccountStore(store), accounts, store.clock),
             )
             yield app
 

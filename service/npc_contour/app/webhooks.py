@@ -5,10 +5,10 @@ from __future__ import annotations
 from npc_contour.adapters.webhooks import Hook, WebhookCaller, read_secret
 from npc_contour.application.webhooks import CallWebhook, Patience
 from npc_contour.settings import Settings, WebhookSettings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 
-def webhook_calls(settings: Settings, store: PgStore) -> CallWebhook:
+def webhook_calls(settings: Settings, store: Store) -> CallWebhook:
     """Return what delivers messages, and have just the hooks of the settings be told from now on.
 
     Raises:

@@ -33,14 +33,14 @@ from npc_contour.application.pulling import FetchSeries, PollArchive
 from npc_contour.application.routing import RouteStudy
 from npc_contour.application.self_testing import TryNetworks, next_due
 from npc_contour.application.steps import Handler, Steps
-from npc_contour.application.store import Transaction
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.domain.findings import Severity
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.settings import SelfTest
-from npc_contour.store.database import PgStore
-from npc_contour.store.processes import PgProcesses
+from npc_contour.store.database import Store
+from npc_contour.store.processes import Processes
+from npc_contour.store.transaction import Transaction
 
 FIRST_RETENTION_S = 60.0
 """The first round after a start waits until work is taken up again."""
@@ -60,7 +60,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
     at_once = settings.workers.segmentations_at_once
     # Each claim and each slot holds a connection while its step runs.
     places = at_once + settings.workers.writings_at_once
-    with PgStore(runtime.database_url, defer, pool_size=16 + 3 * places, process="worker") as store:
+    with Store(runtime.database_url, defer, pool_size=16 + 3 * places, process="worker") as store:
         pulling = pull_tools(runtime, store)
         poll = PollArchive(pulling, settings.pull)
         poll.start()
@@ -73,7 +73,7 @@ def run(runtime: Runtime, around: Callable[[Run], Run] = lambda run: run) -> Non
         }
         steps = _steps(runtime, store, fetching)
 
-        own, processes = process_row(runtime, "worker"), PgProcesses(store)
+        own, processes = process_row(runtime, "worker"), Processes(store)
 
         def sweep() -> int:
             now = store.clock.now()
@@ -113,7 +113,7 @@ def _plan_self_test(tx: Transaction, now: datetime, rules: SelfTest) -> None:
         tx.defer(Job(JobKind.SELF_TEST, ALL, next_due(now.astimezone(), last.at if last else None, rules)))
 
 
-def _steps(runtime: Runtime, store: PgStore, fetching: Mapping[JobKind, Handler]) -> Steps:
+def _steps(runtime: Runtime, store: Store, fetching: Mapping[JobKind, Handler]) -> Steps:
     settings, clock, spool, catalog = runtime.settings, store.clock, spool_of(runtime), catalog_of(runtime.settings)
     destinations = destinations_of(settings)
     integrity = Integrity(store, spool, clock)

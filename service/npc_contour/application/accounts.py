@@ -11,15 +11,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
-from typing import Protocol
 
 from npc_contour.application.ports import Clock
 from npc_contour.domain.accounts import AccessRole, Account, AuditLine, Session, Token
 from npc_contour.errors import AccountError
+from npc_contour.store.accounts import AccountStore
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
@@ -89,103 +88,6 @@ class Place:
     peer: str
     is_own: bool = True
     browser: str = ""
-
-
-class AccountStore(Protocol):
-    """Where accounts live; every method may raise StoreError."""
-
-    def account(self, name: str) -> Account | None:
-        """Return an account; names are compared without case."""
-        ...
-
-    def account_of_subject(self, subject: str) -> Account | None:
-        """Return the account of a person whom an identity provider vouches for."""
-        ...
-
-    def accounts(self) -> Sequence[Account]:
-        """Return all accounts by name."""
-        ...
-
-    def add_account(self, account: Account) -> bool:
-        """Add an account; return False where there is one of that name."""
-        ...
-
-    def put_account(self, account: Account, *, keep_an_admin: bool) -> bool:
-        """Replace role, password and state of an account.
-
-        Args:
-            account: the new state.
-            keep_an_admin: whether to do nothing where nobody would be an enabled admin afterwards; of two such changes
-                at the same time the second sees the first.
-
-        Returns:
-            Whether it was done.
-        """
-        ...
-
-    def note_login(self, name: str, at: datetime) -> None:
-        """Note when an account last logged in."""
-        ...
-
-    def add_session(self, digest: str, session: Session) -> None:
-        """Keep a session by the SHA-256 of its secret; those that have expired are removed."""
-        ...
-
-    def session(self, digest: str) -> Session | None:
-        """Return a session."""
-        ...
-
-    def end_sessions(self, *, digest: str = "", account: str = "") -> None:
-        """End one session, or all of an account."""
-        ...
-
-    def add_token(self, digest: str, token: Token) -> int:
-        """Keep a token by the SHA-256 of its secret; return its number."""
-        ...
-
-    def token(self, digest: str) -> Token | None:
-        """Return a token and note that it was used."""
-        ...
-
-    def tokens(self) -> Sequence[Token]:
-        """Return all tokens, newest first."""
-        ...
-
-    def remove_token(self, token_id: int) -> bool:
-        """Remove a token; return whether there was one."""
-        ...
-
-    def add_audit(self, line: AuditLine) -> None:
-        """Add a line to the audit trail; lines are never changed."""
-        ...
-
-    def audit(self, limit: int) -> Sequence[AuditLine]:
-        """Return the newest lines of the audit trail."""
-        ...
-
-    def add_refused_login(self, name: str, source: str, at: datetime, forget_before: datetime) -> None:
-        """Note a login that was refused, and forget those of long ago."""
-        ...
-
-    def refused_logins(self, name: str, source: str, since: datetime) -> tuple[int, int]:
-        """Return how many logins were refused since then: of this name from this source, and of all names from it."""
-        ...
-
-    def forget_refused_logins(self, name: str) -> int:
-        """Forget every refused login of a name; return how many there were."""
-        ...
-
-    def add_browser(self, digest: str, account: str, at: datetime, forget_before: datetime) -> None:
-        """Note that an account has logged in with a browser; those not seen for long are forgotten."""
-        ...
-
-    def forget_browsers(self, account: str) -> None:
-        """Forget the browsers of an account."""
-        ...
-
-    def knows_browser(self, digest: str, account: str, since: datetime) -> bool:
-        """Whether an account has logged in with this browser since then."""
-        ...
 
 
 class Accounts:

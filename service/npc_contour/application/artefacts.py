@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from npc_contour.application.ports import Spool
-from npc_contour.application.store import Store
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.series import Seal
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.errors import DamagedFileError
+from npc_contour.store.database import Store
 
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"

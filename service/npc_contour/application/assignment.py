@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store
 from npc_contour.application.study import StudyFacts, StudyReader, with_assignment
 from npc_contour.catalog import Catalog
 from npc_contour.core.routing import route
@@ -21,6 +20,7 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,6 @@ from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
 from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
 from npc_contour.application.steps import Postponed
-from npc_contour.application.store import Store, Transaction
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.findings import Severity
@@ -37,6 +36,8 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

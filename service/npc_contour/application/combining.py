@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Pipeline
@@ -22,6 +21,8 @@ from npc_contour.domain.structures import RoiSpec
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

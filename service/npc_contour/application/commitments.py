@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from npc_contour.application.ports import Clock, Spool
-from npc_contour.application.store import Store
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.received import CommitmentRow, CommitmentState, KeptImage
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DamagedFileError, SendError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

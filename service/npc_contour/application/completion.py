@@ -10,7 +10,6 @@ import logging
 from datetime import datetime, timedelta
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store, Transaction
 from npc_contour.core.completeness import Arrivals, CompletionRules, CompletionVerdict, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.received import Ending, SeriesRecord
@@ -18,6 +17,8 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 from npc_contour.settings import Completion
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

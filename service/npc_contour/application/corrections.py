@@ -22,7 +22,6 @@ from typing import Protocol
 from npc_contour.application.integrity import PutAway
 from npc_contour.application.operations import UNFINISHED, go_on
 from npc_contour.application.ports import Clock, InstanceKeeper
-from npc_contour.application.store import Store, Transaction
 from npc_contour.core.identity import mixed_patients
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.received import AssociationRow, Ending
@@ -31,7 +30,9 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
-from npc_contour.store.troubles import KeptImage
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
+from npc_contour.store.troubles import TroubleBoard
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +126,6 @@ class Quarantine(Protocol):
         ...
 
 
-class KeptImages(Protocol):
-    """The read side of the store; it may raise StoreError."""
-
-    def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, KeptImage]:
-        """Return by SOP Instance UID the images that are kept."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class CorrectionTools:
     """What corrections work with.
@@ -145,7 +138,7 @@ class CorrectionTools:
     """
 
     store: Store
-    board: KeptImages
+    board: TroubleBoard
     quarantine: Quarantine
     spool: PutAway
     keeper: InstanceKeeper

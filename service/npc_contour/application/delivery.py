@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock, Sender, Spool
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.cases import CaseRecord, DeliveryRecord
 from npc_contour.domain.dimse import may_pass, status_words
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable, DeliveryState, StoreReceipt, Verify
@@ -23,6 +22,8 @@ from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DemoNotAllowedError, NotOfferedError, SendError
 from npc_contour.logs import Event
 from npc_contour.settings import Delivery, is_loopback
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import uuid
 from typing import Protocol
 
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.received import Known
 from npc_contour.errors import SpoolForeignError
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 HELP = (
     "let storage.root or storage.shared_spool name the spool that belongs to this database (is it mounted?), or restore"

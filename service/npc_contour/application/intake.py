@@ -10,7 +10,6 @@ from npc_contour import tracing
 from npc_contour.application.corrections import ask
 from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.received import Added, ArrivedImage, AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.timeline import StoryLine
@@ -18,6 +17,8 @@ from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import InstanceRefused
 from npc_contour.logs import Event
 from npc_contour.settings import Completion
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 UID_CONFLICT = 0xC003
 """C-STORE status Cannot understand (PS3.4 table B.2-1), as for other bytes under a UID that is kept."""

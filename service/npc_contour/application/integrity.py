@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.received import SealedFile
 from npc_contour.domain.series import NOT_NOTED, InstanceHeader, Seal
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DamagedFileError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

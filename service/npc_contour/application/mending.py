@@ -16,7 +16,6 @@ from npc_contour.application.cases import PLACE_S, CaseSteps, Tools, moves_of
 from npc_contour.application.contouring import Volumes, segment
 from npc_contour.application.delivery import fail_delivery, finish_case
 from npc_contour.application.steps import Postponed
-from npc_contour.application.store import Transaction
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.series import Seal, Series
@@ -24,6 +23,7 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import CaseRefused
 from npc_contour.logs import Event
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

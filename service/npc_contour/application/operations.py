@@ -15,13 +15,14 @@ from datetime import datetime
 from npc_contour.application.delivery import add_deliveries, check_demo
 from npc_contour.application.ports import Clock
 from npc_contour.application.steps import STUDY_KINDS
-from npc_contour.application.store import Store, Transaction
 from npc_contour.domain.cases import CaseRecord, DeliveryRecord
 from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DemoNotAllowedError, NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from enum import StrEnum
 
 from npc_contour.application.ports import Archive, Clock
 from npc_contour.application.pulling import MAX_ATTEMPTS, PullTools, find_series
-from npc_contour.application.store import Store
 from npc_contour.domain.pulls import PulledSeries, PullRequest, PullRequestState, PullState
 from npc_contour.domain.queries import Match, Query, QueryLevel
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, NoSuchRowError, TooManyError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Archive, Clock, InstanceKeeper
-from npc_contour.application.store import Store
 from npc_contour.domain.pulls import PulledSeries, PullState
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.domain.received import AssociationRow, Ending
@@ -23,6 +22,7 @@ from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, AutocontourError, InstanceRefused
 from npc_contour.logs import Event
 from npc_contour.settings import PullSettings
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ import numpy.typing as npt
 
 from npc_contour.application.artefacts import RTSTRUCT, Artefacts
 from npc_contour.application.ports import Spool
-from npc_contour.application.store import Store
 from npc_contour.core.overlay import Overlay, overlay_on
 from npc_contour.core.stacking import Stack, stack
 from npc_contour.domain.cases import CaseRecord
@@ -31,6 +30,7 @@ from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.structures import ReadStructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused
+from npc_contour.store.database import Store
 
 VOLUMES_KEPT = 2
 STACKS_KEPT = 16

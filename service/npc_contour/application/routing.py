@@ -25,7 +25,6 @@ from datetime import datetime, timedelta
 from npc_contour.application import corrections
 from npc_contour.application.generations import difference, gives_way, has_these_inputs, inputs_of
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store, Transaction
 from npc_contour.application.study import StudyFacts, StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.core.routing import route
@@ -37,6 +36,8 @@ from npc_contour.domain.series import Case
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

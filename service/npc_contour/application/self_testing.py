@@ -13,12 +13,12 @@ from datetime import datetime, time, timedelta
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.steps import Postponed
-from npc_contour.application.store import Store
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind, SelfTestResult
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
 from npc_contour.settings import SelfTest
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

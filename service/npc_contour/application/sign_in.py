@@ -17,6 +17,7 @@ from npc_contour.application.accounts import Accounts, digest
 from npc_contour.application.ports import Clock
 from npc_contour.domain.accounts import AccessRole, Attempt
 from npc_contour.errors import AccountError, IdentityError
+from npc_contour.store.accounts import AccountStore
 
 ATTEMPT = timedelta(minutes=10)
 """How long somebody may take to log in there."""
@@ -61,18 +62,6 @@ class IdentityProvider(Protocol):
         ...
 
 
-class AttemptStore(Protocol):
-    """Where attempts are kept; every method may raise StoreError."""
-
-    def add_attempt(self, digest: str, attempt: Attempt) -> None:
-        """Keep an attempt by the SHA-256 of its secret; those that are over are removed."""
-        ...
-
-    def take_attempt(self, digest: str) -> Attempt | None:
-        """Return an attempt and forget it."""
-        ...
-
-
 class SignIn:
     """Lets in whom the provider vouches for.
 
@@ -86,7 +75,7 @@ class SignIn:
 
     def __init__(
         self,
-        store: AttemptStore,
+        store: AccountStore,
         clock: Clock,
         accounts: Accounts,
         provider: IdentityProvider,

@@ -15,12 +15,12 @@ from datetime import timedelta
 from npc_contour import tracing
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, AutocontourError, CaseRefused, DamagedFileError, GateError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from npc_contour.application.ports import ContrastLooker, RegistrationReader
-from npc_contour.application.store import Store, Transaction
 from npc_contour.core.completeness import count_faults
 from npc_contour.core.evidence import NO_WORDS, ContrastEvidence, SiteWords
 from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
@@ -22,6 +21,8 @@ from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.errors import CaseRefused, InstanceRefused
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

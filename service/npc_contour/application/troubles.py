@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.pulling import want
-from npc_contour.application.store import Store, Transaction
 from npc_contour.core.completeness import Arrivals, CompletionRules, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Match
@@ -22,21 +20,11 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
-from npc_contour.store.troubles import StillSeries
+from npc_contour.store.database import Store
+from npc_contour.store.transaction import Transaction
+from npc_contour.store.troubles import StillSeries, TroubleBoard
 
 logger = logging.getLogger(__name__)
-
-
-class TroubleBoard(Protocol):
-    """The read side of the store; every method may raise StoreError."""
-
-    def still_series(self, limit: int) -> Sequence[StillSeries]:
-        """Return series that are held, wait for more, or were left aside with all of their study; held ones first."""
-        ...
-
-    def held_count(self) -> int:
-        """Return how many series are held."""
-        ...
 
 
 class Troubles:

@@ -14,13 +14,13 @@ from typing import Protocol
 from npc_contour.application.installation import HELP, IdentifiedSpool, check_spool
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Clock, InstanceKeeper
-from npc_contour.application.store import Store
 from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import AutocontourError, SpoolForeignError, StoreError
 from npc_contour.logs import Event
 from npc_contour.settings import Retention
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

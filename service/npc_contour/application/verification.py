@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.delivery import DeliveryTools, fail_delivery, finish_case
 from npc_contour.application.ports import Verifier
-from npc_contour.application.store import Transaction
 from npc_contour.domain.cases import DeliveryRecord
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import AnyDestination, DeliveryState, Evidence, Proof, Verify
@@ -25,6 +24,7 @@ from npc_contour.domain.timeline import StoryLine
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import SendError
 from npc_contour.logs import Event
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from typing import Protocol
 
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
-from npc_contour.application.store import Store
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import StoryLine, WebhookMessage, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused, WebhookError
 from npc_contour.logs import Event
+from npc_contour.store.database import Store
 
 logger = logging.getLogger(__name__)
 

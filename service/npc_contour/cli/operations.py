@@ -32,10 +32,10 @@ from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.status import CaseStory, Part, StudyStory
 from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import PgStore
-from npc_contour.store.troubles import PgTroubleBoard
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import Store
+from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.work_board import WorkBoard
 
 FILE_WIDTH = 500
 EXAMPLES = """\
@@ -70,8 +70,8 @@ class _Desk:
     assignment: AssignRoles
     troubles: Troubles
     corrections: Corrections
-    board: PgBoard
-    work: PgWorkBoard
+    board: StatusBoard
+    work: WorkBoard
     destinations: tuple[str, ...]
 
     def case(self, beginning: str) -> str:
@@ -162,7 +162,7 @@ def _run(act: Act) -> Callable[[argparse.Namespace], int]:
 def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
     settings = read_settings(args.config)
     destinations = destinations_of(settings)
-    with PgStore(running_database_url(settings), defer, pool_size=3, timeout_s=10.0) as store:
+    with Store(running_database_url(settings), defer, pool_size=3, timeout_s=10.0) as store:
         names = tuple(destination.name for destination in destinations)
         operations = Operations(store, store.clock, destinations)
         catalog = catalog_of(settings)
@@ -172,10 +172,10 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
         yield _Desk(
             operations,
             assignment,
-            Troubles(store, PgTroubleBoard(store), store.clock),
+            Troubles(store, TroubleBoard(store), store.clock),
             corrections_of(settings, store, spool),
-            PgBoard(store, lambda key: str(settings.storage.spool / key)),
-            PgWorkBoard(store),
+            StatusBoard(store, lambda key: str(settings.storage.spool / key)),
+            WorkBoard(store),
             names,
         )
 

@@ -27,7 +27,7 @@ from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel
 from npc_contour.domain.uids import is_uid
 from npc_contour.errors import ArchiveError, InstanceRefused, SettingsError
 from npc_contour.settings import PacsSettings, read_settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 EXAMPLES = """\
 examples:
@@ -208,7 +208,7 @@ def _into_service(runtime_file: Path, pacs: str, series: Sequence[Match]) -> int
     if not runtime_file.is_file():
         raise SettingsError(f"no service is running: there is no {runtime_file}; start it, or give --out FOLDER")
     runtime = Runtime.read(runtime_file)
-    with PgStore(runtime.database_url, defer) as store:
+    with Store(runtime.database_url, defer) as store:
         waiting = dict.fromkeys(want(store, pacs, series, store.clock.now(), again=True))
         ended: dict[int, tuple[PullState, str]] = {}
         with bar(f"the service fetches {len(waiting)} series") as update:

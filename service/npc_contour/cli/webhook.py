@@ -19,7 +19,7 @@ from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import WebhookState
 from npc_contour.settings import read_settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 EXAMPLES = """\
 examples:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "secret":
         print(PREFIX + base64.b64encode(secrets.token_bytes(32)).decode())
         return 0
-    with PgStore(running_database_url(read_settings(args.config)), defer, pool_size=2, timeout_s=5.0) as store:
+    with Store(running_database_url(read_settings(args.config)), defer, pool_size=2, timeout_s=5.0) as store:
         board = WebhookBoard(store, store.clock)
         if args.action == "retry":
             print(board.retry(str(args.message_id)))

@@ -9,12 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.timeline import WebhookState
-from npc_contour.domain.work import ParkedStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,26 +264,6 @@ class Counts:
     clocks_ahead_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
-class StatusBoard(Protocol):
-    """The read side of the store; every method may raise StoreError."""
-
-    def jobs(self, part: Part, *, state: CaseState | None = None, pipeline: str | None = None) -> Sequence[JobRow]:
-        """Return cases, newest first; None asks for all states or pipelines."""
-        ...
-
-    def story(self, case_id: str) -> CaseStory | None:
-        """Return all of one case; None when there is none of that id."""
-        ...
-
-    def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
-        """Return received series, newest first; None asks for all states."""
-        ...
-
-    def counts(self) -> Counts:
-        """Return the numbers for monitoring."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRow:
     """Where a destination stands.
@@ -322,23 +301,3 @@ class StudyStory:
     series: Sequence[SeriesRow]
     cases: Sequence[JobRow]
     timeline: Sequence[StudyEvent]
-
-
-class WorkBoard(Protocol):
-    """What whoever operates the service reads; every method may raise StoreError."""
-
-    def study(self, study_instance_uid: str) -> StudyStory | None:
-        """Return the story of one study; None when there is none of that UID."""
-        ...
-
-    def destinations(self, names: Sequence[str]) -> Sequence[DestinationRow]:
-        """Return where destinations stand: these, and those that only old deliveries name."""
-        ...
-
-    def parked(self) -> Sequence[ParkedStep]:
-        """Return the steps that were given up and wait for something new or for a person, oldest first."""
-        ...
-
-    def cases_like(self, beginning: str) -> Sequence[str]:
-        """Return the ids of cases that begin so, at most ten."""
-        ...

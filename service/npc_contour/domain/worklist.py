@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.status import CaseStory, SeriesRow
@@ -156,27 +155,3 @@ class Change:
 
     number: int
     case_id: str
-
-
-class WorkList(Protocol):
-    """The read side behind the page; every method may raise StoreError."""
-
-    def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
-        """Return cases, newest first."""
-        ...
-
-    def without_case(self, wanted: Wanted) -> Sequence[SeriesRow]:
-        """Return series that no case was made of, newest first: of studies without any, or those that a text finds."""
-        ...
-
-    def tally(self) -> Mapping[Group, int]:
-        """Return how many cases are in each group."""
-        ...
-
-    def facts(self, case_id: str) -> CaseFacts | None:
-        """Return one case; None when there is none of that id."""
-        ...
-
-    def changes(self, after: int | None) -> Sequence[Change]:
-        """Return the story's lines after a number, oldest first; None returns the newest line only."""
-        ...

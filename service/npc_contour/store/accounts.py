@@ -7,13 +7,13 @@ from datetime import datetime
 
 from npc_contour.domain.accounts import AccessRole, Account, Attempt, AuditLine, Session, Token
 from npc_contour.store.connection import Row
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 
-class PgAccounts:
+class AccountStore:
     """Where accounts live; every method may raise StoreError."""
 
-    def __init__(self, store: PgStore) -> None:
+    def __init__(self, store: Store) -> None:
         """Keep them in this store."""
         self._store = store
 

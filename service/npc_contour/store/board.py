@@ -23,8 +23,8 @@ from npc_contour.domain.timeline import WebhookState
 from npc_contour.logs import Event
 from npc_contour.store.codec import verdicts_from_json
 from npc_contour.store.connection import Row
-from npc_contour.store.database import PgStore
-from npc_contour.store.processes import PgProcesses
+from npc_contour.store.database import Store
+from npc_contour.store.processes import Processes
 from npc_contour.store.statements import asked, in_part
 
 _JOBS = f"""
@@ -68,10 +68,10 @@ EXPLAINED = {CaseState.WAITING, CaseState.AMBIGUOUS, CaseState.REFUSED, CaseStat
 """States of which a list says why."""
 
 
-class PgBoard:
+class StatusBoard:
     """The read side; every method may raise StoreError."""
 
-    def __init__(self, store: PgStore, path_of: Callable[[str], str]) -> None:
+    def __init__(self, store: Store, path_of: Callable[[str], str]) -> None:
         """Read this store.
 
         Args:
@@ -154,7 +154,7 @@ class PgBoard:
                 row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})
             },
             consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
-            silent_s={(row.machine, row.name): row.silent_s for row in PgProcesses(self._store).rows()},
+            silent_s={(row.machine, row.name): row.silent_s for row in Processes(self._store).rows()},
             parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
             self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
             webhooks={(row["hook"], WebhookState(row["state"])): row["n"] for row in self._store.query(_WEBHOOKS)},

@@ -50,7 +50,10 @@ class Commitments(Statements):
         )
 
     def promise_instances(self, sop_instance_uids: Sequence[str], at: datetime) -> dict[str, KeptImage]:
-        """Note that these images are to be kept; return those we have by UID."""
+        """Note that a sender is promised to have these images kept; return those we have by UID.
+
+        None of them is being deleted, and none will be for `retention.committed_days`.
+        """
         # Whoever deletes locks the series first: either it sees the promise, or the images are gone for us.
         self._run(
             "SELECT FROM series WHERE series_instance_uid IN (SELECT series_instance_uid FROM instance"

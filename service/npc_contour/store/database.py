@@ -24,7 +24,7 @@ from npc_contour.store.at_once import AtOnce
 from npc_contour.store.clock import DatabaseClock
 from npc_contour.store.connection import CLAIM_CLASSES, MIGRATION_LOCK, SLOT_CLASS, Connection, Row, words_of
 from npc_contour.store.images import ADD_TO_OPEN, added_to_open, values_of
-from npc_contour.store.transaction import PgTransaction
+from npc_contour.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ GIVE_WAY_S = 0.5
 MIGRATE_WITHIN_S = 120.0
 
 
-class PgStore:
+class Store:
     """State in PostgreSQL; safe to share between threads."""
 
     def __init__(
@@ -80,17 +80,19 @@ class PgStore:
         self._pool.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[PgTransaction]:
+    def transaction(self) -> Iterator[Transaction]:
         """Begin; commit at the end of the block, roll back when it raises."""
         with _translated(), self._pool.connection() as connection:
-            tx = PgTransaction(connection, self._defer)
+            tx = Transaction(connection, self._defer)
             yield tx
             tx.count_steps()
 
     def add_to_open_series(
         self, images: Sequence[ArrivedImage], at: datetime, meanwhile: Callable[[], None]
     ) -> tuple[Added, ...] | None:
-        """Add images where all their series are being received, while `meanwhile` runs; None where one is not.
+        """Add images by one committed statement where all their series are being received; None where one is not.
+
+        `meanwhile` is called once, while the database works; what it raises is raised when the database is done.
 
         Trouble with the database is None, too: the transaction that follows says what it is. What was committed
         before the connection broke is found there as known.
@@ -105,7 +107,7 @@ class PgStore:
 
     @contextmanager
     def claim(self, kind: JobKind, key: str) -> Iterator[bool]:
-        """Take sole charge of one row; PostgreSQL drops the claim when this process dies."""
+        """Take sole charge of one row; gives False when another has it. PostgreSQL drops it when this process dies."""
         with _translated(), self._pool.connection() as connection:
             connection.autocommit = True
             try:

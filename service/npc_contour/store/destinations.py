@@ -36,7 +36,7 @@ class Destinations(Deliveries, Jobs):
             self.defer(Job(JobKind.VERIFY, str(delivery_id), ask_at))
 
     def begin_ask(self, delivery_id: int, transaction_uid: str) -> None:
-        """Note a question before it is put."""
+        """Note a question before it is put, so that an answer on another association finds it."""
         self._run(
             "UPDATE delivery SET asks = asks + 1, transaction_uid = %s WHERE id = %s AND state = 'sent'",
             (transaction_uid, delivery_id),
@@ -73,7 +73,15 @@ class Destinations(Deliveries, Jobs):
     def destination_failed(
         self, destination: str, asked_at: datetime, at: datetime, *, pauses_s: tuple[float, float], message: str
     ) -> datetime:
-        """Note that a destination was of no use; return when it is tried again."""
+        """Note that a destination was of no use; return when it is tried again.
+
+        Args:
+            destination: its name.
+            asked_at: when the try began: of several at once only one counts.
+            at: now.
+            pauses_s: the first pause, doubled after each further failure, and the longest.
+            message: why.
+        """
         self._run("INSERT INTO destination (name) VALUES (%s) ON CONFLICT DO NOTHING", (destination,))
         row = self._one("SELECT * FROM destination WHERE name = %s FOR UPDATE", (destination,))
         failures, failed_at = (row["failures"], row["failed_at"]) if row else (0, None)

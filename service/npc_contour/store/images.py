@@ -78,7 +78,10 @@ class Images(Statements):
     """What arrives."""
 
     def add_images(self, images: Sequence[ArrivedImage], at: datetime) -> tuple[Added, ...]:
-        """Add images with their associations, series and studies; what is there already changes nothing."""
+        """Add images with their associations, series and studies; return what became of each.
+
+        One whose UID is there already changes nothing.
+        """
         series = sorted({image.header.series_instance_uid for image in images})
         open_before = {row["series_instance_uid"] for row in self._all(_LOCK_SERIES, (series,)) if row["open"]}
         rows = RawCursor(self._connection).execute(_ADD_TO_ANY, values_of(images, at)).fetchall()

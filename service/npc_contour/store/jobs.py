@@ -50,7 +50,7 @@ class Jobs(Statements):
         self._defer = defer
 
     def defer(self, job: Job) -> None:
-        """Do a job once this is committed."""
+        """Do a job once this is committed; a job that waits already is only moved earlier."""
         urgent = job.urgent or (job.kind in URGENCY and self._one(URGENCY[job.kind], (job.key,)) is not None)
         self._defer(self._connection, replace(job, urgent=urgent))
 

@@ -6,7 +6,7 @@ import psycopg
 
 from npc_contour.domain.status import ProcessRow
 from npc_contour.errors import StoreError
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 CONNECT_S = 5
 ANSWER_S = 10
@@ -86,14 +86,14 @@ class Beats:
             self._connection = None
 
 
-class PgProcesses:
+class Processes:
     """What is known of all processes.
 
     Args:
         store: the database.
     """
 
-    def __init__(self, store: PgStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def rows(self) -> tuple[ProcessRow, ...]:

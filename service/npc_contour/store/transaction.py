@@ -30,7 +30,7 @@ from npc_contour.store.upkeep import Upkeep
 from npc_contour.store.webhooks import Webhooks
 
 
-class PgTransaction(
+class Transaction(
     Cases,
     Assignments,
     Destinations,
@@ -75,7 +75,7 @@ class PgTransaction(
             )
 
     def end_associations(self, endings: Mapping[str, Ending], at: datetime) -> tuple[str, ...]:
-        """Note their ends; return the series they carried that are still being received."""
+        """Note their ends, by id; return the Series Instance UIDs they carried that are still being received."""
         ids = list(endings)
         self._run(
             "UPDATE association SET ended_at = %s, ending = ended.how"
@@ -86,7 +86,7 @@ class PgTransaction(
         return self._receiving("association_id = ANY(%s)", ids)
 
     def end_lost_associations(self, receiver: str, at: datetime) -> tuple[str, ...]:
-        """End every open association of a receiver that died."""
+        """End every open association of a receiver that died; return the series concerned."""
         rows = self._all(
             "UPDATE association SET ended_at = %s, ending = 'lost' WHERE receiver = %s AND ended_at IS NULL"
             " RETURNING id",
@@ -103,7 +103,7 @@ class PgTransaction(
         return tuple(row["series_instance_uid"] for row in rows)
 
     def series(self, series_instance_uid: str, *, lock: bool = False) -> SeriesRecord | None:
-        """Return one series."""
+        """Return one series; `lock` keeps others from changing it until the end of the transaction."""
         statement = "SELECT * FROM series WHERE series_instance_uid = %s"
         row = self._one(f"{statement} FOR UPDATE" if lock else statement, (series_instance_uid,))
         return None if row is None else self._series_record(row)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from npc_contour.core.completeness import OF_ACQUISITION
 from npc_contour.domain.jobs import SeriesState
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 _STILL = """
 SELECT series.*, ARRAY(
@@ -68,10 +68,10 @@ class KeptImage:
     asked: bool
 
 
-class PgTroubleBoard:
+class TroubleBoard:
     """Every method may raise StoreError."""
 
-    def __init__(self, store: PgStore) -> None:
+    def __init__(self, store: Store) -> None:
         """Read this store."""
         self._store = store
 

@@ -48,7 +48,10 @@ class Upkeep(Statements):
     def studies_with_old_images(
         self, before: datetime, promised_before: datetime | None, limit: int
     ) -> tuple[str, ...]:
-        """Return studies whose images may be deleted: settled, unchanged since `before`, not promised to be kept."""
+        """Return studies whose images may be deleted: settled, and unchanged since `before`.
+
+        None of their images was promised to be kept since `promised_before`; None: ever.
+        """
         rows = self._all(_WITH_IMAGES, {"before": before, "promised_before": promised_before, "limit": limit})
         return tuple(row["study_instance_uid"] for row in rows)
 

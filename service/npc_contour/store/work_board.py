@@ -9,7 +9,7 @@ from npc_contour.domain.status import DestinationRow, StudyEvent, StudyStory
 from npc_contour.domain.work import ParkedStep
 from npc_contour.store.board import job_row, series_row
 from npc_contour.store.connection import Row
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 _TIMELINE = "SELECT * FROM event WHERE study_instance_uid = %(study)s ORDER BY at, id"
 _SERIES = "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at, series_instance_uid"
@@ -17,10 +17,10 @@ _CASES = "SELECT * FROM contour_case WHERE study_instance_uid = %(study)s ORDER 
 _DELIVERIES = "SELECT destination, state, count(*) AS n FROM delivery GROUP BY destination, state"
 
 
-class PgWorkBoard:
+class WorkBoard:
     """Every method may raise StoreError."""
 
-    def __init__(self, store: PgStore) -> None:
+    def __init__(self, store: Store) -> None:
         """Read this store."""
         self._store = store
 

@@ -18,9 +18,9 @@ from npc_contour.domain.worklist import (
     Wanted,
     WorkRow,
 )
-from npc_contour.store.board import PgBoard, series_row
+from npc_contour.store.board import StatusBoard, series_row
 from npc_contour.store.connection import Row
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 
 _TROUBLED = """(c.state <> 'superseded' AND (
     EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
@@ -73,10 +73,10 @@ SELECT series.*, (SELECT header FROM instance WHERE instance.series_instance_uid
 FROM series WHERE series_instance_uid = ANY(%(uids)s)"""
 
 
-class PgWorkList:
+class WorkList:
     """The read side behind the page."""
 
-    def __init__(self, store: PgStore, board: PgBoard) -> None:
+    def __init__(self, store: Store, board: StatusBoard) -> None:
         """Read this store; the story of a case comes from the board."""
         self._store = store
         self._board = board

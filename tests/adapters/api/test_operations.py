@@ -14,8 +14,8 @@ from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.application.operations import Operations
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.work import JobKind
-from npc_contour.store.database import PgStore
-from npc_contour.store.work_board import PgWorkBoard
+from npc_contour.store.database import Store
+from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import Bench, plain_ct
 
 
@@ -27,7 +27,7 @@ def guard(request: Request) -> str:
 
 
 @pytest.fixture
-def bench(store: PgStore) -> Bench:
+def bench(store: Store) -> Bench:
     bench = Bench(store)
     bench.receive(plain_ct())
     bench.work_for(20)
@@ -40,7 +40,7 @@ def client(bench: Bench) -> Iterator[httpx.Client]:
     names = tuple(destination.name for destination in bench.destinations)
     operations = Operations(bench.store, bench.clock, bench.destinations)
     assignment = bench.assignment
-    app.include_router(operation_routes(operations, assignment, PgWorkBoard(bench.store), names, guard))
+    app.include_router(operation_routes(operations, assignment, WorkBoard(bench.store), names, guard))
     add_problems(app)
     with (
         BackgroundServer(app, "127.0.0.1", 0) as server,

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from npc_contour import tracing
 from npc_contour.adapters.otlp import trace_to
 from npc_contour.domain.work import Job, JobKind
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.bench import STUDY, plain_ct
 from npc_testkit.collector import Collector, collector
 from npc_testkit.workers import receive_pair, worker
@@ -36,13 +36,13 @@ def spans() -> Iterator[InMemorySpanExporter]:
     tracing.use(None)
 
 
-def arguments(store: PgStore) -> list[dict[str, str]]:
+def arguments(store: Store) -> list[dict[str, str]]:
     rows = store.query("SELECT args FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id")
     return [row["args"] for row in rows]
 
 
 def test_a_study_is_one_trace_from_the_first_image_to_the_last_send(
-    store: PgStore, database_url: str, tmp_path: Path, traced: Collector
+    store: Store, database_url: str, tmp_path: Path, traced: Collector
 ) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, traces=traced.endpoint):
@@ -66,7 +66,7 @@ def test_a_study_is_one_trace_from_the_first_image_to_the_last_send(
 
 
 def test_no_span_says_who_the_patient_is_nor_any_uid(
-    store: PgStore, database_url: str, tmp_path: Path, traced: Collector
+    store: Store, database_url: str, tmp_path: Path, traced: Collector
 ) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, traces=traced.endpoint):
@@ -78,7 +78,7 @@ def test_no_span_says_who_the_patient_is_nor_any_uid(
         assert secret.encode() not in sent
 
 
-def test_without_a_tracer_jobs_carry_their_key_alone(store: PgStore) -> None:
+def test_without_a_tracer_jobs_carry_their_key_alone(store: Store) -> None:
     with tracing.span("nothing"), store.transaction() as tx:
         tx.defer(Job(JobKind.SEND, "7"))
 
@@ -86,7 +86,7 @@ def test_without_a_tracer_jobs_carry_their_key_alone(store: PgStore) -> None:
     assert (tracing.is_on(), tracing.traceparent()) == (False, "")
 
 
-def test_a_job_that_waits_already_keeps_its_trace_or_gets_one(store: PgStore, spans: InMemorySpanExporter) -> None:
+def test_a_job_that_waits_already_keeps_its_trace_or_gets_one(store: Store, spans: InMemorySpanExporter) -> None:
     with store.transaction() as tx:
         tx.defer(Job(JobKind.SEND, "7"))
     with tracing.span("first"), store.transaction() as tx:
@@ -99,7 +99,7 @@ def test_a_job_that_waits_already_keeps_its_trace_or_gets_one(store: PgStore, sp
     assert [span.name for span in spans.get_finished_spans()] == ["first", "second"]
 
 
-def test_rounds_that_plan_themselves_are_not_one_trace_without_end(store: PgStore, spans: InMemorySpanExporter) -> None:
+def test_rounds_that_plan_themselves_are_not_one_trace_without_end(store: Store, spans: InMemorySpanExporter) -> None:
     with tracing.span("poll_archive"), store.transaction() as tx:
         tx.defer(Job(JobKind.POLL_ARCHIVE, "rule"))
         tx.defer(Job(JobKind.FETCH_SERIES, "1"))

@@ -18,8 +18,8 @@ from npc_contour.adapters.workflow.queue import apply_queue_schema
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.status import Part
 from npc_contour.domain.work import Job, JobKind
-from npc_contour.store.board import PgBoard
-from npc_contour.store.database import MIGRATIONS, PgStore, migrate
+from npc_contour.store.board import StatusBoard
+from npc_contour.store.database import MIGRATIONS, Store, migrate
 from npc_testkit.workers import receive_pair, worker
 
 
@@ -31,8 +31,8 @@ def wait_until(what: Callable[[], bool], folder: Path, timeout_s: float = 60.0) 
         time.sleep(0.05)
 
 
-def all_sent(store: PgStore) -> Callable[[], bool]:
-    board = PgBoard(store, str)
+def all_sent(store: Store) -> Callable[[], bool]:
+    board = StatusBoard(store, str)
     return lambda: [row.state for row in board.jobs(Part())] == [CaseState.SENT] * 2
 
 
@@ -44,9 +44,7 @@ def sent_uids(folder: Path) -> list[str]:
     return sorted(json.loads(path.read_bytes())["uid"] for path in (folder / "sent").iterdir())
 
 
-def test_a_worker_killed_while_it_segments_is_replaced_at_once(
-    store: PgStore, database_url: str, tmp_path: Path
-) -> None:
+def test_a_worker_killed_while_it_segments_is_replaced_at_once(store: Store, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, 60.0) as victim:
         wait_until(lambda: bool(segmenting(tmp_path)), tmp_path)
@@ -60,7 +58,7 @@ def test_a_worker_killed_while_it_segments_is_replaced_at_once(
 
 
 def test_another_worker_takes_over_from_one_that_never_comes_back(
-    store: PgStore, database_url: str, tmp_path: Path
+    store: Store, database_url: str, tmp_path: Path
 ) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, 60.0) as victim:
@@ -74,7 +72,7 @@ def test_another_worker_takes_over_from_one_that_never_comes_back(
     assert len(sent_uids(tmp_path)) == 2
 
 
-def test_workers_killed_again_and_again_still_finish(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_workers_killed_again_and_again_still_finish(store: Store, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
     for _ in range(4):
         with worker(database_url, tmp_path, 0.2) as victim:
@@ -87,7 +85,7 @@ def test_workers_killed_again_and_again_still_finish(store: PgStore, database_ur
 
 
 def test_a_job_past_the_deadline_of_its_kind_ends_its_worker_and_another_begins_it_anew(
-    store: PgStore, database_url: str, tmp_path: Path
+    store: Store, database_url: str, tmp_path: Path
 ) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, segment_s=3600.0, deadline_s=0.5) as stuck:
@@ -100,7 +98,7 @@ def test_a_job_past_the_deadline_of_its_kind_ends_its_worker_and_another_begins_
         wait_until(all_sent(store), tmp_path)
 
 
-def test_a_migration_stops_no_worker_and_loses_nothing(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_a_migration_stops_no_worker_and_loses_nothing(store: Store, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
     newer = tmp_path / "migrations"
     shutil.copytree(str(MIGRATIONS), newer)
@@ -118,7 +116,7 @@ def test_a_migration_stops_no_worker_and_loses_nothing(store: PgStore, database_
     assert len(set(sent_uids(tmp_path))) == len(sent_uids(tmp_path)) == 2
 
 
-def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_a_stopped_worker_ends_in_good_order(store: Store, database_url: str, tmp_path: Path) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path) as running:
         wait_until(all_sent(store), tmp_path)
@@ -127,7 +125,7 @@ def test_a_stopped_worker_ends_in_good_order(store: PgStore, database_url: str, 
 
 
 def test_a_stop_does_not_wait_for_the_network_and_does_not_count_as_a_death(
-    store: PgStore, database_url: str, tmp_path: Path
+    store: Store, database_url: str, tmp_path: Path
 ) -> None:
     receive_pair(store)
     with worker(database_url, tmp_path, 60.0) as running:
@@ -155,7 +153,7 @@ def test_a_worker_that_loses_the_database_ends_with_an_error_so_that_it_is_start
         admin.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
 
 
-def test_a_job_becomes_work_within_a_moment(store: PgStore, database_url: str, tmp_path: Path) -> None:
+def test_a_job_becomes_work_within_a_moment(store: Store, database_url: str, tmp_path: Path) -> None:
     with worker(database_url, tmp_path):
         wait_until(lambda: "sql" in str(store.query("SELECT 'sql' AS x")), tmp_path)
         receive_pair(store)

@@ -11,10 +11,11 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Inf
 from prometheus_client.registry import Collector
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
-from npc_contour.domain.status import STEP_BOUNDS_S, CheckResult, Counts, StatusBoard
+from npc_contour.domain.status import STEP_BOUNDS_S, CheckResult, Counts
 from npc_contour.domain.timeline import WebhookState
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import StoreError
+from npc_contour.store.board import StatusBoard
 
 DAY_S = 86400
 

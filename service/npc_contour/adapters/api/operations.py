@@ -18,8 +18,8 @@ from npc_contour.adapters.api.views import JobView, SeriesView
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
 from npc_contour.domain.jobs import DeliveryState
-from npc_contour.domain.status import WorkBoard
 from npc_contour.domain.work import JobKind
+from npc_contour.store.work_board import WorkBoard
 
 Guard = Callable[[Request], str]
 """Returns who asks."""

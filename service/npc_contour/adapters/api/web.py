@@ -20,7 +20,8 @@ from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.measuring import measurements_csv
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, SeriesState
-from npc_contour.domain.status import CheckResult, Place, StatusBoard
+from npc_contour.domain.status import CheckResult, Place
+from npc_contour.store.board import StatusBoard
 
 MAX_BODY = 2**20
 CSV = "node,volume_cc,long_axis_mm,short_axis_mm,enlarged\n1,0.821,14.2,9.7,True\n"

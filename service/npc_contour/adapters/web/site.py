@@ -27,8 +27,8 @@ from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.status import CheckResult, DestinationRow
 from npc_contour.domain.work import ParkedStep
-from npc_contour.domain.worklist import WorkList
 from npc_contour.settings import Settings
+from npc_contour.store.worklist import WorkList
 
 PACKAGE = "npc_contour.adapters.web"
 SCRIPTS = ("vendor/htmx.min.js", "stream.js", "vendor/htmx-ext-sse.min.js", "vendor/idiomorph-ext.min.js", "app.js")

@@ -31,7 +31,7 @@ from npc_contour.domain.jobs import Destination
 from npc_contour.domain.received import AssociationRow
 from npc_contour.errors import SendError
 from npc_contour.settings import Completion, Settings
-from npc_contour.store.database import PgStore
+from npc_contour.store.database import Store
 from npc_testkit.certificates import Authority
 from npc_testkit.ct_headers import ct_headers
 from npc_testkit.fakes import FakeClock, FakeSpool
@@ -146,7 +146,7 @@ def test_a_sender_is_told_over_tls_with_our_certificate(tmp_path: Path) -> None:
     assert [information.TransactionUID for _, information in told] == ["2.25.77"]
 
 
-def test_the_settings_say_where_a_sender_is_told(store: PgStore, tmp_path: Path) -> None:
+def test_the_settings_say_where_a_sender_is_told(store: Store, tmp_path: Path) -> None:
     files = {name: f"{name}.pem" for name in ("certificate", "key", "trusted")}
     peer = {"ae_title": "CT1", "host": "10.0.0.5", "port": 11112, "tls": True, "tls_name": "ct1.test"}
     dicom = {"commitment": [peer], "tls": files}
@@ -161,7 +161,7 @@ def test_a_sender_that_is_down_is_an_error() -> None:
         report("2.25.1", [], [], Destination("CT1", "CT1", "127.0.0.1", free_port()), OUR_AE, 2.0)
 
 
-def test_kept_means_row_and_file_of_that_class(store: PgStore) -> None:
+def test_kept_means_row_and_file_of_that_class(store: Store) -> None:
     clock, spool, told = FakeClock(), FakeSpool(), list[Commitment]()
     headers = ct_headers(slices=3)
     for number, header in enumerate(headers):
@@ -188,7 +188,7 @@ def test_kept_means_row_and_file_of_that_class(store: PgStore) -> None:
     ]
 
 
-def test_a_report_that_is_not_taken_is_tried_again_and_survives(store: PgStore) -> None:
+def test_a_report_that_is_not_taken_is_tried_again_and_survives(store: Store) -> None:
     def down(_: Commitment, peer: Destination) -> None:
         raise SendError(f"{peer.name} cannot be reached")
 
