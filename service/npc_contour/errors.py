@@ -5,6 +5,7 @@ AutocontourError
 ├── CatalogError             a pipeline definition or network contract is wrong: refuse to start
 ├── AccountError             an account, password or token will not do: say why
 ├── IdentityError            the identity provider does not answer, or what it says does not hold: log in anew
+├── UnreadableError          a message of a stranger that a library stumbles over: answered with an error status
 ├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
 ├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
 ├── SpoolForeignError        the spool is not this database's: refuse to start, mark nothing lost
@@ -36,6 +37,9 @@ AutocontourError
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class AutocontourError(Exception):
@@ -213,3 +217,20 @@ class ArchiveError(AutocontourError):
     """A PACS did not answer a query, or not in full, or did not give the images."""
 
     retryable = True
+
+
+class UnreadableError(AutocontourError):
+    """A message of a stranger that a library stumbles over."""
+
+
+@contextmanager
+def bytes_of_a_stranger(refusal: Callable[[str], Exception] = UnreadableError) -> Iterator[None]:
+    """Turn whatever a library raises over broken bytes into an error of ours: what it stumbles over nobody can list.
+
+    Args:
+        refusal: makes the error of what the library said.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise refusal(f"{type(error).__name__}: {error}") from error

@@ -31,7 +31,7 @@ from pydicom.uid import (
 )
 
 from npc_contour.adapters.dicom.read.headers import ParsedInstance
-from npc_contour.errors import PixelDataError
+from npc_contour.errors import PixelDataError, bytes_of_a_stranger
 
 NATIVE_SYNTAXES: tuple[UID, ...] = (
     ExplicitVRLittleEndian,
@@ -193,11 +193,8 @@ def _decompress(value: bytes, transfer_syntax_uid: str, layout: PixelLayout) -> 
         "pixel_keyword": "PixelData",
     }
     syntax = UID(transfer_syntax_uid)
-    try:
+    with bytes_of_a_stranger(lambda why: PixelDataError(f"{syntax.name} cannot be decoded: {why}")):
         array, _ = get_decoder(syntax).as_array(value, decoding_plugin=_PLUGINS[syntax], **options)
-    except Exception as error:
-        # Codecs raise whatever they like on broken input; each means that these pixels cannot be decoded.
-        raise PixelDataError(f"{syntax.name} cannot be decoded: {error}") from error
     if array.shape != (layout.rows, layout.columns):
         raise PixelDataError(f"decoded pixels are {array.shape}, expected ({layout.rows}, {layout.columns})")
     return np.asarray(array, dtype=np.int32)

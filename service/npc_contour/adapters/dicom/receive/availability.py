@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import InstanceAvailabilityNotification  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.association.command import Field
-from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, Message, Service
+from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, Message, Service, data_set_of
 from npc_contour.domain.uids import is_uid
+from npc_contour.errors import UnreadableError, bytes_of_a_stranger
 
 INVALID_ATTRIBUTE = 0x0106
 
@@ -38,12 +36,11 @@ def availability_notices(told: Callable[[AvailabilityNotice], None]) -> Service:
     """Take notices; each is told before it is answered."""
 
     def create(message: Message) -> Answer:
-        implicit = message.context.transfer_syntax == str(ImplicitVRLittleEndian)
         try:
-            data_set = decode(BytesIO(message.data_set or b""), implicit, True)  # noqa: FBT003 - little endian
-            notice = read_notice(data_set, message.association.calling_ae_title)
-        except Exception as error:  # noqa: BLE001 - bytes of a stranger: pydicom raises whatever it stumbles over
-            return Answer(INVALID_ATTRIBUTE, comment=type(error).__name__)
+            with bytes_of_a_stranger():
+                notice = read_notice(data_set_of(message), message.association.calling_ae_title)
+        except UnreadableError:
+            return Answer(INVALID_ATTRIBUTE, comment="the data set cannot be read")
         told(notice)
         return Answer(SUCCESS)
 

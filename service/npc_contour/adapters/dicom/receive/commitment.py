@@ -6,18 +6,16 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import evt
-from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.association.command import Field
-from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, AssociationInfo, Message, Service
+from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, AssociationInfo, Message, Service, data_set_of
 from npc_contour.domain.jobs import AnyDestination, Destination
+from npc_contour.errors import UnreadableError, bytes_of_a_stranger
 from npc_contour.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -73,10 +71,9 @@ def commitment_reports(reported: ReportedBy) -> Service:
     """Let peers open an association to report to us: they are its SCP then, by role selection (PS3.4 J.3.3)."""
 
     def report(message: Message) -> Answer:
-        implicit = message.context.transfer_syntax == str(ImplicitVRLittleEndian)
         try:
-            information = decode(BytesIO(message.data_set or b""), implicit, True)  # noqa: FBT003 - little endian
-        except Exception as error:  # noqa: BLE001 - bytes of a stranger: pydicom raises whatever it stumbles over
+            information = data_set_of(message)
+        except UnreadableError as error:
             logger.warning(Event.DELIVERY_UNVERIFIED, extra={"detail": f"a report cannot be read: {error}"})
             return Answer(CANNOT_PROCESS)
         return Answer(_take(information, lambda given: reported(given, message.association)))
@@ -91,8 +88,9 @@ def commitment_reports(reported: ReportedBy) -> Service:
 def take_report(event: evt.Event, reported: Reported) -> tuple[int, None]:
     """Answer one N-EVENT-REPORT that pynetdicom got; returns its status and no reply."""
     try:
-        information = event.event_information
-    except Exception as error:  # noqa: BLE001 - bytes of a stranger: pydicom raises whatever it stumbles over
+        with bytes_of_a_stranger():
+            information = event.event_information
+    except UnreadableError as error:
         logger.warning(Event.DELIVERY_UNVERIFIED, extra={"detail": f"a report cannot be read: {error}"})
         return CANNOT_PROCESS, None
     return _take(information, reported), None

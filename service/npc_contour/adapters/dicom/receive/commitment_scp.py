@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom.dsutils import decode
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
@@ -17,11 +14,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.association.command import Element, Field
 from npc_contour.adapters.dicom.association.requestor import associate
-from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, Message, Service
+from npc_contour.adapters.dicom.receive.services import SUCCESS, Answer, Message, Service, data_set_of
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import Destination
 from npc_contour.domain.uids import is_uid
-from npc_contour.errors import SendError
+from npc_contour.errors import SendError, UnreadableError, bytes_of_a_stranger
 
 REQUEST_COMMITMENT = 1
 ALL_KEPT, SOME_FAILED = 1, 2
@@ -42,11 +39,11 @@ def commitment_requests(knows: Callable[[str], bool], asked: Asked) -> Service:
             return Answer(NO_SUCH_ACTION)
         if not knows(caller):
             return Answer(NOT_AUTHORISED, comment="no address to report to: see dicom.commitment")
-        implicit = message.context.transfer_syntax == str(ImplicitVRLittleEndian)
         try:
-            transaction_uid, objects = _read(decode(BytesIO(message.data_set or b""), implicit, True))  # noqa: FBT003
-        except Exception as error:  # noqa: BLE001 - bytes of a stranger: pydicom raises whatever it stumbles over
-            return Answer(INVALID_ARGUMENT, comment=type(error).__name__)
+            with bytes_of_a_stranger():
+                transaction_uid, objects = _read(data_set_of(message))
+        except UnreadableError:
+            return Answer(INVALID_ARGUMENT, comment="the data set cannot be read")
         return Answer(SUCCESS if asked(transaction_uid, caller, objects) else DUPLICATE_TRANSACTION)
 
     return Service(sop_class=str(StorageCommitmentPushModel), operations={Field.N_ACTION: request})

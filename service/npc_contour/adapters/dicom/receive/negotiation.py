@@ -23,6 +23,7 @@ from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 from npc_contour.adapters.dicom.association.association_items import APPLICATION_CONTEXT, Tidied, tidied, with_titles
 from npc_contour.adapters.dicom.association.wire import MAX_PDU, AbortReason, WireError
 from npc_contour.adapters.dicom.receive.services import Context
+from npc_contour.errors import bytes_of_a_stranger
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Agreement:
     refused: tuple[str, ...]
 
 
+def _no_request(why: str) -> WireError:
+    return WireError(f"no A-ASSOCIATE-RQ: {why}", AbortReason.INVALID_PARAMETER)
+
+
 def read_request(pdu: bytes) -> AssociationRequest:
     """Read a whole A-ASSOCIATE-RQ PDU.
 
@@ -73,7 +78,7 @@ def read_request(pdu: bytes) -> AssociationRequest:
         WireError: it is none; what a peer sent never raises anything else.
     """
     tidy = tidied(pdu)
-    try:
+    with bytes_of_a_stranger(_no_request):
         decoded = A_ASSOCIATE_RQ()
         decoded.decode(tidy.pdu)
         primitive = decoded.to_primitive()
@@ -87,9 +92,6 @@ def read_request(pdu: bytes) -> AssociationRequest:
             primitive=primitive,
             tidied=tidy,
         )
-    except Exception as error:
-        # pynetdicom's decoders raise whatever broken bytes make them stumble over: each means no A-ASSOCIATE-RQ.
-        raise WireError(f"no A-ASSOCIATE-RQ: {error}", AbortReason.INVALID_PARAMETER) from error
     if not contexts and not tidy.unusable:
         raise WireError("an association request without a presentation context", AbortReason.INVALID_PARAMETER)
     return request

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom.dsutils import decode
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from npc_contour.adapters.dicom.association.command import Command, Field
+from npc_contour.errors import bytes_of_a_stranger
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
@@ -58,6 +62,17 @@ class Message:
     context: Context
     association: AssociationInfo
     data_set: bytes | None
+
+
+def data_set_of(message: Message) -> Dataset:
+    """Return the data set of a request, empty where it brings none.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
+    implicit = message.context.transfer_syntax == str(ImplicitVRLittleEndian)
+    with bytes_of_a_stranger():
+        return decode(BytesIO(message.data_set or b""), implicit, True)  # noqa: FBT003 - little endian
 
 
 @dataclass(frozen=True, slots=True)
