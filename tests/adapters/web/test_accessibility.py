@@ -84,7 +84,7 @@ def test_case_is_retried_by_keyboard_alone(world: World, browser: Browser) -> No
         page.keyboard.press("Enter")
         page.keyboard.type("Triton is back")
         page.keyboard.press("Enter")
-        expect(page.locator("h1")).to_contain_text("In the networks")
+        expect(page.locator("h1")).to_contain_text("Segmenting")
         expect(page.locator(".timeline")).to_contain_text("Triton is back")
 
 

@@ -56,7 +56,7 @@ def test_work_list_moves_by_itself(world: World, browser: Browser) -> None:
         expect(page.get_by_text("No study yet")).to_be_visible()
         page.wait_for_timeout(1500)  # until the stream has told where it begins
         case_id = world.add_case(state=CaseState.ROUTED)
-        expect(page.locator(f"#row-{case_id}")).to_contain_text("In the networks")
+        expect(page.locator(f"#row-{case_id}")).to_contain_text("Segmenting")
 
 
 def test_case_tells_its_story_and_hears_of_news(world: World, browser: Browser) -> None:
@@ -87,7 +87,7 @@ def test_failed_case_is_begun_again_after_a_question(world: World, browser: Brow
         page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
         expect(page.locator("h1")).to_contain_text("Failed")
         act(page, "Retry", "Triton is back")
-        expect(page.locator("h1")).to_contain_text("In the networks")
+        expect(page.locator("h1")).to_contain_text("Segmenting")
         expect(page.locator(".timeline")).to_contain_text("Triton is back")
 
     assert any(line.action == "POST" and line.what.endswith("/retry") for line in world.accounts.store.audit(5))
@@ -245,7 +245,7 @@ def test_held_series_is_left_aside(world: World, browser: Browser) -> None:
         page.get_by_role("link", name="see what was found").click()
         expect(page.locator("#held")).to_contain_text("gap of 5.00 mm after slice 5, expected 2.50 mm")
         expect(page.locator("#held")).to_contain_text("11 CT images from CT_SCANNER")
-        act(page, "Leave aside", "a scout")
+        act(page, "Exclude", "a scout")
         expect(page.locator("#held")).to_contain_text("Nothing is held")
 
     assert any(line.what.endswith("/aside") for line in world.accounts.store.audit(5))
@@ -271,7 +271,7 @@ def test_step_that_was_given_up_is_begun_again(world: World, browser: Browser) -
     with world.served() as url, a_page(browser) as page:
         page.goto(f"{url}/held")
         expect(page.locator("#held")).to_contain_text("the archive has gone")
-        act(page, "Begin again", "it is back")
+        act(page, "Retry", "it is back")
         expect(page.locator("#held")).to_contain_text("Nothing is held")
 
 
@@ -284,7 +284,7 @@ def test_person_says_which_series_is_which(world: World, browser: Browser) -> No
         page.get_by_role("button", name="Use these").click()
         page.get_by_role("dialog").get_by_label("Reason").fill("the newer one")
         page.keyboard.press("Enter")
-        expect(page.locator(".timeline")).to_contain_text("A person said which series is which")
+        expect(page.locator(".timeline")).to_contain_text("Series roles assigned")
         expect(page.locator(".timeline")).to_contain_text("the newer one")
 
 

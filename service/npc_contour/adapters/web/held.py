@@ -1,4 +1,4 @@
-"""What lies still until a person acts: held series, steps that were given up, other bytes."""
+"""The page *Held*: held series, failed steps, and duplicates with different content. Each needs an action."""
 
 from __future__ import annotations
 

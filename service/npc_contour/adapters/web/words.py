@@ -1,4 +1,4 @@
-"""The page's words: states, events and times as people say them."""
+"""Labels of the page: states, events and times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from npc_contour.domain.status import TimelineEvent
 
 STATES: dict[str, tuple[str, str, str]] = {
     "waiting": ("Waiting", "wait", "clock"),
-    "routed": ("In the networks", "work", "loader-circle"),
+    "routed": ("Segmenting", "work", "loader-circle"),
     "segmented": ("Contouring", "work", "loader-circle"),
     "contoured": ("Delivering", "work", "send"),
     "sent": ("Sent", "good", "circle-check"),
@@ -25,61 +25,61 @@ STATES: dict[str, tuple[str, str, str]] = {
     "held": ("Held", "wait", "pause"),
     "cancelled": ("Cancelled", "quiet", "x"),
     "combined": ("Part of a combined set", "quiet", "history"),
-    "ambiguous": ("Needs a person", "warn", "circle-help"),
+    "ambiguous": ("Needs a decision", "warn", "circle-help"),
     "receiving": ("Receiving", "work", "loader-circle"),
     "ready": ("Complete", "good", "circle-check"),
-    "aside": ("Left aside", "quiet", "x"),
+    "aside": ("Excluded", "quiet", "x"),
 }
 """State → label, tone (a class of the style sheet), icon."""
 
 EVENTS: dict[str, tuple[str, str]] = {
     "series.ready": ("Series complete", "good"),
     "series.held": ("Series held", "wait"),
-    "series.aside": ("Series left aside", "quiet"),
-    "series.came_again": ("Came again as another patient's: accept or discard", "warn"),
-    "series.corrected": ("A person said which images count", "work"),
-    "case.created": ("Case made", "work"),
+    "series.aside": ("Series excluded", "quiet"),
+    "series.came_again": ("Received again with another patient's identity: accept or discard", "warn"),
+    "series.corrected": ("Duplicates accepted or discarded", "work"),
+    "case.created": ("Case created", "work"),
     "case.waiting": ("Waiting", "wait"),
-    "case.ambiguous": ("Which series is which? Needs a person", "warn"),
-    "case.assigned": ("A person said which series is which", "work"),
+    "case.ambiguous": ("Series roles are ambiguous: assign them", "warn"),
+    "case.assigned": ("Series roles assigned", "work"),
     "case.combined": ("Combined into one structure set", "work"),
-    "pipelines.unconcerned": ("Not for these pipelines", "quiet"),
-    "partner.sought": ("A PACS was asked", "work"),
-    "phases.shifted": ("The phases lie apart", "warn"),
+    "pipelines.unconcerned": ("Not applicable to these pipelines", "quiet"),
+    "partner.sought": ("PACS queried for the missing series", "work"),
+    "phases.shifted": ("The phases are misaligned", "warn"),
     "case.refused": ("Refused", "bad"),
     "case.failed": ("Failed", "bad"),
     "case.superseded": ("Superseded by a newer case", "quiet"),
-    "case.segmented": ("Networks done", "work"),
+    "case.segmented": ("Segmented", "work"),
     "structure_set.written": ("Structure set written and checked", "work"),
     "structure_set.blocked": ("Structure set failed its own check", "bad"),
     "delivery.sent": ("Sent", "good"),
     "delivery.verified": ("Verified at the destination", "good"),
-    "delivery.retry": ("Not taken, will be tried again", "wait"),
+    "delivery.retry": ("Not accepted, will be retried", "wait"),
     "delivery.blocked": ("Delivery blocked", "warn"),
-    "delivery.failed": ("Delivery given up", "bad"),
-    "case.retried": ("Begun again", "work"),
+    "delivery.failed": ("Delivery failed, no more retries", "bad"),
+    "case.retried": ("Retried", "work"),
     "case.cancelled": ("Cancelled", "quiet"),
     "case.held": ("Held", "wait"),
     "case.released": ("Released", "work"),
-    "delivery.resent": ("Sent again", "work"),
+    "delivery.resent": ("Resent", "work"),
     "delivery.unverified": ("Not verified", "warn"),
-    "instance.conflict": ("Other bytes under a known UID", "warn"),
-    "instance.discarded": ("Other bytes thrown away", "quiet"),
-    "series.waiting": ("Series waits for more images", "wait"),
-    "case.verified": ("Every destination has it", "good"),
-    "pull.asked": ("Asked of the PACS", "work"),
+    "instance.conflict": ("Duplicate SOP Instance UID, different content", "warn"),
+    "instance.discarded": ("Duplicate discarded", "quiet"),
+    "series.waiting": ("Series is waiting for more images", "wait"),
+    "case.verified": ("Verified at every destination", "good"),
+    "pull.asked": ("Requested from the PACS", "work"),
     "pull.fetched": ("Fetched from the PACS", "good"),
-    "pull.incomplete": ("Not all could be fetched", "warn"),
-    "pull.failed": ("Could not be fetched", "bad"),
-    "webhook.delivered": ("Another program was told", "quiet"),
-    "webhook.failed": ("Another program could not be told", "warn"),
+    "pull.incomplete": ("Fetched in part", "warn"),
+    "pull.failed": ("Fetch failed", "bad"),
+    "webhook.delivered": ("Webhook delivered", "quiet"),
+    "webhook.failed": ("Webhook failed", "warn"),
 }
-"""Event → what a person reads, tone."""
+"""Event → label, tone."""
 
 GROUPS = {
     "all": "All",
     "attention": "Needs attention",
-    "working": "In work",
+    "working": "In progress",
     "waiting": "Waiting",
     "done": "Done",
 }
@@ -91,12 +91,12 @@ def state(value: str) -> tuple[str, str, str]:
 
 
 def event(name: str) -> tuple[str, str]:
-    """Return what a person reads for an event, and its tone."""
+    """Return label and tone of an event."""
     return EVENTS.get(name, (name.replace(".", " ").replace("_", " ").capitalize(), "quiet"))
 
 
-def told(timeline: Sequence[TimelineEvent]) -> Iterator[tuple[TimelineEvent, int]]:
-    """Yield each line with how often it came in a row; of the same words again and again only the last is told."""
+def collapsed(timeline: Sequence[TimelineEvent]) -> Iterator[tuple[TimelineEvent, int]]:
+    """Yield each event with how often it was repeated in a row; of a repeated one only the last."""
     for _, same in groupby(
         timeline, key=lambda line: (line.event, line.detail, line.seconds, line.series_instance_uid)
     ):
@@ -105,7 +105,7 @@ def told(timeline: Sequence[TimelineEvent]) -> Iterator[tuple[TimelineEvent, int
 
 
 def when(at: datetime) -> Markup:
-    """Return a time of this machine's zone, with the day where it is not today; a browser makes it one of its own zone.
+    """Return a time in this machine's zone, with the date where it is not today; a browser shows it in its own.
 
     Its title has the whole time with the zone.
     """
@@ -123,7 +123,7 @@ def zone(local: datetime) -> str:
 
 
 def ago(at: datetime) -> str:
-    """Return how long ago something was."""
+    """Return how long ago a time was, in words."""
     passed_s = max(0.0, (datetime.now(UTC) - at).total_seconds())
     if passed_s < 60:
         return "just now"
@@ -135,14 +135,14 @@ def ago(at: datetime) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration; "" for a moment."""
+    """Return a duration; "" without one."""
     if value is None:
         return ""
     return f"{value:.1f} s" if value < 90 else f"{value / 60:.1f} min"
 
 
 def short_uid(uid: str) -> str:
-    """Return the end of a UID, by which people tell two apart."""
+    """Return the last ten characters of a UID: enough to tell two apart."""
     return uid if len(uid) <= 12 else f"…{uid[-10:]}"
 
 
