@@ -34,7 +34,7 @@ from npc_contour.application.artefacts import RTSTRUCT
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
-from npc_contour.application.review import Eyes, Review
+from npc_contour.application.review import ImageReaders, Review
 from npc_contour.application.study import StudyReader
 from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
@@ -197,13 +197,13 @@ class World:
     def app(self) -> Iterator[FastAPI]:
         """The application with the page."""
         board = StatusBoard(self.store, str)
-        eyes = Eyes(
+        image_readers = ImageReaders(
             read_plane, lambda series, before_slice: read_volume(series, before_slice=before_slice), read_rtstruct
         )
         readers = Readers(
             header=lambda head: read_bytes(head, key="")[0], patient_name=lambda key: read_patient_name(Path(key))
         )
-        with Review(self.store, self.spool, eyes) as review:
+        with Review(self.store, self.spool, image_readers) as review:
             reader = StudyReader(tuple(self.catalog.pipelines.values()), FakeLooker(), FakeRegistrations())
             assignment = AssignRoles(self.store, self.clock, self.catalog, reader)
             operations = Operations(self.store, self.clock, (LOOPBACK,))

@@ -46,7 +46,7 @@ from npc_contour.application.intake import Intake
 from npc_contour.application.integrity import Integrity
 from npc_contour.application.operations import Operations
 from npc_contour.application.pull_requests import PullRequests
-from npc_contour.application.review import Eyes, Review
+from npc_contour.application.review import ImageReaders, Review
 from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
@@ -91,7 +91,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 integrity.damaged(error)
                 raise
 
-        eyes = Eyes(
+        image_readers = ImageReaders(
             plane=partial(read_plane, read_image=read_image),
             volume=lambda series, before_slice: read_volume(series, read_image, before_slice=before_slice),
             structure_set=read_rtstruct,
@@ -104,7 +104,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             checks = (*checks, self_test_check(store, settings))
         with (
             Checkup(checks) as checkup,
-            Review(store, spool, eyes) as review,
+            Review(store, spool, image_readers) as review,
         ):
             space = partial(free_bytes, settings.storage.spool)
             destinations = destinations_of(settings)

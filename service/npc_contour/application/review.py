@@ -73,8 +73,8 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class Eyes:
-    """How images and structure sets are read.
+class ImageReaders:
+    """Functions that read images and structure sets.
 
     Attributes:
         plane: one image as (rows, columns) HU.
@@ -90,11 +90,11 @@ class Eyes:
 class Review:
     """Answers for one process; keeps the last few volumes in memory, shared by everybody who looks."""
 
-    def __init__(self, store: Store, spool: Spool, eyes: Eyes) -> None:
-        """Look at the cases of this store with these eyes."""
+    def __init__(self, store: Store, spool: Spool, image_readers: ImageReaders) -> None:
+        """Show the cases of this store, read with these readers."""
         self._store = store
         self._spool = spool
-        self._eyes = eyes
+        self._readers = image_readers
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="review")
         self._scans: _Recent[tuple[str, str], Scan] = _Recent(STACKS_KEPT)
         self._volumes: _Recent[tuple[str, str], Future[Volume]] = _Recent(VOLUMES_KEPT)
@@ -151,7 +151,7 @@ class Review:
                 return read
             if scan.stack.instances[index].modality == "CT":
                 with self._first:
-                    return self._eyes.plane(scan.stack.instances[index])
+                    return self._readers.plane(scan.stack.instances[index])
         hu = self._volume(scan).result().hu
         if axis is Axis.AXIAL:
             return np.ascontiguousarray(hu[index])
@@ -169,7 +169,7 @@ class Review:
         known = self._overlays.get(key)
         artefacts = Artefacts(self._store, self._spool, scan.case.case_id)
         if known is None and artefacts.has(RTSTRUCT):
-            content = self._eyes.structure_set(artefacts.read(RTSTRUCT))
+            content = self._readers.structure_set(artefacts.read(RTSTRUCT))
             known = overlay_on(content, scan.stack.grid)
             self._overlays.put(key, known)
         return known
@@ -194,7 +194,9 @@ class Review:
     def _volume(self, scan: Scan) -> Future[Volume]:
         key = (scan.case.case_id, scan.role)
         series = Series(scan.stack.instances)
-        return self._volumes.get_or_put(key, lambda: self._pool.submit(self._eyes.volume, series, self._first.give_way))
+        return self._volumes.get_or_put(
+            key, lambda: self._pool.submit(self._readers.volume, series, self._first.give_way)
+        )
 
 
 class _Precedence:

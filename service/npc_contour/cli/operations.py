@@ -42,29 +42,29 @@ EXAMPLES = """\
 examples:
   npc-contour jobs --config site.toml                      the newest cases
   npc-contour jobs --state failed                          only those that failed
-  npc-contour jobs --destinations                          what waits for whom, and why
-  npc-contour jobs --parked                                steps that were given up, and why
-  npc-contour show 3f2a                                    the story of the case whose id begins so
-  npc-contour show 1.2.840.113...                          the story of a study, from the first image to the proof
-  npc-contour retry 3f2a                                   begin again what failed
-  npc-contour retry route_study:1.2.840.113...             ... also a step that was parked
-  npc-contour cancel 3f2a --reason "wrong patient"         nothing more is done or sent
-  npc-contour hold 3f2a --reason "the right study?"        keep it where it is ...
-  npc-contour release 3f2a                                 ... and let it go on
-  npc-contour resend 3f2a --to tps                         the same object once more
-  npc-contour supersede 3f2a --reason "new networks"       the same images contoured anew
-  npc-contour assign                                       cases in which a person must say which series is which
-  npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  say it; an ending of the Series Instance UID is enough
-  npc-contour whole 1.2.840.113... --reason "2 kernels"    a held series lacks nothing, whatever the scanner counted
-  npc-contour accept 1.2.840.113... --reason "ID merged"   images that came again are the right ones ...
-  npc-contour discard 1.2.840.113...                       ... or are not
+  npc-contour jobs --destinations                          what is waiting for which destination, and why
+  npc-contour jobs --parked                                steps that failed and are no longer retried, and why
+  npc-contour show 3f2a                                    the timeline of the case whose id begins so
+  npc-contour show 1.2.840.113...                          the timeline of a study, from the first image to verification
+  npc-contour retry 3f2a                                   retry the step that failed
+  npc-contour retry route_study:1.2.840.113...             ... or a parked step
+  npc-contour cancel 3f2a --reason "wrong patient"         stop it: nothing is sent
+  npc-contour hold 3f2a --reason "the right study?"        stop it where it is ...
+  npc-contour release 3f2a                                 ... and let it continue
+  npc-contour resend 3f2a --to tps                         send the same object again
+  npc-contour supersede 3f2a --reason "new networks"       re-contour the same images
+  npc-contour assign                                       cases whose series roles must be assigned
+  npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  assign them; the end of a Series Instance UID is enough
+  npc-contour whole 1.2.840.113... --reason "2 kernels"    a held series is complete, although the scanner counted more
+  npc-contour accept 1.2.840.113... --reason "ID merged"   the later of two versions of these images is right ...
+  npc-contour discard 1.2.840.113...                       ... or is not
   npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
-  npc-contour resume tps                                   ... and go now"""
+  npc-contour resume tps                                   ... and are sent now"""
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
-    """What the verbs work with."""
+class _Context:
+    """Use cases and read models that the verbs call."""
 
     operations: Operations
     assignment: AssignRoles
@@ -78,52 +78,54 @@ class _Desk:
         """Return the one case whose id begins so."""
         found = self.work.cases_like(beginning)
         if len(found) != 1:
-            words = f"{len(found)} cases begin so: {', '.join(found)}" if found else "there is no such case"
+            words = f"{len(found)} cases match: {', '.join(found)}" if found else "there is no such case"
             raise NoSuchRowError(f"{beginning!r}: {words}")
         return found[0]
 
 
-Act = Callable[[_Desk, argparse.Namespace], str]
+Act = Callable[[_Context, argparse.Namespace], str]
 
 
 def add_verbs(verbs: Verbs) -> None:
     """Add the verbs."""
-    jobs = _verb(verbs, "jobs", "list cases, newest first, or what waits for which destination")
+    jobs = _verb(verbs, "jobs", "list cases, newest first, or what is waiting for which destination")
     jobs.add_argument("--state", choices=[state.value for state in CaseState], help="only cases in this state")
     jobs.add_argument("--pipeline", metavar="NAME", help="only cases of this pipeline")
     jobs.add_argument("--limit", type=number_in(1, 1000), default=20, metavar="N", help="at most N (default: 20)")
     instead = jobs.add_mutually_exclusive_group()
     instead.add_argument("--destinations", action="store_true", help="list destinations instead of cases")
-    instead.add_argument("--parked", action="store_true", help="list steps that were given up instead of cases")
+    instead.add_argument(
+        "--parked", action="store_true", help="list failed steps that are no longer retried, instead of cases"
+    )
     jobs.set_defaults(run=_jobs)
-    show = _verb(verbs, "show", "the whole story of a case or of a study")
+    show = _verb(verbs, "show", "the timeline of a case or of a study")
     show.add_argument("what", metavar="CASE|STUDY", help="a case's id or its beginning, or a Study Instance UID")
     show.set_defaults(run=_show)
-    _order(verbs, "retry", "begin again what failed: a case, deliveries, or a parked step", _retry)
+    _order(verbs, "retry", "retry what failed: a case, its deliveries, or a parked step", _retry)
     _order(verbs, "cancel", "end a case that is not finished; nothing more of it is sent", _cancel)
-    _order(verbs, "hold", "keep a case where it is", _hold)
-    _order(verbs, "release", "let a held case go on", _release)
-    _order(verbs, "supersede", "contour the same images anew, for example with newer networks", _supersede)
+    _order(verbs, "hold", "stop a case where it is", _hold)
+    _order(verbs, "release", "let a held case continue", _release)
+    _order(verbs, "supersede", "re-contour the same images, for example with newer networks", _supersede)
     resend = _order(verbs, "resend", "send a structure set again: the same object with the same UID", _resend)
     resend.add_argument(
         "--to", action="append", default=[], metavar="NAME", help="only to this destination; repeatable"
     )
-    assign = _verb(verbs, "assign", "say which series fills which role; without a case, list where that is asked")
+    assign = _verb(verbs, "assign", "assign series to roles; without a case, list the cases that need it")
     assign.add_argument("case", metavar="CASE", nargs="?", help="its id or the beginning of it")
     assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=role_and_series, help="repeat for each role")
     assign.add_argument(
         "--pipeline", default="", metavar="NAME", help="for another pipeline than the case's, on the same study"
     )
-    assign.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+    assign.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
     assign.set_defaults(run=_assign)
     for name, words, act in (
-        ("whole", "say that a held series is whole, although the scanner counted more images", _whole),
-        ("accept", "let images that came again under the same UIDs replace those that are kept", _accept),
-        ("discard", "delete images that came again under the same UIDs; those that are kept stay", _discard),
+        ("whole", "confirm that a held series is complete, although the scanner counted more images", _whole),
+        ("accept", "replace stored images by those received later with the same UIDs", _accept),
+        ("discard", "delete images received later with the same UIDs; the stored ones stay", _discard),
     ):
         parser = _verb(verbs, name, words)
         parser.add_argument("series", metavar="SERIES", help="its Series Instance UID, see `npc-contour show STUDY`")
-        parser.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+        parser.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
         parser.set_defaults(run=_run(act))
     for name, words, act in (
         ("pause", "send nothing to a destination; structure sets wait", _pause),
@@ -131,7 +133,7 @@ def add_verbs(verbs: Verbs) -> None:
     ):
         parser = _verb(verbs, name, words)
         parser.add_argument("destination", metavar="NAME", help="a destination of the settings")
-        parser.add_argument("--reason", default="", help="why, for the story")
+        parser.add_argument("--reason", default="", help="why, for the timeline")
         parser.set_defaults(run=_run(act))
 
 
@@ -144,22 +146,22 @@ def _verb(verbs: Verbs, name: str, words: str) -> argparse.ArgumentParser:
 def _order(verbs: Verbs, name: str, words: str, act: Act) -> argparse.ArgumentParser:
     parser = _verb(verbs, name, words)
     parser.add_argument("case", metavar="CASE", help="its id or the beginning of it, see `npc-contour jobs`")
-    parser.add_argument("--reason", default="", help="why, for the story; never a patient's name")
+    parser.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
     parser.set_defaults(run=_run(act))
     return parser
 
 
 def _run(act: Act) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
-        with _desk(args) as desk:
-            print(act(desk, args))
+        with _context(args) as context:
+            print(act(context, args))
         return 0
 
     return run
 
 
 @contextmanager
-def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
+def _context(args: argparse.Namespace) -> Iterator[_Context]:
     settings = read_settings(args.config)
     destinations = destinations_of(settings)
     with Store(running_database_url(settings), defer, pool_size=3, timeout_s=10.0) as store:
@@ -169,7 +171,7 @@ def _desk(args: argparse.Namespace) -> Iterator[_Desk]:
         spool = spool_at(settings)
         reader = study_reader(settings, catalog, spool.read_image)
         assignment = AssignRoles(store, store.clock, catalog, reader)
-        yield _Desk(
+        yield _Context(
             operations,
             assignment,
             Troubles(store, TroubleBoard(store), store.clock),
@@ -188,92 +190,92 @@ def _who(args: argparse.Namespace) -> str:
     return f"{user} ({args.reason})" if args.reason else user
 
 
-def _retry(desk: _Desk, args: argparse.Namespace) -> str:
+def _retry(context: _Context, args: argparse.Namespace) -> str:
     kind, colon, key = str(args.case).partition(":")
     if colon:
-        return desk.operations.retry_step(kind, key, by=_who(args))
-    return desk.operations.retry(desk.case(args.case), by=_who(args))
+        return context.operations.retry_step(kind, key, by=_who(args))
+    return context.operations.retry(context.case(args.case), by=_who(args))
 
 
-def _cancel(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.cancel(desk.case(args.case), by=_who(args))
+def _cancel(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.cancel(context.case(args.case), by=_who(args))
 
 
-def _hold(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.hold(desk.case(args.case), by=_who(args))
+def _hold(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.hold(context.case(args.case), by=_who(args))
 
 
-def _release(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.release(desk.case(args.case), by=_who(args))
+def _release(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.release(context.case(args.case), by=_who(args))
 
 
-def _supersede(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.supersede(desk.case(args.case), by=_who(args))
+def _supersede(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.supersede(context.case(args.case), by=_who(args))
 
 
-def _resend(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.resend(desk.case(args.case), by=_who(args), to=args.to)
+def _resend(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.resend(context.case(args.case), by=_who(args), to=args.to)
 
 
 def _assign(args: argparse.Namespace) -> int:
-    with _desk(args) as desk:
+    with _context(args) as context:
         if args.case is None:
-            _print_choices(desk)
+            _print_choices(context)
             return 0
-        case_id = desk.case(args.case)
+        case_id = context.case(args.case)
         if not args.roles:
-            story = desk.board.story(case_id)
+            story = context.board.story(case_id)
             if story is not None:
                 _print_case(story)
             return 0
-        print(desk.assignment.assign(case_id, dict(args.roles), by=_who(args), pipeline=args.pipeline))
+        print(context.assignment.assign(case_id, dict(args.roles), by=_who(args), pipeline=args.pipeline))
     return 0
 
 
-def _print_choices(desk: _Desk) -> None:
+def _print_choices(context: _Context) -> None:
     console = Console(soft_wrap=True)
-    rows = desk.board.jobs(Part(), state=CaseState.AMBIGUOUS)
+    rows = context.board.jobs(Part(), state=CaseState.AMBIGUOUS)
     if not rows:
         console.print("no case waits for a person to say which series is which")
     for row in rows:
-        story = desk.board.story(row.case_id)
+        story = context.board.story(row.case_id)
         console.print(f"[bold]{row.case_id[:8]}[/] {row.pipeline}, study {row.study_instance_uid}", highlight=False)
         for choice in story.choices if story is not None else ():
             words = " ".join(f"{role}={series}" for role, series in choice.items())
             console.print(f"  npc-contour assign {row.case_id[:8]} {words}", highlight=False, markup=False)
 
 
-def _whole(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.troubles.take_as_whole(args.series, by=_who(args))
+def _whole(context: _Context, args: argparse.Namespace) -> str:
+    return context.troubles.take_as_whole(args.series, by=_who(args))
 
 
-def _accept(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.corrections.accept(args.series, by=_who(args))
+def _accept(context: _Context, args: argparse.Namespace) -> str:
+    return context.corrections.accept(args.series, by=_who(args))
 
 
-def _discard(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.corrections.discard(args.series, by=_who(args))
+def _discard(context: _Context, args: argparse.Namespace) -> str:
+    return context.corrections.discard(args.series, by=_who(args))
 
 
-def _pause(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.pause(args.destination, by=_who(args))
+def _pause(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.pause(args.destination, by=_who(args))
 
 
-def _resume(desk: _Desk, args: argparse.Namespace) -> str:
-    return desk.operations.resume(args.destination, by=_who(args))
+def _resume(context: _Context, args: argparse.Namespace) -> str:
+    return context.operations.resume(args.destination, by=_who(args))
 
 
 def _jobs(args: argparse.Namespace) -> int:
-    with _desk(args) as desk:
+    with _context(args) as context:
         if args.destinations:
-            _print_destinations(desk)
+            _print_destinations(context)
             return 0
         if args.parked:
-            _print_parked(desk)
+            _print_parked(context)
             return 0
         state = CaseState(args.state) if args.state else None
         table = _table("case", "made", "pipeline", "state", "study", "why")
-        for row in desk.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline):
+        for row in context.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline):
             marks = "".join((" urgent" if row.urgent else "", " held" if row.held else ""))
             made = f"{row.created_at.astimezone():%m-%d %H:%M}"
             words = row.held or row.reason
@@ -282,16 +284,16 @@ def _jobs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_destinations(desk: _Desk) -> None:
+def _print_destinations(context: _Context) -> None:
     table = _table("destination", *DeliveryState, "why")
-    for row in desk.work.destinations(desk.destinations):
+    for row in context.work.destinations(context.destinations):
         numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
         table.add_row(row.name, *numbers, row.paused or row.down)
     _print(table)
 
 
-def _print_parked(desk: _Desk) -> None:
-    rows = desk.work.parked()
+def _print_parked(context: _Context) -> None:
+    rows = context.work.parked()
     if not rows:
         print("no step is parked")
         return
@@ -302,16 +304,16 @@ def _print_parked(desk: _Desk) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with _desk(args) as desk:
-        study = desk.work.study(args.what)
+    with _context(args) as context:
+        study = context.work.study(args.what)
         if study is not None:
             _print_study(study)
             return 0
-        story = desk.board.story(desk.case(args.what))
+        story = context.board.story(context.case(args.what))
         if story is None:
             raise NoSuchRowError(f"there is no case {args.what}")
         _print_case(story)
-        whole = desk.work.study(story.job.study_instance_uid)
+        whole = context.work.study(story.job.study_instance_uid)
         if whole is not None:
             _print_timeline(whole)
     return 0
@@ -351,7 +353,7 @@ def _print_study(study: StudyStory) -> None:
     console.print(f"study {study.study_instance_uid}", highlight=False)
     for series in study.series:
         words = f"{series.modality} series {series.series_instance_uid}, {series.images} images: {series.state}"
-        words += ", images came again as another patient's: accept or discard" if series.came_again_at else ""
+        words += ", received again with another patient's identity: accept or discard" if series.came_again_at else ""
         console.print(words, highlight=False)
     for case in study.cases:
         console.print(f"case {case.case_id}, {case.pipeline}: {case.state} {case.held or case.reason}", highlight=False)
