@@ -34,7 +34,7 @@ def test_a_phantom_pair_fills_the_roles_of_both_pipelines(tmp_path: Path) -> Non
     grouped = group(headers)
     routes = {answer.pipeline: answer for answer in route([Candidate(s) for s in grouped.series], pipelines)}
 
-    assert grouped.aside == ()
+    assert grouped.excluded == ()
     for name, expected in (
         ("ln_ctv", {"planning_ct": ""}),
         ("npc_oar_gtv", {"planning_ct": "", "contrast_ct": "IOHEXOL"}),

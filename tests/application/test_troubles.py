@@ -108,7 +108,7 @@ def test_series_left_aside_asks_nobody_any_more_until_an_image_comes(bench: Benc
     troubles.set_aside(UID, by="Ann", reason="a scout")
 
     assert troubles.count() == 0
-    assert "left aside by Ann: a scout" in told(bench)
+    assert "excluded by Ann: a scout" in told(bench)
     with pytest.raises(OperationRefused, match="is aside"):
         troubles.set_aside(UID, by="Ann")
     bench.receive(plain_ct()[20:22])

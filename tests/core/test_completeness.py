@@ -98,7 +98,7 @@ def test_localizers_alone_are_aside_with_the_reason() -> None:
     verdict = judge(scouts, RELEASED, RULES, LAST + timedelta(minutes=1))
 
     assert verdict.state is SeriesState.ASIDE
-    assert "2 images left aside: a localizer" in verdict.reasons[0]
+    assert "2 images excluded: a localizer" in verdict.reasons[0]
 
 
 def test_too_few_slices_wait_for_more() -> None:

@@ -1,4 +1,4 @@
-"""What is no slice of a stack is left aside with its reason; the stack itself stays whole."""
+"""What is no slice of a stack is excluded with its reason; the stack itself stays whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
         ({"orientation": SAGITTAL}, "sagittal: the slices lean 90°"),
     ],
 )
-def test_other_images_are_left_aside_by_name(change: dict[str, Any], reason: str) -> None:
+def test_other_images_are_excluded_by_name(change: dict[str, Any], reason: str) -> None:
     found = aside_reason(ct_header(**change))
 
     assert found is not None
@@ -62,7 +62,7 @@ def test_slices_stay(change: dict[str, Any]) -> None:
         (("ORIGINAL", "SECONDARY"), "a secondary image"),
     ],
 )
-def test_derived_images_are_a_series_that_says_so_and_are_left_aside_beside_original_ones(
+def test_derived_images_are_a_series_that_says_so_and_are_excluded_beside_original_ones(
     image_type: tuple[str, ...], reason: str
 ) -> None:
     stack = ct_headers(60)
@@ -72,7 +72,7 @@ def test_derived_images_are_a_series_that_says_so_and_are_left_aside_beside_orig
 
     assert reason in alone.series[0].derived
     assert (len(beside.series[0].instances), beside.series[0].derived) == (60, "")
-    assert reason in beside.aside[0].reason
+    assert reason in beside.excluded[0].reason
 
 
 def test_scout_and_dose_page_in_the_series_of_the_stack_are_taken_out() -> None:
@@ -83,7 +83,7 @@ def test_scout_and_dose_page_in_the_series_of_the_stack_are_taken_out() -> None:
     grouped = group([scout, *stack, page])
 
     assert [len(series.instances) for series in grouped.series] == [60]
-    assert sorted(len(aside.instances) for aside in grouped.aside) == [1, 1]
+    assert sorted(len(one.instances) for one in grouped.excluded) == [1, 1]
 
 
 def test_few_images_of_another_size_are_strays_many_are_a_mixture() -> None:
@@ -94,9 +94,9 @@ def test_few_images_of_another_size_are_strays_many_are_a_mixture() -> None:
     with_many = group([*stack, *strays[:30]])
 
     assert len(with_few.series[0].instances) == 60
-    assert "256x512" in with_few.aside[0].reason
+    assert "256x512" in with_few.excluded[0].reason
     assert len(with_many.series[0].instances) == 90
-    assert with_many.aside == ()
+    assert with_many.excluded == ()
 
 
 def test_series_stay_apart() -> None:
@@ -122,7 +122,7 @@ def test_of_a_dixon_series_the_water_part_is_taken() -> None:
     grouped = group([*fat, *water, *inside])
 
     assert [set(series.instances) for series in grouped.series] == [set(water)]
-    assert sorted(aside.reason for aside in grouped.aside) == [
+    assert sorted(one.reason for one in grouped.excluded) == [
         "the fat part of a Dixon acquisition",
         "the in-phase part of a Dixon acquisition: the water part is taken",
     ]
@@ -136,7 +136,7 @@ def test_of_two_echoes_one_is_taken(kind: str, kept_ms: float) -> None:
     grouped = group([*second, *first])
 
     assert {image.echo_time_ms for image in grouped.series[0].instances} == {kept_ms}
-    assert f"that of {kept_ms:g} ms is taken" in grouped.aside[0].reason
+    assert f"that of {kept_ms:g} ms is taken" in grouped.excluded[0].reason
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_of_two_echoes_one_is_taken(kind: str, kept_ms: float) -> None:
         ({"series_description": "3-Plane Loc"}, "a localizer"),
     ],
 )
-def test_mr_images_that_are_no_anatomy_are_left_aside(change: dict[str, Any], reason: str) -> None:
+def test_mr_images_that_are_no_anatomy_are_excluded(change: dict[str, Any], reason: str) -> None:
     found = aside_reason(mr(**change)[0])
 
     assert found is not None
@@ -180,7 +180,7 @@ def test_filtered_and_distortion_corrected_mr_images_stay() -> None:
         ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "MAT_REMOVED")}, "a material map of multi-energy CT"),
     ],
 )
-def test_ct_values_that_are_not_hounsfield_units_are_left_aside(change: dict[str, Any], reason: str) -> None:
+def test_ct_values_that_are_not_hounsfield_units_are_excluded(change: dict[str, Any], reason: str) -> None:
     assert reason in (aside_reason(ct_headers(1, **change)[0]) or "")
 
 
@@ -211,7 +211,7 @@ def test_a_stack_tells_which_images_of_its_series_are_not_in_it() -> None:
 
     (series,) = group(images).series
 
-    assert [words.partition(":")[0] for words in series.left_out] == ["3 images left aside"]
+    assert [words.partition(":")[0] for words in series.left_out] == ["3 images excluded"]
 
 
 @pytest.mark.parametrize("apart_ms", [0.024, 3.0])
@@ -224,7 +224,7 @@ def test_echo_times_that_differ_between_slices_only_are_one_echo(apart_ms: float
     grouped = group(slices)
 
     assert len(grouped.series[0].instances) == 24
-    assert grouped.aside == ()
+    assert grouped.excluded == ()
 
 
 @pytest.mark.parametrize(

@@ -50,5 +50,5 @@ def test_another_patients_images_are_no_strays() -> None:
     images = ct_headers(60)
     images[:2] = [replace(image, patient_id="OTHER", rows=256) for image in images[:2]]
     grouped = group(images)
-    assert grouped.aside == ()
+    assert grouped.excluded == ()
     assert "mixed patients" in geometry_faults(grouped.series[0].instances)[0].text

@@ -43,12 +43,12 @@ def contrast_order(case: Path, _work: Path) -> Seen:
 def one_echo(case: Path, _work: Path) -> Seen:
     """An echo time that jitters between slices cuts nothing."""
     headers = [read_file(path)[0] for path in sorted(case.rglob("*.dcm"))]
-    aside = group(headers).aside
+    aside = group(headers).excluded
     taken = {} if (answer := answer_of("npc_mr_gtv", headers)).case is None else answer.case.series
     lost = [f"{len(one.instances)} images: {one.reason}" for one in aside]
     counts = {role: len(series.instances) for role, series in taken.items()}
     wanted = {"t1c", "t1", "t2"} == set(counts) and sum(counts.values()) == len(headers)
-    return Seen() if wanted else Seen((f"roles filled {counts}, left aside {lost}",), silent_wrong=bool(lost))
+    return Seen() if wanted else Seen((f"roles filled {counts}, excluded {lost}",), silent_wrong=bool(lost))
 
 
 def agents(_case: Path, _work: Path) -> Seen:

@@ -121,10 +121,10 @@ def segment_folder(
     ]
     cases = [(study, answer, answer.case) for study, answer in routes if answer.case is not None]
     if not cases:
-        aside = [f"{len(a.instances)} images left aside: {a.reason}" for a in grouped.aside]
+        excluded = [f"{len(a.instances)} images excluded: {a.reason}" for a in grouped.excluded]
         skipped = [f"{path.name}: {reason}" for path, reason in content.skipped[:MAX_NAMED]]
         reasons = [reason for _, answer in routes for reason in answer.reasons] or [f"no CT or MR series in {folder}"]
-        raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *aside, *skipped, *said]))
+        raise NoPipelineError("\n  ".join(["no pipeline takes these images", *reasons, *excluded, *skipped, *said]))
     # What is not meant for a pipeline is said in one sentence; what is meant and refused, with every reason.
     refused = [
         FolderResult(a.pipeline, study, None, {}, a.reasons if a.concerned else a.reasons[:1])

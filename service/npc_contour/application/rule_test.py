@@ -73,7 +73,7 @@ def _ask(
     grouped = group(headers)
     candidates = [Candidate(series, called_ae_title) for series in grouped.series]
     lines = [_line(series.instances) for series in grouped.series]
-    lines += [_line(aside.instances, aside.reason) for aside in grouped.aside]
+    lines += [_line(one.instances, one.reason) for one in grouped.excluded]
     return StudyAnswer(study, tuple(lines), route(candidates, pipelines, Knowledge(words)) if candidates else ())
 
 

@@ -55,7 +55,7 @@ class Troubles:
         now = self._clock.now()
         with self._store.transaction() as tx:
             series = _still(tx, series_instance_uid)
-            words = f"left aside by {by}{f': {reason}' if reason else ''}"
+            words = f"excluded by {by}{f': {reason}' if reason else ''}"
             tx.set_series(series_instance_uid, SeriesState.ASIDE, (words, *series.reasons), now)
             self._tell(tx, series, words)
             tx.defer(Job(JobKind.ROUTE_STUDY, series.study_instance_uid))
@@ -63,7 +63,7 @@ class Troubles:
             Event.SERIES_ASIDE,
             extra={"series_instance_uid": series_instance_uid, "images": series.images, "reasons": [words]},
         )
-        return f"series {series_instance_uid}: left aside"
+        return f"series {series_instance_uid}: excluded"
 
     def take_as_whole(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
         """Say that no image is missing, although the scanner counted more: the series is contoured as it is.

@@ -96,9 +96,9 @@ def judge(
         reason = f"waiting: {why}, {(quiet_until - now).total_seconds():.0f} s to go ({len(instances)} images so far)"
         return CompletionVerdict(SeriesState.RECEIVING, (reason,), quiet_until)
     grouped = group(instances)
-    left_aside = tuple(f"{len(aside.instances)} images left aside: {aside.reason}" for aside in grouped.aside)
+    excluded_images = tuple(f"{len(one.instances)} images excluded: {one.reason}" for one in grouped.excluded)
     if not grouped.series:
-        return CompletionVerdict(SeriesState.ASIDE, left_aside)
+        return CompletionVerdict(SeriesState.ASIDE, excluded_images)
     series = grouped.series[0]
     missing = count_faults(series.instances)
     faults = (
@@ -110,16 +110,16 @@ def judge(
         spacing_mm = stack(series).grid.spacing_zyx_mm[0]
         complete = f"complete: {len(series.instances)} slices, {spacing_mm:.2f} mm apart"
         said = tuple(f"a person said that it is whole: {fault.text}" for fault in missing)
-        notes = (complete, *filter(None, (series.derived,)), *said, *_notes(series.instances), *left_aside)
+        notes = (complete, *filter(None, (series.derived,)), *said, *_notes(series.instances), *excluded_images)
         return CompletionVerdict(SeriesState.READY, notes, series=series)
     if series.derived:
-        aside = f"{len(series.instances)} images left aside: {series.derived}; {'; '.join(f.text for f in faults)}"
-        return CompletionVerdict(SeriesState.ASIDE, (aside, *left_aside))
+        words = f"{len(series.instances)} images excluded: {series.derived}; {'; '.join(f.text for f in faults)}"
+        return CompletionVerdict(SeriesState.ASIDE, (words, *excluded_images))
     held_at = arrivals.last_at + timedelta(seconds=rules.held_after_s)
     texts = [fault.text for fault in faults]
     if now < held_at and all(fault.curable for fault in faults):
-        return CompletionVerdict(SeriesState.RECEIVING, (*(f"waiting: {t}" for t in texts), *left_aside), held_at)
-    return CompletionVerdict(SeriesState.HELD, (*(f"held: {text}" for text in texts), *left_aside))
+        return CompletionVerdict(SeriesState.RECEIVING, (*(f"waiting: {t}" for t in texts), *excluded_images), held_at)
+    return CompletionVerdict(SeriesState.HELD, (*(f"held: {text}" for text in texts), *excluded_images))
 
 
 def _quiet_until(arrivals: Arrivals, rules: CompletionRules) -> tuple[datetime, str]:

@@ -1,9 +1,9 @@
-"""Which of the received images may be a stack to contour, and which are left aside, each with its reason.
+"""Which of the received images may be a stack to contour, and which are excluded, each with its reason.
 
-Left aside are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures,
+Excluded are other objects than CT and MR images, localizers, dose and protocol pages, secondary captures,
 projections, CT images whose values are not Hounsfield units, the few images of another size or orientation that
 scanners put into a series, and of an MR series with several images of each slice (Dixon parts, echoes) all but one
-kind. Derived images beside original ones are left aside, too; a series of nothing else is a stack that says so: a
+kind. Derived images beside original ones are excluded, too; a series of nothing else is a stack that says so: a
 site's rule or a person may want it. What remains may still be no regular stack: that is `core.stacking`'s to say, as it
 is that a series is of two patients.
 """
@@ -108,8 +108,8 @@ _PART_ORDER = (Part.WHOLE, Part.WATER, Part.IN_PHASE, Part.OPPOSED)
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """Images left aside together."""
+class ExcludedImages:
+    """Images excluded for one reason."""
 
     instances: tuple[InstanceHeader, ...]
     reason: str
@@ -117,14 +117,14 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """Candidates for contouring, at most one per Series Instance UID, and what is left aside."""
+    """Candidates for contouring, at most one per Series Instance UID, and the excluded images."""
 
     series: tuple[Series, ...]
-    aside: tuple[Aside, ...]
+    excluded: tuple[ExcludedImages, ...]
 
 
 def group(instances: Iterable[InstanceHeader]) -> Grouped:
-    """Part images into stack candidates and those left aside.
+    """Part images into stack candidates and those excluded.
 
     Args:
         instances: of any number of series and studies, in any order.
@@ -135,7 +135,7 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
     received: dict[str, list[InstanceHeader]] = defaultdict(list)
     for instance in instances:
         received[instance.series_instance_uid].append(instance)
-    # Of a series of two patients nothing is left aside: what differs may be all that is here of one of them.
+    # Of a series of two patients nothing is excluded: what differs may be all that is here of one of them.
     mixed = {uid: images for uid, images in received.items() if not is_one_patient(images)}
     for instance in (image for uid, images in received.items() if uid not in mixed for image in images):
         reason = aside_reason(instance)
@@ -147,23 +147,23 @@ def group(instances: Iterable[InstanceHeader]) -> Grouped:
             by_series[instance.series_instance_uid].append(instance)
     for image in (image for uid in derived.keys() & by_series.keys() for image in derived[uid]):
         by_reason[image.series_instance_uid, derived_reason(image) or ""].append(image)
-    aside = [Aside(tuple(images), reason) for (_, reason), images in by_reason.items()]
+    excluded = [ExcludedImages(tuple(images), reason) for (_, reason), images in by_reason.items()]
     series = [Series(tuple(images)) for images in mixed.values()]
     for all_images in (derived | by_series).values():
         images, others = _one_acquisition(all_images)
-        aside.extend(others)
+        excluded.extend(others)
         main, strays = _part_strays(images)
         series.append(Series(tuple(main), derived=derived_reason(main[0]) or ""))
-        aside.extend(strays)
-    return Grouped(tuple(_with_left_out(one, aside) for one in series), tuple(aside))
+        excluded.extend(strays)
+    return Grouped(tuple(_with_exclusions(one, excluded) for one in series), tuple(excluded))
 
 
-def _with_left_out(series: Series, aside: Iterable[Aside]) -> Series:
+def _with_exclusions(series: Series, excluded: Iterable[ExcludedImages]) -> Series:
     """Let a stack tell which images of its Series Instance UID are not in it: they may be its ends."""
     uid = series.series_instance_uid
     sentences = tuple(
-        f"{len(one.instances)} images left aside: {one.reason}"
-        for one in aside
+        f"{len(one.instances)} images excluded: {one.reason}"
+        for one in excluded
         if one.instances[0].series_instance_uid == uid
     )
     return replace(series, left_out=sentences) if sentences else series
@@ -244,7 +244,7 @@ def _oblique_reason(header: InstanceHeader) -> str | None:
     return f"{plane}: the slices lean {angle_deg:.0f}° from the axial plane, as reformatted images do"
 
 
-def _one_acquisition(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+def _one_acquisition(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[ExcludedImages]]:
     """Of an MR series that holds several images of each slice, one kind: a Dixon part, an echo.
 
     Of several spin echoes the last is kept (T2), of several gradient echoes the first (least dephasing).
@@ -255,16 +255,16 @@ def _one_acquisition(images: list[InstanceHeader]) -> tuple[list[InstanceHeader]
     for image in images:
         parts[part_of(image)].append(image)
     best = min(parts, key=_PART_ORDER.index)
-    aside = [
-        Aside(tuple(alike), f"the {part} part of a Dixon acquisition: the {best} part is taken")
+    excluded = [
+        ExcludedImages(tuple(alike), f"the {part} part of a Dixon acquisition: the {best} part is taken")
         for part, alike in parts.items()
         if part is not best
     ]
     kept, others = _one_echo(parts[best])
-    return kept, [*aside, *others]
+    return kept, [*excluded, *others]
 
 
-def _one_echo(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+def _one_echo(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[ExcludedImages]]:
     """Of echoes of the same slices one; echo times that differ between slices only are of one echo."""
     if any(image.echo_time_ms is None for image in images):
         return images, []
@@ -280,7 +280,9 @@ def _one_echo(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[
     kept = echoes[0] if "GR" in images[0].scanning_sequence else echoes[-1]
     taken = f"that of {_echo_ms(kept[0]):g} ms is taken"
     return kept, [
-        Aside(tuple(echo), f"the echo of {_echo_ms(echo[0]):g} ms: {taken}") for echo in echoes if echo is not kept
+        ExcludedImages(tuple(echo), f"the echo of {_echo_ms(echo[0]):g} ms: {taken}")
+        for echo in echoes
+        if echo is not kept
     ]
 
 
@@ -288,7 +290,7 @@ def _echo_ms(image: InstanceHeader) -> float:
     return image.echo_time_ms or 0.0
 
 
-def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[Aside]]:
+def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], list[ExcludedImages]]:
     """The main stack of one series, and the few images that differ from it in size or orientation.
 
     Where two kinds are both many, all stay together: `core.stacking` then refuses the mixture by name.
@@ -309,7 +311,7 @@ def _part_strays(images: list[InstanceHeader]) -> tuple[list[InstanceHeader], li
         else:
             first = alike[0]
             strays.append(
-                Aside(
+                ExcludedImages(
                     tuple(alike),
                     f"{first.rows}x{first.columns} images with another size or orientation than the other"
                     f" {len(largest)} images of the series",

@@ -192,7 +192,7 @@ class SeriesRow:
 
     Attributes:
         received_at: when its first image came.
-        reasons: why it is held or aside.
+        reasons: why it is held or excluded.
         came_again_at: since when a person is asked whether images that came again as another patient's count.
     """
 

@@ -51,7 +51,7 @@ class Beats:
 
     Args:
         url: of the database.
-        row: of the process; `silent_s` is left aside.
+        row: of the process; `silent_s` is not written.
     """
 
     def __init__(self, url: str, row: ProcessRow) -> None:

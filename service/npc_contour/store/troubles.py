@@ -15,7 +15,7 @@ SELECT series.*, ARRAY(
     SELECT DISTINCT calling_ae_title FROM series_association JOIN association ON association.id = association_id
     WHERE series_association.series_instance_uid = series.series_instance_uid ORDER BY 1) AS senders
 FROM series WHERE state = 'held' OR (state = 'receiving' AND cardinality(reasons) > 0)
-    OR (state = 'aside' AND images >= 4 AND reasons[1] NOT LIKE 'left aside by %%'
+    OR (state = 'aside' AND images >= 4 AND reasons[1] !~ '^(excluded|left aside) by '
         AND last_instance_at > clock_timestamp() - interval '14 days' AND NOT EXISTS (
         SELECT FROM contour_case WHERE contour_case.study_instance_uid = series.study_instance_uid))
 ORDER BY state = 'held' DESC, state = 'receiving' DESC, last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
@@ -76,7 +76,7 @@ class TroubleBoard:
         self._store = store
 
     def still_series(self, limit: int) -> Sequence[StillSeries]:
-        """Return series that are held, wait for more, or were left aside with all of their study; held ones first."""
+        """Return series that are held, wait for more, or were excluded with all of their study; held ones first."""
         return tuple(
             StillSeries(
                 series_instance_uid=row["series_instance_uid"],

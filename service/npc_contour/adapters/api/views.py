@@ -247,7 +247,7 @@ class SeriesView(_View):
     images: int
     received_at: datetime = Field(description="When its first image came")
     updated_at: datetime
-    reasons: tuple[str, ...] = Field(description="Why it is held or aside; empty otherwise")
+    reasons: tuple[str, ...] = Field(description="Why it is held or excluded; empty otherwise")
     came_again_at: datetime | None = Field(
         default=None,
         description="Since when images that came again under the same UIDs as another patient's wait for a person:"

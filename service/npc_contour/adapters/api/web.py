@@ -155,7 +155,7 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
     ) -> list[SeriesView]:
         """Return received series, by the arrival of their first images, newest first; the header Link leads on.
 
-        Those held or left aside say why.
+        Those held or excluded say why.
         """
         rows = board.series(part, state=state)
         kept = cut(request, response, part, rows, lambda row: Place(row.received_at, row.series_instance_uid))

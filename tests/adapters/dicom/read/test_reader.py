@@ -354,7 +354,7 @@ def test_progress_counts_slices(tmp_path: Path) -> None:
 
 
 FOREIGN = {
-    # file: why it is left aside or refused; "" = its pixels are read
+    # file: why it is excluded or refused; "" = its pixels are read
     "CT_small.dcm": "",
     "J2K_pixelrep_mismatch.dcm": "oblique axial: the slices lean 22°",
     "693_J2KI.dcm": "derived from other images",
@@ -441,7 +441,7 @@ def test_pydicom_s_thinned_out_series_say_why_they_are_no_stacks(name: str, expe
     grouped = group(read_headers(PYDICOM_FILES / "dicomdirtests" / name).headers)
 
     texts = [fault.text for series in grouped.series for fault in geometry_faults(series.instances)]
-    texts += [aside.reason for aside in grouped.aside]
+    texts += [one.reason for one in grouped.excluded]
 
     assert len(texts) == len(expected)
     assert all(reason in text for reason, text in zip(expected, texts, strict=True))
