@@ -59,7 +59,7 @@ AND NOT EXISTS (SELECT FROM contour_case c WHERE c.study_instance_uid = s.study_
     AND (%(text)s = '' OR s.series_instance_uid IN (SELECT given.value->>'series' FROM jsonb_each(c.inputs) given)))
 AND (%(text)s = '' OR s.study_instance_uid ILIKE %(like)s OR s.description ILIKE %(like)s
      OR s.series_instance_uid ILIKE %(like)s OR (%(patients)s AND study.patient_id ILIKE %(like)s))
-AND (%(text)s <> '' OR s.state <> 'aside' OR (s.images >= 4 AND s.reasons[1] NOT LIKE 'left aside by %%'))
+AND (%(text)s <> '' OR s.state <> 'aside' OR (s.images >= 4 AND s.reasons[1] !~ '^(excluded|left aside) by '))
 ORDER BY s.last_instance_at DESC, s.series_instance_uid LIMIT 50"""
 
 _TALLY = f"""

@@ -15,7 +15,7 @@ from npc_testkit.page import HELD_FOR, World, showing_patients
 
 HTMX = {"HX-Request": "true"}
 AGAIN = HTMX | {"HX-History-Restore-Request": "true"}
-ASIDE = "left aside: derived from other images"
+ASIDE = "excluded: derived from other images"
 
 
 @pytest.fixture
