@@ -118,8 +118,8 @@ def test_a_peer_that_accepts_oddly_is_talked_to(odd: Odd) -> None:
 
 
 @pytest.mark.parametrize(("answer", "words"), [
-    (Odd(contexts=ACCEPTED, tail=b"\x99\0\xff\xffx").pdu(ACCEPTANCE), "accepted in words that mean nothing"),
-    (Odd(contexts=result(1, 0)).pdu(ACCEPTANCE), "accepted in words that mean nothing"),
+    (Odd(contexts=ACCEPTED, tail=b"\x99\0\xff\xffx").pdu(ACCEPTANCE), "accepted in bytes that mean nothing"),
+    (Odd(contexts=result(1, 0)).pdu(ACCEPTANCE), "accepted in bytes that mean nothing"),
     (struct.pack(">BBL", 9, 0, 4) + bytes(4), "we ended the association"),
     (struct.pack(">BBL", 4, 0, 4) + bytes(4), "we ended the association"),
 ])  # fmt: skip
