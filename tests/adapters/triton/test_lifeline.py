@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+from npc_contour.adapters.triton import lifeline
 from npc_contour.adapters.triton.lifeline import remove_left_folders
 
 
@@ -60,3 +62,20 @@ def test_a_running_process_is_read_as_it_was_started(tmp_path: Path) -> None:
         running.kill()
 
     assert its.exists()
+
+
+def test_an_owner_that_was_gone_before_it_could_be_watched_leaves_nothing(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    read_end, write_end = os.pipe()
+    (tmp_path / "scratch").mkdir()
+
+    # Somebody else holds the pipe open: a process that the owner had forked.
+    script = [sys.executable, "-I", "-S", lifeline.__file__, str(gone.pid), str(read_end), "none_", "5"]
+    command = [*script, str(tmp_path / "scratch"), "sleep", "600"]
+    done = subprocess.run(command, pass_fds=(read_end,), timeout=60, check=False)
+
+    os.close(write_end)
+    os.close(read_end)
+    assert done.returncode != 0
+    assert not (tmp_path / "scratch").exists()

@@ -302,7 +302,7 @@ class EmbeddedTriton:
         read_end, self._pipe = os.pipe()
         prefix = self._prefix = f"{prefix_of(os.getpid())}{id(self):x}_"
         lifeline.remove_shared_memory(prefix)
-        script = [sys.executable, "-I", "-S", lifeline.__file__, str(read_end), prefix, str(GRACE_S)]
+        script = [sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid()), str(read_end), prefix, str(GRACE_S)]
         script.append(str(self._scratch.path) if self._scratch is not None else "")
         try:
             with self._log_file.open("ab") as log:

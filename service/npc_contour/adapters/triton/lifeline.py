@@ -1,9 +1,9 @@
 """Runs one server as a child and takes it down, whatever happens to the process that asked for it.
 
-Run as a script, with the standard library alone: `lifeline.py PIPE SHM_PREFIX GRACE_S FOLDER COMMAND...`. PIPE is the
-read end of a pipe whose write end the owner holds: it closes when the owner closes it, dies, or is killed. The server
-then gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared memory removed.
-FOLDER is a temporary one, or empty: it is removed where the owner is gone and cannot do it.
+Run as a script, with the standard library alone: `lifeline.py OWNER PIPE SHM_PREFIX GRACE_S FOLDER COMMAND...`. OWNER
+is the process that asked; PIPE the read end of a pipe that it holds, which closes when the owner closes it, dies, or is
+killed. The server then gets SIGTERM, after GRACE_S seconds SIGKILL; its whole process group is killed and its shared
+memory removed. FOLDER is a temporary one, or empty: it is removed where the owner is gone and cannot do it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _run(pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]) -> int:
+def _run(owner: int, pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]) -> int:
     # Taking the signal as a closed pipe leaves one way out. A terminal's Ctrl-C is the owner's to act on.
     wake_read, wake_write = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(wake_write, b"."))
@@ -79,9 +79,11 @@ def _run(pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509
     ended = os.pidfd_open(child.pid)
     # A process forked by the owner holds the pipe open as well, so the owner itself is watched too.
-    owner = os.pidfd_open(os.getppid())
+    parent = os.pidfd_open(os.getppid())
+    if os.getppid() != owner:  # it was gone before it could be watched
+        os.write(wake_write, b".")
     try:
-        ready, _, _ = select.select([pipe, owner, wake_read, ended], [], [])
+        ready, _, _ = select.select([pipe, parent, wake_read, ended], [], [])
         if ended not in ready:
             child.terminate()
             try:
@@ -94,10 +96,10 @@ def _run(pipe: int, prefix: str, grace_s: float, folder: str, command: list[str]
             os.killpg(child.pid, signal.SIGKILL)
         remove_shared_memory(prefix)
         remove_left_folders()
-        if folder and select.select([owner], [], [], 0)[0]:
+        if folder and os.getppid() != owner:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    code = _run(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4], sys.argv[5:])
+    code = _run(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5], sys.argv[6:])
     sys.exit(code if code >= 0 else 128 - code)
