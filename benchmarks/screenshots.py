@@ -122,7 +122,7 @@ def fill(root: Path, running: local_run.Running, *, every_kind: bool) -> None:
     try:
         local_run.send(sent / "conflict", running.dicom_port)
     except AutocontourError:
-        print("other bytes under a known UID were not taken, as they should not be")
+        print("a duplicate UID with different content was refused, as it should be")
     phantom.write(sent / "pair", 1, PhantomOptions(matrix=512, slice_spacing_mm=2.5, slices=150))
     local_run.send(sent / "pair", running.dicom_port)
     if every_kind:

@@ -4,7 +4,7 @@ AutocontourError
 ├── SettingsError            the site's TOML is wrong: refuse to start
 ├── CatalogError             a pipeline definition or network contract is wrong: refuse to start
 ├── AccountError             an account, password or token will not do: say why
-├── IdentityError            the identity provider does not answer, or what it says does not hold: log in anew
+├── IdentityError            the identity provider does not answer, or what it says does not hold: log in again
 ├── UnreadableError          a message of a stranger that a library stumbles over: answered with an error status
 ├── InstanceRefused          a received object is not what it says it is: answer its status, keep nothing
 ├── SpoolFullError           no room for an instance: answer 0xA700, the sender keeps it
@@ -25,7 +25,7 @@ AutocontourError
 │   └── UnusableValueError   it cannot keep a value, such as text with a zero byte: no use to retry
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
-│   └── TooManyError         so much waits already that nothing more is taken for now
+│   └── TooManyError         too much is waiting already: nothing more is accepted at present
 ├── EmbeddedServerError      an embedded PostgreSQL or Triton cannot start
 ├── ClockOffError            a machine's clock is off, or the database's was set: nothing is decided by it
 ├── ProcessMissingError      a process of this service does not run now
@@ -174,7 +174,7 @@ class OperationRefused(AutocontourError):
 
 
 class TooManyError(OperationRefused):
-    """So much waits already that nothing more is taken for now."""
+    """Too much is waiting already: nothing more is accepted at present."""
 
 
 class EmbeddedServerError(AutocontourError):

@@ -202,5 +202,5 @@ def configure(level: str = "INFO") -> None:
     for noisy in ("pynetdicom", "procrastinate", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # pydicom warns of each odd value in the words of whoever sent it: that is no line of ours, and Python would keep
-    # every one of them in memory for good.
+    # every one of them in memory forever.
     warnings.filterwarnings("ignore", module=r"pydicom\.")

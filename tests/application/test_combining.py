@@ -1,4 +1,4 @@
-"""One structure set of all pipelines on the planning CT: waits for the others, says what is missing, is made anew."""
+"""One structure set of all pipelines on the planning CT: waits for the others, says what is missing, is redone."""
 
 from __future__ import annotations
 

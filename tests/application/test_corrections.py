@@ -170,7 +170,7 @@ def test_discarded_images_let_go_on_what_was_held_for_them(bench: Bench) -> None
 
     assert (bench.case(PIPELINE).generation, bench.case(PIPELINE).state) == (1, CaseState.SENT)
     assert desk.headers == {}
-    assert told(bench, "series.corrected") == ["50 images that came again were discarded by Ann: a mistake"]
+    assert told(bench, "series.corrected") == ["50 images received again were discarded by Ann: a mistake"]
     with pytest.raises(NoSuchRowError):
         desk.corrections().discard(SERIES, by="Ann")
 
@@ -194,7 +194,9 @@ def test_a_part_of_a_series_is_not_accepted_as_another_patient_s(bench: Bench) -
     desk.come_again(corrected(images[:12]))
 
     assert not desk.corrections().series()[0].may_be_accepted
-    with pytest.raises(OperationRefused, match=r"12 of 50 images came again: mixed patients: .*send all of them") as no:
+    with pytest.raises(
+        OperationRefused, match=r"12 of 50 images were received again: mixed patients: .*send all of them"
+    ) as no:
         desk.corrections().accept(SERIES, by="Ann")
     assert OTHER_ID not in str(no.value)
     assert len(desk.headers) == 12

@@ -29,7 +29,7 @@ def bench(store: Store) -> Bench:
 
 
 class OtherWriter(FakeWriter):
-    """Another version of the product: it writes other bytes under the same UID."""
+    """Another version of the product: it writes different bytes under the same UID."""
 
     def write(self, *given: Any) -> EncodedStructureSet:
         encoded = super().write(*given)
@@ -174,7 +174,7 @@ def test_other_bytes_never_go_out_under_a_uid_that_a_destination_has_taken(bench
 
     (row,) = bench.store.query("SELECT state, message FROM delivery WHERE destination = 'loopback-2'")
     assert row["state"] == DeliveryState.FAILED
-    assert "other bytes" in row["message"]
+    assert "would differ from" in row["message"]
     assert len(sent(bench)) == 1
 
 

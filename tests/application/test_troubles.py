@@ -1,4 +1,4 @@
-"""What lies still is listed with its reasons, and goes on, or away, as a person decides."""
+"""Held series are listed with their reasons, and continue or are excluded as a person decides."""
 
 from __future__ import annotations
 

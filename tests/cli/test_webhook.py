@@ -48,7 +48,7 @@ def test_what_failed_is_listed_and_delivered_again(
     assert "case.failed" in listed
     assert "no [[webhooks]] named 'ris'" in listed
     assert main(["webhook", "retry", failed, *site]) == 0
-    assert capsys.readouterr().out == f"message {failed}: tried anew\n"
+    assert capsys.readouterr().out == f"message {failed}: will be retried\n"
     with store.transaction() as tx:
         message = tx.webhook_message(failed)
         assert message is not None
@@ -56,7 +56,7 @@ def test_what_failed_is_listed_and_delivered_again(
     rows = store.query("SELECT args FROM procrastinate_jobs WHERE task_name = %(kind)s", {"kind": JobKind.CALL_WEBHOOK})
     assert {row["args"]["key"] for row in rows} == {failed}
     assert main(["webhook", "retry", failed, *site]) == 1
-    assert "only one that failed is tried anew" in capsys.readouterr().err
+    assert "only a failed one can be retried" in capsys.readouterr().err
 
 
 def test_what_is_no_id_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def stow_behind_proxy(_: Path, work: Path) -> Seen:
 
 
 def login_lockout(_: Path, work: Path) -> Seen:
-    """Guessing keeps out neither others behind the same proxy nor, for good, the account that is guessed."""
+    """Password guessing locks out neither others behind the same proxy nor, permanently, the account."""
     with door(work) as opened:
         for number in range(MAX_REFUSED_FROM_PEER + 1):
             opened.login(f"no-{number}", "x" * 12)

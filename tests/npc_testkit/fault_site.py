@@ -210,7 +210,7 @@ class Service:
         self.process = None
 
     def kill(self) -> None:
-        """Kill it with everything that it started, as a machine that goes for good."""
+        """Kill it with everything that it started, as a machine that never returns."""
         if self.process is None:
             return
         everything = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]

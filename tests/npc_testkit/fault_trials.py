@@ -142,9 +142,9 @@ def _worker(service: Service, command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def machine_gone(lab: Lab, short: bool) -> Outcome:  # noqa: FBT001
-    """A second machine with a worker is killed for good; a third joins, and is stopped in good order under load."""
+    """A second machine with a worker is killed permanently; a third joins, and is stopped in good order under load."""
     count = 4 if short else 16
-    outcome = Outcome("a machine gone for good")
+    outcome = Outcome("a machine gone permanently")
     with ExitStack() as running:
         url, _ = running.enter_context(debian_postgres(lab.folder / f"pg-{time.time_ns()}"))
         spool = f'shared_spool = "{lab.folder / f"spool-{time.time_ns()}"}"'

@@ -42,7 +42,7 @@ DELIVERIES = "SELECT destination, state, attempts, message FROM delivery WHERE d
 
 
 def answers(_case: Path, work: Path) -> Seen:
-    """A refusal for good is given up after a few tries, what may pass is tried again."""
+    """A permanent refusal fails after a few tries; a temporary one is retried."""
     with ExitStack() as running:
         ports = {name: running.enter_context(_planning_system(plan[0])) for name, plan in ANSWERS.items()}
         service = running.enter_context(_service(work, ports, "off"))

@@ -1,7 +1,7 @@
 """What a hospital really sends, from DCMTK: each series ends in the right state, with the reason, and nothing is lost.
 
 One service takes it all at once: one phase alone with a slice that comes late and a Chinese name, everything sent
-again, other bytes under a known UID, gaps, localizers, two candidates, other frames and body parts, MR, three
+again, a known UID with different content, gaps, localizers, two candidates, other frames and body parts, MR, three
 compressed transfer syntaxes, and a destination on another machine that demo results must not reach.
 """
 

@@ -29,9 +29,9 @@ from npc_contour.settings import is_loopback
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512")
 KEEP_S = 3600.0
-"""How long what the provider says of itself is believed."""
+"""How long the provider's metadata is cached, in seconds."""
 KEYS_AGAIN_S = 30.0
-"""An unknown key has the keys fetched anew, but not more often than this: anybody can name an unknown key."""
+"""An unknown key ID makes us fetch the keys again, at most this often: anybody can name an unknown key."""
 LIMITS = Limits(timeout_s=10.0, whole_s=10.0, max_bytes=2**20)
 """Of one answer of the provider."""
 BROKEN = (JoseError, ValueError, TypeError, KeyError, RecursionError)
@@ -141,7 +141,7 @@ class OidcProvider:
                 decoded = jwt.decode(token, self._key_set(), algorithms=ALGORITHMS)
             except BROKEN:
                 # The provider may have new keys.
-                decoded = jwt.decode(token, self._key_set(anew=True), algorithms=ALGORITHMS)
+                decoded = jwt.decode(token, self._key_set(refresh=True), algorithms=ALGORITHMS)
             claims = decoded.claims
             jwt.JWTClaimsRegistry(
                 now=int(self._now()),
@@ -161,10 +161,10 @@ class OidcProvider:
             raise IdentityError(f"the ID token does not hold: it was issued to {party!r}")
         return claims
 
-    def _key_set(self, *, anew: bool = False) -> KeySet:
+    def _key_set(self, *, refresh: bool = False) -> KeySet:
         with self._lock:
             age_s = self._now() - self._keys_at
-            if self._keys is None or age_s > KEEP_S or (anew and age_s > KEYS_AGAIN_S):
+            if self._keys is None or age_s > KEEP_S or (refresh and age_s > KEYS_AGAIN_S):
                 self._keys = _usable_keys(self._ask("GET", self._endpoint("jwks_uri")))
                 self._keys_at = self._now()
             return self._keys

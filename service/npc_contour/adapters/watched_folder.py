@@ -45,7 +45,7 @@ class FolderSender:
         except OSError as error:
             raise SendError(f"{destination.name} ({destination.host}): {error.strerror or error}") from error
         if not same:
-            raise SendError(f"{destination.name} ({destination.host}): gives back other bytes than were written")
+            raise SendError(f"{destination.name} ({destination.host}): returns other content than was written")
         return StoreReceipt(destination.name, uid, 0x0000, datetime.now(UTC))
 
     def ask(self, instance: bytes, destination: FolderDestination) -> Evidence:

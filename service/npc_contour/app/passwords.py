@@ -1,7 +1,7 @@
 """The database's password, read again whenever a connection is made: it may be changed while the service runs.
 
 PostgreSQL's client library reads a password file of its own form (`passfile`) at each connection. So the supervisor
-keeps one beside its runtime file, made from `database.password_file`, and writes it anew when that changes.
+keeps one beside its runtime file, made from `database.password_file`, and rewrites it when that changes.
 """
 
 from __future__ import annotations

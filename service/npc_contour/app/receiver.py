@@ -118,7 +118,7 @@ def run(runtime: Runtime, number: int = 0) -> None:
             if kept.outcome is Outcome.REPAIRED:
                 integrity.repaired(header)
                 return
-            intake.conflict(header, f"other bytes under this UID are kept apart as {kept.quarantine_key}",
+            intake.conflict(header, f"another object with this UID is quarantined as {kept.quarantine_key}",
                             SpoolQuarantine(spool).other_patient(kept))  # fmt: skip
 
         receiver = Receiver(

@@ -2,7 +2,7 @@
 
 Each pipeline's case is contoured and checked as ever, but not sent. Once the last one has ended, or `results.wait_s` is
 over, a combined case takes their label maps, writes one RTSTRUCT on the planning CT and sends that; what is missing is
-said by name. A member that comes later, or anew, makes the next generation of the combined case.
+said by name. A member that is added or re-contoured makes the next generation of the combined case.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Images that came again under the same UIDs with other bytes: a person says, for a whole series, which ones count.
+"""Images received again with the same UIDs and different content: a person accepts or discards them, series by series.
 
 A PACS that corrects a Patient ID (a merge, a mix-up at the scanner) sends the same images again. What came first stays
 in use, what came later lies in quarantine. Where the two are of different patients, this is asked: cases of the series
 that are not finished are held, and new ones are held as soon as they are made.
 
-* Accepted, the images take the place of those that were kept, and cases made of the series are contoured anew. The
+* Accepted, the images take the place of those that were kept, and cases made from the series are re-contoured. The
   files that were kept are put away, never read again.
 * Discarded, they are deleted, and what was held for them goes on.
 """
@@ -39,14 +39,14 @@ logger = logging.getLogger(__name__)
 RECEIVER_NAME = "corrections"
 CALLING = "CORRECTED"
 REPLACED = "replaced by images that a person accepted"
-HELD = "images of it came again as those of another patient: accept or discard them"
+HELD = "its images were received again with another patient's identity: accept or discard them"
 COMPARED = 3
 """So many images of a series are compared for the page: a correction changes all of them alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One thing in which the other bytes are not the kept ones, in words for a person.
+    """One difference between a stored image and its duplicate, in words for a person.
 
     Attributes:
         is_identity: whether it says who the patient is.
@@ -75,7 +75,7 @@ class OtherBytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSeries:
-    """The images of one series that came again with other bytes.
+    """The images of one series that were received again with different content.
 
     Attributes:
         at: when the last of them came.
@@ -103,7 +103,7 @@ class OtherSeries:
 
 
 class Quarantine(Protocol):
-    """The files that came under a UID which other bytes have."""
+    """The quarantined files."""
 
     def files(self) -> Sequence[OtherBytes]:
         """Return them, newest first, with what the file system says of them."""
@@ -148,7 +148,7 @@ class CorrectionTools:
 
 
 class Corrections:
-    """Shows what came again, and does what a person decides."""
+    """Shows images received again with different content, and does what a person decides."""
 
     def __init__(self, tools: CorrectionTools) -> None:
         """Work with these tools."""
@@ -165,10 +165,10 @@ class Corrections:
         return tuple(self._shown(uid, files) for uid, files in self._by_series().items())
 
     def accept(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
-        """Let the images that came again take the place of those that are kept; cases of them are contoured anew.
+        """Replace the stored images by those received later; cases made from them are re-contoured.
 
         Raises:
-            NoSuchRowError: no image of the series came again.
+            NoSuchRowError: no image of the series was received again.
             OperationRefused: the series would be of two patients then, or they are other images altogether; or somebody
                 is just doing it.
         """
@@ -178,7 +178,7 @@ class Corrections:
             with self._store.transaction() as tx:
                 kept = {header.sop_instance_uid: header for header in tx.headers(series_instance_uid)}
             _check(kept, {header.sop_instance_uid: header for header in came.values()})
-            words = f"{len(came)} images that came again were accepted by {by}{f': {reason}' if reason else ''}"
+            words = f"{len(came)} images received again were accepted by {by}{f': {reason}' if reason else ''}"
             self._forget(kept, tuple(came.values()), words)
             row = AssociationRow(uuid.uuid4().hex, RECEIVER_NAME, CALLING, self._tools.our_ae_title, "quarantine")
             for name in came:
@@ -186,13 +186,13 @@ class Corrections:
             for file in files:
                 self._quarantine.discard(file.name)
             self._tools.ended(row.association_id, Ending.RELEASED)
-        return f"series {series_instance_uid}: {len(came)} images accepted; cases of it are contoured anew"
+        return f"series {series_instance_uid}: {len(came)} images accepted; cases made from it are re-contoured"
 
     def discard(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
-        """Delete the images that came again; those that are kept stay, and what was held for the question goes on.
+        """Delete the images received later; the stored ones stay, and cases held for this decision continue.
 
         Raises:
-            NoSuchRowError: no image of the series came again.
+            NoSuchRowError: no image of the series was received again.
             OperationRefused: somebody is just accepting or discarding them.
         """
         with self._alone(series_instance_uid):
@@ -200,10 +200,10 @@ class Corrections:
             for file in files:
                 self._quarantine.discard(file.name)
             images = len({file.sop_instance_uid for file in files})
-            words = f"{images} images that came again were discarded by {by}{f': {reason}' if reason else ''}"
+            words = f"{images} images received again were discarded by {by}{f': {reason}' if reason else ''}"
             with self._store.transaction() as tx:
                 self._let_go_on(tx, series_instance_uid, words, self._tools.clock.now())
-        return f"series {series_instance_uid}: {images} images that came again discarded"
+        return f"series {series_instance_uid}: {images} images received again were discarded"
 
     def discard_file(self, name: str, *, by: str, reason: str = "") -> str:
         """Delete one file; with the last one of its series nothing is asked any more.
@@ -216,7 +216,7 @@ class Corrections:
             raise NoSuchRowError(f"there is no {name[:128]!r} in quarantine")
         ((uid, files),) = found
         sop_instance_uid = next(file.sop_instance_uid for file in files if file.name == name)
-        words = f"{sop_instance_uid}: other bytes discarded by {by}{f': {reason}' if reason else ''}"
+        words = f"{sop_instance_uid}: duplicate discarded by {by}{f': {reason}' if reason else ''}"
         now = self._tools.clock.now()
         with self._store.transaction() as tx:
             series = tx.series(uid)
@@ -229,7 +229,7 @@ class Corrections:
             if len(files) == 1:
                 self._let_go_on(tx, uid, f"the last of them was discarded by {by}", now)
         logger.info(Event.INSTANCE_DISCARDED, extra={"sop_instance_uid": sop_instance_uid, "by": by})
-        return f"{sop_instance_uid}: the other bytes were discarded"
+        return f"{sop_instance_uid}: the duplicate was discarded"
 
     def _let_go_on(self, tx: Transaction, series_instance_uid: str, words: str, now: datetime) -> None:
         for case in self._answered(tx, series_instance_uid, words, now):
@@ -284,7 +284,9 @@ class Corrections:
     def _files_of(self, series_instance_uid: str) -> list[OtherBytes]:
         files = self._by_series().get(series_instance_uid, [])
         if not files or not series_instance_uid:
-            raise NoSuchRowError(f"no image of series {series_instance_uid!r} came again with other bytes")
+            raise NoSuchRowError(
+                f"no image of series {series_instance_uid!r} was received again with different content"
+            )
         return files
 
     def _newest(self, files: Sequence[OtherBytes]) -> dict[str, InstanceHeader]:
@@ -338,7 +340,8 @@ def ask(tx: Transaction, header: InstanceHeader, other: Sequence[str], now: date
     if tx.series(uid) is None or is_asked(tx, uid):
         return
     tx.set_correction(uid, now)
-    words = f"images came again under the same UIDs with another {' and another '.join(other)}: accept or discard them"
+    named = " and another ".join(other)
+    words = f"images were received again with the same UIDs and another {named}: accept or discard them"
     tx.tell(StoryLine(event=Event.SERIES_CAME_AGAIN, at=now, study=study, series=uid, detail=words))
     logger.warning(Event.SERIES_CAME_AGAIN, extra={"series_instance_uid": uid, "detail": words})
     for case in made_of(tx, study, uid):
@@ -376,6 +379,6 @@ def _check(kept: Mapping[str, InstanceHeader], came: Mapping[str, InstanceHeader
         )
     if words := mixed_patients({**kept, **came}.values()):
         raise OperationRefused(
-            f"{len(came)} of {len({**kept, **came})} images came again: {words} would be in one series; send all of"
-            " them again, then accept"
+            f"{len(came)} of {len({**kept, **came})} images were received again: {words} would be in one series;"
+            " send all of them again, then accept"
         )

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 LEASE_FACTOR = 3.0
 """One try of a destination that is down may take this many times `timeout_s`: connect, negotiate, answer."""
 REFUSED_TRIES = 3
-"""So often an object is sent that is refused for good: a destination may answer so while it starts."""
+"""How often an object is sent that is refused permanently: a destination may answer so while it starts."""
 _OUT_OF_RESOURCES = 0xA700
 
 

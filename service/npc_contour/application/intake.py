@@ -21,7 +21,7 @@ from npc_contour.store.database import Store
 from npc_contour.store.transaction import Transaction
 
 UID_CONFLICT = 0xC003
-"""C-STORE status Cannot understand (PS3.4 table B.2-1), as for other bytes under a UID that is kept."""
+"""C-STORE status Cannot understand (PS3.4 table B.2-1), as for different content under a UID that is stored."""
 
 
 class Intake:
@@ -94,7 +94,7 @@ class Intake:
         )
 
     def conflict(self, header: InstanceHeader, detail: str, other_patient: Sequence[str] = ()) -> None:
-        """Tell the story that other bytes came under a UID that is kept: a person should know.
+        """Record that a stored UID came with different content: a person should know.
 
         Args:
             header: of what came.

@@ -1,7 +1,7 @@
 """What becomes of a file of the spool that is not what was kept: it is never read again, and never in silence.
 
 * An image is put away and its row forgotten, as if it had not come; its series is held until it is sent again. The
-  same bytes sent again take its place, and a case that failed for it is begun anew.
+  same bytes sent again take its place, and a case that failed for it is retried.
 * What was made of a case is put away and made again from what is whole, under the same UIDs (`mend_case`). After
   `MAX_DAMAGED` times the disk is not trusted any more: the case, or what is to be sent of it, fails.
 """

@@ -1,8 +1,8 @@
 """What was made of a case and is damaged or gone is made again from what is whole, under the same UIDs.
 
-The state of the case stays, and no step of it counts twice: a label map is computed anew, a structure set and what goes
-beside it are written anew, and what waited to be sent is sent. What a destination has taken already is never replaced
-by other bytes under its UID: then the deliveries that wait fail, and a person lets the case be contoured anew.
+The state of the case stays, and no step of it counts twice: a label map is computed again, a structure set and
+what goes with it are written again, and what waited to be sent is sent. What a destination has taken already is never replaced
+by different content under its UID: the waiting deliveries fail, and a person has the case re-contoured.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class MendCase:
             taken = [one.destination for one in deliveries if one.state in TAKEN]
             if taken and Seal.of(data) != before:
                 raise CaseRefused(
-                    f"{name} would have other bytes than {', '.join(taken)} took under its UID; contour the case anew"
+                    f"{name} would differ from what {', '.join(taken)} accepted under its UID; re-contour the case"
                     " (supersede)"
                 )
             artefacts.put(name, data)

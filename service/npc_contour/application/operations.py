@@ -175,7 +175,7 @@ class Operations:
             return self._done(tx, Event.DELIVERY_RESENT, case, by, f"sent again to {listed}")
 
     def supersede(self, case_id: str, *, by: str, reason: str = "") -> str:
-        """Contour the same images anew, for example with newer networks; the new RTSTRUCT names its predecessor.
+        """Re-contour the same images, for example with newer networks; the new RTSTRUCT names its predecessor.
 
         Raises:
             NoSuchRowError: there is no such case.
@@ -190,7 +190,9 @@ class Operations:
                 tx.defer(Job(JobKind.ROUTE_STUDY, known.study_instance_uid))
             case = _case(tx, case_id)
             if case.state is CaseState.SUPERSEDED or not case.inputs:
-                raise OperationRefused(f"case {case_id} is {case.state}: only a live case with images is made anew")
+                raise OperationRefused(
+                    f"case {case_id} is {case.state}: only an active case with images can be re-contoured"
+                )
             made = replace(
                 case,
                 case_id=uuid.uuid4().hex,

@@ -1,4 +1,4 @@
-"""What lies still until a person acts: series that form no stack.
+"""Series that are held because they form no regular stack: they need a person's action.
 
 A person may send or fetch the missing slices, or say that a series is not wanted. Nothing of this changes what is
 contoured already.
@@ -42,7 +42,7 @@ class Troubles:
         return self._board.held_count()
 
     def series(self, limit: int = 200) -> Sequence[StillSeries]:
-        """Return the series that lie still."""
+        """Return the series that need an action."""
         return self._board.still_series(limit)
 
     def set_aside(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
@@ -50,7 +50,7 @@ class Troubles:
 
         Raises:
             NoSuchRowError: there is no such series.
-            OperationRefused: it does not lie still.
+            OperationRefused: it is not held.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
@@ -72,7 +72,7 @@ class Troubles:
 
         Raises:
             NoSuchRowError: there is no such series.
-            OperationRefused: it does not lie still, or something else is wrong with it, which no person can change.
+            OperationRefused: it is not held, or it is held for a fault that confirmation cannot lift.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
@@ -100,7 +100,7 @@ class Troubles:
 
         Raises:
             NoSuchRowError: there is no such series, or the settings name no such PACS.
-            OperationRefused: it does not lie still.
+            OperationRefused: it is not held.
         """
         if pacs not in self.pacs:
             raise NoSuchRowError(f"the settings name no [[pacs]] {pacs!r}; there are: {', '.join(self.pacs) or 'none'}")

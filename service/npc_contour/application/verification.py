@@ -96,7 +96,7 @@ class VerifyDelivery:
             is_from: whether the report came from a destination.
 
         Returns:
-            Whether there was such a request, to whoever reports. Anybody else is not believed.
+            Whether there was such a request, to whoever reports. A report from anybody else is ignored.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
@@ -110,7 +110,7 @@ class VerifyDelivery:
                 extra={
                     "case_id": asked.case_id,
                     "destination": asked.destination,
-                    "detail": "a report of storage commitment came from another AE title or address: not believed",
+                    "detail": "a report of storage commitment came from another AE title or address and was ignored",
                 },
             )
             return False

@@ -153,10 +153,10 @@ class WebhookBoard:
             if message is None:
                 raise NoSuchRowError(f"there is no message {message_id}")
             if message.state is not WebhookState.FAILED:
-                raise OperationRefused(f"message {message_id} is {message.state}: only one that failed is tried anew")
+                raise OperationRefused(f"message {message_id} is {message.state}: only a failed one can be retried")
             tx.renew_webhook_message(message_id, now)
             tx.defer(Job(JobKind.CALL_WEBHOOK, message_id))
-        return f"message {message_id}: tried anew"
+        return f"message {message_id}: will be retried"
 
 
 def body_of(message: WebhookMessage) -> bytes:

@@ -12,7 +12,7 @@ class TlsIdentity:
     Attributes:
         certificate: ours, followed by those between it and the root.
         key: its private key.
-        trusted: authorities whose peers are believed.
+        trusted: certificate authorities whose peers are accepted.
         peer_name: the name that the peer's certificate must hold; "" takes the host that is called.
     """
 

@@ -66,7 +66,7 @@ class JobRow:
     """One case.
 
     Attributes:
-        generation: 1, and one more each time that late images made the case anew.
+        generation: 1, and one more each time that late images led to a new case.
         demo: whether a demo network takes part; None before the networks ran.
         reason: why it waits, was refused or failed; "" otherwise.
         urgent: goes before others.

@@ -45,7 +45,7 @@ SELECT queue_name, count(*) AS n,
         WHERE job_id = procrastinate_jobs.id), now())))::float AS oldest_s
 FROM procrastinate_jobs WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY 1"""
 
-# What a person asked for anew counts from then on.
+# What a person asked for again counts from then on.
 _UNDELIVERED = """
 SELECT destination, coalesce(extract(epoch FROM now() - min(greatest(delivery.created_at,
     (SELECT max(at) FROM event WHERE event.case_id = delivery.case_id AND name = ANY(%(anew)s))))

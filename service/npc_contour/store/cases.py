@@ -127,7 +127,7 @@ class Cases(Statements):
         self._run("UPDATE contour_case SET outdated = true WHERE id = %s", (case_id,))
 
     def route_again(self, case_id: str, at: datetime) -> None:
-        """Let a case without images be routed anew, without waiting for more."""
+        """Let a case without images be routed again, without waiting for more."""
         self._run(
             "UPDATE contour_case SET state = 'waiting', wait_until = %s, updated_at = %s WHERE id = %s"
             " AND planning_series_uid IS NULL",

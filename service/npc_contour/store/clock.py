@@ -121,7 +121,7 @@ class DatabaseClock:
             try:
                 return self._ask()
             except psycopg.OperationalError:
-                self._drop()  # a database that was started again is asked anew
+                self._drop()  # a restarted database is asked again
             try:
                 return self._ask()
             except psycopg.Error as error:

@@ -144,7 +144,7 @@ def migrate(url: str, queue_schema: Schema, folder: Traversable = MIGRATIONS) ->
     """Bring the database to this version's schema; safe to call from several processes at once, and while others work.
 
     Tables are locked one after another, and workers of the version before read them in an order of their own. So
-    whoever migrates gives way before PostgreSQL takes the two for a deadlock, and begins anew.
+    whoever migrates gives way before PostgreSQL takes the two for a deadlock, and starts over.
 
     Args:
         url: of the database.

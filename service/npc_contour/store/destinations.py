@@ -18,7 +18,7 @@ class Destinations(Deliveries, Jobs):
     def deliver_again(
         self, delivery_id: int, due_at: datetime, at: datetime, *, message: str, fresh: bool = False
     ) -> None:
-        """Queue a delivery anew; `fresh` also begins the time anew after which it is given up."""
+        """Queue a delivery again; `fresh` also restarts the time after which it fails."""
         self._run(
             "UPDATE delivery SET state = 'queued', next_try_at = %s, message = %s, ask_at = NULL, asks = 0,"
             " verified_by = '', updated_at = %s, created_at = CASE WHEN %s THEN %s ELSE created_at END WHERE id = %s",
@@ -124,7 +124,7 @@ class Destinations(Deliveries, Jobs):
             (destination,),
         )
         if row is not None:
-            # Nothing is given up for the time that a person let it wait: tries and questions begin anew.
+            # Nothing is given up for the time that a person let it wait: tries and questions start over.
             self._run(
                 "UPDATE delivery SET created_at = %s WHERE destination = %s AND state = 'queued'", (at, destination)
             )

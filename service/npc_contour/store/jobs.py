@@ -103,14 +103,14 @@ class Jobs(Statements):
         self._run("UPDATE attempt SET message = %s WHERE kind = %s AND key = %s", (message, kind, key))
 
     def clear_attempts(self, kind: JobKind, key: str) -> bool:
-        """Forget the attempts: the step succeeded, or begins anew. Return whether it was parked."""
+        """Forget the attempts: the step succeeded, or starts over. Return whether it was parked."""
         row = self._one(
             "DELETE FROM attempt WHERE kind = %s AND key = %s RETURNING parked_at IS NOT NULL AS parked", (kind, key)
         )
         return bool(row and row["parked"])
 
     def park(self, kind: JobKind, key: str, reason: str, at: datetime) -> bool:
-        """Do a step no more until something asks for it anew; return False when it was parked already."""
+        """Stop a step until it is asked for again; return False when it was parked already."""
         row = self._one(
             "WITH old AS (SELECT parked_at FROM attempt WHERE kind = %(kind)s AND key = %(key)s)"
             " UPDATE attempt SET message = %(reason)s, parked_at = coalesce(parked_at, %(at)s)"

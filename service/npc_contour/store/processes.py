@@ -11,7 +11,7 @@ from npc_contour.store.database import Store
 CONNECT_S = 5
 ANSWER_S = 10
 GAP_S = 30
-"""Who was silent for so long has begun anew."""
+"""A process that was silent for so long has restarted."""
 _BEAT = f"""
 INSERT INTO process (place, name, role, machine) VALUES (%(place)s, %(name)s, %(role)s, %(machine)s)
 ON CONFLICT (place, name) DO UPDATE SET role = excluded.role, machine = excluded.machine, beat_at = now(),

@@ -1,4 +1,4 @@
-"""What lies still until a person acts, read from the database."""
+"""Series that are held and duplicates, read from the database."""
 
 from __future__ import annotations
 

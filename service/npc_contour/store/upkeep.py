@@ -69,7 +69,7 @@ class Upkeep(Statements):
         self._run("SELECT FROM series WHERE study_instance_uid = %s FOR UPDATE", (study_instance_uid,))
 
     def expire_images(self, study_instance_uid: str, reason: str) -> int:
-        """Forget the images of a study and note their files for deletion; the same images may come anew."""
+        """Forget the images of a study and note their files for deletion; the same images may come again."""
         rows = self._all(
             "DELETE FROM instance USING series WHERE series.series_instance_uid = instance.series_instance_uid"
             " AND study_instance_uid = %s RETURNING instance.key",

@@ -177,7 +177,7 @@ def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
 
     @router.post("/jobs/{case_id}/supersede", responses=CHANGING)
     def supersede(case_id: CASE_ID, order: Order, request: Request) -> Done:
-        """Contour the same images anew; the new structure set names its predecessor."""
+        """Re-contour the same images; the new structure set names its predecessor."""
         return Done(done=operations.supersede(case_id, by=guard(request), reason=order.reason))
 
     @router.post("/jobs/{case_id}/resend", responses=CHANGING)

@@ -110,7 +110,7 @@ class BackgroundServer:
 
 
 def _config(app: FastAPI, proxies: Sequence[Network] = (), limits: Limits = LIMITS) -> uvicorn.Config:
-    # No access log: every probe of the hospital's monitoring would be a line. Whose X-Forwarded-For is believed is the
+    # No access log: every probe of the hospital's monitoring would be a line. Whose X-Forwarded-For is trusted is the
     # site's decision, and the guard's to act on.
     return uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""Over REST: what a person may do about series that lie still, and about other bytes under a known UID."""
+"""REST: actions on held series, and on duplicate UIDs with different content."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def trouble_routes(troubles: Troubles, corrections: Corrections, guard: Guard) -
 
     @router.post("/series/{series_instance_uid}/accept", responses=CHANGING)
     def accept(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
-        """Let images that came again under the same UIDs replace those that are kept; they are contoured anew."""
+        """Replace stored images by those received later with the same UIDs; cases made from them are re-contoured."""
         return Done(done=corrections.accept(series_instance_uid, by=guard(request), reason=order.reason))
 
     @router.post("/series/{series_instance_uid}/discard", responses=CHANGING)
     def discard_series(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
-        """Delete images that came again under the same UIDs; the kept ones stay, and what was held goes on."""
+        """Delete images received later with the same UIDs; the stored ones stay, and held cases continue."""
         return Done(done=corrections.discard(series_instance_uid, by=guard(request), reason=order.reason))
 
     @router.post("/quarantine/{name}/discard", responses=CHANGING)
     def discard(name: FILE_NAME, order: Order, request: Request) -> Done:
-        """Delete other bytes of one image that came under a known UID; the kept ones stay."""
+        """Delete a quarantined duplicate of one image; the stored one stays."""
         return Done(done=corrections.discard_file(name, by=guard(request), reason=order.reason))
 
     return router

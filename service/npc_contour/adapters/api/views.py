@@ -119,7 +119,7 @@ class JobView(_View):
     study_instance_uid: Uid
     created_at: datetime
     updated_at: datetime
-    generation: int = Field(description="1, and one more each time that late images made the case anew")
+    generation: int = Field(description="1, and one more each time that late images led to a new case")
     demo: bool | None = Field(description="Whether a demo network takes part; null before the networks ran")
     reason: Reason
     urgent: bool = Field(description="Goes before others")
@@ -250,7 +250,7 @@ class SeriesView(_View):
     reasons: tuple[str, ...] = Field(description="Why it is held or excluded; empty otherwise")
     came_again_at: datetime | None = Field(
         default=None,
-        description="Since when images that came again under the same UIDs as another patient's wait for a person:"
+        description="Since when images received again with another patient's identity wait for a decision:"
         " accept or discard them; null as a rule",
     )
 

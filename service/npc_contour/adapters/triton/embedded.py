@@ -418,6 +418,6 @@ class EmbeddedTriton:
                 return process.wait(WATCH_EVERY_S)
             pid = self.server_pid
             if pid is not None and not self._stopping.is_set() and has_dead_child(pid):
-                # The server would call itself ready and fail every request for good, as after the kernel's OOM kill.
+                # The server would report ready and fail every request from then on, as after the kernel's OOM kill.
                 logger.error(Event.TRITON_DIED, extra={"what": "the process of a network", "server": pid})
                 os.kill(pid, signal.SIGKILL)

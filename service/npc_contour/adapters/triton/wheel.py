@@ -119,7 +119,7 @@ def _copy_runnable(source: Path, target: Path) -> Path:
 
 
 def plain_path(path: Path, link: Path) -> Path:
-    """Return a path itself where it is plain, else a link to it, made anew."""
+    """Return a path itself where it is plain, else a new link to it."""
     if is_plain(path):
         return path
     _link(path, link)

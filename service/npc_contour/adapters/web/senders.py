@@ -1,4 +1,4 @@
-"""Who sends a request where reverse proxies may stand between: only those that the site names are believed.
+"""Who sends a request where reverse proxies may stand between: only those that the site names are trusted.
 
 A proxy that nobody named looks like a browser on its own machine. So what carries a proxy's headers and does not come
 from a named one, or comes from this machine while accounts are asked for, has no address that proves anything.

@@ -2,7 +2,7 @@
 
 One job at most waits for each row and kind (`queueing_lock`). Jobs carry nothing but the row's key (and, where traces
 are made, what they continue): what is to be done is in the row. So a job may be lost, doubled or late without harm, and
-the sweep of the worker makes missing ones anew.
+the worker's sweep queues missing ones again.
 """
 
 from __future__ import annotations

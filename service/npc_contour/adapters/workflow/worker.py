@@ -1,7 +1,7 @@
 """The worker: takes jobs from Procrastinate and sweeps for work that rows ask for but no job stands for.
 
 A process that dies loses its claims at once (PostgreSQL drops them with the connection), so the sweep of any other,
-or of its successor, defers its work anew within seconds: Procrastinate's heartbeats are only used to tidy up.
+or of its successor, queues its work again within seconds: Procrastinate's heartbeats are only used to tidy up.
 """
 
 from __future__ import annotations
@@ -229,6 +229,6 @@ async def _sweep_for_ever(app: procrastinate.App, sweep: Sweep, every_s: float) 
         if deferred:
             logger.info(Event.JOBS_RECOVERED, extra={"jobs": deferred})
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
-            # Its worker is gone; what it was to do has been deferred anew by the sweep.
+            # Its worker is gone; its work has been queued again by the sweep.
             await app.job_manager.finish_job(job, procrastinate_jobs.Status.FAILED, delete_job=True)
         await asyncio.sleep(every_s)

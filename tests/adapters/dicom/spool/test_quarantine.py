@@ -1,4 +1,4 @@
-"""Other bytes under a known UID are shown with what differs, nothing of a patient in it, and thrown away on request."""
+"""A duplicate with different content is shown with what differs, without patient data, and discarded on request."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Meter:
             raise self.refuse(f"kept the association busy for more than {bounds.whole_s:g} s")
 
     def message_came(self) -> None:
-        """A message is whole: the next one is counted anew."""
+        """A message is whole: the next one is counted from zero."""
         self._sizes.append(self._message)
         self._message = 0
 

@@ -33,7 +33,7 @@ Note = Callable[[InstanceHeader, str, AssociationRow], object]
 Repaired = Callable[[InstanceHeader], None]
 """Told of good bytes that took the place of damaged ones."""
 NoteConflict = Callable[[InstanceHeader, str, Sequence[str]], None]
-"""Told of other bytes under a UID that is kept: (header, detail, in what they name another patient)."""
+"""Called for a duplicate UID with different content: (header, detail, in what it names another patient)."""
 
 
 class FileKeeper:
@@ -42,7 +42,7 @@ class FileKeeper:
     Args:
         spool: where bytes go.
         note: commits the row of an image.
-        note_conflict: tells the story of other bytes under a UID that is kept.
+        note_conflict: records that a duplicate UID came with different content.
         on_repair: told once good bytes have taken the place of damaged ones.
     """
 
@@ -100,9 +100,9 @@ class FileKeeper:
                 Event.INSTANCE_CONFLICT,
                 extra={"sop_instance_uid": header.sop_instance_uid, "quarantine": kept.quarantine_key},
             )
-            words = f"other bytes under this UID are kept apart as {kept.quarantine_key}"
+            words = f"another object with this UID is quarantined as {kept.quarantine_key}"
             self._note_conflict(header, words, SpoolQuarantine(self._spool).other_patient(kept))
-            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
+            raise InstanceRefused("another object with this SOP Instance UID is stored already", status=UID_CONFLICT)
         self._note(replace(header, seal=kept.seal), kept.key, association)
         if kept.outcome is Outcome.REPAIRED:
             self._on_repair(header)

@@ -11,7 +11,7 @@ the patient's name is never read.
 | 0xA900 | command, presentation context and data set disagree on class, instance or modality |
 | 0xC001 | no data set in the negotiated transfer syntax, no whole pixels, or an element twice with different values |
 | 0xC002 | a UID is not a UID |
-| 0xC003 | other bytes are kept under this UID; the first stay, these are quarantined |
+| 0xC003 | another object with this UID is stored; it stays, and this one is quarantined |
 
 Pending connections are handled in one thread (`acceptor`), each association in one of its own (`conversation`).
 """
@@ -96,7 +96,8 @@ class Receiver:
         spool: where bytes go.
         intake: commits an instance's row before it is answered; called from several threads.
         on_association: told of each association opened, released, aborted or lost; its errors are logged, no more.
-        on_conflict: told of other bytes under a kept UID, once they are in quarantine, or in the place of damaged ones.
+        on_conflict: called for a duplicate UID with different content, once it is quarantined or replaces a damaged
+            file.
         services: what is served besides C-ECHO and C-STORE of images.
         admission: sets room aside for each association; None sets nothing aside.
     """

@@ -74,7 +74,8 @@ class Storing:
 
     Attributes:
         intake: commits an instance's row before it is answered; called from several threads.
-        on_conflict: told of other bytes under a kept UID, once they are in quarantine, or in the place of damaged ones.
+        on_conflict: called for a duplicate UID with different content, once it is quarantined or replaces a damaged
+            file.
         admission: sets room aside for associations; None sets nothing aside.
     """
 
@@ -186,7 +187,7 @@ class StoredObject:
             storing.spool.settle(kept, draft)
             if storing.on_conflict is not None:
                 storing.on_conflict(header, kept, session.info)
-            raise InstanceRefused("other bytes are kept under this SOP Instance UID", status=UID_CONFLICT)
+            raise InstanceRefused("another object with this SOP Instance UID is stored already", status=UID_CONFLICT)
         # Disk and database flush at the same time, and both before the answer. Should the power fail in between, a row
         # may be left without its file, never answered: the next start of the receiver takes it back.
         settle = _Once(partial(storing.spool.settle, kept, draft))

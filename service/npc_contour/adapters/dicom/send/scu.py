@@ -94,7 +94,7 @@ class DicomSender:
         Raises:
             SendError: there was no answer.
         """
-        # pynetdicom sends either a decoded object, which it encodes anew, or a file as it lies: a file of memory, which
+        # pynetdicom sends either a decoded object, which it encodes again, or a file as it is: a file of memory, which
         # is gone with this process whatever ends it.
         with open(os.memfd_create("npc-contour-send"), "wb") as file:  # noqa: PTH123 - it has no path
             file.write(instance)
@@ -257,7 +257,7 @@ def _store(link: Link, file: OutgoingFile, destination: Destination, message_id:
 
 
 def _content(link: Link, file: OutgoingFile) -> Path | Dataset:
-    """Return what goes to pynetdicom: the file as it lies, or its data set where it must be encoded anew."""
+    """Return what goes to pynetdicom: the file as it lies, or its data set where it must be encoded again."""
     accepted = {
         str(context.transfer_syntax[0])
         for context in link.association.accepted_contexts

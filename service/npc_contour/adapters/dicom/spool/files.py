@@ -6,7 +6,7 @@ exists; the spool only keeps bytes. The disk is a local one with a journal (ext4
 
     <root>/instances/<study>/<series>/<instance>.dcm
     <root>/artefacts/<case>/<name>
-    <root>/quarantine/<instance>-<hash>.dcm        other bytes under a UID that is already kept
+    <root>/quarantine/<instance>-<hash>.dcm        different content under a UID that is already stored
     <root>/damaged/<name>-<random>                 what was found damaged: never read again, there for a person to see
     <root>/installation                            id of the installation whose files these are
     <root>/incoming/<random>.part                  artefacts under way; also images, where a file needs a name
@@ -218,7 +218,7 @@ class Spool:
     def name(self, header: InstanceHeader, draft: Draft) -> Kept:
         """Give a draft its name: from now on it is there, whole; `settle` must follow to make it survive a power cut.
 
-        The same bytes again change nothing. Other bytes under the same UID are quarantined: the first stay, unless
+        The same bytes again change nothing. Different content with the same UID is quarantined: the first stays, unless
         they are damaged and these are what they were.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The spool's quarantine: files that came under a UID which other bytes have, and what tells the two apart."""
+"""The spool's quarantine: files whose UID a stored file with different content has, and what differs."""
 
 from __future__ import annotations
 
