@@ -112,7 +112,7 @@ def test_a_case_that_is_not_finished_is_held_and_accepted_images_are_contoured_a
     assert first.held_reason == HELD
     assert bench.sender.sent == []
     (words,) = told(bench, "series.came_again")
-    assert "with another Patient ID and another patient's name" in words
+    assert "but another Patient ID and another patient's name" in words
     assert OTHER_ID not in words
     (one,) = desk.corrections().series()
     assert (one.series_instance_uid, one.images, one.kept, one.may_be_accepted) == (SERIES, 50, 50, True)

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 RECEIVER_NAME = "corrections"
 CALLING = "CORRECTED"
 REPLACED = "replaced by images that a person accepted"
-HELD = "its images were received again with another patient's identity: accept or discard them"
+HELD = "images of it came again as those of another patient: accept or discard them"
 COMPARED = 3
 """So many images of a series are compared for the page: a correction changes all of them alike."""
 
@@ -341,7 +341,7 @@ def ask(tx: Transaction, header: InstanceHeader, other: Sequence[str], now: date
         return
     tx.set_correction(uid, now)
     named = " and another ".join(other)
-    words = f"images were received again with the same UIDs and another {named}: accept or discard them"
+    words = f"images were received again with the same UIDs but another {named}: accept or discard them"
     tx.tell(StoryLine(event=Event.SERIES_CAME_AGAIN, at=now, study=study, series=uid, detail=words))
     logger.warning(Event.SERIES_CAME_AGAIN, extra={"series_instance_uid": uid, "detail": words})
     for case in made_of(tx, study, uid):

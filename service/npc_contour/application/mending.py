@@ -1,8 +1,8 @@
 """What was made of a case and is damaged or gone is made again from what is whole, under the same UIDs.
 
-The state of the case stays, and no step of it counts twice: a label map is computed again, a structure set and
-what goes with it are written again, and what waited to be sent is sent. What a destination has taken already is never replaced
-by different content under its UID: the waiting deliveries fail, and a person has the case re-contoured.
+The state of the case stays, and no step of it counts twice: a label map is computed again, a structure set and what
+goes with it are written again, and what waited to be sent is sent. What a destination has accepted is never replaced by
+different content under its UID: the waiting deliveries fail, and a person has the case re-contoured.
 """
 
 from __future__ import annotations
