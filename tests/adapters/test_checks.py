@@ -89,6 +89,16 @@ def by_name(results: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
     return {result.name: result for result in results}
 
 
+def test_a_network_that_was_never_compared_with_its_original_is_told(tmp_path: Path) -> None:
+    clinical = Catalog({}, {CONTRACT.name: replace(CONTRACT, demo=False)})
+
+    (parity,) = (one for one in doctor_checks(site(tmp_path), clinical, probes()) if one.name == "parity:ln_ctv")
+
+    assert not parity.required
+    with pytest.raises(CatalogError, match="ln_ctv was never compared with the framework it came from"):
+        parity.probe()
+
+
 def test_service_is_ready_when_everything_answers(tmp_path: Path) -> None:
     settings = site(tmp_path)
     with Checkup(service_checks(settings, CATALOG, probes(), own_receiver(settings, 11112))) as checkup:

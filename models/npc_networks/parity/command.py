@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_contour.catalog import read_contract
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import PARITY_FILE, NetworkContract
 from npc_contour.errors import CatalogError
 from npc_networks.imports.origin import read_origin
 from npc_networks.imports.safe_files import ImportRefused
@@ -30,7 +30,7 @@ TITLE = "compare an imported network with the framework it came from, on the sam
 EXAMPLES = f"""\
 The original runs in an environment of its own (make nnunet-peers), and unpickles its checkpoint: only for networks
 you trust. Exit status 0: the same answer, that is at least {VOXEL_AGREEMENT:.2%} of voxels and Dice {DICE} for every
-label; 1: not; 2: not compared.
+label; 1: not; 2: not compared. The verdict is kept in the network's folder, and `npc-contour check` says it.
 
 examples:
   npc-networks parity ln_ctv case_0000.nii.gz
@@ -100,6 +100,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         }
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     same = all(row.agreement.same for row in rows)
+    _keep(folder / PARITY_FILE, contract, rows, original)
     console.print("the same answer" if same else "NOT the same answer", style="bold")
     if not same and origin.framework == HALF and not options.single_sums:
         console.print(HALF_HINT, soft_wrap=True, markup=False, highlight=False)
@@ -121,6 +122,20 @@ def _rows(
             yield Row(case.name, f"ONNX ({chosen.precision})", compare(labels, original.labels, contract.labels, maps))
             answer = served.ask(url, contract, case.hu, case.spacing_zyx_mm)
             yield Row(case.name, f"Triton ({contract.precision})", compare(answer, original.labels, contract.labels))
+
+
+def _keep(path: Path, contract: NetworkContract, rows: Sequence[Row], original: Original) -> None:
+    """Write the verdict into the network's folder, where `npc-contour check` reads it."""
+    found = [row.agreement for row in rows]
+    verdict = {
+        "same": all(one.same for one in found),
+        "contract_sha256": contract.contract_sha256,
+        "original": " ".join(f"{name} {number}" for name, number in original.versions.items()),
+        "cases": len({row.case for row in rows}),
+        "least_voxels": min(one.voxels for one in found),
+        "least_dice": min((dice for one in found for dice in one.dice.values()), default=1.0),
+    }
+    path.write_text(json.dumps(verdict, indent=1) + "\n", encoding="utf-8")
 
 
 def _table(rows: Sequence[Row], original: Original) -> Table:

@@ -16,11 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from npc_contour.application.checks import Check
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import AnyDestination, Destination, FolderDestination, Verify, WebDestination
-from npc_contour.domain.pipelines import NetworkContract
+from npc_contour.domain.pipelines import PARITY_FILE, NetworkContract
 from npc_contour.domain.queries import Retrieval
 from npc_contour.errors import (
     AutocontourError,
@@ -203,6 +204,16 @@ def doctor_checks(settings: Settings, catalog: Catalog, probes: Probes) -> tuple
         Check(f"network:{contract.name}", partial(network, contract), SEE_TRITON, remedies=NETWORK_REMEDIES)
         for contract in catalog.contracts.values()
     ]
+    checks += [
+        Check(
+            f"parity:{contract.name}",
+            partial(parity_proved, settings.triton.model_repository, contract),
+            "npc-networks parity NAME CASE_0000.nii.gz, on a scan of your own; see docs/bring-your-network.md",
+            required=False,
+        )
+        for contract in catalog.contracts.values()
+        if not contract.demo
+    ]
     checks += [_demo_check(destination, catalog) for destination in destinations_of(settings)]
     return (*checks, *_archive_checks(settings, probes), *_destination_checks(settings, probes))
 
@@ -365,6 +376,38 @@ def weights_match(model_repository: Path, contract: NetworkContract) -> str:
         raise CatalogError(f"{path} has SHA-256 {found}, the contract says {contract.weights_sha256}")
     kind = "demo network" if contract.demo else "network"
     return f"{kind} {contract.name} {contract.version}, SHA-256 {found[:12]}"
+
+
+def parity_proved(model_repository: Path, contract: NetworkContract) -> str:
+    """Return that a network answers as the framework does that it was imported from, as `npc-networks parity` found.
+
+    Raises:
+        CatalogError: it was never compared, not since it was imported again, or its answers differ.
+    """
+    path = model_repository / contract.name / PARITY_FILE
+    try:
+        found = _Parity.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CatalogError(f"{contract.name} was never compared with the framework it came from") from error
+    except (OSError, ValidationError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    if found.contract_sha256 != contract.contract_sha256:
+        raise CatalogError(f"{contract.name} was not compared since its contract changed")
+    figures = f"{found.least_voxels:.4%} of voxels, lowest Dice {found.least_dice:.4f}, {found.cases} cases"
+    if not found.same:
+        raise CatalogError(f"{contract.name} does NOT answer as {found.original}: {figures}")
+    return f"{contract.name} answers as {found.original}: {figures}"
+
+
+class _Parity(BaseModel):
+    """What `npc-networks parity` writes into a network's folder."""
+
+    same: bool
+    contract_sha256: str
+    original: str
+    cases: int
+    least_voxels: float
+    least_dice: float
 
 
 def _archive_checks(settings: Settings, probes: Probes) -> tuple[Check, ...]:

@@ -34,6 +34,10 @@ class Contrast(StrEnum):
 Scheme = Literal["ct", "zscore", "clipped_zscore", "rescale01", "rgb01"]
 
 
+PARITY_FILE = "parity.json"
+"""In a network's folder: whether it gave the same answers as the framework that it was imported from."""
+
+
 def engine_name(network: str) -> str:
     """Return the name of the model that holds a network's engine, in the same Triton repository."""
     return f"{network}_engine"

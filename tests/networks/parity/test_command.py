@@ -7,7 +7,9 @@ thresholds. `test_real_nnunet.py` and `benchmarks/networks.py` run the real one.
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ import numpy.typing as npt
 import pytest
 import SimpleITK
 
+from npc_contour.adapters.checks import parity_proved
+from npc_contour.catalog import read_contract
+from npc_contour.errors import CatalogError
 from npc_networks.cli import main
 from npc_networks.imports.origin import Origin, write_origin
 from npc_testkit.tiny_network import TinyNetwork, write_tiny_network
@@ -79,6 +84,12 @@ def test_three_ways_to_the_same_answer(tmp_path: Path, repository: Path, capsys:
         assert (row["agreement"]["voxels"], row["agreement"]["disagreeing"]) == (1.0, 0)
         assert row["agreement"]["dice"] == {"label 1": 1.0}
     assert rows[0]["agreement"]["largest_difference"] < 0.05  # bfloat16 where the processor is fast in it
+    contract = read_contract(repository / "tiny" / "contract.json")
+    assert re.match(
+        r"tiny answers as .+: 100\.0000% of voxels, lowest Dice 1\.0000, 1 cases", parity_proved(repository, contract)
+    )
+    with pytest.raises(CatalogError, match="tiny was not compared since its contract changed"):
+        parity_proved(repository, replace(contract, contract_sha256="0" * 64))
 
 
 def test_another_answer_is_told(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +102,8 @@ def test_another_answer_is_told(tmp_path: Path, repository: Path, capsys: pytest
 
     told = capsys.readouterr().out
     assert "NOT the same answer" in told
+    with pytest.raises(CatalogError, match=r"tiny does NOT answer as .+ of voxels, lowest Dice 0\."):
+        parity_proved(repository, read_contract(repository / "tiny" / "contract.json"))
     assert "--single-sums compares without that rounding" in told
     assert main([*arguments, *python, "--single-sums", "--json", str(tmp_path / "p.json")]) == 1
     assert "--single-sums" not in capsys.readouterr().out
