@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydicom import dcmread
 
+from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
 from npc_contour.adapters.api.troubles import trouble_routes
@@ -30,7 +31,7 @@ from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
 from npc_contour.app.archives import corrections_of
 from npc_contour.application.accounts import Accounts
-from npc_contour.application.artefacts import RTSTRUCT
+from npc_contour.application.artefacts import RTSTRUCT, Artefacts
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
@@ -39,6 +40,7 @@ from npc_contour.application.study import StudyReader
 from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseInput, CaseRecord
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node
 from npc_contour.domain.received import ArrivedImage, AssociationRow
@@ -88,6 +90,7 @@ class World:
         pipeline: str = "ln_ctv",
         choices: bool = False,
         measured: bool = False,
+        findings: Sequence[Finding] = (),
         **plan: Any,
     ) -> str:
         """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id.
@@ -99,6 +102,7 @@ class World:
             pipeline: of the case.
             choices: whether a person has to say which series is which.
             measured: whether a lymph node was measured.
+            findings: what the service doubts.
             **plan: what of `PLAN` is different.
         """
         changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, **plan)
@@ -125,9 +129,12 @@ class World:
                 z, y, x = np.indices(planning.volume.hu.shape)
                 inside: Mask = np.asarray(((y - 20) ** 2 + (x - 24) ** 2 <= 64) & (z >= 3) & (z < 9))
                 data = encoded(planning, {CYLINDER: inside, ABSENT: np.zeros_like(inside)})
+                report = (
+                    _report() | (_measured() if measured else {}) | {"findings": [one.as_json() for one in findings]}
+                )
                 key = self.spool.put_artefact(case_id, RTSTRUCT, data)
                 uid = read_rtstruct(data).sop_instance_uid
-                tx.add_structure_set(case_id, uid, key, _report() | (_measured() if measured else {}), now)
+                tx.add_structure_set(case_id, uid, key, report, now)
                 delivery = tx.add_delivery(case_id, "tps", DeliveryState.QUEUED, "", now)
                 assert delivery is not None
                 tx.set_delivery(delivery, DeliveryState.SENT, now, attempts=1, next_try_at=None, status=0, message="")
@@ -211,6 +218,9 @@ class World:
             pacs = [one.name for one in self.settings.pacs]
             troubles = Troubles(self.store, TroubleBoard(self.store), self.clock, pacs)
             corrections = corrections_of(self.settings, self.store, Spool(self.folder / "spool", min_free_mb=0))
+            routes.include_router(
+                object_routes(lambda case, what: Artefacts(self.store, self.spool, case).read_object(what))
+            )
             routes.include_router(trouble_routes(troubles, corrections, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(

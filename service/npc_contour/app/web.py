@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from npc_contour import __version__
+from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.pulls import pull_routes
 from npc_contour.adapters.api.server import run as run_server
@@ -40,6 +41,7 @@ from npc_contour.app.shared import catalog_of, spool_of
 from npc_contour.app.sign_in import sign_in_of
 from npc_contour.app.study import study_reader
 from npc_contour.application.accounts import Accounts
+from npc_contour.application.artefacts import Artefacts
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
 from npc_contour.application.intake import Intake
@@ -115,10 +117,12 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 tuple(destination.name for destination in destinations),
                 name_of,
             )
-            routes.include_router(
-                pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of)
-            )
-            routes.include_router(webhook_routes(WebhookBoard(store, store.clock)))
+            for more in (
+                pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of),
+                webhook_routes(WebhookBoard(store, store.clock)),
+                object_routes(lambda case, what: Artefacts(store, spool, case).read_object(what)),
+            ):
+                routes.include_router(more)
             troubles = Troubles(store, TroubleBoard(store), store.clock, [p.name for p in settings.pacs])
             corrections = corrections_of(settings, store, spool)
             routes.include_router(trouble_routes(troubles, corrections, name_of))

@@ -19,10 +19,11 @@ import numpy as np
 
 from npc_contour.application.ports import Spool
 from npc_contour.domain.geometry import Grid
+from npc_contour.domain.jobs import Deliverable
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.series import Seal
 from npc_contour.domain.volumes import LabelMap
-from npc_contour.errors import DamagedFileError
+from npc_contour.errors import DamagedFileError, NoSuchRowError
 from npc_contour.store.database import Store
 
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
@@ -30,6 +31,14 @@ MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
 LABELS, CROSSINGS = "labels", "crossings"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""
+
+
+OBJECTS = {
+    Deliverable.RTSTRUCT: RTSTRUCT,
+    Deliverable.SEGMENTATION: SEGMENTATION,
+    Deliverable.MEASUREMENTS: MEASUREMENTS,
+}
+"""The DICOM objects among them."""
 
 
 class Artefacts:
@@ -69,6 +78,17 @@ class Artefacts:
         with self._store.transaction() as tx:
             seal = tx.seal_of_artefact(key)
         return self._spool.read(key, seal)
+
+    def read_object(self, what: Deliverable) -> bytes:
+        """Return a DICOM object of the case.
+
+        Raises:
+            NoSuchRowError: the case has none.
+            DamagedFileError: it is not what was put there.
+        """
+        if not self.has(OBJECTS[what]):
+            raise NoSuchRowError(f"case {self._case_id} has no {what} that is kept")
+        return self.read(OBJECTS[what])
 
     def is_whole(self, name: str) -> bool:
         """Whether an artefact is there, as it was put there."""

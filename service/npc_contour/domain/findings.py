@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from npc_contour.domain.geometry import Vec3
 
@@ -90,6 +90,18 @@ class Finding:
     def text(self) -> str:
         """The sentence as it is told beside others, its severity first."""
         return f"{self.severity.upper()}: {self.sentence}"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return what `as_json` gave."""
+        return cls(
+            code=FindingCode(value["code"]),
+            severity=Severity(value["severity"]),
+            structure=value["structure"],
+            sentence=value["sentence"],
+            z_mm=value["z_mm"],
+            numbers=value["numbers"],
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.timeline import WebhookState
@@ -167,9 +168,11 @@ class CaseStory:
         notes: sentences of the structure set for the physicist.
         rtstruct: path of the RTSTRUCT file; "" before it is written.
         verdicts: of every series of the study in every role, with the reasons.
+        findings: what the service doubts about its contours, worst first.
         choices: role → Series Instance UID, while a person must choose.
         measurements: what was measured, see `measuring.measurement_rows`; None where nothing is.
         measurements_file: path of the SR file; "" where there is none.
+        objects: which objects of the case are kept, to be downloaded.
     """
 
     job: JobRow
@@ -184,6 +187,8 @@ class CaseStory:
     choices: Sequence[Mapping[str, str]] = ()
     measurements: Mapping[str, Any] | None = None
     measurements_file: str = ""
+    findings: Sequence[Finding] = ()
+    objects: Sequence[Deliverable] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from npc_contour.domain.dimse import status_words
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.status import (
     CaseStory,
@@ -119,6 +120,8 @@ class StatusBoard:
             measurements_file=self._path_of(written[0]["measurements_key"])
             if written and written[0]["measurements_key"]
             else "",
+            findings=tuple(Finding.from_json(one) for one in report.get("findings", ())),
+            objects=_objects(written[0]) if written and case["files_expired_at"] is None else (),
         )
 
     def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
@@ -210,6 +213,15 @@ def _event(row: Row) -> TimelineEvent:
         series_instance_uid=row["series_instance_uid"] or "",
         series=(row["description"] or "no description") if row["series_instance_uid"] else "",
     )
+
+
+def _objects(written: Row) -> tuple[Deliverable, ...]:
+    keys = {
+        Deliverable.RTSTRUCT: written["key"],
+        Deliverable.SEGMENTATION: written["segmentation_key"],
+        Deliverable.MEASUREMENTS: written["measurements_key"],
+    }
+    return tuple(what for what, key in keys.items() if key)
 
 
 def _delivery(row: Row) -> DeliveryRow:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from npc_contour.domain.accounts import AccessRole
+from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.jobs import CaseState
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
@@ -183,6 +185,68 @@ def test_review_lists_volumes_and_what_was_not_found(world: World, browser: Brow
         expect(rows.filter(has_text=ABSENT)).to_contain_text("not found")
         rows.filter(has_text=CYLINDER).locator(".eye").click()
         assert page.evaluate(INK, "axial") == 0
+
+
+def test_review_keeps_size_place_and_slice(world: World, browser: Browser) -> None:
+    case_id = world.add_case()
+
+    with world.served() as url, a_page(browser) as page:
+        open_review(page, url, case_id)
+        view, probe = page.locator(".view.main"), page.locator("#probe")
+        box = view.bounding_box()
+        assert box is not None
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*middle)
+        expect(probe).to_contain_text(CYLINDER)
+        expect(probe).to_contain_text("HU")
+        assert view.bounding_box() == box, "the readout moves the image"
+
+        before = probe.inner_text()
+        page.keyboard.press("Home")
+        expect(probe).not_to_have_text(before)
+        expect(probe).not_to_contain_text(CYLINDER)
+        slider = view.locator(".scroll")
+        assert slider.evaluate("(one) => getComputedStyle(one).direction") == "rtl", "up is towards the head"
+
+        page.keyboard.press("End")
+        expect(view.locator(".place")).to_contain_text("12 / 12")
+        page.mouse.move(middle[0] + 60, middle[1] + 40)
+        before = probe.inner_text()
+        page.keyboard.down("Control")
+        page.mouse.wheel(0, -200)
+        page.keyboard.up("Control")
+        page.mouse.move(middle[0] + 61, middle[1] + 40)
+        page.mouse.move(middle[0] + 60, middle[1] + 40)
+        places = [re.findall(r"[xyz] (-?[0-9.]+)", text) for text in (before, probe.inner_text())]
+        assert all(abs(float(a) - float(b)) <= 1.0 for a, b in zip(*places, strict=True)), places
+
+
+def test_review_opens_at_the_worst_finding(world: World, browser: Browser) -> None:
+    told = "Brainstem: 2.9 cc, usual are 15 to 40"
+    case_id = world.add_case(findings=[Finding(FindingCode.VOLUME, Severity.CHECK, CYLINDER, told)])
+
+    with world.served() as url, a_page(browser) as page:
+        open_review(page, url, case_id)
+        expect(page.locator("#flags summary")).to_have_text("1 finding, 1 note")
+        expect(page.locator("[aria-selected=true]")).to_contain_text(CYLINDER)
+        page.keyboard.press("Home")
+        page.get_by_role("button", name="usual are 15 to 40").click()
+        expect(page.locator(".view.main .place")).not_to_contain_text("1 / 12 ")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="RTSTRUCT").click()
+        assert Path(download.value.path()).read_bytes()[128:132] == b"DICM"
+
+
+@pytest.mark.parametrize("path", ["work", "cases/{case}", "held", "settings", "rules", "cases/{case}/review"])
+def test_no_page_is_wider_than_a_phone(world: World, browser: Browser, path: str) -> None:
+    case_id = world.add_case(measured=True)
+    world.add_held("gap")
+
+    with world.served() as url, a_page(browser) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{url}/{path.format(case=case_id)}")
+        page.wait_for_load_state("load")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_every_tab_loads_and_hears_over_one_stream(world: World, browser: Browser) -> None:

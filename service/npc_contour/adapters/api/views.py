@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from npc_contour.application.checks import is_ready
+from npc_contour.domain.findings import FindingCode, Severity
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.measurements import MeasurementKind
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
@@ -211,6 +212,16 @@ class MeasurementsView(_View):
     shape: ShapeView | None
 
 
+class FindingView(_View):
+    """One doubt about the contours."""
+
+    code: FindingCode
+    severity: Severity
+    structure: str = Field(description="Name of the ROI; empty for the case as a whole", examples=["Parotid_L"])
+    sentence: str = Field(description="What was found, with numbers, and what is usual")
+    z_mm: float | None = Field(description="Where to look, patient z of a slice; null where it is no one slice")
+
+
 class StoryView(_View):
     """All of one case."""
 
@@ -229,6 +240,8 @@ class StoryView(_View):
     )
     measurements: MeasurementsView | None = Field(description="null: the pipeline measures nothing")
     measurements_file: str = Field(description="Path of the SR on the server; empty where there is none")
+    findings: tuple[FindingView, ...] = Field(description="What the service doubts about its contours, worst first")
+    objects: tuple[Deliverable, ...] = Field(description="What GET /jobs/{case_id}/objects/{what} has")
 
     @classmethod
     def of(cls, story: CaseStory) -> Self:

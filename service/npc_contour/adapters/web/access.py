@@ -41,6 +41,8 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*")
 STOW = re.compile(r"/dicom-web/studies(/[0-9.]*)?")
 """Modalities send no token: a rule of its own, `web.stow_networks`."""
+OBJECT = re.compile(r"(/api/v1)?/jobs/[^/]+/objects/[^/]+")
+"""DICOM objects name the patient: who acts may take them, and that is noted."""
 LIVE, READY = "/health/live", "/health/ready"
 KNOWN_WITHIN_S = 2.0
 """Whoever asks for readiness while the database does not answer is taken for one without an account."""
@@ -148,7 +150,7 @@ class Access:
             return
         scope["state"]["person"] = found
         await self._app(scope, receive, send_guarded)
-        if request.changes and request.is_noted(found, status):
+        if (request.changes or request.downloads) and request.is_noted(found, status):
             await run_in_threadpool(self._note, request, found.name, str(status))
 
     async def _judge_monitoring(self, request: _Request) -> Person | _Refusal:
@@ -256,6 +258,7 @@ class _Request:
         self.path: str = scope["path"]
         self.query: str = scope["query_string"].decode("latin-1")
         self.changes = self.method not in SAFE
+        self.downloads = bool(OBJECT.fullmatch(self.path))
         self.sender = sender
         self.peer = sender.address
         self.malformed = _malformed(self, headers)
@@ -333,7 +336,8 @@ def peer_of(scope: Scope) -> str:
 def _needed(request: _Request) -> AccessRole:
     if ADMIN.fullmatch(request.path):
         return AccessRole.ADMIN
-    return AccessRole.OPERATOR if request.changes and not OWN.fullmatch(request.path) else AccessRole.VIEWER
+    acts = (request.changes and not OWN.fullmatch(request.path)) or request.downloads
+    return AccessRole.OPERATOR if acts else AccessRole.VIEWER
 
 
 def _no(request: _Request, status: int, detail: str, person: Person = NOBODY) -> _Refusal:

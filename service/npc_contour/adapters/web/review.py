@@ -12,9 +12,11 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from npc_contour.adapters.web import words
 from npc_contour.adapters.web.site import Site, as_json
 from npc_contour.application.review import Axis, Scan
 from npc_contour.core.overlay import Overlay
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.status import RoiRow
 from npc_contour.errors import CaseRefused, DamagedFileError, InstanceRefused
@@ -31,7 +33,10 @@ def add_review(app: FastAPI, site: Site) -> None:
     def page(request: Request, case_id: CaseId, role: RoleName = "") -> HTMLResponse:
         """Return the page; what it needs for its first image is in it."""
         scan = _scan(site, case_id, role)
-        return site.page(request, "review.html", case=scan.case, scan=scan, manifest=as_json(_manifest(scan)))
+        manifest = as_json(_manifest(scan))
+        return site.page(
+            request, "review.html", case=scan.case, scan=scan, manifest=manifest, patient=_patient(site, scan)
+        )
 
     @app.get("/cases/{case_id}/planes/{axis}/{index}", include_in_schema=False)
     def plane(case_id: CaseId, axis: Axis, index: int, role: RoleName = "") -> Response:
@@ -53,8 +58,12 @@ def add_review(app: FastAPI, site: Site) -> None:
         facts = site.worklist.facts(case_id)
         drawn = {roi.name for roi in overlay.rois}
         absent = [roi for roi in facts.story.rois if not roi.found and roi.name not in drawn] if facts else []
-        notes = [note for note in facts.story.notes if note not in facts.story.reasons] if facts else []
-        head = json.dumps(_contents(overlay, absent, notes), separators=(",", ":")).encode()
+        findings = facts.story.findings if facts else ()
+        told = {finding.text for finding in findings} | set(facts.story.reasons if facts else ())
+        notes = [note for note in facts.story.notes if note not in told] if facts else []
+        objects = [(what, words.OBJECTS[what]) for what in facts.story.objects] if facts else []
+        contents = _contents(overlay, absent, notes, findings) | {"objects": objects}
+        head = json.dumps(contents, separators=(",", ":")).encode()
         head += b" " * (-len(head) % 4)
         body = struct.pack("<I", len(head)) + head + np.ascontiguousarray(overlay.points_xy, dtype="<f4").tobytes()
         return Response(body, media_type="application/octet-stream", headers=_PRIVATE)
@@ -105,8 +114,19 @@ def _ends(vector: Vec3) -> list[str]:
     return [low, high] if vector[axis] > 0 else [high, low]
 
 
-def _contents(overlay: Overlay, absent: Sequence[RoiRow], notes: Sequence[str]) -> dict[str, Any]:
-    """What the file holds, which ROIs were asked for and are not in it, and what was noted for the physicist."""
+def _patient(site: Site, scan: Scan) -> str:
+    """Return name and Patient ID, where the site shows them; "" where not."""
+    if not site.settings.web.show_patient:
+        return ""
+    facts = site.worklist.facts(scan.case.case_id)
+    name = site.readers.patient_name(scan.stack.instances[0].key)
+    return " · ".join(filter(None, (name, facts.patient_id if facts else "")))
+
+
+def _contents(
+    overlay: Overlay, absent: Sequence[RoiRow], notes: Sequence[str], findings: Sequence[Finding]
+) -> dict[str, Any]:
+    """What the file holds, which ROIs were asked for and are not in it, what is doubted and noted for the physicist."""
     return {
         "label": overlay.label,
         "approval": overlay.approval_status,
@@ -125,5 +145,6 @@ def _contents(overlay: Overlay, absent: Sequence[RoiRow], notes: Sequence[str]) 
             for roi in overlay.rois
         ],
         "notes": list(notes),
+        "findings": [finding.as_json() for finding in findings],
         "absent": [{"name": roi.name, "type": roi.interpreted_type} for roi in absent],
     }

@@ -76,6 +76,9 @@ EVENTS: dict[str, tuple[str, str]] = {
 }
 """Event → label, tone."""
 
+OBJECTS = {"rtstruct": "RTSTRUCT", "segmentation": "SEG", "measurements": "SR"}
+"""DICOM objects of a case, as physicists call them."""
+
 GROUPS = {
     "all": "All",
     "attention": "Needs attention",

@@ -18,11 +18,15 @@ const WINDOWS = m.modality === "MR"
 const KEEP = 240;
 const AHEAD = 4;
 const REST_MS = 150;
+// By one slice upwards, as the planes are shown: towards the head in axial, to the front and to the right in the others.
+const UP = { axial: m.headsUp ? 1 : -1, coronal: -1, sagittal: -1 };
+const SWIPE_PX = 14;
 
 const state = {
   at: { axial: NZ >> 1, coronal: NY >> 1, sagittal: NX >> 1 },
   window: 0, level: 40, width: 400, main: "axial",
-  rois: [], points: null, chosen: -1, solo: false, started: false, fill: true, outline: true, hidden: false,
+  rois: [], points: null, chosen: -1, hover: -1, solo: false, started: false, fill: true, outline: true, hidden: false,
+  // Shifts are in mm of the plane: they mean the same in a large view and in a small one.
   zoom: { axial: 1, coronal: 1, sagittal: 1 }, pan: { axial: [0, 0], coronal: [0, 0], sagittal: [0, 0] },
 };
 
@@ -65,6 +69,10 @@ class View {
     this.ink = element.querySelector(".ink");
     this.scroll = element.querySelector(".scroll");
     this.scroll.max = COUNT[this.axis] - 1;
+    this.scroll.classList.toggle("rising", UP[this.axis] > 0);
+    this.areas = [];
+    this.fingers = new Map();
+    this.pointer = null;
     this.buffer = document.createElement("canvas");
     [this.columns, this.rows] = { axial: [NX, NY], coronal: [NX, NZ], sagittal: [NY, NZ] }[this.axis];
     this.size = { axial: [DX, DY], coronal: [DX, DZ], sagittal: [DY, DZ] }[this.axis];
@@ -133,11 +141,7 @@ class View {
     const factor = Math.min((this.columns * 0.88) / (right - left), (this.rows * 0.88) / (bottom - top), 2.2);
     if (factor <= 1.05) return;
     state.zoom.axial = factor;
-    const f = this.fit();
-    state.pan.axial = [
-      ((this.columns - left - right) / 2) * f.kx / f.ratio,
-      ((this.rows - top - bottom) / 2) * f.ky / f.ratio,
-    ];
+    state.pan.axial = [((this.columns - left - right) / 2) * DX, ((this.rows - top - bottom) / 2) * DY];
   }
 
   caption() {
@@ -174,9 +178,9 @@ class View {
     const scale = whole * state.zoom[this.axis];
     const [px, py] = state.pan[this.axis];
     return {
-      kx: scale * sx, ky: scale * sy, ratio,
-      ox: (width - this.columns * sx * scale) / 2 + px * ratio,
-      oy: (height - this.rows * sy * scale) / 2 + py * ratio,
+      kx: scale * sx, ky: scale * sy, ratio, scale,
+      ox: (width - this.columns * sx * scale) / 2 + px * scale,
+      oy: (height - this.rows * sy * scale) / 2 + py * scale,
     };
   }
 
@@ -203,18 +207,23 @@ class View {
     if (!f) return;
     const ink = this.ink.getContext("2d");
     ink.clearRect(0, 0, this.ink.width, this.ink.height);
+    this.areas = [];
     if (!state.hidden && state.points) {
-      for (let i = 0; i < state.rois.length; i++) if (i !== state.chosen && isShown(i)) this.drawRoi(ink, state.rois[i], false);
-      if (state.chosen >= 0 && isShown(state.chosen)) this.drawRoi(ink, state.rois[state.chosen], true);
+      const last = (i) => (i === state.chosen || i === state.hover ? 1 : 0);
+      const order = [...state.rois.keys()].filter(isShown).sort((a, b) => last(a) - last(b));
+      for (const i of order) this.drawRoi(ink, i, last(i) > 0);
     }
     this.drawCross(ink);
+    this.probe();
   }
 
-  drawRoi(ink, roi, chosen) {
+  drawRoi(ink, i, chosen) {
     const f = this.f;
+    const roi = state.rois[i];
     const paths = this.axis === "axial" ? this.ringPaths(roi) : this.cutPaths(roi);
     if (!paths) return;
     const [area, edge] = paths;
+    this.areas.push([i, area]);
     if (state.fill) {
       ink.fillStyle = `rgba(${roi.colour},${chosen ? 0.32 : 0.16})`;
       ink.fill(area, "evenodd");
@@ -233,16 +242,25 @@ class View {
     if (!rings) return null;
     const { kx, ky, ox, oy } = this.f;
     const points = state.points;
-    const path = new Path2D();
-    for (const [start, count] of rings) {
-      for (let i = start; i < start + count; i++) {
+    const area = new Path2D();
+    let edge = area;
+    for (const ring of rings) {
+      const [start, count] = ring;
+      const bridge = (ring.bridge ??= bridgesOf(points, start, count));
+      if (bridge && edge === area) edge = new Path2D(area);
+      let lifted = true;
+      for (let k = 0; k <= count; k++) {
+        const i = start + (k % count);
         const x = ox + (points[2 * i] + 0.5) * kx;
         const y = oy + (points[2 * i + 1] + 0.5) * ky;
-        if (i === start) path.moveTo(x, y); else path.lineTo(x, y);
+        if (k === 0) area.moveTo(x, y); else if (k < count) area.lineTo(x, y);
+        if (edge === area) continue;
+        if (lifted || bridge?.has(k - 1)) edge.moveTo(x, y); else edge.lineTo(x, y);
+        lifted = false;
       }
-      path.closePath();
+      area.closePath();
     }
-    return [path, path];
+    return [area, edge];
   }
 
   // Across the slices: where each polygon crosses this plane, as bars one slice high; drawn are the bars' common outline.
@@ -317,15 +335,50 @@ class View {
     return { zyx, hu: this.hu?.[row * this.columns + column] };
   }
 
+  // The shown ROIs under the pointer, the smallest first.
+  roisUnder(event) {
+    const box = this.element.getBoundingClientRect();
+    const ratio = this.f?.ratio ?? 1;
+    const [x, y] = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+    const ink = this.ink.getContext("2d");
+    const under = this.areas.filter(([, area]) => ink.isPointInPath(area, x, y, "evenodd")).map(([i]) => i);
+    return under.sort((a, b) => state.rois[a].cc - state.rois[b].cc);
+  }
+
+  // One finger scrolls or points, two zoom and move.
+  touch(event, before) {
+    const box = this.element.getBoundingClientRect();
+    const now = [...this.fingers.values()];
+    if (now.length === 1) {
+      const steps = Math.trunc((event.clientY - this.swipeFrom) / SWIPE_PX);
+      if (steps) { move(this.axis, -steps * UP[this.axis]); this.swipeFrom += steps * SWIPE_PX; this.swiped = true; }
+      return;
+    }
+    this.swiped = true;
+    const [a, b] = now;
+    const [c, d] = before;
+    const middle = { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
+    const wide = Math.hypot(c.clientX - d.clientX, c.clientY - d.clientY) || 1;
+    zoom(this.axis, Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY) / wide, middle);
+    this.shift(middle.clientX - (c.clientX + d.clientX) / 2, middle.clientY - (c.clientY + d.clientY) / 2, state.pan[this.axis]);
+  }
+
+  // Move what is shown by so many pixels of the page from where it was.
+  shift(dx, dy, from) {
+    const mm = this.f.ratio / this.f.scale;
+    state.pan[this.axis] = [from[0] + dx * mm, from[1] + dy * mm];
+    this.draw();
+  }
+
   listen() {
     const element = this.element;
     let wheel = 0;
     element.addEventListener("wheel", (event) => {
       event.preventDefault();
-      if (event.ctrlKey) { zoom(this.axis, Math.exp(-event.deltaY / 300)); return; }
+      if (event.ctrlKey) { zoom(this.axis, Math.exp(-event.deltaY / 300), event); return; }
       wheel += event.deltaY;
       const steps = Math.trunc(wheel / 40) || Math.sign(event.deltaY) * (Math.abs(event.deltaY) >= 40 ? 1 : 0);
-      if (steps) { wheel = 0; move(this.axis, this.axis === "axial" ? -steps : steps); }
+      if (steps) { wheel = 0; move(this.axis, -steps * UP[this.axis]); }
     }, { passive: false });
     this.scroll.addEventListener("input", () => go({ [this.axis]: Number(this.scroll.value) }));
     element.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -333,21 +386,45 @@ class View {
       if (event.target === this.scroll) return;
       element.focus({ preventScroll: true });
       element.setPointerCapture(event.pointerId);
+      if (event.pointerType === "touch") {
+        this.fingers.set(event.pointerId, event);
+        this.swipeFrom = event.clientY;
+        if (this.fingers.size === 1) this.swiped = false;
+        return;
+      }
       const windowing = event.button === 2;
       const panning = event.button === 1 || event.shiftKey;
       const start = { x: event.clientX, y: event.clientY, level: state.level, width: state.width, pan: [...state.pan[this.axis]] };
-      if (!windowing && !panning) this.point(event);
+      if (!windowing && !panning) { this.point(event); select(this.roisUnder(event)[0]); }
       const moved = (next) => {
         const dx = next.clientX - start.x;
         const dy = next.clientY - start.y;
         if (windowing) setWindow(start.level + dy * 2, Math.max(1, start.width + dx * 4));
-        else if (panning) { state.pan[this.axis] = [start.pan[0] + dx, start.pan[1] + dy]; this.draw(); }
+        else if (panning) this.shift(dx, dy, start.pan);
         else this.point(next);
       };
       element.addEventListener("pointermove", moved);
       element.addEventListener("pointerup", () => element.removeEventListener("pointermove", moved), { once: true });
     });
-    element.addEventListener("pointermove", (event) => this.probe(event));
+    element.addEventListener("pointermove", (event) => {
+      if (this.fingers.has(event.pointerId)) {
+        const before = [...this.fingers.values()];
+        this.fingers.set(event.pointerId, event);
+        this.touch(event, before);
+        return;
+      }
+      this.pointer = event;
+      const hover = this.roisUnder(event)[0] ?? -1;
+      if (hover !== state.hover) { state.hover = hover; for (const axis of AXES) views[axis].drawInk(); } else this.probe();
+    });
+    for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, (event) => {
+      if (this.fingers.delete(event.pointerId) && end === "pointerup" && !this.swiped) { this.point(event); select(this.roisUnder(event)[0]); }
+    });
+    element.addEventListener("pointerleave", () => {
+      this.pointer = null;
+      document.getElementById("probe").textContent = "";
+      if (state.hover >= 0) { state.hover = -1; for (const axis of AXES) views[axis].drawInk(); }
+    });
     element.addEventListener("dblclick", () => setMain(this.axis));
   }
 
@@ -360,13 +437,32 @@ class View {
     go(next);
   }
 
-  probe(event) {
-    const found = this.under(event);
+  // What lies under the pointer on the slice that is shown, also after the slice has changed under a pointer at rest.
+  probe() {
+    if (!this.pointer || !this.f) return;
+    const found = this.under(this.pointer);
     const line = document.getElementById("probe");
     if (!found || found.hu === undefined) { line.textContent = ""; return; }
+    const names = this.roisUnder(this.pointer).map((i) => state.rois[i].name).join(", ");
     const [x, y, z] = position(...found.zyx).map((value) => value.toFixed(1));
-    line.textContent = `${found.hu} ${m.modality === "CT" ? "HU" : ""}   x ${x}  y ${y}  z ${z} mm`;
+    line.textContent = `${names}\n${found.hu} ${m.modality === "CT" ? "HU" : ""}   x ${x}  y ${y}  z ${z} mm`.trim();
   }
+}
+
+// Edges by which a polygon goes to its hole and back (a keyhole): in the file, but no border of anything. null: none.
+function bridgesOf(points, start, count) {
+  const name = (k) => `${points[2 * (start + k)]},${points[2 * (start + k) + 1]}`;
+  const names = Array.from({ length: count }, (_, k) => name(k));
+  if (new Set(names).size === count) return null;
+  const edges = new Map();
+  const bridges = new Set();
+  for (let k = 0; k < count; k++) {
+    const [a, b] = [names[k], names[(k + 1) % count]];
+    const back = edges.get(`${b} ${a}`);
+    if (a !== b && back !== undefined) { bridges.add(back); bridges.add(k); }
+    edges.set(`${a} ${b}`, k);
+  }
+  return bridges.size ? bridges : null;
 }
 
 function position(z, y, x) {
@@ -403,10 +499,21 @@ function go(next) {
 }
 const move = (axis, by) => go({ [axis]: state.at[axis] + by });
 
-function zoom(axis, factor) {
+// About the point under the pointer, or about the middle of the view.
+function zoom(axis, factor, event) {
+  const view = views[axis];
+  const before = view.f ?? view.fit();
   state.zoom[axis] = factor ? Math.max(1, Math.min(16, state.zoom[axis] * factor)) : 1;
-  if (!factor || state.zoom[axis] === 1) state.pan[axis] = [0, 0];
-  views[axis].draw();
+  if (!factor || state.zoom[axis] === 1) {
+    state.pan[axis] = [0, 0];
+  } else if (event) {
+    const box = view.element.getBoundingClientRect();
+    const after = view.fit();
+    const at = [(event.clientX - box.left) * before.ratio, (event.clientY - box.top) * before.ratio];
+    const moved = [at[0] - (at[0] - before.ox) * (after.scale / before.scale) - after.ox, at[1] - (at[1] - before.oy) * (after.scale / before.scale) - after.oy];
+    state.pan[axis] = state.pan[axis].map((mm, k) => mm + moved[k] / after.scale);
+  }
+  view.draw();
 }
 
 function setMain(axis) {
@@ -471,18 +578,56 @@ async function readContours() {
   const found = state.rois.filter((roi) => roi.rings.length).length;
   info.textContent = `${head.approval.toLowerCase() || "no approval status"} · ${found} of ${state.rois.length} found`;
   buildList();
-  tellFlags(head.notes);
+  tellFlags(head.findings, head.notes);
+  offerDownloads(head.objects);
+  if (!placed) openAtWhatMatters(head.findings);
   for (const axis of AXES) views[axis].drawInk();
   markHere();
   window.contoursAt = performance.now();
 }
 
-// What the service noted for the physicist: the words of the case's page.
-function tellFlags(notes) {
+function offerDownloads(objects) {
+  const place = document.getElementById("downloads");
+  if (!place) return;
+  place.hidden = !objects.length;
+  place.replaceChildren(...objects.map(([what, title]) => {
+    const link = Object.assign(document.createElement("a"), { className: "button small", href: `/api/v1/jobs/${m.case}/objects/${what}`, download: "" });
+    link.append(icon("download"), title);
+    return link;
+  }));
+}
+
+// What the service doubts, each with the way to its slice, then what it noted: the words of the case's page.
+function tellFlags(findings, notes) {
   const flags = document.getElementById("flags");
-  flags.hidden = !notes.length;
-  flags.querySelector("summary").textContent = `${notes.length} ${notes.length === 1 ? "note" : "notes"} for the physicist`;
-  flags.querySelector("ul").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
+  const doubts = findings.filter((one) => one.severity !== "note").length;
+  const count = (n, word) => (n ? [`${n} ${word}${n === 1 ? "" : "s"}`] : []);
+  flags.hidden = !findings.length && !notes.length;
+  flags.open = doubts > 0;
+  flags.querySelector("summary").textContent = [...count(doubts, "finding"), ...count(findings.length - doubts + notes.length, "note")].join(", ");
+  const lines = findings.map((one) => {
+    const way = document.createElement("button");
+    way.type = "button";
+    way.className = `finding ${one.severity}`;
+    way.textContent = one.sentence;
+    way.addEventListener("click", () => goToFinding(one));
+    return way;
+  });
+  flags.querySelector("ul").replaceChildren(...[...lines, ...notes].map((line) => { const item = document.createElement("li"); item.append(line); return item; }));
+}
+
+function goToFinding(finding) {
+  const i = state.rois.findIndex((roi) => roi.name === finding.structure);
+  if (i >= 0) pick(i);
+  if (finding.z_mm !== null) go({ axial: (finding.z_mm - m.origin[2]) / (DZ * m.direction[0][2]) });
+}
+
+// Where nobody named a place: the worst doubt, else the tumour.
+function openAtWhatMatters(findings) {
+  const doubt = findings.find((one) => one.severity !== "note" && (one.z_mm !== null || state.rois.some((roi) => roi.name === one.structure && roi.centre)));
+  const tumours = [...state.rois.keys()].filter((i) => state.rois[i].type === "GTV" && state.rois[i].rings.length);
+  if (doubt) goToFinding(doubt);
+  else if (tumours.length) pick(tumours.reduce((most, i) => (state.rois[i].cc > state.rois[most].cc ? i : most)));
 }
 
 const ICONS = document.querySelector("use[href*='icons.svg']").getAttribute("href").split("#")[0];
@@ -558,6 +703,13 @@ function redraw() {
     if (state.rois[i].rings.length) row.setAttribute("aria-checked", String(isShown(i)));
   }
 }
+function select(i) {
+  if (i === undefined || i === state.chosen) return;
+  state.chosen = i;
+  document.getElementById(`roi-${i}`)?.scrollIntoView({ block: "nearest" });
+  list.setAttribute("aria-activedescendant", `roi-${i}`);
+  redraw();
+}
 function toggle(i) { state.rois[i].shown = !state.rois[i].shown; redraw(); }
 
 function pick(i, jump = true) {
@@ -601,8 +753,8 @@ document.getElementById("help-open").addEventListener("click", () => document.ge
 function flip(id) { const box = document.getElementById(id); box.checked = !box.checked; state[id] = box.checked; redraw(); }
 const current = () => document.activeElement?.closest?.(".view")?.dataset.axis ?? state.main;
 const KEYS = {
-  ArrowUp: () => move(current(), current() === "axial" ? 1 : -1), ArrowDown: () => move(current(), current() === "axial" ? -1 : 1),
-  PageUp: () => move(current(), 10), PageDown: () => move(current(), -10),
+  ArrowUp: () => move(current(), UP[current()]), ArrowDown: () => move(current(), -UP[current()]),
+  PageUp: () => move(current(), 10 * UP[current()]), PageDown: () => move(current(), -10 * UP[current()]),
   Home: () => go({ [current()]: 0 }), End: () => go({ [current()]: COUNT[current()] - 1 }),
   1: () => setMain("axial"), 2: () => setMain("coronal"), 3: () => setMain("sagittal"),
   n: () => step(1), p: () => step(-1), o: () => flip("outline"), f: () => flip("fill"),
@@ -624,7 +776,8 @@ document.addEventListener("keyup", (event) => { if (event.key === "h") { state.h
 // ---- start: the axial plane first, then the points; the other planes need the whole volume and come last ----
 // The place is named in the address: as indices (a link to what one sees), or in mm (a link from a table of measures).
 const place = placeOf(location.hash.slice(1));
-if (place.length === 3 && place.every(Number.isInteger)) [state.at.axial, state.at.coronal, state.at.sagittal] = place.map((value, i) => Math.max(0, Math.min(m.shape[i] - 1, value)));
+const placed = place.length === 3 && place.every(Number.isInteger);
+if (placed) [state.at.axial, state.at.coronal, state.at.sagittal] = place.map((value, i) => Math.max(0, Math.min(m.shape[i] - 1, value)));
 setMain("axial");
 setWindow(...(WINDOWS[0][1] ?? [200, 400]), 0);
 views.axial.show().then(async () => {
