@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import html
+import io
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psycopg
+from pydicom import dcmread
 
+from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
 from npc_contour.adapters.postgres_embedded import OPTIONS, EmbeddedPostgres
 from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
-from npc_contour.domain.jobs import SeriesState
+from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.status import Part
 from npc_contour.store.database import Store, migrate
-from npc_testkit.bench import Bench, plain_ct
+from npc_testkit.bench import Bench, contrast_ct, plain_ct
 from npc_testkit.cases import Seen
-from npc_testkit.page import World
+from npc_testkit.page import PLAN, World, chromium
 from npc_testkit.peers import require_tool
+from npc_testkit.rtstructs import crops, planning_series, structure_set
 
+HTMX = {"HX-Request": "true"}
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -133,3 +142,94 @@ def receive_duration(case: Path, work: Path) -> Seen:
         )
         look.must(f"promtool: {told.stdout} {told.stderr}", told.returncode == 0)
         return look.seen()
+
+
+def derived_vanishes(_: Path, work: Path) -> Seen:
+    """A series that is derived, and one that is being received, are on the work list and found by their UIDs."""
+    with looking(work) as look:
+        bench = Bench(look.world.store)
+        bench.receive([replace(one, image_type=("DERIVED", "SECONDARY", "AXIAL")) for one in plain_ct()])
+        with look.world.served() as url:
+            look.must("being received, and not listed", "Receiving" in httpx.get(f"{url}/work").text)
+            bench.work_for(60)
+            for query in ("", "?group=attention", "?text=1.2.10"):
+                text = httpx.get(f"{url}/work{query}").text
+                look.must(f"work{query} does not say why", "derived from other images" in text)
+        return look.seen()
+
+
+def pair_with_held_phase(_: Path, work: Path) -> Seen:
+    """A pair whose contrast phase has a gap names that series and the gap, and leads to what can be done."""
+    with looking(work) as look:
+        bench = Bench(look.world.store)
+        contrast = contrast_ct()
+        bench.receive(plain_ct())
+        bench.receive(contrast[:20] + contrast[22:])
+        bench.work_for(2400, step_s=200)
+        case = bench.case("npc_oar_gtv")
+        look.expect("state", case.state, CaseState.REFUSED)
+        look.must(f"the gap is not named: {case.reasons}", any("gap of" in reason for reason in case.reasons))
+        with look.world.served() as url:
+            text = httpx.get(f"{url}/cases/{case.case_id}").text
+            look.must("no way to the held series", 'href="/held#1.2.20"' in text)
+            look.must("it is not on the timeline", "Series held" in text)
+        return look.seen()
+
+
+def older_page_jumps(case: Path, work: Path) -> Seen:
+    """What the second part of the list shows, and what it asks for when something moves, stays while cases come."""
+    with looking(work) as look:
+        look.fill(case.parent / "seed_10000.sql")
+        with look.world.served() as url:
+
+            def rows(path: str) -> list[str]:
+                return re.findall(r'id="row-(\w+)"', httpx.get(f"{url}{path}", headers=HTMX).text)
+
+            older = _found(r'href="(/work[^"]*)">Older', httpx.get(f"{url}/work").text)
+            before = rows(older)
+            look.expect("rows of a part", len(before), 100)
+            look.must("the second part is the first", before != rows("/work"))
+            look.world.add_case()
+            asks_for = _found(r'id="work"[^>]*hx-get="([^"]*)"', httpx.get(f"{url}{older}").text)
+            look.must("the list jumps", rows(older) == before == rows(asks_for))
+        return look.seen()
+
+
+def back_button(_: Path, work: Path) -> Seen:
+    """Going back, htmx gets the whole page."""
+    with looking(work) as look:
+        look.world.add_case()
+        with look.world.served() as url:
+            text = httpx.get(f"{url}/work?text=PAT", headers=HTMX | {"HX-History-Restore-Request": "true"}).text
+            look.must("no head", '<header class="top">' in text)
+            look.must("no search box", 'id="text"' in text)
+        return look.seen()
+
+
+def time_zone(_: Path, work: Path) -> Seen:
+    """Times on the page have a zone, and so has a structure set whose images have none."""
+    with looking(work) as look:
+        look.world.add_case()
+        with look.world.served() as url, chromium() as browser:
+            text = httpx.get(f"{url}/work").text
+            look.must("no zone on the page", re.search(r'id="zone">[^<]+<', text))
+            look.must("a time without its zone", re.search(r'<time datetime="[^"]+" title="[^"]*UTC[^"]*"', text))
+            page = browser.new_context(timezone_id="Asia/Tokyo").new_page()
+            page.goto(f"{url}/work")
+            look.expect("the browser's zone", page.inner_text("#zone"), "Asia/Tokyo (UTC+09:00)")
+        planning = planning_series(work / "planning", PLAN)
+        mask = np.ones(planning.volume.grid.shape_zyx, dtype=np.bool_)
+        file = encode_rtstruct(
+            structure_set(crops({"Brain": mask}), planning.volume), planning.volume, planning.header,
+            made_at=datetime.now(UTC),
+        )  # fmt: skip
+        offset = dcmread(io.BytesIO(file)).get("TimezoneOffsetFromUTC", "")
+        look.expect("Timezone Offset From UTC", offset, f"{datetime.now().astimezone():%z}")
+        return look.seen()
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise AssertionError(f"the page has no {pattern}")
+    return html.unescape(match[1])

@@ -178,7 +178,13 @@ def test_story_has_everything_of_a_case(board: FakeBoard) -> None:
     assert told["job"]["state"] == "sent"
     assert told["roles"] == {"planning_ct": "1.2.3.4"}
     assert told["timeline"] == [
-        {"at": "2026-11-22T12:00:00Z", "event": "case.segmented", "detail": "ln_ctv", "seconds": 6.2}
+        {
+            "at": "2026-11-22T12:00:00Z",
+            "event": "case.segmented",
+            "detail": "ln_ctv",
+            "seconds": 6.2,
+            "series_instance_uid": "",
+        }
     ]
     assert [(roi["name"], roi["volume_cc"], roi["found"]) for roi in told["rois"]] == [
         ("CTVn_Ib_L", 12.5, True),
