@@ -30,8 +30,8 @@ FROM ${PYTHON_IMAGE} AS service
 # Nothing here needs root; one fixed user owns the data. The root file system may be read-only: what is written goes to
 # /var/lib/npc-contour (state), /srv/npc-contour/spool (the spool, where several containers share it), /var/cache/npc-contour
 # (compiled kernels; made again when absent) and /tmp.
-# libnss-wrapper: a container may be run as any user id, and initdb insists on a name for it.
-RUN apt-get update -q && apt-get install -y -q --no-install-recommends libnss-wrapper && rm -rf /var/lib/apt/lists/* \
+# libnss-wrapper: a container may be run as any user id, and initdb insists on a name for it. tzdata: TZ names the zone.
+RUN apt-get update -q && apt-get install -y -q --no-install-recommends libnss-wrapper tzdata && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home --home-dir /var/lib/npc-contour npc-contour \
  && install -d -o npc-contour -g npc-contour -m 0750 /var/lib/npc-contour /srv/npc-contour /srv/npc-contour/spool /var/cache/npc-contour \
  && install -d -m 0755 /etc/npc-contour

@@ -37,7 +37,40 @@ EXTERNAL = {
     "networkPolicy": {"egressTo": []},
     "serviceAccount": {"create": False},
 }
-CHOICES: dict[str, Mapping[str, Any]] = {"defaults": {}, "gpu": GPU, "external": EXTERNAL}
+SECRETS = {
+    "site": {
+        "dicom": {
+            "tls": {
+                "port": 2762,
+                "certificate": "/etc/tls/c.pem",
+                "key": "/etc/tls/k.pem",
+                "trusted": "/etc/tls/ca.pem",
+            }
+        },
+        "oidc": {
+            "issuer": "https://login.example",
+            "client_id": "c",
+            "operators": ["physics"],
+            "client_secret_file": "/run/secrets/oidc/secret",
+            "redirect_url": "https://x.example/login/oidc/callback",
+        },
+        "webhooks": [
+            {
+                "name": "ris",
+                "url": "https://ris.example/hook",
+                "events": ["case.failed"],
+                "secret_file": "/run/secrets/hooks/ris",
+            }
+        ],
+    },
+    "secrets": [{"name": "npc-hooks", "mountPath": "/run/secrets/hooks/"}],
+    "timeZone": "Europe/Berlin",
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "networkPolicy": {"dicomFrom": ["10.0.0.0/8"]},
+}
+CHOICES: dict[str, Mapping[str, Any]] = {"defaults": {}, "gpu": GPU, "external": EXTERNAL, "secrets": SECRETS}
 
 
 @cache
@@ -163,6 +196,40 @@ def test_what_is_selected_exists(choice: str) -> None:
         assert (target["kind"], target["name"]) in workloads
 
 
+def test_files_that_the_settings_name_are_mounted_and_their_port_is_open() -> None:
+    for name in ("receiver", "worker", "web"):
+        spec = pods("secrets")[name]["spec"]
+        secrets = {one["name"]: one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one}
+        places = {one["mountPath"]: secrets.get(one["name"]) for one in spec["containers"][0]["volumeMounts"]}
+        assert places["/etc/tls"] == "npc-contour-dicom-tls"
+        assert places["/run/secrets/oidc"] == "npc-contour-oidc"
+        assert places["/run/secrets/hooks"] == "npc-hooks"
+        assert {"name": "TZ", "value": "Europe/Berlin"} in spec["containers"][0]["env"]
+    services = [
+        one for one in of_kind("secrets", "Service") if one["metadata"]["name"].endswith(("-dicom", "-receivers"))
+    ]
+    assert [port["port"] for one in services for port in one["spec"]["ports"] if port["name"] == "dicom-tls"] == [
+        2762
+    ] * 2
+    (policy,) = (one for one in of_kind("secrets", "NetworkPolicy") if one["metadata"]["name"].endswith("-dicom"))
+    assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [11112, 2762]
+
+
+def test_a_context_may_be_the_sites_own() -> None:
+    values = {
+        "podSecurityContext": {"runAsUser": None, "fsGroup": 5},
+        "containerSecurityContext": {"privileged": False},
+    }
+    files = helm.render(CHART, values, namespace="x")
+    (worker,) = (text for name, text in files.items() if name.endswith("worker.yaml"))
+    spec = next(one for one in yaml.safe_load_all(worker) if one)["spec"]["template"]["spec"]
+
+    assert "runAsUser" not in spec["securityContext"]
+    assert spec["securityContext"]["fsGroup"] == 5
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["containers"][0]["securityContext"]["privileged"] is False
+
+
 def test_migrations_run_before_anything_else_changes() -> None:
     hooked = [one for one in rendered("defaults") if "helm.sh/hook" in one["metadata"].get("annotations", {})]
     weights = {one["kind"]: int(one["metadata"]["annotations"]["helm.sh/hook-weight"]) for one in hooked}
@@ -179,6 +246,7 @@ def test_migrations_run_before_anything_else_changes() -> None:
         ({"site": {"dicom": {"ae_title": "A NAME THAT IS TOO LONG"}}}, "ae_title"),
         ({"site": {"storage": {"root": "/x"}}}, "storage"),
         ({"triton": {"kind": "external"}}, "url"),
+        ({"site": {"webhooks": [{"secret_file": "/run/x/y"}]}}, r"nothing is mounted where /run/x/y \(secret_file\)"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], says: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psycopg
+import yaml
 from pydicom import dcmread
 
 from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct
@@ -24,6 +25,7 @@ from npc_contour.adapters.workflow.queue import apply_queue_schema, defer
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.status import Part
 from npc_contour.store.database import Store, migrate
+from npc_testkit import helm
 from npc_testkit.bench import Bench, contrast_ct, plain_ct
 from npc_testkit.cases import Seen
 from npc_testkit.page import PLAN, World, chromium
@@ -32,6 +34,7 @@ from npc_testkit.rtstructs import crops, planning_series, structure_set
 
 HTMX = {"HX-Request": "true"}
 REPOSITORY = Path(__file__).parents[2]
+CHART = REPOSITORY / "deploy" / "helm" / "npc-contour"
 
 
 @dataclass
@@ -226,6 +229,29 @@ def time_zone(_: Path, work: Path) -> Seen:
         offset = dcmread(io.BytesIO(file)).get("TimezoneOffsetFromUTC", "")
         look.expect("Timezone Offset From UTC", offset, f"{datetime.now().astimezone():%z}")
         return look.seen()
+
+
+def helm_secrets(case: Path, _: Path) -> Seen:
+    """The chart mounts what site.toml names, opens the port of DICOM over TLS, and takes what a site adds."""
+    values = yaml.safe_load((case / "values.yaml").read_text())
+    more = {"extraEnv": [{"name": "A", "value": "b"}], "extraVolumes": [{"name": "v", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}], "podSecurityContext": {"fsGroup": 7}}  # fmt: skip
+    files = helm.render(CHART, values | more, namespace="x")
+    found = [
+        one for text in files.values() for one in yaml.safe_load_all(text) if isinstance(one, dict) and "kind" in one
+    ]
+    faults = []
+    pods = [one["spec"]["template"]["spec"] for one in found if one["kind"] in {"Deployment", "StatefulSet"}]
+    ours = [pod for pod in pods if pod["containers"][0]["command"][:2] == ["npc-contour", "serve"]]
+    for pod in ours:
+        places = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        faults += [
+            f"{place} is not mounted" for place in ("/etc/tls", "/run/secrets/oidc", "/v") if place not in places
+        ]
+    ports = {port["port"] for one in found if one["kind"] == "Service" for port in one["spec"]["ports"]}
+    faults += [] if 2762 in ports else [f"ports of services: {sorted(ports)}"]
+    faults += [] if len(ours) == 3 else [f"{len(ours)} pods of the service"]
+    return Seen(tuple(faults))
 
 
 def _found(pattern: str, text: str) -> str:

@@ -47,20 +47,55 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "npc.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $own := dict "runAsNonRoot" true "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001
+      "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- include "npc.without" (mergeOverwrite $own (deepCopy .Values.podSecurityContext)) }}
 {{- end }}
 
 {{- define "npc.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- $own := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- include "npc.without" (mergeOverwrite $own (deepCopy .Values.containerSecurityContext)) }}
+{{- end }}
+
+{{- /* A table as YAML, without keys that are null. */ -}}
+{{- define "npc.without" -}}
+{{- $kept := dict -}}
+{{- range $key, $value := . -}}{{- if not (kindIs "invalid" $value) -}}{{- $_ := set $kept $key $value -}}{{- end -}}{{- end -}}
+{{- toYaml $kept }}
+{{- end }}
+
+{{- /* The Secrets that site.toml asks for, as YAML: a list of name, secret and path. */ -}}
+{{- define "npc.secrets" -}}
+{{- $found := list -}}
+{{- with dig "dicom" "tls" "certificate" "" .Values.site -}}
+{{-   $found = append $found (dict "name" "dicom-tls" "secret" $.Values.dicomTls.existingSecret "path" (dir .)) -}}
+{{- end -}}
+{{- with dig "oidc" "client_secret_file" "" .Values.site -}}
+{{-   $found = append $found (dict "name" "oidc" "secret" $.Values.oidc.existingSecret "path" (dir .)) -}}
+{{- end -}}
+{{- range $number, $secret := .Values.secrets -}}
+{{-   $found = append $found (dict "name" (printf "secret-%d" $number) "secret" $secret.name "path" (clean $secret.mountPath)) -}}
+{{- end -}}
+{{- toYaml $found }}
+{{- end }}
+
+{{- /* Refuses files that site.toml names and nothing mounts. */ -}}
+{{- define "npc.checkFiles" -}}
+{{- $site := .Values.site -}}
+{{- $mounted := list -}}
+{{- range (include "npc.secrets" . | fromYamlArray) -}}{{- $mounted = append $mounted .path -}}{{- end -}}
+{{- range .Values.extraVolumeMounts -}}{{- $mounted = append $mounted (clean .mountPath) -}}{{- end -}}
+{{- $tables := list (dig "dicom" "tls" (dict) $site) ($site.oidc | default dict) ($site.audit | default dict) -}}
+{{- $tables = concat $tables ($site.destinations | default list) ($site.pacs | default list) ($site.webhooks | default list) -}}
+{{- range $table := $tables -}}
+{{-   range $key, $value := $table -}}
+{{-     if and (kindIs "string" $value) (or (hasSuffix "_file" $key) (has $key (list "certificate" "key" "trusted"))) -}}
+{{-       $there := false -}}
+{{-       range $mounted -}}{{- if hasPrefix (printf "%s/" .) $value -}}{{- $there = true -}}{{- end -}}{{- end -}}
+{{-       if not $there -}}{{- fail (printf "site: nothing is mounted where %s (%s) lies: name its Secret in secrets" $value $key) -}}{{- end -}}
+{{-     end -}}
+{{-   end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "npc.mounts" -}}
@@ -72,6 +107,12 @@ capabilities:
 - {name: tmp, mountPath: /tmp}
 {{- if .Values.triton.existingClaim }}
 - {name: models, mountPath: /models, readOnly: true}
+{{- end }}
+{{- range (include "npc.secrets" . | fromYamlArray) }}
+- {name: {{ .name }}, mountPath: {{ .path }}, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -99,11 +140,20 @@ capabilities:
     claimName: {{ .Values.triton.existingClaim }}
     readOnly: true
 {{- end }}
+{{- range (include "npc.secrets" . | fromYamlArray) }}
+- name: {{ .name }}
+  secret:
+    secretName: {{ .secret }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- /* The pod of one role: (dict "root" $ "role" "receiver" "values" .Values.receiver) */ -}}
 {{- define "npc.pod" -}}
 {{- $root := .root -}}
+{{- include "npc.checkFiles" $root -}}
 metadata:
   labels:
     {{- include "npc.labels" $root | nindent 4 }}
@@ -131,9 +181,17 @@ spec:
       command: [npc-contour, serve, --config, /etc/npc-contour/site.toml, --roles, {{ .role }}]
       securityContext:
         {{- include "npc.containerSecurity" $root | nindent 8 }}
+      env:
+        - {name: TZ, value: {{ $root.Values.timeZone | quote }}}
+        {{- with $root.Values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       ports:
         {{- if eq .role "receiver" }}
         - {name: dicom, containerPort: 11112}
+        {{- with dig "dicom" "tls" "port" "" $root.Values.site }}
+        - {name: dicom-tls, containerPort: {{ . }}}
+        {{- end }}
         {{- else if eq .role "web" }}
         - {name: http, containerPort: 8080}
         {{- end }}
