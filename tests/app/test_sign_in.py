@@ -221,7 +221,7 @@ def test_groups_may_lie_deep_in_the_token(door: Door) -> None:
         redirect_url="http://127.0.0.1/login/oidc/callback", name_claim="preferred_username",
         role_claim="realm_access.roles",
     )  # fmt: skip
-    store = AccountStore(door.accounts.store._store)  # type: ignore[attr-defined]
+    store = AccountStore(door.accounts.store._store)
     door.sign_in = SignIn(store, door.clock, door.accounts, OidcProvider(client), GROUPS)
     person = door.accounts.by_session(door.enter()[0])
     assert person is not None
