@@ -15,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from skimage.measure import find_contours
 
 from npc_contour.core.labels import RoiMask
-from npc_contour.core.morphology import INSIDE, Morphology, morphology
-from npc_contour.core.smooth_surface import smooth_morphology
+from npc_contour.core.morphology import Morphology, morphology
+from npc_contour.core.smooth_surface import of_slice, smooth_morphology
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node, Shape
 
@@ -27,8 +28,14 @@ CONNECTED = np.ones((3, 3, 3), dtype=np.bool_)
 THIN_MM = 3.0
 MAX_VOLUME_CHANGE = 0.15
 """A smooth surface encloses what the voxels hold within this; on slices as thick as the piece they are 14 % off."""
-_INSIDE = 0.3
-"""Share of inside that a point of a line has at least: a line may run along an edge."""
+_GRAZES_PX = 0.2
+"""A line may run along an edge, this far outside."""
+_FEW_PX = 5
+"""A piece that is nowhere wider is drawn along its pixels."""
+_MARGIN_PX = 6
+_MOST_POINTS = 240
+_ROUNDED = math.sqrt(2) - 1
+"""An opening by a disc takes this share of its radius from a square corner."""
 _FINE = 8
 
 
@@ -138,13 +145,34 @@ def _boxes(labels: npt.NDArray[np.int32]) -> list[tuple[int, tuple[slice, ...]]]
 
 
 def _without_thin(mask: BoolArray, spacing_zyx_mm: Vec3) -> BoolArray:
-    """What of each slice is at least `THIN_MM` wide, with its corners."""
-    radii = [THIN_MM / 2 / mm for mm in spacing_zyx_mm[1:]]
+    """What of each slice is at least `THIN_MM` wide, with its corners; neither spurs nor bridges."""
+    pixel_mm = spacing_zyx_mm[1:]
+    radii = [THIN_MM / 2 / mm for mm in pixel_mm]
     rows, columns = (np.arange(-int(radius), int(radius) + 1) / max(radius, 1e-9) for radius in radii)
     disc = (rows[:, None] ** 2 + columns[None, :] ** 2) <= 1.0
     opened = ndimage.binary_opening(mask, structure=disc[None])
-    cornered: BoolArray = ndimage.binary_dilation(opened, CONNECTED[:1]) & mask
+    corner_mm = _ROUNDED * THIN_MM / 2 + max(pixel_mm)
+    corners = [
+        _corners(wide, section & ~wide, corner_mm, pixel_mm) if wide.any() else wide
+        for wide, section in zip(opened, mask, strict=True)
+    ]
+    cornered: BoolArray = opened | np.stack(corners)
     return cornered
+
+
+def _corners(wide: BoolArray, rest: BoolArray, corner_mm: float, pixel_mm: tuple[float, ...]) -> BoolArray:
+    """Return the pieces of what an opening took from a slice that stay near to one wide part, and touch no other."""
+    parts, _ = ndimage.label(wide, structure=CONNECTED[0])
+    pieces, count = ndimage.label(rest, structure=CONNECTED[0])
+    reach_mm = ndimage.maximum(ndimage.distance_transform_edt(~wide, sampling=pixel_mm), pieces, np.arange(count + 1))
+    highest = ndimage.maximum_filter(parts, footprint=CONNECTED[0])
+    lowest = -ndimage.maximum_filter(np.where(wide, -parts, -np.inf), footprint=CONNECTED[0])
+    numbers = np.arange(count + 1)
+    joins = ndimage.maximum(highest, pieces, numbers) > ndimage.minimum(lowest, pieces, numbers)
+    kept = (reach_mm <= corner_mm) & ~joins
+    kept[0] = False
+    corners: BoolArray = kept[pieces]
+    return corners
 
 
 def _node(part: BoolArray, offset_zyx: Sequence[int], grid: Grid) -> Node:
@@ -187,16 +215,34 @@ def _pieces(section: BoolArray) -> list[BoolArray]:
 
 def _axes(plane: BoolArray, pixel_mm: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
     """Return the ends (2, 2), row and column in mm, of the long and the short axis of one piece in a slice."""
-    filled = np.pad(plane.astype(np.float64), 1)
-    long_ends = _longest_inside(filled, _outline_mm(plane, *pixel_mm), pixel_mm)
-    return long_ends, _longest_across(filled, long_ends, pixel_mm)
+    rows, columns = ndimage.find_objects(plane.astype(np.int8))[0]
+    start_mm = np.array([rows.start, columns.start]) * pixel_mm
+    depth_px, points = _drawn(plane[rows, columns], pixel_mm)
+    long_ends = _longest_inside(depth_px, points, pixel_mm)
+    return long_ends + start_mm, _longest_across(depth_px, long_ends, pixel_mm) + start_mm
+
+
+def _drawn(piece: BoolArray, pixel_mm: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Return a function that is positive inside a piece, in pixels and padded by `_MARGIN_PX`, and where it is zero.
+
+    The points are (n, 2), row and column in mm from the piece's first pixel.
+    """
+    padded = np.pad(piece, _MARGIN_PX)
+    widest_mm = float(ndimage.distance_transform_edt(padded, sampling=pixel_mm).max())
+    if 2 * widest_mm <= _FEW_PX * max(pixel_mm):
+        return padded.astype(np.float64) - 0.5, _pixel_outline_mm(piece, pixel_mm)
+    depth_px: FloatArray = of_slice(padded, pixel_mm) / (2 * widest_mm * min(pixel_mm))
+    outlines = find_contours(depth_px, 0.0)
+    points = np.concatenate([outline[1:] for outline in outlines])
+    points = points[:: math.ceil(len(points) / _MOST_POINTS)]
+    return depth_px, (points - _MARGIN_PX) * pixel_mm
 
 
 def _length(ends: FloatArray) -> float:
     return float(np.linalg.norm(ends[1] - ends[0]))
 
 
-def _outline_mm(plane: BoolArray, row_mm: float, column_mm: float) -> FloatArray:
+def _pixel_outline_mm(plane: BoolArray, pixel_mm: tuple[float, float]) -> FloatArray:
     """Return where a plane's mask ends, half-way between pixel centres, (n, 2) row and column in mm."""
     padded = np.pad(plane, 1)
     points = []
@@ -204,10 +250,10 @@ def _outline_mm(plane: BoolArray, row_mm: float, column_mm: float) -> FloatArray
         changes = np.argwhere(np.diff(padded.astype(np.int8), axis=axis) != 0).astype(float) - 1.0
         changes[:, axis] += 0.5
         points.append(changes)
-    return np.concatenate(points) * (row_mm, column_mm)
+    return np.concatenate(points) * pixel_mm
 
 
-def _longest_inside(filled: FloatArray, points: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+def _longest_inside(depth_px: FloatArray, points: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
     """Return the two points (2, 2) of an outline that lie farthest apart with all of their line inside."""
     first, second = np.triu_indices(len(points), 1)
     lengths = np.linalg.norm(points[first] - points[second], axis=1)
@@ -215,14 +261,14 @@ def _longest_inside(filled: FloatArray, points: FloatArray, pixel_mm: tuple[floa
     steps = np.linspace(0.0, 1.0, 2 + int(2 * lengths.max() / min(pixel_mm)))[1:-1, None, None]
     for chunk in np.array_split(longest, max(1, len(longest) // 512)):
         one, other = points[first[chunk]], points[second[chunk]]
-        inside = (_sampled(filled, one + steps * (other - one), pixel_mm) >= _INSIDE).all(axis=0)
+        inside = (_sampled(depth_px, one + steps * (other - one), pixel_mm) >= -_GRAZES_PX).all(axis=0)
         if inside.any():
             pair = chunk[int(np.argmax(inside))]
             return points[[first[pair], second[pair]]]
     raise ValueError("a piece of a mask has an outline, and a line across each of its pixels")
 
 
-def _longest_across(filled: FloatArray, long_ends: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+def _longest_across(depth_px: FloatArray, long_ends: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
     """Return the ends (2, 2) of the longest line at right angles to another one that stays inside."""
     length = _length(long_ends)
     along = (long_ends[1] - long_ends[0]) / length
@@ -231,24 +277,24 @@ def _longest_across(filled: FloatArray, long_ends: FloatArray, pixel_mm: tuple[f
     reach = np.arange(-length - min(pixel_mm), length + min(pixel_mm) + step_mm, step_mm)
     feet = np.linspace(0.0, length, 3 + 2 * int(length / min(pixel_mm)))[1:-1]
     lines = long_ends[0] + feet[:, None, None] * along + reach[None, :, None] * across
-    values = np.pad(_sampled(filled, lines, pixel_mm), ((0, 0), (1, 1)))
-    inside = values >= INSIDE
+    values = np.pad(_sampled(depth_px, lines, pixel_mm), ((0, 0), (1, 1)), constant_values=-1.0)
+    inside = values >= 0.0
     starts, ends = np.diff(inside.astype(np.int8), axis=1) == 1, np.diff(inside.astype(np.int8), axis=1) == -1
     rows, firsts = np.nonzero(starts)
     lasts = np.nonzero(ends)[1]
     # Where a line enters and leaves, between two samples.
-    low = firsts + (INSIDE - values[rows, firsts]) / (values[rows, firsts + 1] - values[rows, firsts])
-    high = lasts + (INSIDE - values[rows, lasts]) / (values[rows, lasts + 1] - values[rows, lasts])
+    low = firsts - values[rows, firsts] / (values[rows, firsts + 1] - values[rows, firsts])
+    high = lasts - values[rows, lasts] / (values[rows, lasts + 1] - values[rows, lasts])
     best = int(np.argmax(high - low))
     places = reach[0] + (np.array([low[best], high[best]]) - 1.0) * step_mm
     found: FloatArray = long_ends[0] + feet[rows[best]] * along + places[:, None] * across
     return found
 
 
-def _sampled(filled: FloatArray, points_mm: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
-    """The share of inside at points (..., 2) of a plane that was padded by one pixel."""
-    places = np.moveaxis(points_mm / pixel_mm + 1.0, -1, 0)
-    sampled: FloatArray = ndimage.map_coordinates(filled, places, order=1, mode="constant")
+def _sampled(depth_px: FloatArray, points_mm: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+    """A function of `_drawn` at points (..., 2)."""
+    places = np.moveaxis(points_mm / pixel_mm + _MARGIN_PX, -1, 0)
+    sampled: FloatArray = ndimage.map_coordinates(depth_px, places, order=1, mode="constant", cval=-1.0)
     return sampled
 
 

@@ -44,7 +44,7 @@ def _field(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> tuple[FloatArra
     """Return a smooth function in mm^2 that is positive within a mask, and the spacing in mm of the grid it is on."""
     gap_mm, *pixel_mm = spacing_zyx_mm
     padded = np.pad(mask, ((0, 0), (_MARGIN_PX,) * 2, (_MARGIN_PX,) * 2))
-    slices = np.stack([_of_slice(section, pixel_mm) for section in padded])
+    slices = np.stack([of_slice(section, pixel_mm) for section in padded])
     parts = math.ceil(gap_mm / (sum(pixel_mm) / 2) - 1e-6)
     half_way = _HALF_WAY_OF_SPLINE if parts > 1 else 1.0
     ends = [_beyond(towards, gap_mm, half_way)[None] for towards in (slices, slices[::-1])]
@@ -56,7 +56,8 @@ def _field(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> tuple[FloatArra
     return closed, (gap_mm / max(parts, 1), spacing_zyx_mm[1], spacing_zyx_mm[2])
 
 
-def _of_slice(section: npt.NDArray[np.bool_], pixel_mm: Sequence[float]) -> FloatArray:
+def of_slice(section: npt.NDArray[np.bool_], pixel_mm: Sequence[float]) -> FloatArray:
+    """Return a smooth function in mm^2 that is positive within the mask of a slice, which needs a margin around it."""
     inside, outside = (ndimage.distance_transform_edt(part, sampling=pixel_mm) for part in (section, ~section))
     half_mm = sum(pixel_mm) / 4
     distance = inside - outside - np.where(section, half_mm, -half_mm)
