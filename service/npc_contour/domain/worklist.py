@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from npc_contour.domain.jobs import CaseState, DeliveryState
-from npc_contour.domain.status import CaseStory, SeriesRow
+from npc_contour.domain.status import CaseStory, JobRow, SeriesRow
 
 
 class Group(StrEnum):
@@ -66,8 +66,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkRow:
-    """One line of the work list.
+class WorkRow(JobRow):
+    """One line of the work list: a case and what came of it.
 
     Attributes:
         description: Series Description of the planning series, or of the study's first series.
@@ -76,17 +76,8 @@ class WorkRow:
         deliveries: destination → state.
     """
 
-    case_id: str
-    pipeline: str
-    state: CaseState
-    study_instance_uid: str
     patient_id: str
     description: str
-    created_at: datetime
-    updated_at: datetime
-    generation: int
-    demo: bool
-    reason: str
     found: int | None = None
     rois: int | None = None
     deliveries: Mapping[str, DeliveryState] = field(default_factory=dict)

@@ -20,7 +20,7 @@ class AccountChanges(Statements):
         """Replace role, password and state of an account; return whether it was done.
 
         Args:
-            values: name, role, hash, disabled, subject.
+            values: name, role, password_hash, disabled, subject.
             keep_an_admin: whether to do nothing where this takes the last enabled admin away.
         """
         self._run("SELECT pg_advisory_xact_lock(%s)", (ACCOUNTS_LOCK,))
@@ -32,7 +32,7 @@ class AccountChanges(Statements):
                 return False
         return bool(
             self._all(
-                "UPDATE account SET role = %(role)s, password_hash = %(hash)s, disabled = %(disabled)s,"
+                "UPDATE account SET role = %(role)s, password_hash = %(password_hash)s, disabled = %(disabled)s,"
                 " subject = %(subject)s WHERE lower(name) = lower(%(name)s) RETURNING name",
                 values,
             )

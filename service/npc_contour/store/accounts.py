@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
-from npc_contour.domain.accounts import AccessRole, Account, Attempt, AuditLine, Session, Token
-from npc_contour.store.connection import Row
+from npc_contour.domain.accounts import Account, Attempt, AuditLine, Session, Token
 from npc_contour.store.database import Store
+from npc_contour.store.rows import read
 
 
 class AccountStore:
@@ -20,32 +21,32 @@ class AccountStore:
     def account(self, name: str) -> Account | None:
         """Return an account; names are compared without case."""
         rows = self._store.query("SELECT * FROM account WHERE lower(name) = lower(%(name)s)", {"name": name})
-        return _account(rows[0]) if rows else None
+        return read(Account, rows[0]) if rows else None
 
     def account_of_subject(self, subject: str) -> Account | None:
         """Return the account of a person whom an identity provider vouches for."""
         rows = self._store.query("SELECT * FROM account WHERE subject = %(subject)s", {"subject": subject})
-        return _account(rows[0]) if rows and subject else None
+        return read(Account, rows[0]) if rows and subject else None
 
     def accounts(self) -> Sequence[Account]:
         """Return all accounts by name."""
-        return tuple(_account(row) for row in self._store.query("SELECT * FROM account ORDER BY lower(name)"))
+        return tuple(read(Account, row) for row in self._store.query("SELECT * FROM account ORDER BY lower(name)"))
 
     def add_account(self, account: Account) -> bool:
         """Add an account; return False where there is one of that name."""
         return bool(
             self._store.query(
                 "INSERT INTO account (name, role, password_hash, disabled, created_at, subject)"
-                " VALUES (%(name)s, %(role)s, %(hash)s, %(disabled)s, %(at)s, %(subject)s)"
+                " VALUES (%(name)s, %(role)s, %(password_hash)s, %(disabled)s, %(created_at)s, %(subject)s)"
                 " ON CONFLICT (lower(name)) DO NOTHING RETURNING name",
-                {**_values(account), "at": account.created_at},
+                asdict(account),
             )
         )
 
     def put_account(self, account: Account, *, keep_an_admin: bool) -> bool:
         """Replace role, password and state of an account; not where nobody would be admin any more."""
         with self._store.transaction() as tx:
-            return tx.change_account(_values(account), keep_an_admin=keep_an_admin)
+            return tx.change_account(asdict(account), keep_an_admin=keep_an_admin)
 
     def note_login(self, name: str, at: datetime) -> None:
         """Note when an account last logged in."""
@@ -59,16 +60,14 @@ class AccountStore:
         self._store.query("DELETE FROM web_session WHERE expires_at < now() RETURNING digest")
         self._store.query(
             "INSERT INTO web_session (digest, account, csrf, expires_at)"
-            " VALUES (%(digest)s, %(account)s, %(csrf)s, %(until)s) RETURNING digest",
-            {"digest": digest, "account": session.account, "csrf": session.csrf, "until": session.expires_at},
+            " VALUES (%(digest)s, %(account)s, %(csrf)s, %(expires_at)s) RETURNING digest",
+            {"digest": digest, **asdict(session)},
         )
 
     def session(self, digest: str) -> Session | None:
         """Return a session."""
         rows = self._store.query("SELECT * FROM web_session WHERE digest = %(digest)s", {"digest": digest})
-        if not rows:
-            return None
-        return Session(account=rows[0]["account"], csrf=rows[0]["csrf"], expires_at=rows[0]["expires_at"])
+        return read(Session, rows[0]) if rows else None
 
     def end_sessions(self, *, digest: str = "", account: str = "") -> None:
         """End one session, or all of an account."""
@@ -82,50 +81,29 @@ class AccountStore:
         self._store.query("DELETE FROM login_attempt WHERE expires_at < now() RETURNING digest")
         self._store.query(
             "INSERT INTO login_attempt (digest, state, nonce, verifier, after, expires_at) VALUES"
-            " (%(digest)s, %(state)s, %(nonce)s, %(verifier)s, %(after)s, %(until)s) RETURNING digest",
-            {
-                "digest": digest,
-                "state": attempt.state,
-                "nonce": attempt.nonce,
-                "verifier": attempt.verifier,
-                "after": attempt.after,
-                "until": attempt.expires_at,
-            },
+            " (%(digest)s, %(state)s, %(nonce)s, %(verifier)s, %(after)s, %(expires_at)s) RETURNING digest",
+            {"digest": digest, **asdict(attempt)},
         )
 
     def take_attempt(self, digest: str) -> Attempt | None:
         """Return an attempt and forget it."""
         rows = self._store.query("DELETE FROM login_attempt WHERE digest = %(digest)s RETURNING *", {"digest": digest})
-        if not rows:
-            return None
-        row = rows[0]
-        return Attempt(
-            state=row["state"],
-            nonce=row["nonce"],
-            verifier=row["verifier"],
-            after=row["after"],
-            expires_at=row["expires_at"],
-        )
+        return read(Attempt, rows[0]) if rows else None
 
     def add_token(self, digest: str, token: Token) -> int:
         """Keep a token by the SHA-256 of its secret; return its number."""
         rows = self._store.query(
             "INSERT INTO web_token (digest, label, account, role, created_at, expires_at)"
-            " VALUES (%(digest)s, %(label)s, %(account)s, %(role)s, %(at)s, %(until)s) RETURNING id",
-            {
-                "digest": digest,
-                "label": token.label,
-                "account": token.account,
-                "role": token.role,
-                "at": token.created_at,
-                "until": token.expires_at,
-            },
+            " VALUES (%(digest)s, %(label)s, %(account)s, %(role)s, %(created_at)s, %(expires_at)s) RETURNING id",
+            {"digest": digest, **asdict(token)},
         )
         return int(rows[0]["id"])
 
     def token(self, digest: str) -> Token | None:
         """Return a token and note that it was used, to the minute."""
-        rows = self._store.query("SELECT * FROM web_token WHERE digest = %(digest)s", {"digest": digest})
+        rows = self._store.query(
+            "SELECT *, id AS token_id FROM web_token WHERE digest = %(digest)s", {"digest": digest}
+        )
         if not rows:
             return None
         self._store.query(
@@ -133,11 +111,13 @@ class AccountStore:
             " AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute') RETURNING id",
             {"digest": digest},
         )
-        return _token(rows[0])
+        return read(Token, rows[0])
 
     def tokens(self) -> Sequence[Token]:
         """Return all tokens, newest first."""
-        return tuple(_token(row) for row in self._store.query("SELECT * FROM web_token ORDER BY id DESC"))
+        return tuple(
+            read(Token, row) for row in self._store.query("SELECT *, id AS token_id FROM web_token ORDER BY id DESC")
+        )
 
     def remove_token(self, token_id: int) -> bool:
         """Remove a token; return whether there was one."""
@@ -148,26 +128,13 @@ class AccountStore:
         self._store.query(
             "INSERT INTO web_audit (at, who, action, what, peer, outcome)"
             " VALUES (%(at)s, %(who)s, %(action)s, %(what)s, %(peer)s, %(outcome)s) RETURNING id",
-            {
-                "at": line.at,
-                "who": line.who,
-                "action": line.action,
-                "what": line.what,
-                "peer": line.peer,
-                "outcome": line.outcome,
-            },
+            asdict(line),
         )
 
     def audit(self, limit: int) -> Sequence[AuditLine]:
         """Return the newest lines of the audit trail."""
         rows = self._store.query("SELECT * FROM web_audit ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
-        return tuple(
-            AuditLine(
-                at=row["at"], who=row["who"], action=row["action"], what=row["what"], peer=row["peer"],
-                outcome=row["outcome"],
-            )
-            for row in rows
-        )  # fmt: skip
+        return tuple(read(AuditLine, row) for row in rows)
 
     def add_refused_login(self, name: str, source: str, at: datetime, forget_before: datetime) -> None:
         """Note a login that was refused, and forget those of long ago."""
@@ -212,37 +179,3 @@ class AccountStore:
             " AND seen_at >= %(since)s"
         )
         return bool(self._store.query(statement, {"digest": digest, "account": account, "since": since}))
-
-
-def _values(account: Account) -> dict[str, object]:
-    return {
-        "name": account.name,
-        "role": account.role,
-        "hash": account.password_hash,
-        "disabled": account.disabled,
-        "subject": account.subject,
-    }
-
-
-def _account(row: Row) -> Account:
-    return Account(
-        name=row["name"],
-        role=AccessRole(row["role"]),
-        password_hash=row["password_hash"],
-        disabled=row["disabled"],
-        created_at=row["created_at"],
-        last_login_at=row["last_login_at"],
-        subject=row["subject"],
-    )
-
-
-def _token(row: Row) -> Token:
-    return Token(
-        token_id=row["id"],
-        label=row["label"],
-        account=row["account"],
-        role=AccessRole(row["role"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        last_used_at=row["last_used_at"],
-    )

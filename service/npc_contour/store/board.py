@@ -26,6 +26,7 @@ from npc_contour.store.codec import verdicts_from_json
 from npc_contour.store.connection import Row
 from npc_contour.store.database import Store
 from npc_contour.store.processes import Processes
+from npc_contour.store.rows import read
 from npc_contour.store.statements import asked, in_part
 
 _JOBS = f"""
@@ -167,18 +168,7 @@ class StatusBoard:
 
 def series_row(row: Row) -> SeriesRow:
     """Return what is shown of a row of `series`."""
-    return SeriesRow(
-        series_instance_uid=row["series_instance_uid"],
-        study_instance_uid=row["study_instance_uid"],
-        state=SeriesState(row["state"]),
-        modality=row["modality"],
-        images=row["images"],
-        received_at=row["first_instance_at"],
-        updated_at=row["updated_at"],
-        description=row["description"],
-        reasons=tuple(row["reasons"]),
-        came_again_at=row["correction_at"],
-    )
+    return read(SeriesRow, row, received_at=row["first_instance_at"], came_again_at=row["correction_at"])
 
 
 def job_row(row: Row) -> JobRow:
@@ -189,19 +179,7 @@ def job_row(row: Row) -> JobRow:
         reason = f"superseded by {row['superseded_by']}"
     elif state not in EXPLAINED:
         reason = ""
-    return JobRow(
-        case_id=row["id"],
-        pipeline=row["pipeline"],
-        state=state,
-        study_instance_uid=row["study_instance_uid"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        generation=row["generation"],
-        demo=row["demo"],
-        reason=reason,
-        urgent=row["urgent"],
-        held=row["held_reason"],
-    )
+    return read(JobRow, row, case_id=row["id"], reason=reason, held=row["held_reason"])
 
 
 def _event(row: Row) -> TimelineEvent:
@@ -225,15 +203,10 @@ def _objects(written: Row) -> tuple[Deliverable, ...]:
 
 
 def _delivery(row: Row) -> DeliveryRow:
-    return DeliveryRow(
-        destination=row["destination"],
-        state=DeliveryState(row["state"]),
-        attempts=row["attempts"],
+    return read(
+        DeliveryRow,
+        row,
         next_attempt_at=row["next_try_at"] or row["ask_at"],
         last_error=row["message"],
-        sop_instance_uid=row["sop_instance_uid"],
-        updated_at=row["updated_at"],
         status="" if row["status"] is None else status_words(row["status"]),
-        verified_by=row["verified_by"],
-        what=Deliverable(row["what"]),
     )

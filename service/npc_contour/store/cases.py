@@ -48,57 +48,27 @@ class Cases(Statements):
 
     def add_case(self, case: CaseRecord) -> None:
         """Add a case."""
-        self._run(
-            "INSERT INTO contour_case (id, study_instance_uid, pipeline, generation, state, planning_role,"
-            " planning_series_uid, frame_of_reference_uid, inputs, waiting_for, wait_until, reasons, demo, predecessor,"
-            " urgent, verdicts, choices, members, created_at, updated_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                case.case_id,
-                case.study_instance_uid,
-                case.pipeline,
-                case.generation,
-                case.state,
-                case.planning_role,
-                case.planning_series_uid,
-                case.frame_of_reference_uid,
-                Jsonb(inputs_to_json(case)),
-                list(case.waiting_for),
-                case.wait_until,
-                list(case.reasons),
-                case.demo,
-                case.predecessor,
-                case.urgent,
-                Jsonb(verdicts_to_json(case)),
-                Jsonb([dict(choice) for choice in case.choices]),
-                list(case.members),
-                case.created_at,
-                case.created_at,
-            ),
-        )
+        values = {
+            **_routed(case),
+            "id": case.case_id,
+            "study_instance_uid": case.study_instance_uid,
+            "pipeline": case.pipeline,
+            "planning_role": case.planning_role,
+            "demo": case.demo,
+            "members": list(case.members),
+            "created_at": case.created_at,
+            "updated_at": case.created_at,
+        }
+        columns, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+        self._run(f"INSERT INTO contour_case ({columns}) VALUES ({places})", values)  # noqa: S608 - constants only
 
     def update_waiting_case(self, case: CaseRecord, at: datetime) -> None:
         """Replace what routing says of a case that has no images yet."""
+        values = {**_routed(case), "updated_at": at}
+        changes = ", ".join(f"{name} = %({name})s" for name in values)
         self._run(
-            "UPDATE contour_case SET state = %s, planning_series_uid = %s, frame_of_reference_uid = %s, inputs = %s,"
-            " waiting_for = %s, wait_until = %s, reasons = %s, urgent = %s, verdicts = %s, choices = %s,"
-            " generation = %s, predecessor = %s, updated_at = %s WHERE id = %s AND state IN ('waiting', 'ambiguous')",
-            (
-                case.state,
-                case.planning_series_uid,
-                case.frame_of_reference_uid,
-                Jsonb(inputs_to_json(case)),
-                list(case.waiting_for),
-                case.wait_until,
-                list(case.reasons),
-                case.urgent,
-                Jsonb(verdicts_to_json(case)),
-                Jsonb([dict(choice) for choice in case.choices]),
-                case.generation,
-                case.predecessor,
-                at,
-                case.case_id,
-            ),
+            f"UPDATE contour_case SET {changes} WHERE id = %(id)s AND state IN ('waiting', 'ambiguous')",  # noqa: S608 - constants only
+            {**values, "id": case.case_id},
         )
 
     def supersede(self, case_id: str, successor: str, at: datetime) -> None:
@@ -172,3 +142,21 @@ class Cases(Statements):
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""
         row = self._one("SELECT sop_instance_uid FROM structure_set WHERE case_id = %s", (case_id,))
         return None if row is None else str(row["sop_instance_uid"])
+
+
+def _routed(case: CaseRecord) -> dict[str, object]:
+    """What routing says of a case: column of `contour_case` → value."""
+    return {
+        "state": case.state,
+        "generation": case.generation,
+        "predecessor": case.predecessor,
+        "planning_series_uid": case.planning_series_uid,
+        "frame_of_reference_uid": case.frame_of_reference_uid,
+        "inputs": Jsonb(inputs_to_json(case)),
+        "waiting_for": list(case.waiting_for),
+        "wait_until": case.wait_until,
+        "reasons": list(case.reasons),
+        "urgent": case.urgent,
+        "verdicts": Jsonb(verdicts_to_json(case)),
+        "choices": Jsonb([dict(choice) for choice in case.choices]),
+    }

@@ -7,10 +7,10 @@ from datetime import datetime, time
 from typing import Any
 
 from npc_contour.domain.cases import CaseInput, CaseRecord
-from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Verdict
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import InstanceHeader, Seal
+from npc_contour.store.rows import read
 
 _TUPLES = (
     *("pixel_spacing_mm", "position_lps_mm", "orientation", "image_type"),
@@ -85,25 +85,10 @@ def verdicts_from_json(values: list[dict[str, Any]], pipeline: str) -> tuple[Ver
 
 def case_from_row(row: dict[str, Any]) -> CaseRecord:
     """Return the case of a row of `contour_case`."""
-    return CaseRecord(
+    return read(
+        CaseRecord,
+        row,
         case_id=row["id"],
-        study_instance_uid=row["study_instance_uid"],
-        pipeline=row["pipeline"],
-        generation=row["generation"],
-        state=CaseState(row["state"]),
-        planning_role=row["planning_role"],
         inputs={role: _input_from_json(value) for role, value in row["inputs"].items()},
-        frame_of_reference_uid=row["frame_of_reference_uid"],
-        waiting_for=tuple(row["waiting_for"]),
-        wait_until=row["wait_until"],
-        reasons=tuple(row["reasons"]),
-        demo=row["demo"],
-        predecessor=row["predecessor"],
-        created_at=row["created_at"],
-        urgent=row["urgent"],
-        held_reason=row["held_reason"],
-        outdated=row["outdated"],
         verdicts=verdicts_from_json(row["verdicts"], row["pipeline"]),
-        choices=tuple(row["choices"]),
-        members=tuple(row["members"]),
     )

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from npc_contour.domain.received import CommitmentRow, CommitmentState, KeptImage
 from npc_contour.store.codec import seal_of
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 
@@ -31,14 +32,8 @@ class Commitments(Statements):
         row = self._one("SELECT * FROM commitment_request WHERE id = %s", (commitment_id,))
         if row is None:
             return None
-        return CommitmentRow(
-            commitment_id=row["id"],
-            transaction_uid=row["transaction_uid"],
-            calling_ae_title=row["calling_ae_title"],
-            objects=tuple((sop_class, instance) for sop_class, instance in row["objects"]),
-            state=CommitmentState(row["state"]),
-            attempts=row["attempts"],
-        )
+        objects = tuple((sop_class, instance) for sop_class, instance in row["objects"])
+        return read(CommitmentRow, row, commitment_id=row["id"], objects=objects)
 
     def set_commitment(
         self, commitment_id: int, state: CommitmentState, attempts: int, message: str, at: datetime

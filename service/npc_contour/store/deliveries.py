@@ -8,6 +8,7 @@ from npc_contour.domain.cases import DeliveryRecord
 from npc_contour.domain.jobs import Deliverable, DeliveryState
 from npc_contour.store.codec import seal_of
 from npc_contour.store.connection import Row
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 DELIVERY = (
@@ -71,24 +72,4 @@ class Deliveries(Statements):
 
 def delivery_record(row: Row) -> DeliveryRecord:
     """Return the delivery of a row of `DELIVERY`."""
-    return DeliveryRecord(
-        delivery_id=row["id"],
-        case_id=row["case_id"],
-        study_instance_uid=row["study_instance_uid"],
-        pipeline=row["pipeline"],
-        key=row["key"],
-        sop_instance_uid=row["sop_instance_uid"],
-        destination=row["destination"],
-        state=DeliveryState(row["state"]),
-        attempts=row["attempts"],
-        next_try_at=row["next_try_at"],
-        created_at=row["created_at"],
-        demo=row["demo"],
-        status=row["status"],
-        sent_at=row["sent_at"],
-        ask_at=row["ask_at"],
-        asks=row["asks"],
-        held=row["held"],
-        what=Deliverable(row["what"]),
-        seal=seal_of(row),
-    )
+    return read(DeliveryRecord, row, delivery_id=row["id"], seal=seal_of(row))

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from npc_contour.domain.work import Attempts, Deaths, Job, JobKind, ParkedStep
 from npc_contour.store.connection import CLAIM_CLASSES, Connection
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 _OF_DELIVERY = (
@@ -121,10 +122,8 @@ class Jobs(Statements):
 
     def parked(self) -> tuple[ParkedStep, ...]:
         """Return all parked steps, oldest first."""
-        rows = self._all("SELECT * FROM attempt WHERE parked_at IS NOT NULL ORDER BY parked_at, kind, key")
-        return tuple(
-            ParkedStep(
-                kind=row["kind"], key=row["key"], reason=row["message"], tries=row["count"], parked_at=row["parked_at"]
-            )
-            for row in rows
+        rows = self._all(
+            "SELECT *, message AS reason, count AS tries FROM attempt WHERE parked_at IS NOT NULL"
+            " ORDER BY parked_at, kind, key"
         )
+        return tuple(read(ParkedStep, row) for row in rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from npc_contour.domain.pulls import PullRequest, PullRequestState
-from npc_contour.store.connection import Row
+from npc_contour.domain.pulls import PullRequest
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 
@@ -33,7 +33,7 @@ class PullRequests(Statements):
     def pull_request(self, request_id: int) -> PullRequest | None:
         """Return one request."""
         row = self._one("SELECT * FROM pull_request WHERE id = %s", (request_id,))
-        return None if row is None else _request(row)
+        return None if row is None else read(PullRequest, row, request_id=row["id"])
 
     def set_pull_request(self, request: PullRequest, at: datetime) -> None:
         """Change state, attempts, message and series of one."""
@@ -42,18 +42,3 @@ class PullRequests(Statements):
             " WHERE id = %s",
             (request.state, request.attempts, request.message, list(request.pull_ids), at, request.request_id),
         )
-
-
-def _request(row: Row) -> PullRequest:
-    return PullRequest(
-        request_id=row["id"],
-        pacs=row["pacs"],
-        study_instance_uid=row["study_instance_uid"],
-        series_instance_uids=tuple(row["series_instance_uids"]),
-        asked_by=row["asked_by"],
-        asked_at=row["asked_at"],
-        state=PullRequestState(row["state"]),
-        attempts=row["attempts"],
-        message=row["message"],
-        pull_ids=tuple(row["pull_ids"]),
-    )

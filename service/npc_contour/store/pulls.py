@@ -7,7 +7,7 @@ from datetime import datetime
 
 from npc_contour.domain.pulls import PulledSeries, PullState
 from npc_contour.domain.queries import Match
-from npc_contour.store.connection import Row
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 
@@ -63,7 +63,7 @@ class Pulls(Statements):
             f"SELECT * FROM pulled_series WHERE id = %s{' FOR UPDATE' if lock else ''}",  # noqa: S608 - constants only
             (pull_id,),
         )
-        return None if row is None else _pulled(row)
+        return None if row is None else read(PulledSeries, row, pull_id=row["id"])
 
     def set_pulled(self, pull_id: int, state: PullState, attempts: int, message: str, at: datetime) -> None:
         """Change the state of one."""
@@ -85,17 +85,3 @@ class Pulls(Statements):
             (series_instance_uid,),
         )
         return None if row is None else row["images"]
-
-
-def _pulled(row: Row) -> PulledSeries:
-    return PulledSeries(
-        pull_id=row["id"],
-        pacs=row["pacs"],
-        study_instance_uid=row["study_instance_uid"],
-        series_instance_uid=row["series_instance_uid"],
-        patient_id=row["patient_id"],
-        images=row["images"],
-        state=PullState(row["state"]),
-        attempts=row["attempts"],
-        message=row["message"],
-    )

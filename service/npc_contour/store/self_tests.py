@@ -7,6 +7,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from npc_contour.domain.work import SelfTestResult
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 
@@ -24,8 +25,4 @@ class SelfTests(Statements):
     def last_self_test(self) -> SelfTestResult | None:
         """Return how the last test ended; None before the first."""
         row = self._one("SELECT * FROM self_test ORDER BY at DESC LIMIT 1")
-        if row is None:
-            return None
-        return SelfTestResult(
-            at=row["at"], seconds=row["seconds"], ok=row["ok"], detail=row["detail"], dice=row["dice"]
-        )
+        return None if row is None else read(SelfTestResult, row)

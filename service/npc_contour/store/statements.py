@@ -55,7 +55,7 @@ class Statements:
             (line.at, line.event, line.study, line.series, line.case, line.detail, line.step, line.seconds),
         )
 
-    def _run(self, statement: str, values: Sequence[Any] = ()) -> None:
+    def _run(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> None:
         self._connection.execute(statement, values)
 
     def _one(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Row | None:

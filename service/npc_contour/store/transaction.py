@@ -24,6 +24,7 @@ from npc_contour.store.images import Images
 from npc_contour.store.installations import Installations
 from npc_contour.store.pull_requests import PullRequests
 from npc_contour.store.pulls import Pulls
+from npc_contour.store.rows import read
 from npc_contour.store.seals import Seals
 from npc_contour.store.self_tests import SelfTests
 from npc_contour.store.upkeep import Upkeep
@@ -173,18 +174,5 @@ class Transaction(
             " WHERE series_instance_uid = %s",
             (row["series_instance_uid"],),
         )
-        return SeriesRecord(
-            series_instance_uid=row["series_instance_uid"],
-            study_instance_uid=row["study_instance_uid"],
-            modality=row["modality"],
-            called_ae_title=row["called_ae_title"],
-            state=SeriesState(row["state"]),
-            reasons=tuple(row["reasons"]),
-            images=row["images"],
-            first_instance_at=row["first_instance_at"],
-            last_instance_at=row["last_instance_at"],
-            endings=tuple((Ending(e["ending"]), e["ended_at"]) if e["ending"] else None for e in endings),
-            description=row["description"],
-            whole_images=row["whole_images"],
-            correction_at=row["correction_at"],
-        )
+        ends = tuple((Ending(e["ending"]), e["ended_at"]) if e["ending"] else None for e in endings)
+        return read(SeriesRecord, row, endings=ends)

@@ -9,6 +9,7 @@ from datetime import datetime
 from npc_contour.core.completeness import OF_ACQUISITION
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.store.database import Store
+from npc_contour.store.rows import read
 
 _STILL = """
 SELECT series.*, ARRAY(
@@ -21,7 +22,8 @@ FROM series WHERE state = 'held' OR (state = 'receiving' AND cardinality(reasons
 ORDER BY state = 'held' DESC, state = 'receiving' DESC, last_instance_at DESC, series_instance_uid LIMIT %(limit)s"""
 
 _KEPT = """
-SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description, images, correction_at
+SELECT sop_instance_uid, key, series_instance_uid, study_instance_uid, description, images AS series_images,
+    correction_at IS NOT NULL AS asked
 FROM instance JOIN series USING (series_instance_uid) WHERE sop_instance_uid = ANY(%(uids)s)"""
 
 
@@ -77,21 +79,7 @@ class TroubleBoard:
 
     def still_series(self, limit: int) -> Sequence[StillSeries]:
         """Return series that are held, wait for more, or were excluded with all of their study; held ones first."""
-        return tuple(
-            StillSeries(
-                series_instance_uid=row["series_instance_uid"],
-                study_instance_uid=row["study_instance_uid"],
-                state=SeriesState(row["state"]),
-                modality=row["modality"],
-                description=row["description"],
-                images=row["images"],
-                reasons=tuple(row["reasons"]),
-                senders=tuple(row["senders"]),
-                first_instance_at=row["first_instance_at"],
-                last_instance_at=row["last_instance_at"],
-            )
-            for row in self._store.query(_STILL, {"limit": limit})
-        )
+        return tuple(read(StillSeries, row) for row in self._store.query(_STILL, {"limit": limit}))
 
     def held_count(self) -> int:
         """Return how many series are held."""
@@ -101,14 +89,5 @@ class TroubleBoard:
         """Return by SOP Instance UID the images that are kept."""
         if not sop_instance_uids:
             return {}
-        return {
-            row["sop_instance_uid"]: KeptImage(
-                key=row["key"],
-                study_instance_uid=row["study_instance_uid"],
-                series_instance_uid=row["series_instance_uid"],
-                description=row["description"],
-                series_images=row["images"],
-                asked=row["correction_at"] is not None,
-            )
-            for row in self._store.query(_KEPT, {"uids": list(sop_instance_uids)})
-        }
+        rows = self._store.query(_KEPT, {"uids": list(sop_instance_uids)})
+        return {row["sop_instance_uid"]: read(KeptImage, row) for row in rows}

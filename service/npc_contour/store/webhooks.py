@@ -7,7 +7,7 @@ from datetime import datetime
 
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import StoryLine, WebhookMessage, WebhookState
-from npc_contour.store.connection import Row
+from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements, asked, in_part
 
 
@@ -44,13 +44,13 @@ class Webhooks(Statements):
     def webhook_message(self, message_id: str) -> WebhookMessage | None:
         """Return one message."""
         row = self._one("SELECT * FROM webhook_message WHERE id = %s::uuid", (message_id,))
-        return None if row is None else _message(row)
+        return None if row is None else read(WebhookMessage, row, message_id=str(row["id"]))
 
     def webhook_messages(self, state: WebhookState | None, part: Part) -> tuple[WebhookMessage, ...]:
         """Return messages, newest first; None takes every state."""
         statement = "SELECT * FROM webhook_message WHERE (%(state)s::text IS NULL OR state = %(state)s)"
         rows = self._all(statement + in_part("created_at", "id::text"), {"state": state, **asked(part)})
-        return tuple(_message(row) for row in rows)
+        return tuple(read(WebhookMessage, row, message_id=str(row["id"])) for row in rows)
 
     def set_webhook_message(
         self,
@@ -75,21 +75,3 @@ class Webhooks(Statements):
             " next_try_at = %s WHERE id = %s::uuid",
             (at, at, at, message_id),
         )
-
-
-def _message(row: Row) -> WebhookMessage:
-    return WebhookMessage(
-        message_id=str(row["id"]),
-        hook=row["hook"],
-        event=row["event"],
-        at=row["at"],
-        study_instance_uid=row["study_instance_uid"],
-        series_instance_uid=row["series_instance_uid"],
-        case_id=row["case_id"],
-        state=WebhookState(row["state"]),
-        attempts=row["attempts"],
-        next_try_at=row["next_try_at"],
-        status=row["status"],
-        message=row["message"],
-        created_at=row["created_at"],
-    )

@@ -21,6 +21,7 @@ from npc_contour.domain.worklist import (
 from npc_contour.store.board import StatusBoard, series_row
 from npc_contour.store.connection import Row
 from npc_contour.store.database import Store
+from npc_contour.store.rows import read
 
 _TROUBLED = """(c.state <> 'superseded' AND (
     EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
@@ -184,36 +185,24 @@ def _asked_text(wanted: Wanted) -> Mapping[str, Any]:
 
 def _work_row(row: Row) -> WorkRow:
     rois, missing = row["rois"], row["missing"]
-    state = CaseState(row["state"])
-    reason = "; ".join(row["reasons"]) if state.value in {"waiting", "refused", "failed"} else ""
-    return WorkRow(
+    reason = "; ".join(row["reasons"]) if row["state"] in {"waiting", "refused", "failed"} else ""
+    return read(
+        WorkRow,
+        row,
         case_id=row["id"],
-        pipeline=row["pipeline"],
-        state=state,
-        study_instance_uid=row["study_instance_uid"],
-        patient_id=row["patient_id"],
         description=row["description"] or "",
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        generation=row["generation"],
-        demo=row["demo"],
         reason=reason,
         found=None if rois is None else rois - (missing or 0),
-        rois=rois,
         deliveries={name: DeliveryState(value) for name, value in (row["deliveries"] or {}).items()},
     )
 
 
 def _input(role: str, row: Row) -> InputRow:
     header: Mapping[str, Any] = row["header"] or {}
-    return InputRow(
+    return read(
+        InputRow,
+        row,
         role=role,
-        series_instance_uid=row["series_instance_uid"],
-        modality=row["modality"],
-        description=row["description"],
-        images=row["images"],
         contrast_agent=header.get("contrast_bolus_agent", ""),
-        called_ae_title=row["called_ae_title"],
         calling_ae_title=row["calling"] or "",
-        first_instance_at=row["first_instance_at"],
     )
