@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import label
 
 from npc_contour.core.contouring import ContourOptions, contour_roi
 from npc_contour.core.labels import mask_of_array
@@ -107,6 +108,33 @@ def test_a_hole_is_part_of_the_ring_around_it() -> None:
     assert len(parity) == 3
     assert sorted(area_mm2(contour.points_lps_mm) > 0 for contour in parity) == [False, False, True]
     assert area_mm2(keyhole[0].points_lps_mm) == pytest.approx(sum(area_mm2(c.points_lps_mm) for c in parity))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_hole_is_joined_to_the_nearer_side(*, mirrored: bool) -> None:
+    mask = np.zeros((1, 9, 40), dtype=np.bool_)
+    mask[0, 1:8, 2:38] = True
+    mask[0, 4, 34:36] = False
+    volume = volume_of(mask.shape)
+
+    (contour,) = contoured(mask[:, :, ::-1] if mirrored else mask, volume).contours
+
+    points = [tuple(point) for point in contour.points_lps_mm.round(6)[:, :2]]
+    edges = set(zip(points, [*points[1:], points[0]], strict=True))
+    there_and_back = [np.subtract(a, b) for a, b in edges if (b, a) in edges]
+    assert there_and_back, "a keyhole goes one way twice"
+    assert max(np.abs(way).max() for way in there_and_back) < 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_holes_all_end_in_an_outer_ring(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((1, 40, 50)) < 0.75
+    volume = volume_of(mask.shape)
+
+    roi = contoured(mask, volume)
+
+    assert len(roi.contours) == label(mask[0])[1], "one a piece, islands in holes included"
+    np.testing.assert_array_equal(read_back(roi, volume), mask)
 
 
 def test_nested_rings_keep_their_holes() -> None:

@@ -254,6 +254,25 @@ def helm_secrets(case: Path, _: Path) -> Seen:
     return Seen(tuple(faults))
 
 
+def keyhole_seam(_: Path, work: Path) -> Seen:
+    """A small hole beside an organ's edge is joined to that edge, on whichever side it lies, not to the far one."""
+    planning = planning_series(work / "planning", PLAN)
+    masks = {}
+    for name, column in (("left", 8), ("right", 38)):
+        mask = np.zeros(planning.volume.grid.shape_zyx, dtype=np.bool_)
+        mask[5, 10:30, 5:43] = True
+        mask[5, 20:22, column : column + 2] = False
+        masks[name] = mask
+    faults = []
+    for roi in structure_set(crops(masks), planning.volume).rois:
+        (contour,) = roi.contours
+        points = [tuple(point) for point in contour.points_lps_mm.round(6)]
+        edges = set(zip(points, [*points[1:], points[0]], strict=True))
+        longest = max((float(np.abs(np.subtract(a, b)).max()) for a, b in edges if (b, a) in edges), default=0.0)
+        faults += [] if 0 < longest < 5 else [f"hole on the {roi.spec.name}: joined over {longest:g} mm"]
+    return Seen(tuple(faults))
+
+
 def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     if match is None:

@@ -109,7 +109,7 @@ def _trace_stack(
     offsets = np.zeros(capacity // 4 + 1, dtype=np.int64)
     ring_slice = np.zeros(capacity // 4, dtype=np.int32)
     padded = np.zeros((rows + 2, columns + 2), dtype=np.uint8)
-    left_node = np.zeros((rows + 2, columns + 2), dtype=np.int32)
+    side_nodes = np.zeros((2, rows + 2, columns + 2), dtype=np.int32)
     rings = 0
     used = 0
     for z in range(slices):
@@ -118,9 +118,10 @@ def _trace_stack(
             continue
         padded[1:-1, 1:-1] = mask[z]
         nodes = np.empty(cracks * _NODES_PER_CRACK, dtype=NODE)
-        starts, holes = _trace_slice(padded, left_node, nodes)
+        starts, holes, of_hole = _trace_slice(padded, side_nodes, nodes)
         if keyhole:
-            _bridge_holes(padded, left_node, nodes, starts[holes], cracks)
+            _bridge_holes(padded, side_nodes, nodes, starts[holes], of_hole, cracks)
+        starts = starts[:, 0].copy()
         for ring in range(starts.shape[0]):
             if keyhole and holes[ring]:
                 continue
@@ -163,19 +164,21 @@ def _count_cracks(mask: ByteArray) -> int:
 
 @compiled
 def _trace_slice(
-    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void]
-) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    padded: ByteArray, side_nodes: IntArray, nodes: npt.NDArray[np.void]
+) -> tuple[IntArray, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Follow all rings of one padded slice into linked lists of nodes.
 
-    `left_node` gets the node of each pixel's left crack.
+    `side_nodes` gets the nodes of each pixel's left and right crack.
 
     Returns:
-        The start node of each ring and whether the ring is a hole. A hole's start node is the crack to its leftmost
-        column, seen from the inside pixel on the hole's left: the place for a bridge.
+        Two nodes of each ring, whether the ring is a hole, and whether each node belongs to one. The first node of an
+        outer ring is its start; those of a hole are the cracks to its leftmost column, seen from the inside pixel on
+        the hole's left, and to its rightmost one, seen from its right: the places for a bridge.
     """
     rows, columns = padded.shape
     visited = np.zeros((rows, columns), dtype=np.uint8)
-    starts = np.empty(nodes.shape[0] // 4 + 1, dtype=np.int32)
+    starts = np.empty((nodes.shape[0] // 4 + 1, 2), dtype=np.int32)
+    of_hole = np.zeros(nodes.shape[0], dtype=np.bool_)
     holes = np.zeros(nodes.shape[0] // 4 + 1, dtype=np.bool_)
     rings = 0
     used = 0
@@ -184,42 +187,49 @@ def _trace_slice(
             # Every ring has a crack above some pixel: bit 0 of `visited`.
             if padded[row, column] and not padded[row - 1, column] and not visited[row, column] & 1:
                 first = used
-                used, turning, leftmost = _follow(padded, visited, left_node, nodes, (row, column), first)
-                starts[rings] = first if turning > 0 else leftmost
+                used, turning, leftmost, rightmost = _follow(padded, visited, side_nodes, nodes, (row, column), first)
+                starts[rings, 0] = first if turning > 0 else leftmost
+                starts[rings, 1] = rightmost
                 holes[rings] = turning < 0
+                of_hole[first:used] = turning < 0
                 rings += 1
-    return starts[:rings].copy(), holes[:rings].copy()
+    return starts[:rings].copy(), holes[:rings].copy(), of_hole
 
 
 @compiled
 def _follow(
     padded: ByteArray,
     visited: ByteArray,
-    left_node: IntArray,
+    side_nodes: IntArray,
     nodes: npt.NDArray[np.void],
     pixel: tuple[int, int],
     first: int,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, int, int]:
     """Follow one ring from the crack above a pixel.
 
     Returns:
-        The number of nodes in use, the quarter turns to the right (4 for an outer ring, -4 for a hole), and the node
-        of the leftmost crack whose outside is on the right.
+        The number of nodes in use, the quarter turns to the right (4 for an outer ring, -4 for a hole), the node of
+        the leftmost crack whose outside is on the right, and that of the rightmost one whose outside is on the left.
     """
     row, column = pixel
     direction = 0
     node = first
     turning = 0
     leftmost, leftmost_column = first, padded.shape[1]
+    rightmost, rightmost_column = first, -1
     heading = first_heading = -1
     while not visited[row, column] & (1 << direction):
         visited[row, column] |= 1 << direction
         nodes[node].row, nodes[node].column, nodes[node].direction = row - 1, column - 1, direction
         nodes[node].next = node + 1
         if direction == LEFT:
-            left_node[row, column] = node
-        elif direction == RIGHT and column < leftmost_column:
-            leftmost, leftmost_column = node, column
+            side_nodes[0, row, column] = node
+            if column > rightmost_column:
+                rightmost, rightmost_column = node, column
+        elif direction == RIGHT:
+            side_nodes[1, row, column] = node
+            if column < leftmost_column:
+                leftmost, leftmost_column = node, column
         along = (direction + 1) & 3
         ahead_row, ahead_column = row + _ROW_STEP[along], column + _COLUMN_STEP[along]
         beyond_row, beyond_column = ahead_row + _ROW_STEP[direction], ahead_column + _COLUMN_STEP[direction]
@@ -237,37 +247,55 @@ def _follow(
         node += 1
     nodes[first].keep = heading != first_heading
     nodes[node - 1].next = first
-    return node, turning, leftmost
+    return node, turning, leftmost, rightmost
 
 
 @compiled
 def _bridge_holes(
-    padded: ByteArray, left_node: IntArray, nodes: npt.NDArray[np.void], hole_starts: IntArray, used: int
+    padded: ByteArray,
+    side_nodes: IntArray,
+    nodes: npt.NDArray[np.void],
+    hole_starts: IntArray,
+    of_hole: npt.NDArray[np.bool_],
+    used: int,
 ) -> None:
-    """Join every hole to the ring on its left, which lies further left, so that all end in an outer ring.
+    """Join every hole to the ring on its left, which lies further left, or to an outer ring nearer on its right.
 
-    A bridge goes along one row, only through inside pixels, from the hole's leftmost crack to the next left crack; both
-    ends are vertices of the rings.
+    So all end in an outer ring: on the way to the left each is further left, and the way to the right is over at once.
+    A bridge goes along one row, only through inside pixels, from the hole's leftmost crack to the next left crack, or
+    from its rightmost one to the next right crack; both ends are vertices of the rings.
     """
-    for hole in hole_starts:
+    for number in range(hole_starts.shape[0]):
+        hole = hole_starts[number, 0]
         row = nodes[hole].row + 1
-        right = nodes[hole].column + 1
-        left = right
-        while padded[row, left - 1] != 0:
-            left -= 1
-        outer = left_node[row, left]
-        # outer, left in, right in, hole, round the hole, hole again, right out, left out, outer again, on
-        left_in, right_in, hole_start, right_out, left_out, outer_again = range(used, used + BRIDGE_NODES)
-        for node in (left_in, right_in, right_out, left_out):
+        near = nodes[hole].column + 1
+        far = near
+        while padded[row, far - 1] != 0:
+            far -= 1
+        outer = side_nodes[0, row, far]
+        far_side, near_side = _BRIDGE_LEFT, _BRIDGE_RIGHT
+        other = hole_starts[number, 1]
+        other_row = nodes[other].row + 1
+        other_near = nodes[other].column + 1
+        other_far = other_near
+        while other_far - other_near < near - far and padded[other_row, other_far + 1] != 0:
+            other_far += 1
+        if other_far - other_near < near - far and not of_hole[side_nodes[1, other_row, other_far]]:
+            hole, row, near, far = other, other_row, other_near, other_far
+            outer = side_nodes[1, row, far]
+            far_side, near_side = _BRIDGE_RIGHT, _BRIDGE_LEFT
+        # outer, far in, near in, hole, round the hole, hole again, near out, far out, outer again, on
+        far_in, near_in, hole_start, near_out, far_out, outer_again = range(used, used + BRIDGE_NODES)
+        for node in (far_in, near_in, near_out, far_out):
             nodes[node].row = row - 1
-        nodes[left_in].column = nodes[left_out].column = left - 1
-        nodes[right_in].column = nodes[right_out].column = right - 1
-        nodes[left_in].direction = nodes[left_out].direction = _BRIDGE_LEFT
-        nodes[right_in].direction = nodes[right_out].direction = _BRIDGE_RIGHT
+        nodes[far_in].column = nodes[far_out].column = far - 1
+        nodes[near_in].column = nodes[near_out].column = near - 1
+        nodes[far_in].direction = nodes[far_out].direction = far_side
+        nodes[near_in].direction = nodes[near_out].direction = near_side
         nodes[hole_start] = nodes[hole]
         nodes[outer_again] = nodes[outer]
-        nodes[outer].next, nodes[left_in].next, nodes[right_in].next = left_in, right_in, hole_start
-        nodes[hole].next, nodes[right_out].next, nodes[left_out].next = right_out, left_out, outer_again
+        nodes[outer].next, nodes[far_in].next, nodes[near_in].next = far_in, near_in, hole_start
+        nodes[hole].next, nodes[near_out].next, nodes[far_out].next = near_out, far_out, outer_again
         nodes[hole].keep = nodes[outer].keep = 2
         for node in range(used, used + BRIDGE_NODES):
             nodes[node].keep = 2
