@@ -198,7 +198,7 @@ def configure(level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # pynetdicom and procrastinate narrate every message at INFO; their warnings matter, their story is ours to tell.
+    # pynetdicom and procrastinate narrate every message at INFO; their warnings matter, the rest is in our own log.
     for noisy in ("pynetdicom", "procrastinate", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # pydicom warns of each odd value in the words of whoever sent it: that is no line of ours, and Python would keep

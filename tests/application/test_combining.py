@@ -37,9 +37,9 @@ def test_all_results_on_the_planning_ct_go_as_one(bench: Bench) -> None:
     assert combined.members == tuple(
         bench.case(name).case_id for name in bench.catalog.pipelines if name in ("ln_ctv", "npc_oar_gtv")
     )
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    assert f"part of the structure set of case {combined.case_id}" in [event.detail for event in story.timeline]
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    assert f"part of the structure set of case {combined.case_id}" in [event.detail for event in details.timeline]
 
 
 def test_rois_of_two_pipelines_are_sent_once_and_the_doubles_are_named(store: Store) -> None:

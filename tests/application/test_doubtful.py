@@ -29,7 +29,7 @@ def test_a_doubtful_case_is_held_with_the_reason_and_sent_once_released(store: S
     bench.work_for(20)
 
     assert len(bench.sender.sent) == 1
-    assert [one.state for one in bench.board.story(case.case_id).deliveries] == [DeliveryState.SENT]  # type: ignore[union-attr]
+    assert [one.state for one in bench.board.details(case.case_id).deliveries] == [DeliveryState.SENT]  # type: ignore[union-attr]
 
 
 def test_a_site_may_let_it_go_on(store: Store) -> None:

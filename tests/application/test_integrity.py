@@ -45,7 +45,7 @@ def spoil(bench: Bench, ending: str) -> str:
     return key
 
 
-def story(bench: Bench) -> Counter[str]:
+def details(bench: Bench) -> Counter[str]:
     rows = bench.store.query("SELECT name FROM event WHERE step = ''")
     return Counter(row["name"] for row in rows)
 
@@ -70,7 +70,7 @@ def test_a_damaged_label_map_is_computed_again_and_the_case_goes_on(bench: Bench
 
     assert bench.case(PIPELINE).state is CaseState.SENT
     assert len(bench.engine.calls) == 2
-    told = story(bench)
+    told = details(bench)
     assert (told["file.damaged"], told["file.made_again"]) == (1, 1)
     assert max(told[name] for name in ("case.segmented", "structure_set.written", "delivery.sent")) == 1
 
@@ -90,7 +90,7 @@ def test_a_damaged_structure_set_is_written_again_with_the_same_bytes_before_it_
 
     assert bench.case(PIPELINE).state is CaseState.SENT
     assert sent(bench) == [before]
-    assert story(bench)["structure_set.written"] == 1
+    assert details(bench)["structure_set.written"] == 1
     assert len(bench.engine.calls) == 1
 
 
@@ -110,7 +110,7 @@ def test_each_kind_of_object_is_made_again_before_it_is_sent(store: Store, name:
 
     assert len(good) == 3
     assert sorted(sent(bench)) == sorted(good.values())
-    told = story(bench)
+    told = details(bench)
     assert (told["file.damaged"], told["file.made_again"]) == (1, 1)
 
 

@@ -52,16 +52,16 @@ def test_the_planning_series_is_the_one_without_contrast_and_each_volume_is_read
 def test_the_story_of_a_case_tells_volumes_deliveries_and_seconds(bench: Bench) -> None:
     bench.receive(pair())
     bench.work_for(15)
-    story = bench.board.story(bench.case("npc_oar_gtv").case_id)
-    assert story is not None
-    assert story.job.demo
-    assert {roi.name for roi in story.rois if roi.found} >= {"Brainstem", "GTVp"}
-    assert [(d.destination, d.state) for d in story.deliveries] == [("tps", DeliveryState.SENT)]
-    events = [event.event for event in story.timeline]
+    details = bench.board.details(bench.case("npc_oar_gtv").case_id)
+    assert details is not None
+    assert details.job.demo
+    assert {roi.name for roi in details.rois if roi.found} >= {"Brainstem", "GTVp"}
+    assert [(d.destination, d.state) for d in details.deliveries] == [("tps", DeliveryState.SENT)]
+    events = [event.event for event in details.timeline]
     for expected in ("series.ready", "case.created", "case.segmented", "structure_set.written", "delivery.sent"):
         assert expected in events
     assert "segment npc_oar" in bench.board.counts().steps
-    report = json.loads(bench.spool.files[f"artefacts/{story.job.case_id}/{REPORT}"])
+    report = json.loads(bench.spool.files[f"artefacts/{details.job.case_id}/{REPORT}"])
     assert report["networks"][0]["demo"] is True
 
 
@@ -308,10 +308,10 @@ def test_a_destination_that_is_down_is_tried_with_growing_pauses_until_it_takes_
     tries = bench.sender.tries
     bench.work_for(600, step_s=1)
     assert 6 <= bench.sender.tries - tries <= 8
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    assert "connection refused" in story.deliveries[0].last_error
-    assert story.job.state is CaseState.CONTOURED
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    assert "connection refused" in details.deliveries[0].last_error
+    assert details.job.state is CaseState.CONTOURED
     bench.sender.down = False
     bench.work_for(1300)
     assert bench.case("ln_ctv").state is CaseState.SENT
@@ -323,32 +323,32 @@ def test_what_is_refused_for_good_fails_soon(bench: Bench, status: int) -> None:
     bench.sender.status = status
     bench.receive(plain_ct())
     bench.work_for(300)
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    assert story.deliveries[0].state is DeliveryState.FAILED
-    assert "given up after 3 tries, for this does not pass by itself" in story.deliveries[0].last_error
-    assert f"0x{status:04X}" in story.deliveries[0].last_error
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    assert details.deliveries[0].state is DeliveryState.FAILED
+    assert "given up after 3 tries, for this does not pass by itself" in details.deliveries[0].last_error
+    assert f"0x{status:04X}" in details.deliveries[0].last_error
 
 
 def test_a_warning_is_stored_and_told(bench: Bench) -> None:
     bench.sender.status = 0xB007
     bench.receive(plain_ct())
     bench.work_for(15)
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    assert story.deliveries[0].state is DeliveryState.SENT
-    assert "0xB007 stored, although" in story.deliveries[0].last_error
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    assert details.deliveries[0].state is DeliveryState.SENT
+    assert "0xB007 stored, although" in details.deliveries[0].last_error
 
 
 def test_a_destination_that_refuses_for_days_is_given_up_with_its_status(bench: Bench) -> None:
     bench.sender.status = 0x0110
     bench.receive(plain_ct())
     bench.work_for(97 * 3600, step_s=3600)
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    assert story.deliveries[0].state is DeliveryState.FAILED
-    assert "given up after 96 h" in story.deliveries[0].last_error
-    assert "0x0110" in story.deliveries[0].last_error
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    assert details.deliveries[0].state is DeliveryState.FAILED
+    assert "given up after 96 h" in details.deliveries[0].last_error
+    assert "0x0110" in details.deliveries[0].last_error
 
 
 def test_one_destination_that_is_down_does_not_hold_the_other(store: Store) -> None:
@@ -365,11 +365,11 @@ def test_results_of_demo_networks_stay_on_this_machine_unless_allowed(store: Sto
     bench = Bench(store, destinations=(LOOPBACK, remote, allowed))
     bench.receive(plain_ct())
     bench.work_for(15)
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    states = {delivery.destination: delivery.state for delivery in story.deliveries}
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    states = {delivery.destination: delivery.state for delivery in details.deliveries}
     assert states == {"tps": DeliveryState.SENT, "remote": DeliveryState.BLOCKED, "lab": DeliveryState.SENT}
-    assert "demo network" in next(d.last_error for d in story.deliveries if d.destination == "remote")
+    assert "demo network" in next(d.last_error for d in details.deliveries if d.destination == "remote")
 
 
 def test_results_of_clinical_networks_go_anywhere(store: Store) -> None:

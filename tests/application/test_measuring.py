@@ -17,17 +17,17 @@ def test_measurements_go_where_they_are_taken(store: Store) -> None:
     bench.receive(chest())
     bench.work_for(15)
 
-    story = bench.board.story(bench.case(NAME).case_id)
-    assert story is not None
-    assert {(d.destination, d.what) for d in story.deliveries} == {
+    details = bench.board.details(bench.case(NAME).case_id)
+    assert details is not None
+    assert {(d.destination, d.what) for d in details.deliveries} == {
         ("tps", Deliverable.RTSTRUCT),
         ("archive", Deliverable.RTSTRUCT),
         ("archive", Deliverable.MEASUREMENTS),
     }
-    assert story.measurements is not None
-    assert len(story.measurements["nodes"]) == 1
-    assert story.measurements_file.endswith(MEASUREMENTS)
-    uids = {d.what: d.sop_instance_uid for d in story.deliveries if d.destination == "archive"}
+    assert details.measurements is not None
+    assert len(details.measurements["nodes"]) == 1
+    assert details.measurements_file.endswith(MEASUREMENTS)
+    uids = {d.what: d.sop_instance_uid for d in details.deliveries if d.destination == "archive"}
     assert sorted(json.loads(data)["uid"] for name, data in bench.sender.sent if name == "archive") == sorted(
         uids.values()
     )
@@ -40,9 +40,9 @@ def test_a_destination_without_sr_fails_that_delivery_alone(store: Store) -> Non
     bench.work_for(15)
 
     case = bench.case(NAME)
-    story = bench.board.story(case.case_id)
-    assert story is not None
-    states = {(d.destination, d.what): d.state for d in story.deliveries}
+    details = bench.board.details(case.case_id)
+    assert details is not None
+    states = {(d.destination, d.what): d.state for d in details.deliveries}
     assert states.pop(("archive", Deliverable.MEASUREMENTS)) is DeliveryState.FAILED
     assert set(states.values()) == {DeliveryState.SENT}
     assert case.state is CaseState.SENT

@@ -213,9 +213,9 @@ def test_the_story_of_a_study_is_told_from_the_first_image_to_the_end(bench: Ben
     bench.work_for(15)
     operate(bench).resend(bench.case("ln_ctv").case_id, by="Ann")
 
-    story = WorkBoard(bench.store).study("1.2")
-    assert story is not None
-    told = [(event.event, event.detail) for event in story.timeline if event.seconds is None]
+    details = WorkBoard(bench.store).study("1.2")
+    assert details is not None
+    told = [(event.event, event.detail) for event in details.timeline if event.seconds is None]
     events = [event for event, _ in told]
     for first, then in (
         ("series.opened", "series.waiting"),
@@ -230,7 +230,7 @@ def test_the_story_of_a_study_is_told_from_the_first_image_to_the_end(bench: Ben
     assert any("49 images, waiting for more: " in detail and "gap" in detail for _, detail in told)
     assert any(detail.startswith("50 images received") for _, detail in told)
     assert WorkBoard(bench.store).study("1.77") is None
-    assert {case.state for case in story.cases} >= {CaseState.CONTOURED}
-    told_now = bench.board.story(bench.case("ln_ctv").case_id)
+    assert {case.state for case in details.cases} >= {CaseState.CONTOURED}
+    told_now = bench.board.details(bench.case("ln_ctv").case_id)
     assert told_now is not None
     assert [row.state for row in told_now.deliveries] == [DeliveryState.QUEUED]

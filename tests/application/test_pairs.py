@@ -55,10 +55,10 @@ def test_two_candidates_wait_for_a_person_for_ever(bench: Bench) -> None:
     assert case.state is CaseState.AMBIGUOUS
     assert {choice["planning_ct"] for choice in case.choices} == {"1.2.10", "1.2.11"}
     assert "a person must say which" in case.reasons[0]
-    story = bench.board.story(case.case_id)
-    assert story is not None
-    assert "case.ambiguous" in [event.event for event in story.timeline]
-    assert story.job.reason == "; ".join(case.reasons)
+    details = bench.board.details(case.case_id)
+    assert details is not None
+    assert "case.ambiguous" in [event.event for event in details.timeline]
+    assert details.job.reason == "; ".join(case.reasons)
 
 
 def test_where_only_weak_evidence_speaks_a_partner_is_waited_for_before_a_person_is_asked(bench: Bench) -> None:
@@ -89,9 +89,9 @@ def test_a_persons_word_makes_the_case_run_and_is_told(bench: Bench) -> None:
     assert (done.case_id, done.state) == (case.case_id, CaseState.SENT)
     assert done.inputs["planning_ct"].series_instance_uid == "1.2.11"
     assert any("assigned by a person" in reason for reason in done.reasons)
-    story = bench.board.story(done.case_id)
-    assert story is not None
-    assert [event.detail for event in story.timeline if event.event == "case.assigned"] == [
+    details = bench.board.details(done.case_id)
+    assert details is not None
+    assert [event.detail for event in details.timeline if event.event == "case.assigned"] == [
         "by ana: planning_ct is 1.2.11"
     ]
 
@@ -254,13 +254,13 @@ def test_every_verdict_is_kept_and_shown(bench: Bench) -> None:
     bench.receive([*plain_ct(), *contrast_ct()])
     bench.work_for(20)
 
-    story = bench.board.story(bench.case("npc_oar_gtv").case_id)
-    assert story is not None
-    found = {(v.series_instance_uid, v.role): v.accepted for v in story.verdicts}
+    details = bench.board.details(bench.case("npc_oar_gtv").case_id)
+    assert details is not None
+    found = {(v.series_instance_uid, v.role): v.accepted for v in details.verdicts}
     assert found == {
         ("1.2.10", "planning_ct"): True,
         ("1.2.10", "contrast_ct"): False,
         ("1.2.20", "planning_ct"): False,
         ("1.2.20", "contrast_ct"): True,
     }
-    assert all(verdict.reasons for verdict in story.verdicts)
+    assert all(verdict.reasons for verdict in details.verdicts)

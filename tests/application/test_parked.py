@@ -23,9 +23,9 @@ def bench(store: Store) -> Bench:
 
 
 def delivery(bench: Bench) -> DeliveryRow:
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    return story.deliveries[0]
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    return details.deliveries[0]
 
 
 def operations(bench: Bench) -> Operations:

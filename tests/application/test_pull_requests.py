@@ -146,12 +146,12 @@ def test_a_study_is_submitted_by_reference_over_rest_and_comes_from_a_real_pacs(
         FindStudy(tools).run("1")
         FetchSeries(tools).run("1")
         followed = running.client.get(answer.headers["location"]).json()
-        story = running.client.get(followed["study"]).json()
+        details = running.client.get(followed["study"]).json()
 
     assert followed["state"] == "done"
     assert [(row["images"], row["message"]) for row in followed["series"]] == [(5, "5 images fetched")]
-    assert [row["series_instance_uid"] for row in story["series"]] == [SERIES]
-    assert story["timeline"][0]["event"] == "pull.asked"
+    assert [row["series_instance_uid"] for row in details["series"]] == [SERIES]
+    assert details["timeline"][0]["event"] == "pull.asked"
 
 
 def test_rest_refuses_what_it_does_not_know(store: Store, database_url: str, tmp_path: Path) -> None:

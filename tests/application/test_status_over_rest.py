@@ -32,19 +32,19 @@ def test_patient_can_be_followed_from_images_to_delivery(store: Store, database_
     ):
         ready = client.get("/health/ready").json()
         jobs = client.get("/jobs?state=sent").json()
-        stories = [client.get(f"/jobs/{job['case_id']}").json() for job in jobs]
+        case_details = [client.get(f"/jobs/{job['case_id']}").json() for job in jobs]
         series = client.get("/series").json()
         metrics = client.get("/metrics").text
 
     assert ready["status"] == "ready"
     assert ready["checks"][0]["detail"].startswith("PostgreSQL ")
     assert sorted(job["pipeline"] for job in jobs) == ["ln_ctv", "npc_oar_gtv"]
-    for story in stories:
-        assert story["roles"]["planning_ct"] in {row["series_instance_uid"] for row in series}
-        assert {delivery["state"] for delivery in story["deliveries"]} == {"sent"}
-        assert {"case.segmented", "structure_set.written", "delivery.sent"} <= {e["event"] for e in story["timeline"]}
-        assert story["rois"]
-        assert story["rtstruct"].startswith(str(tmp_path))
+    for details in case_details:
+        assert details["roles"]["planning_ct"] in {row["series_instance_uid"] for row in series}
+        assert {delivery["state"] for delivery in details["deliveries"]} == {"sent"}
+        assert {"case.segmented", "structure_set.written", "delivery.sent"} <= {e["event"] for e in details["timeline"]}
+        assert details["rois"]
+        assert details["rtstruct"].startswith(str(tmp_path))
     assert {row["state"] for row in series} == {"ready"}
     assert 'npc_contour_cases{state="sent"} 2.0' in metrics
     assert 'npc_contour_deliveries{destination="tps",state="sent"} 2.0' in metrics

@@ -38,9 +38,9 @@ def hold(bench: Bench) -> None:
 
 
 def told(bench: Bench) -> str:
-    story = WorkBoard(bench.store).study(STUDY)
-    assert story is not None
-    return " | ".join(f"{line.event} {line.detail}" for line in story.timeline)
+    details = WorkBoard(bench.store).study(STUDY)
+    assert details is not None
+    return " | ".join(f"{line.event} {line.detail}" for line in details.timeline)
 
 
 def counted(slices: int) -> list[InstanceHeader]:

@@ -1,4 +1,4 @@
-"""A pipeline to which a study means nothing makes no case where another one takes the study, and is named in its story.
+"""A pipeline that a study does not concern makes no case where another one takes it, and is named in its timeline.
 
 What was meant for a pipeline and cannot be used is refused in the open, and so is a study that nobody takes.
 """
@@ -32,9 +32,9 @@ def states(bench: Bench) -> dict[str, CaseState]:
 
 
 def told(bench: Bench) -> list[str]:
-    story = WorkBoard(bench.store).study(STUDY)
-    assert story is not None
-    return [event.detail for event in story.timeline if event.event == "pipelines.unconcerned"]
+    details = WorkBoard(bench.store).study(STUDY)
+    assert details is not None
+    return [event.detail for event in details.timeline if event.event == "pipelines.unconcerned"]
 
 
 def neck(headers: list[InstanceHeader]) -> list[InstanceHeader]:

@@ -123,9 +123,9 @@ def test_images_then_files_then_rows_go_after_their_time(bench: Bench) -> None:
     assert (series.images, series.reasons) == (0, ("50 images deleted 10 days after the study was done",))
     retain(bench, disk, 10)
     assert case.case_id in disk.deleted
-    assert bench.board.story(case.case_id) is not None
+    assert bench.board.details(case.case_id) is not None
     retain(bench, disk, 10)
-    assert bench.board.story(case.case_id) is None
+    assert bench.board.details(case.case_id) is None
     assert bench.store.query("SELECT 1 FROM study UNION SELECT 1 FROM event UNION SELECT 1 FROM association") == []
     assert bench.store.query("SELECT 1 FROM assignment") == []
     assert bench.board.counts().steps == steps != {}, "totals fell with what was deleted"

@@ -26,9 +26,9 @@ def bench(store: Store) -> Bench:
 
 
 def delivery(bench: Bench, name: str = "tps") -> DeliveryRow:
-    story = bench.board.story(bench.case("ln_ctv").case_id)
-    assert story is not None
-    return next(row for row in story.deliveries if row.destination == name)
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+    return next(row for row in details.deliveries if row.destination == name)
 
 
 def operations(bench: Bench) -> Operations:

@@ -11,7 +11,7 @@ import pytest
 from npc_contour.adapters.webhooks import Hook, WebhookCaller
 from npc_contour.application.webhooks import CallWebhook, Patience, WebhookBoard
 from npc_contour.domain.status import Part
-from npc_contour.domain.timeline import StoryLine, WebhookState
+from npc_contour.domain.timeline import TimelineEntry, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused, StoreError
 from npc_contour.logs import Event
@@ -58,19 +58,19 @@ def test_a_receiver_is_told_what_it_asked_for_and_no_more(store: Store, ris: Rec
     assert sent.body["timestamp"].endswith("+00:00")
     assert sent.headers["content-type"] == "application/json"
     assert abs(sent.timestamp - bench.clock.now().timestamp()) < 60
-    story = bench.board.story(case)
-    assert story is not None
-    receipts = [line.detail for line in story.timeline if line.event == "webhook.delivered"]
+    details = bench.board.details(case)
+    assert details is not None
+    receipts = [line.detail for line in details.timeline if line.event == "webhook.delivered"]
     assert receipts[1] == f"ris answered 204, told of delivery.sent (message {sent.message_id})"
 
 
 def test_a_message_is_written_with_the_change_it_tells_of_or_not_at_all(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
-    line = StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
+    line = TimelineEntry(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
 
     def change_that_fails() -> None:
         with store.transaction() as tx:
-            tx.tell(line)
+            tx.record(line)
             tx.defer(Job(JobKind.SEND, "\x00"))
 
     with pytest.raises(StoreError):
@@ -78,7 +78,7 @@ def test_a_message_is_written_with_the_change_it_tells_of_or_not_at_all(store: S
     bench.work()
     assert messages(bench) == []
     with store.transaction() as tx:
-        tx.tell(line)
+        tx.record(line)
     bench.work()
     assert [one.body["data"] for one in ris.told] == [{"study_instance_uid": STUDY}]
 
@@ -104,7 +104,7 @@ def test_a_receiver_that_is_down_is_told_once_it_is_back_under_the_same_id(store
 def test_an_answer_that_was_lost_makes_a_duplicate_with_the_same_id(store: Store, ris: Receiver) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
     with store.transaction() as tx:
-        tx.tell(StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY))
+        tx.record(TimelineEntry(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY))
     bench.work()
     store.query(
         "UPDATE webhook_message SET state = 'queued', next_try_at = %(now)s RETURNING id", {"now": bench.clock.now()}
@@ -150,11 +150,11 @@ def test_a_hook_that_left_the_settings_is_told_nothing_new_and_its_rest_is_given
     store: Store, ris: Receiver
 ) -> None:
     bench = bench_of(store, ris.url, ["case.created"])
-    line = StoryLine(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
+    line = TimelineEntry(event=Event.CASE_CREATED, at=bench.clock.now(), study=STUDY)
     with store.transaction() as tx:
-        tx.tell(line)
+        tx.record(line)
         tx.set_webhooks({})
-        tx.tell(line)
+        tx.record(line)
     bench.more[JobKind.CALL_WEBHOOK] = CallWebhook(store, bench.clock, WebhookCaller({}), {}).run
     bench.steps = bench.new_steps()
     bench.work()

@@ -64,7 +64,7 @@ def test_a_held_case_ends_the_demo_and_says_why(tmp_path: Path) -> None:
 
     code = show(
         Console(file=printed),
-        stories=[{"job": job, "timeline": []}],
+        case_details=[{"job": job, "timeline": []}],
         steps_s={},
         received=[],
         patient=tmp_path,

@@ -10,7 +10,7 @@ from npc_contour.adapters.webhooks import WebhookCaller, read_secret
 from npc_contour.application.webhooks import CallWebhook, WebhookBoard
 from npc_contour.cli import main
 from npc_contour.domain.status import Part
-from npc_contour.domain.timeline import StoryLine, WebhookState
+from npc_contour.domain.timeline import TimelineEntry, WebhookState
 from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
 from npc_contour.store.database import Store
@@ -23,7 +23,7 @@ def failed(store: Store) -> str:
     clock = FakeClock()
     with store.transaction() as tx:
         tx.set_webhooks({"ris": ["case.failed"]})
-        tx.tell(StoryLine(event=Event.CASE_FAILED, at=clock.now(), study="1.2"))
+        tx.record(TimelineEntry(event=Event.CASE_FAILED, at=clock.now(), study="1.2"))
     (message,) = WebhookBoard(store, clock).messages(None, Part())
     CallWebhook(store, clock, WebhookCaller({}), {}).run(message.message_id)
     return message.message_id

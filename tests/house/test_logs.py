@@ -49,7 +49,7 @@ def documented() -> dict[str, tuple[set[str], set[str]]]:
     rows = [match.groups() for line in events.splitlines() if (match := ROW.match(line))]
     assert len({name for name, *_ in rows}) == len(rows)
     return {
-        name: (set() if levels == "story only" else set(levels.split(", ")), set(re.findall(r"`(\w+)`", fields)))
+        name: (set() if levels == "timeline only" else set(levels.split(", ")), set(re.findall(r"`(\w+)`", fields)))
         for name, levels, fields, _ in rows
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from npc_contour.domain.jobs import CaseState, SeriesState
-from npc_contour.domain.status import CaseStory, Counts, JobRow, Part, SeriesRow
+from npc_contour.domain.status import CaseDetails, Counts, JobRow, Part, SeriesRow
 from npc_contour.errors import StoreError
 from npc_contour.store.board import StatusBoard
 
@@ -15,20 +15,22 @@ from npc_contour.store.board import StatusBoard
 class FakeBoard(StatusBoard):
     """Rows as given, newest first; `down` makes every question fail as a dead database does."""
 
-    stories: dict[str, CaseStory] = field(default_factory=dict)
+    case_details: dict[str, CaseDetails] = field(default_factory=dict)
     received: list[SeriesRow] = field(default_factory=list)
     numbers: Counts = field(default_factory=Counts)
     down: bool = False
 
     def jobs(self, part: Part, *, state: CaseState | None = None, pipeline: str | None = None) -> Sequence[JobRow]:
         self._answer()
-        rows = sorted((story.job for story in self.stories.values()), key=lambda row: row.created_at, reverse=True)
+        rows = sorted(
+            (details.job for details in self.case_details.values()), key=lambda row: row.created_at, reverse=True
+        )
         wanted = [row for row in rows if state in {None, row.state} and pipeline in {None, row.pipeline}]
         return wanted[: part.limit]
 
-    def story(self, case_id: str) -> CaseStory | None:
+    def details(self, case_id: str) -> CaseDetails | None:
         self._answer()
-        return self.stories.get(case_id)
+        return self.case_details.get(case_id)
 
     def series(self, part: Part, *, state: SeriesState | None = None) -> Sequence[SeriesRow]:
         self._answer()

@@ -45,7 +45,7 @@ from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node
 from npc_contour.domain.received import ArrivedImage, AssociationRow
 from npc_contour.domain.status import CheckResult
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import JobKind
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
@@ -124,7 +124,7 @@ class World:
                     choices=({"planning_ct": series},) if choices else (),
                 )
             )  # fmt: skip
-            tx.tell(StoryLine(event=Event.CASE_CREATED, at=now, case=case_id, detail="planning_ct: the only CT"))
+            tx.record(TimelineEntry(event=Event.CASE_CREATED, at=now, case=case_id, detail="planning_ct: the only CT"))
             if state is CaseState.SENT:
                 z, y, x = np.indices(planning.volume.hu.shape)
                 inside: Mask = np.asarray(((y - 20) ** 2 + (x - 24) ** 2 <= 64) & (z >= 3) & (z < 9))
@@ -168,8 +168,10 @@ class World:
             tx.add_images([ArrivedImage(image, row) for image in images], now)
             tx.set_series(series, state, reasons, now)
             study_uid = images[0].study_instance_uid
-            tx.tell(
-                StoryLine(event=Event.SERIES_HELD, at=now, study=study_uid, series=series, detail="; ".join(reasons))
+            tx.record(
+                TimelineEntry(
+                    event=Event.SERIES_HELD, at=now, study=study_uid, series=series, detail="; ".join(reasons)
+                )
             )
         return series
 
@@ -196,9 +198,11 @@ class World:
         return Accounts(AccountStore(self.store), self.clock, session_h=8.0)
 
     def tell(self, case_id: str, event: Event, detail: str) -> None:
-        """Add a line to a case's story."""
+        """Add an entry to a case's timeline."""
         with self.store.transaction() as tx:
-            tx.tell(StoryLine(event=event, at=datetime.now(UTC) + timedelta(seconds=1), case=case_id, detail=detail))
+            tx.record(
+                TimelineEntry(event=event, at=datetime.now(UTC) + timedelta(seconds=1), case=case_id, detail=detail)
+            )
 
     @contextmanager
     def app(self) -> Iterator[FastAPI]:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from npc_contour.domain.status import Counts, Part
-from npc_contour.domain.timeline import StoryLine, WebhookState
+from npc_contour.domain.timeline import TimelineEntry, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 from npc_contour.store.board import StatusBoard
@@ -35,7 +35,7 @@ def test_messages_to_other_programs_are_counted_by_webhook_and_state(store: Stor
     with store.transaction() as tx:
         tx.set_webhooks({"ris": ["case.failed"], "dosimetry": ["case.failed"]})
         for case in ("1", "2"):
-            tx.tell(StoryLine(event=Event.CASE_FAILED, at=now, case=case))
+            tx.record(TimelineEntry(event=Event.CASE_FAILED, at=now, case=case))
         given_up = next(one.message_id for one in tx.webhook_messages(None, Part()) if one.hook == "ris")
         tx.set_webhook_message(given_up, WebhookState.FAILED, 410, "gone", now, None)
 

@@ -36,7 +36,7 @@ def taken(store: Store) -> bool:
 def told(url: str, *rows: ProcessRow) -> None:
     for row in rows:
         beats = Beats(url, row)
-        beats.tell()
+        beats.report()
         beats.close()
 
 
@@ -103,4 +103,4 @@ def test_a_database_that_does_not_answer_is_said_and_tried_again() -> None:
     beats = Beats("postgresql://nobody@127.0.0.1:1/none", OWN)
     for _ in range(2):
         with pytest.raises(StoreError, match="database: "):
-            beats.tell()
+            beats.report()

@@ -133,8 +133,8 @@ def send_small_ones(hospital: Hospital) -> None:
 
 def received(hospital: Hospital, case: dict[str, Any]) -> Path:
     """The RTSTRUCT of a case as the planning system has it."""
-    story = hospital.service.get(f"/jobs/{case['case_id']}")
-    return hospital.folder / "tps" / f"RS.{story['deliveries'][0]['sop_instance_uid']}.dcm"
+    details = hospital.service.get(f"/jobs/{case['case_id']}")
+    return hospital.folder / "tps" / f"RS.{details['deliveries'][0]['sop_instance_uid']}.dcm"
 
 
 def test_one_phase_alone_gives_nodes_and_a_refusal_that_says_what_never_came(hospital: Hospital) -> None:

@@ -162,10 +162,10 @@ def test_plastimatch_reads_what_we_read(job: MainJob, tmp_path: Path) -> None:
 
 def test_timeline_tells_each_step(job: MainJob) -> None:
     for row in job.service.get("/jobs"):
-        story = job.service.get(f"/jobs/{row['case_id']}")
-        assert story["roles"]
-        assert [event["event"] for event in story["timeline"]]
-        assert story["deliveries"][0]["state"] == "sent"
+        details = job.service.get(f"/jobs/{row['case_id']}")
+        assert details["roles"]
+        assert [event["event"] for event in details["timeline"]]
+        assert details["deliveries"][0]["state"] == "sent"
 
 
 def test_another_program_is_told_of_each_case_and_delivery(job: MainJob) -> None:

@@ -120,7 +120,7 @@ def say(running: Running, config: Path, copy_uid: str) -> None:
     assert copy_uid in answer.json()["done"]
 
 
-def story(pair: HardPair, pipeline: str) -> dict[str, Any]:
+def details(pair: HardPair, pipeline: str) -> dict[str, Any]:
     case_id = next(job["case_id"] for job in pair.service.get("/jobs") if job["pipeline"] == pipeline)
     found: dict[str, Any] = pair.service.get(f"/jobs/{case_id}")
     return found
@@ -128,7 +128,7 @@ def story(pair: HardPair, pipeline: str) -> dict[str, Any]:
 
 def test_the_partner_came_from_the_pacs(pair: HardPair) -> None:
     states = [(row["images"], row["state"]) for row in pair.service.get("/series")]
-    study = pair.service.get(f"/studies/{story(pair, 'combined')['job']['study_instance_uid']}")
+    study = pair.service.get(f"/studies/{details(pair, 'combined')['job']['study_instance_uid']}")
 
     assert states == [(76, "ready")] * 3
     sought = [event["detail"] for event in study["timeline"] if event["event"] == "partner.sought"]
@@ -158,20 +158,20 @@ def test_one_structure_set_with_every_roi_arrives_on_the_chosen_series(pair: Har
     assert "Error" not in report.stderr + report.stdout
 
 
-def test_the_story_tells_who_said_what_and_every_verdict(pair: HardPair) -> None:
+def test_the_timeline_tells_who_said_what_and_every_verdict(pair: HardPair) -> None:
     for pipeline in ("npc_oar_gtv", "ln_ctv"):
-        told = story(pair, pipeline)
+        told = details(pair, pipeline)
         said = [event["detail"] for event in told["timeline"] if event["event"] == "case.assigned"]
         assert len(said) == 1
         assert pair.copy_uid in said[0]
         assert told["choices"] == []
         assert any("assigned by a person" in verdict["reasons"] for verdict in told["verdicts"])
-    shown = npc_contour("show", story(pair, "npc_oar_gtv")["job"]["case_id"][:10], "--config", pair.config).stdout
+    shown = npc_contour("show", details(pair, "npc_oar_gtv")["job"]["case_id"][:10], "--config", pair.config).stdout
     assert "contrast-enhanced" in " ".join(shown.split())
 
 
 def test_what_cannot_be_assigned_is_refused_in_words(pair: HardPair) -> None:
-    case_id = story(pair, "npc_oar_gtv")["job"]["case_id"]
+    case_id = details(pair, "npc_oar_gtv")["job"]["case_id"]
     url = f"http://127.0.0.1:{pair.service.web_port}/api/v1/jobs/{case_id}/assign"
 
     unknown = httpx.post(url, json={"roles": {"planning_ct": "7.7.7.7"}}, timeout=30)

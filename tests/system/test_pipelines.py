@@ -109,8 +109,8 @@ def test_no_pipeline_refuses_a_study_that_is_not_for_it(run: Run) -> None:
     cases = [(row["pipeline"], row["state"]) for row in run.service.get("/jobs")]
     assert {state for _, state in cases} <= {"sent", "verified"}
     assert len(cases) == len(PIPELINES)
-    story = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
-    study = run.service.get(f"/studies/{story['job']['study_instance_uid']}")
+    details = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
+    study = run.service.get(f"/studies/{details['job']['study_instance_uid']}")
     (told,) = [event["detail"] for event in study["timeline"] if event["event"] == "pipelines.unconcerned"]
     assert "mediastinal_ln needs contrast_ct" in told
     assert "han_oar needs planning_ct" in told
@@ -160,7 +160,7 @@ def test_what_is_not_measured_has_no_table(run: Run) -> None:
 
 
 def test_both_objects_are_deliveries_of_their_own(run: Run) -> None:
-    story = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
+    details = run.service.get(f"/jobs/{run.case('npc_mr_gtv')}")
 
-    assert {row["what"] for row in story["deliveries"]} == {"rtstruct", "measurements"}
-    assert {row["state"] for row in story["deliveries"]} <= {"sent", "verified"}
+    assert {row["what"] for row in details["deliveries"]} == {"rtstruct", "measurements"}
+    assert {row["state"] for row in details["deliveries"]} <= {"sent", "verified"}

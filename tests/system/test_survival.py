@@ -101,6 +101,6 @@ def test_a_supervisor_that_is_killed_takes_everything_down_and_the_next_one_fini
             assert [process.cmdline() for process in left] == []
         with site(tmp_path / "site", destination) as running:
             wait_for_jobs(running, BOTH_SENT)
-            stories = [running.get(f"/jobs/{job['case_id']}") for job in running.get("/jobs")]
-            assert len(stories) == 2
-        assert json.dumps(stories).count('"generation": 1') >= 2
+            case_details = [running.get(f"/jobs/{job['case_id']}") for job in running.get("/jobs")]
+            assert len(case_details) == 2
+        assert json.dumps(case_details).count('"generation": 1') >= 2

@@ -98,7 +98,7 @@ def segment_folder(
         OSError, SpoolFullError: where the results go nothing can be written, or there is no room.
         GateError: an RTSTRUCT failed its own check.
     """
-    tell = progress or (lambda _step, _done: None)
+    report = progress or (lambda _step, _done: None)
     folder_writable(out.absolute().parent)
     free_space(out, NEEDED_MB)
     enabled = (pipeline,) if pipeline is not None else settings.routing.pipelines
@@ -108,7 +108,7 @@ def segment_folder(
     with timed(timings_s, "read headers"):
         content = read_headers(
             folder,
-            progress=lambda done, total: tell("reading headers", done / max(total, 1)),
+            progress=lambda done, total: report("reading headers", done / max(total, 1)),
             pixels_asked=True,
         )
     grouped = group(content.headers)
@@ -135,8 +135,8 @@ def segment_folder(
     with ExitStack() as stack:
         crossings = writer.profile.contour_source is ContourSource.MARGINS
         used = {use.network for _, answer, _ in cases for use in catalog.pipelines[answer.pipeline].networks}
-        engine = _engine(settings, used, stack, timings_s, tell, crossings=crossings)
-        run = _Run(catalog, engine, timings_s, tell, writer, settings, nifti=nifti)
+        engine = _engine(settings, used, stack, timings_s, report, crossings=crossings)
+        run = _Run(catalog, engine, timings_s, report, writer, settings, nifti=nifti)
         made = [
             FolderResult(
                 answer.pipeline,
@@ -155,7 +155,7 @@ class _Run:
     catalog: Catalog
     engine: TritonEngine
     common_timings_s: Timings
-    tell: Progress
+    report: Progress
     writer: RtstructWriter
     settings: Settings
     nifti: bool
@@ -169,9 +169,9 @@ class _Run:
             while not done.wait(LOOK_EVERY_S):
                 windows = self.engine.progress(contract.name)
                 if windows is not None and not done.is_set():
-                    self.tell(step, min(windows[0] / max(windows[1], 1), 0.99))
+                    self.report(step, min(windows[0] / max(windows[1], 1), 0.99))
 
-        self.tell(step, 0.0)
+        self.report(step, 0.0)
         watcher = threading.Thread(target=look, name="progress")
         watcher.start()
         try:
@@ -179,7 +179,7 @@ class _Run:
         finally:
             done.set()
             watcher.join()
-        self.tell(step, 1.0)
+        self.report(step, 1.0)
 
     def case(self, case: Case, reasons: tuple[str, ...], path: Path) -> Mapping[str, Any]:
         """Contour one case into a file; return its report."""
@@ -214,7 +214,7 @@ class _Run:
             whole = (mask.on_grid(volume.grid.shape_zyx) for mask in done.masks)
             names = [mask.spec.name for mask in done.masks]
             write_named_masks(path.with_suffix(".nii.gz"), whole, names, volume.grid)
-        self.tell(f"{pipeline.name}: RTSTRUCT", 1.0)
+        self.report(f"{pipeline.name}: RTSTRUCT", 1.0)
         rows = measured_report(measured)
         if measured is not None:
             _put(_beside(path, ".csv"), measurements_csv(rows["measurements"]).encode())
@@ -251,21 +251,21 @@ def _engine(
     used: Iterable[str],
     stack: ExitStack,
     timings_s: Timings,
-    tell: Progress,
+    report: Progress,
     *,
     crossings: bool,
 ) -> TritonEngine:
     timeout_s = settings.triton.timeout_s
     if settings.triton.url != "embedded":
         return stack.enter_context(TritonEngine(settings.triton.url, timeout_s=timeout_s, crossings=crossings))
-    tell("starting Triton", 0.0)
+    report("starting Triton", 0.0)
     with timed(timings_s, "start Triton"):
         server = stack.enter_context(
             EmbeddedTriton(
                 settings.triton.model_repository, networks=used, start_timeout_s=settings.triton.start_timeout_s
             )
         )
-    tell("starting Triton", 1.0)
+    report("starting Triton", 1.0)
     urls = server.urls
     return stack.enter_context(
         TritonEngine(urls.grpc, metrics_url=urls.metrics, timeout_s=timeout_s, crossings=crossings)

@@ -45,16 +45,16 @@ def tell_of(pulse: Pulse, runtime: Runtime, role: str) -> None:
     if not pulse.name:
         return
     beats = Beats(runtime.database_url, process_row(runtime, role))
-    threading.Thread(target=_tell, args=(pulse, beats), name="heartbeat", daemon=True).start()
+    threading.Thread(target=_report, args=(pulse, beats), name="heartbeat", daemon=True).start()
 
 
-def _tell(pulse: Pulse, beats: Beats) -> None:
+def _report(pulse: Pulse, beats: Beats) -> None:
     told = 0
     while True:
         turns = pulse.turns
         if turns != told:
             try:
-                beats.tell()
+                beats.report()
                 told = turns
             except StoreError as error:
                 # Readiness and the worker itself say that the database is down.

@@ -16,7 +16,7 @@ from npc_contour.core.routing import route
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.received import SeriesRecord
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
@@ -41,7 +41,7 @@ class AssignRoles:
         Args:
             case_id: a live case in any state; where it has images already, a new generation takes its place.
             roles: role → Series Instance UID, or an ending of it that no other series of the study has.
-            by: who says so, for the story.
+            by: who says so, for the timeline.
             pipeline: another one than the case's, which makes a case of its own; "" means the case's.
 
         Raises:
@@ -66,8 +66,8 @@ class AssignRoles:
             tx.defer(Job(JobKind.ROUTE_STUDY, case.study_instance_uid))
             words = ", ".join(f"{role} is {series}" for role, series in chosen.items())
             words = f"for {pipeline}: {words}" if pipeline else words
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=Event.CASE_ASSIGNED,
                     at=now,
                     study=case.study_instance_uid,

@@ -32,7 +32,7 @@ from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
 from npc_contour.logs import Event
@@ -117,9 +117,9 @@ class CaseSteps:
                 return
             tx.set_case(case_id, CaseState.SEGMENTED, now, reasons=(*shifts, *case.reasons) if shifts else None)
             for words in shifts:
-                self._tell(tx, Event.PHASES_SHIFTED, case, {}, detail=words)
+                self._record(tx, Event.PHASES_SHIFTED, case, {}, detail=words)
             tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
-            self._tell(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
+            self._record(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
 
     def _plan_for_later(self, case_id: str) -> None:
         """Go back into the queue, where an urgent case goes first, rather than keep a place in this process."""
@@ -157,7 +157,7 @@ class CaseSteps:
                 return
             tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
             tx.set_case(case_id, CaseState.CONTOURED, now)
-            self._tell(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
+            self._record(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
             if tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0]):
                 tx.combine_later(case_id)
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
@@ -179,7 +179,7 @@ class CaseSteps:
             more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
             reason = f"the contours are doubtful: {doubts[0]}{more}"
             tx.hold_case(case.case_id, reason, self._tools.clock.now())
-            self._tell(tx, Event.CASE_HELD, case, {}, detail=reason)
+            self._record(tx, Event.CASE_HELD, case, {}, detail=reason)
 
     def contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
@@ -277,11 +277,11 @@ class CaseSteps:
         for contract in contracts:
             yield next((place for place in places if place.has_labels(contract)), artefacts), contract
 
-    def _tell(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
+    def _record(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
         now, study, uid = self._tools.clock.now(), case.study_instance_uid, case.case_id
-        tx.tell(StoryLine(event=event, at=now, study=study, case=uid, detail=detail))
+        tx.record(TimelineEntry(event=event, at=now, study=study, case=uid, detail=detail))
         for step, seconds in timings_s.items():
-            tx.tell(StoryLine(event=event, at=now, study=study, case=uid, step=step, seconds=seconds))
+            tx.record(TimelineEntry(event=event, at=now, study=study, case=uid, step=step, seconds=seconds))
         logger.info(
             event,
             extra={

@@ -18,7 +18,7 @@ from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.structures import RoiSpec
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 from npc_contour.store.database import Store
@@ -84,13 +84,13 @@ class CombineStudy:
         made = self._new_case(done, ours, old, now)
         if old is not None:
             tx.supersede(old.case_id, made.case_id, now)
-            _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: other members", now)
+            _record(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: other members", now)
         tx.add_case(made)
         for case in done:
             tx.set_case(case.case_id, CaseState.COMBINED, now)
-            _tell(tx, Event.CASE_COMBINED, case, f"part of the structure set of case {made.case_id}", now)
+            _record(tx, Event.CASE_COMBINED, case, f"part of the structure set of case {made.case_id}", now)
         tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, made.case_id))
-        _tell(tx, Event.CASE_CREATED, made, "; ".join(made.reasons), now)
+        _record(tx, Event.CASE_CREATED, made, "; ".join(made.reasons), now)
 
     def _new_case(
         self, done: Sequence[CaseRecord], ours: Sequence[CaseRecord], old: CaseRecord | None, now: datetime
@@ -164,6 +164,6 @@ def _why(case: CaseRecord) -> str:
     return f" ({case.reasons[0]})" if case.reasons else ""
 
 
-def _tell(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:
-    tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=detail))
+def _record(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:
+    tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=detail))
     logger.info(event, extra={"case_id": case.case_id, "pipeline": case.pipeline, "detail": detail})

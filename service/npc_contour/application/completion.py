@@ -13,7 +13,7 @@ from npc_contour.application.ports import Clock
 from npc_contour.core.completeness import Arrivals, CompletionRules, CompletionVerdict, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.received import Ending, SeriesRecord
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 from npc_contour.settings import Completion
@@ -69,8 +69,8 @@ class CloseSeries:
         if verdict.look_again_at == held_at and series.reasons != verdict.reasons:
             tx.set_series(uid, SeriesState.RECEIVING, verdict.reasons, now)
             detail = f"{series.images} images, waiting for more: {'; '.join(verdict.reasons)}"
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=Event.SERIES_WAITING, at=now, study=series.study_instance_uid, series=uid, detail=detail
                 )
             )
@@ -82,8 +82,8 @@ class CloseSeries:
         tx.set_series(uid, verdict.state, verdict.reasons, now)
         seconds = tx.receiving_s(uid)
         detail = "; ".join((f"{series.images} images received", *verdict.reasons))
-        tx.tell(StoryLine(event=event, at=now, study=study, series=uid, detail=detail))
-        tx.tell(StoryLine(event=event, at=now, study=study, series=uid, step="receive", seconds=seconds))
+        tx.record(TimelineEntry(event=event, at=now, study=study, series=uid, detail=detail))
+        tx.record(TimelineEntry(event=event, at=now, study=study, series=uid, step="receive", seconds=seconds))
         tx.defer(Job(JobKind.ROUTE_STUDY, study))
         logger.info(
             event, extra={"series_instance_uid": uid, "images": series.images, "reasons": list(verdict.reasons)}

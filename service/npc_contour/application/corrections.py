@@ -26,7 +26,7 @@ from npc_contour.core.identity import mixed_patients
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.received import AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
@@ -221,8 +221,8 @@ class Corrections:
         with self._store.transaction() as tx:
             series = tx.series(uid)
             study = series.study_instance_uid if series else None
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=Event.INSTANCE_DISCARDED, at=now, study=study, series=uid if series else None, detail=words
                 )
             )
@@ -257,7 +257,9 @@ class Corrections:
         tx.lock_study(study)
         tx.defer(Job(JobKind.ROUTE_STUDY, study))
         tx.set_correction(series_instance_uid, None)
-        tx.tell(StoryLine(event=Event.SERIES_CORRECTED, at=now, study=study, series=series_instance_uid, detail=words))
+        tx.record(
+            TimelineEntry(event=Event.SERIES_CORRECTED, at=now, study=study, series=series_instance_uid, detail=words)
+        )
         logger.info(Event.SERIES_CORRECTED, extra={"series_instance_uid": series_instance_uid, "detail": words})
         return made_of(tx, study, series_instance_uid)
 
@@ -342,12 +344,12 @@ def ask(tx: Transaction, header: InstanceHeader, other: Sequence[str], now: date
     tx.set_correction(uid, now)
     named = " and another ".join(other)
     words = f"images were received again with the same UIDs but another {named}: accept or discard them"
-    tx.tell(StoryLine(event=Event.SERIES_CAME_AGAIN, at=now, study=study, series=uid, detail=words))
+    tx.record(TimelineEntry(event=Event.SERIES_CAME_AGAIN, at=now, study=study, series=uid, detail=words))
     logger.warning(Event.SERIES_CAME_AGAIN, extra={"series_instance_uid": uid, "detail": words})
     for case in made_of(tx, study, uid):
         if case.state in UNFINISHED and not case.held_reason:
             tx.hold_case(case.case_id, HELD, now)
-            tx.tell(StoryLine(event=Event.CASE_HELD, at=now, study=study, case=case.case_id, detail=HELD))
+            tx.record(TimelineEntry(event=Event.CASE_HELD, at=now, study=study, case=case.case_id, detail=HELD))
 
 
 def is_asked(tx: Transaction, series_instance_uid: str) -> bool:

@@ -17,7 +17,7 @@ from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.domain.cases import CaseRecord, DeliveryRecord
 from npc_contour.domain.dimse import may_pass, status_words
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable, DeliveryState, StoreReceipt, Verify
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DemoNotAllowedError, NotOfferedError, SendError
 from npc_contour.logs import Event
@@ -76,7 +76,7 @@ def add_deliveries(
             message, state = str(error), DeliveryState.BLOCKED
         delivery_id = tx.add_delivery(case.case_id, destination.name, state, message, now, what)
         if state is DeliveryState.BLOCKED:
-            _tell(
+            _record(
                 tx, Event.DELIVERY_BLOCKED, case.study_instance_uid, case.case_id, f"{destination.name}: {message}", now
             )
         elif delivery_id is not None:
@@ -96,8 +96,8 @@ def finish_case(tx: Transaction, case: CaseRecord, now: datetime) -> None:
         state = case.state if DeliveryState.QUEUED in states else CaseState.SENT
     if state is CaseState.SENT and states == {DeliveryState.VERIFIED}:
         state = CaseState.VERIFIED
-        line = StoryLine(event=Event.CASE_VERIFIED, at=now, study=case.study_instance_uid, case=case.case_id)
-        tx.tell(line)
+        line = TimelineEntry(event=Event.CASE_VERIFIED, at=now, study=case.study_instance_uid, case=case.case_id)
+        tx.record(line)
     if state is not case.state:
         tx.set_case(case.case_id, state, now)
 
@@ -233,7 +233,7 @@ class SendDelivery:
         study, case_id = delivery.study_instance_uid, delivery.case_id
         # Apart: whoever holds a delivery never asks for a destination, for whose holder asks for deliveries.
         with self._store.transaction() as tx:
-            outcome = self._tell_gate(tx, delivery, outcome, began, now)
+            outcome = self._report_to_gate(tx, delivery, outcome, began, now)
         with self._store.transaction() as tx:
             case = tx.case(delivery.case_id, lock=True)
             current = tx.delivery(delivery.delivery_id, lock=True)
@@ -253,10 +253,10 @@ class SendDelivery:
             if outcome.next_try_at is not None:
                 tx.defer(Job(JobKind.SEND, str(delivery.delivery_id), outcome.next_try_at))
             detail = f"{delivery.destination}: {outcome.message}" if outcome.message else delivery.destination
-            line = StoryLine(event=outcome.event, at=now, study=study, case=case_id, detail=detail)
-            tx.tell(line)
+            line = TimelineEntry(event=outcome.event, at=now, study=study, case=case_id, detail=detail)
+            tx.record(line)
             if outcome.state is DeliveryState.SENT:
-                tx.tell(replace(line, detail="", step="send", seconds=(now - began).total_seconds()))
+                tx.record(replace(line, detail="", step="send", seconds=(now - began).total_seconds()))
                 self._plan_question(tx, delivery, now)
             finish_case(tx, case, now)
         level = logging.INFO if outcome.state is DeliveryState.SENT and not outcome.message else logging.WARNING
@@ -271,7 +271,7 @@ class SendDelivery:
             },
         )
 
-    def _tell_gate(
+    def _report_to_gate(
         self, tx: Transaction, delivery: DeliveryRecord, outcome: _Outcome, began: datetime, now: datetime
     ) -> _Outcome:
         """Open or close the destination for all; what waits for a destination that is down goes when that is tried."""
@@ -295,6 +295,6 @@ def _refusal(receipt: StoreReceipt) -> str:
     return f"the destination answered: {status_words(receipt.status)}{more}"
 
 
-def _tell(tx: Transaction, event: Event, study: str, case_id: str, detail: str, now: datetime) -> None:
-    tx.tell(StoryLine(event=event, at=now, study=study, case=case_id, detail=detail))
+def _record(tx: Transaction, event: Event, study: str, case_id: str, detail: str, now: datetime) -> None:
+    tx.record(TimelineEntry(event=event, at=now, study=study, case=case_id, detail=detail))
     logger.warning(event, extra={"case_id": case_id, "detail": detail})

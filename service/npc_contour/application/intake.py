@@ -12,7 +12,7 @@ from npc_contour.application.group_commit import GroupCommit, nothing
 from npc_contour.application.ports import Clock
 from npc_contour.domain.received import Added, ArrivedImage, AssociationRow, Ending
 from npc_contour.domain.series import InstanceHeader
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import InstanceRefused
 from npc_contour.logs import Event
@@ -79,12 +79,12 @@ class Intake:
             for image, added in zip(images, outcomes, strict=True):
                 if added is Added.OPENED:
                     tx.defer(Job(JobKind.CLOSE_SERIES, image.header.series_instance_uid, due))
-                    self._tell_opened(tx, image.header, image.association, now)
+                    self._record_opened(tx, image.header, image.association, now)
         return outcomes
 
-    def _tell_opened(self, tx: Transaction, header: InstanceHeader, row: AssociationRow, now: datetime) -> None:
-        tx.tell(
-            StoryLine(
+    def _record_opened(self, tx: Transaction, header: InstanceHeader, row: AssociationRow, now: datetime) -> None:
+        tx.record(
+            TimelineEntry(
                 event=Event.SERIES_OPENED,
                 at=now,
                 study=header.study_instance_uid,
@@ -106,8 +106,8 @@ class Intake:
             if other_patient:
                 ask(tx, header, other_patient, self._clock.now())
                 return
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=Event.INSTANCE_CONFLICT,
                     at=self._clock.now(),
                     study=header.study_instance_uid,

@@ -16,7 +16,7 @@ from typing import Protocol
 from npc_contour.application.ports import Clock
 from npc_contour.domain.received import SealedFile
 from npc_contour.domain.series import NOT_NOTED, InstanceHeader, Seal
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DamagedFileError
 from npc_contour.logs import Event
@@ -73,7 +73,7 @@ class Integrity:
         """Tell that good bytes took the place of damaged ones."""
         words = f"{header.sop_instance_uid}: damaged on the disk, the same image sent again took its place"
         with self._store.transaction() as tx:
-            self._tell(tx, Event.FILE_REPAIRED, words, header.study_instance_uid, header.series_instance_uid)
+            self._record(tx, Event.FILE_REPAIRED, words, header.study_instance_uid, header.series_instance_uid)
         logger.warning(Event.FILE_REPAIRED, extra={"sop_instance_uid": header.sop_instance_uid})
 
     def damaged(self, error: DamagedFileError) -> bool:
@@ -107,7 +107,7 @@ class Integrity:
         with self._store.transaction() as tx:
             for study, series, images in tx.lose_instances(keys, why, now):
                 words = f"{images} images are {why}: send the series again"
-                self._tell(tx, Event.INSTANCES_LOST, words, study, series)
+                self._record(tx, Event.INSTANCES_LOST, words, study, series)
         logger.error(Event.INSTANCES_LOST, extra={"images": len(keys), "detail": why})
 
     def _is_whole(self, key: str) -> bool:
@@ -134,13 +134,13 @@ class Integrity:
             words = f"{name}: {str(error).partition(': ')[2]}; " + (
                 again if mended else f"that is the time number {times}, it is not made again: see the disk"
             )
-            self._tell(tx, Event.FILE_DAMAGED, words, case.study_instance_uid if case else None, case=case_id)
+            self._record(tx, Event.FILE_DAMAGED, words, case.study_instance_uid if case else None, case=case_id)
             if mended:
                 tx.defer(Job(JobKind.MEND_CASE, case_id))
         logger.error(Event.FILE_DAMAGED, extra={"case_id": case_id, "detail": words})
         return mended
 
-    def _tell(
+    def _record(
         self,
         tx: Transaction,
         event: Event,
@@ -149,7 +149,7 @@ class Integrity:
         series: str | None = None,
         case: str | None = None,
     ) -> None:
-        tx.tell(StoryLine(event=event, at=self._clock.now(), study=study, series=series, case=case, detail=words))
+        tx.record(TimelineEntry(event=event, at=self._clock.now(), study=study, series=series, case=case, detail=words))
 
 
 class CompareFiles:

@@ -19,7 +19,7 @@ from npc_contour.application.steps import Postponed
 from npc_contour.domain.cases import CaseRecord
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.series import Seal, Series
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import CaseRefused
 from npc_contour.logs import Event
@@ -81,11 +81,11 @@ class MendCase:
                 return
             if case.state in {CaseState.ROUTED, CaseState.SEGMENTED}:
                 tx.set_case(case_id, CaseState.FAILED, now, reasons=(words, *case.reasons))
-                self._tell(tx, Event.CASE_FAILED, case, words)
+                self._record(tx, Event.CASE_FAILED, case, words)
             for delivery in tx.deliveries(case_id):
                 if delivery.state is DeliveryState.QUEUED:
                     fail_delivery(tx, delivery, words, now)
-                    self._tell(tx, Event.DELIVERY_FAILED, case, f"{delivery.destination}: {words}")
+                    self._record(tx, Event.DELIVERY_FAILED, case, f"{delivery.destination}: {words}")
             finish_case(tx, case, now)
         logger.error(Event.CASE_FAILED, extra={"case_id": case_id, "reason": words})
 
@@ -133,9 +133,9 @@ class MendCase:
 
     def _made_again(self, case: CaseRecord, what: str) -> None:
         with self._tools.store.transaction() as tx:
-            self._tell(tx, Event.FILE_MADE_AGAIN, case, f"{what}: made again after damage on the disk")
+            self._record(tx, Event.FILE_MADE_AGAIN, case, f"{what}: made again after damage on the disk")
         logger.warning(Event.FILE_MADE_AGAIN, extra={"case_id": case.case_id, "detail": what})
 
-    def _tell(self, tx: Transaction, event: Event, case: CaseRecord, words: str) -> None:
+    def _record(self, tx: Transaction, event: Event, case: CaseRecord, words: str) -> None:
         now = self._tools.clock.now()
-        tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
+        tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))

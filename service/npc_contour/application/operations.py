@@ -1,6 +1,6 @@
 """What a person does to work: retry, cancel, hold, release, resend, supersede; pause and resume a destination.
 
-Each is one transaction, may be repeated without harm, and leaves a line in the story that says who and why. Where it
+Each is one transaction, may be repeated without harm, and adds an entry to the timeline: who and why. Where it
 cannot be done in the present state, the refusal says what state that is.
 """
 
@@ -17,7 +17,7 @@ from npc_contour.application.ports import Clock
 from npc_contour.application.steps import STUDY_KINDS
 from npc_contour.domain.cases import CaseRecord, DeliveryRecord
 from npc_contour.domain.jobs import AnyDestination, CaseState, DeliveryState
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DemoNotAllowedError, NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
@@ -93,8 +93,8 @@ class Operations:
             tx.defer(Job(step, key))
             series = tx.series(key) if step is JobKind.CLOSE_SERIES else None
             study = series.study_instance_uid if series else key if step in STUDY_KINDS else None
-            line = StoryLine(event=Event.STEP_RETRIED, at=now, study=study, detail=f"{kind}, by {by}")
-            tx.tell(replace(line, series=key) if series else line)
+            line = TimelineEntry(event=Event.STEP_RETRIED, at=now, study=study, detail=f"{kind}, by {by}")
+            tx.record(replace(line, series=key) if series else line)
         logger.info(Event.STEP_RETRIED, extra={"step": kind, "key": key, "by": by})
         return f"{kind}:{key} begins again"
 
@@ -253,7 +253,7 @@ class Operations:
     def _done(self, tx: Transaction, event: Event, case: CaseRecord, by: str, detail: str) -> str:
         words = f"by {by}: {detail}"
         now = self._clock.now()
-        tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
+        tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
         logger.info(event, extra={"case_id": case.case_id, "by": by, "detail": detail})
         return f"case {case.case_id}: {detail}"
 

@@ -13,7 +13,7 @@ from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.queries import Match, Query, QueryLevel
 from npc_contour.domain.received import SeriesRecord
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.errors import ArchiveError
 from npc_contour.logs import Event
 
@@ -66,19 +66,19 @@ class FindPartner:
                 matches = self._tools.archives[name].find(query)
             except ArchiveError as error:
                 silent = error
-                self._tell(study_instance_uid, f"{name} did not answer: {error}")
+                self._record(study_instance_uid, f"{name} did not answer: {error}")
                 continue
             missing = [one for one in matches if _is_missing(one, known, modalities | {REGISTRATION})]
-            self._tell(study_instance_uid, _words(name, matches, missing))
+            self._record(study_instance_uid, _words(name, matches, missing))
             if missing:
                 want(self._tools.store, name, missing, self._tools.clock.now(), again=True)
                 return
         if silent is not None:
             raise silent
 
-    def _tell(self, study: str, detail: str) -> None:
+    def _record(self, study: str, detail: str) -> None:
         with self._tools.store.transaction() as tx:
-            tx.tell(StoryLine(event=Event.PARTNER_SOUGHT, at=self._tools.clock.now(), study=study, detail=detail))
+            tx.record(TimelineEntry(event=Event.PARTNER_SOUGHT, at=self._tools.clock.now(), study=study, detail=detail))
         logger.info(Event.PARTNER_SOUGHT, extra={"study_instance_uid": study, "detail": detail})
 
 

@@ -15,7 +15,7 @@ from npc_contour.application.ports import Archive, Clock
 from npc_contour.application.pulling import MAX_ATTEMPTS, PullTools, find_series
 from npc_contour.domain.pulls import PulledSeries, PullRequest, PullRequestState, PullState
 from npc_contour.domain.queries import Match, Query, QueryLevel
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, NoSuchRowError, TooManyError
 from npc_contour.logs import Event
@@ -90,7 +90,9 @@ class PullRequests:
             if waiting >= MAX_WAITING:
                 raise TooManyError(f"{waiting} requests wait for an answer of their PACS: ask again later")
             request_id = tx.add_pull_request(pacs, study_instance_uid, series_instance_uids, by, now)
-            tx.tell(StoryLine(event=Event.PULL_ASKED, at=now, study=study_instance_uid, detail=f"by {by}: from {pacs}"))
+            tx.record(
+                TimelineEntry(event=Event.PULL_ASKED, at=now, study=study_instance_uid, detail=f"by {by}: from {pacs}")
+            )
             tx.defer(Job(JobKind.FIND_STUDY, str(request_id)))
         logger.info(Event.PULL_ASKED, extra={"pacs": pacs, "study_instance_uid": study_instance_uid, "by": by})
         return self.status(request_id)
@@ -165,7 +167,7 @@ class FindStudy:
         failed = replace(request, state=PullRequestState.FAILED, attempts=request.attempts + 1, message=message)
         with self._tools.store.transaction() as tx:
             tx.set_pull_request(failed, now)
-            tx.tell(StoryLine(event=Event.PULL_FAILED, at=now, study=request.study_instance_uid, detail=message))
+            tx.record(TimelineEntry(event=Event.PULL_FAILED, at=now, study=request.study_instance_uid, detail=message))
         logger.error(
             Event.PULL_FAILED,
             extra={"pacs": request.pacs, "study_instance_uid": request.study_instance_uid, "detail": message},

@@ -17,7 +17,7 @@ from npc_contour.application.ports import Archive, Clock, InstanceKeeper
 from npc_contour.domain.pulls import PulledSeries, PullState
 from npc_contour.domain.queries import Match, Query, QueryLevel, Retrieved, Wanted
 from npc_contour.domain.received import AssociationRow, Ending
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import ArchiveError, AutocontourError, InstanceRefused
 from npc_contour.logs import Event
@@ -247,8 +247,8 @@ class FetchSeries:
         now = self._tools.clock.now()
         with self._tools.store.transaction() as tx:
             tx.set_pulled(wanted.pull_id, state, wanted.attempts + 1, message, now)
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=event,
                     at=now,
                     study=wanted.study_instance_uid,

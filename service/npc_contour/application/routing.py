@@ -5,7 +5,7 @@
   enabled pipeline asks for pairs). After `routing.partner_wait_s` it runs with what is there, or is refused with every
   reason.
 * A pipeline for which nothing in the study is meant makes no case where another one has something to do: the study's
-  story says so. Where no pipeline has, each refuses.
+  timeline says so. Where no pipeline has, each refuses.
 * Should the partner come later, a new case takes the place of the refused one. Other images for the same roles (a late
   slice) make a new case of the next generation that supersedes the old one. Nothing written is ever overwritten.
 * Images that came again and were accepted by a person make a new case of the next generation, too.
@@ -33,7 +33,7 @@ from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.pipelines import Pipeline, Route
 from npc_contour.domain.received import SeriesRecord
 from npc_contour.domain.series import Case
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.logs import Event
 from npc_contour.store.database import Store
@@ -145,7 +145,7 @@ class RouteStudy:
                     tx.clear_attempts(kind, case.case_id)
                 tx.set_case(case.case_id, CaseState.ROUTED, now, reasons=case.reasons[1:])
                 tx.defer(Job(JobKind.SEGMENT_CASE, case.case_id))
-                _tell(tx, Event.CASE_RETRIED, case, "images that were damaged or gone have come again", now)
+                _record(tx, Event.CASE_RETRIED, case, "images that were damaged or gone have come again", now)
 
     def _answer(self, pipeline: Pipeline, answer: Route, live: Sequence[CaseRecord], now: datetime) -> _Answer:
         ours = tuple(case for case in live if case.pipeline == pipeline.name)
@@ -185,11 +185,11 @@ class RouteStudy:
             if old.pipeline in names and old.state in {*WITHOUT_IMAGES, CaseState.REFUSED}:
                 tx.supersede(old.case_id, taker.case_id, now)
                 words = f"nothing in the study is meant for {old.pipeline}, {taker.pipeline} takes it"
-                _tell(tx, Event.CASE_SUPERSEDED, old, words, now)
+                _record(tx, Event.CASE_SUPERSEDED, old, words, now)
         if not tell:
             return
         detail = "; ".join(answer.route.reasons[0] for answer in answers)
-        tx.tell(StoryLine(event=Event.PIPELINES_UNCONCERNED, at=now, study=study, detail=detail))
+        tx.record(TimelineEntry(event=Event.PIPELINES_UNCONCERNED, at=now, study=study, detail=detail))
         logger.info(Event.PIPELINES_UNCONCERNED, extra={"study_instance_uid": study, "pipelines": sorted(names)})
 
     def _withdraw(self, tx: Transaction, answer: _Answer, case: Case, now: datetime) -> None:
@@ -198,7 +198,7 @@ class RouteStudy:
         for old in answer.live:
             if old.state in WITHOUT_IMAGES:
                 tx.supersede(old.case_id, kept.case_id, now)
-                _tell(tx, Event.CASE_SUPERSEDED, old, f"case {kept.case_id} is what was asked for", now)
+                _record(tx, Event.CASE_SUPERSEDED, old, f"case {kept.case_id} is what was asked for", now)
 
     def _ask(self, tx: Transaction, study: str, answer: _Answer, now: datetime) -> bool:
         """Let a person choose; a case that was refused gives its place. Return whether that is new.
@@ -223,7 +223,7 @@ class RouteStudy:
         for old in answer.live:
             if old.case_id != case.case_id and old.state is CaseState.REFUSED and not old.inputs:
                 tx.supersede(old.case_id, case.case_id, now)
-        _tell(tx, Event.CASE_AMBIGUOUS, asking, "; ".join(asking.reasons), now)
+        _record(tx, Event.CASE_AMBIGUOUS, asking, "; ".join(asking.reasons), now)
         return True
 
     def _wait(self, tx: Transaction, study: str, answer: _Answer, reasons: tuple[str, ...], now: datetime) -> None:
@@ -243,7 +243,7 @@ class RouteStudy:
         self._save(tx, waiting, answer.live, now)
         if self._seek_partners and waiting.waiting_for and waiting.waiting_for != case.waiting_for:
             tx.defer(Job(JobKind.FIND_PARTNER, study))
-        _tell(tx, Event.CASE_WAITING, waiting, "; ".join(reasons), now)
+        _record(tx, Event.CASE_WAITING, waiting, "; ".join(reasons), now)
 
     def _refuse(self, tx: Transaction, study: str, answer: _Answer, arriving: str, now: datetime) -> None:
         route = answer.route
@@ -263,7 +263,7 @@ class RouteStudy:
             choices=(),
         )
         self._save(tx, refused, answer.live, now)
-        _tell(tx, Event.CASE_REFUSED, refused, "; ".join(refused.reasons), now)
+        _record(tx, Event.CASE_REFUSED, refused, "; ".join(refused.reasons), now)
 
     def _make(self, tx: Transaction, study: str, answer: _Answer, case: Case, now: datetime) -> None:
         inputs = inputs_of(case)
@@ -288,13 +288,13 @@ class RouteStudy:
         )
         for old in olds:
             tx.supersede(old.case_id, made.case_id, now)
-            _tell(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {difference(old, made)}", now)
+            _record(tx, Event.CASE_SUPERSEDED, old, f"by case {made.case_id}: {difference(old, made)}", now)
         self._save(tx, made, answer.live, now)
         if any(corrections.is_asked(tx, one.series_instance_uid) for one in inputs.values()):
             tx.hold_case(made.case_id, corrections.HELD, now)
         tx.defer(Job(JobKind.SEGMENT_CASE, made.case_id))
         first = ("urgent",) if made.urgent else ()
-        _tell(tx, Event.CASE_CREATED, made, "; ".join((*first, *answer.route.reasons)), now)
+        _record(tx, Event.CASE_CREATED, made, "; ".join((*first, *answer.route.reasons)), now)
 
     def _alone(self, route: Route) -> tuple[str, ...]:
         """That a case is run without the series that would have suited better."""
@@ -372,6 +372,6 @@ def _waiting_case(live: Sequence[CaseRecord]) -> CaseRecord | None:
     return next((case for case in live if case.state in WITHOUT_IMAGES), None)
 
 
-def _tell(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:
-    tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=detail))
+def _record(tx: Transaction, event: Event, case: CaseRecord, detail: str, now: datetime) -> None:
+    tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=detail))
     logger.info(event, extra={"case_id": case.case_id, "pipeline": case.pipeline, "detail": detail})

@@ -13,7 +13,7 @@ from datetime import datetime, time, timedelta
 
 from npc_contour.application.ports import Clock
 from npc_contour.application.steps import Postponed
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind, SelfTestResult
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
@@ -98,7 +98,7 @@ class TryNetworks:
         event = Event.SELF_TEST_PASSED if ok else Event.SELF_TEST_FAILED
         with self._store.transaction() as tx:
             tx.add_self_test(SelfTestResult(at=now, seconds=seconds, ok=ok, detail=detail, dice=dice), now - KEPT)
-            tx.tell(StoryLine(event=event, at=now, detail=detail))
+            tx.record(TimelineEntry(event=event, at=now, detail=detail))
         logger.log(
             logging.INFO if ok else logging.ERROR,
             event,

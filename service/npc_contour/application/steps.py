@@ -16,7 +16,7 @@ from npc_contour import tracing
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.domain.jobs import CaseState
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, AutocontourError, CaseRefused, DamagedFileError, GateError
 from npc_contour.logs import Event
@@ -209,8 +209,8 @@ class Steps:
             if fresh:
                 study = series.study_instance_uid if series else key if kind in STUDY_KINDS else None
                 words = f"{kind}: {reason}"
-                tx.tell(
-                    StoryLine(
+                tx.record(
+                    TimelineEntry(
                         event=Event.STEP_PARKED, at=now, study=study, series=key if series else None, detail=words
                     )
                 )
@@ -224,5 +224,5 @@ class Steps:
             if case is None or case.state not in LIVE:
                 return
             tx.set_case(case_id, state, now, reasons=(reason, *case.reasons))
-            tx.tell(StoryLine(event=event, at=now, study=case.study_instance_uid, case=case_id, detail=reason))
+            tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case_id, detail=reason))
         logger.warning(event, extra={"case_id": case_id, "reason": reason})

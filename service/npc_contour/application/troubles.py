@@ -16,7 +16,7 @@ from npc_contour.core.completeness import Arrivals, CompletionRules, judge
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.queries import Match
 from npc_contour.domain.received import SeriesRecord
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
@@ -57,7 +57,7 @@ class Troubles:
             series = _still(tx, series_instance_uid)
             words = f"excluded by {by}{f': {reason}' if reason else ''}"
             tx.set_series(series_instance_uid, SeriesState.ASIDE, (words, *series.reasons), now)
-            self._tell(tx, series, words)
+            self._record(tx, series, words)
             tx.defer(Job(JobKind.ROUTE_STUDY, series.study_instance_uid))
         logger.info(
             Event.SERIES_ASIDE,
@@ -87,7 +87,7 @@ class Troubles:
             tx.set_whole(series_instance_uid, series.images, by)
             tx.set_series(series_instance_uid, SeriesState.READY, verdict.reasons, now)
             words = f"said to be whole by {by}{f': {reason}' if reason else ''}; {'; '.join(verdict.reasons)}"
-            self._tell(tx, series, words, Event.SERIES_READY)
+            self._record(tx, series, words, Event.SERIES_READY)
             tx.defer(Job(JobKind.ROUTE_STUDY, series.study_instance_uid))
         logger.info(
             Event.SERIES_READY,
@@ -106,7 +106,7 @@ class Troubles:
             raise NoSuchRowError(f"the settings name no [[pacs]] {pacs!r}; there are: {', '.join(self.pacs) or 'none'}")
         with self._store.transaction() as tx:
             series = _still(tx, series_instance_uid)
-            self._tell(tx, series, f"asked of {pacs} by {by}", Event.PARTNER_SOUGHT)
+            self._record(tx, series, f"asked of {pacs} by {by}", Event.PARTNER_SOUGHT)
         match = Match(
             study_instance_uid=series.study_instance_uid,
             series_instance_uid=series_instance_uid,
@@ -115,9 +115,9 @@ class Troubles:
         want(self._store, pacs, (match,), self._clock.now(), again=True)
         return f"series {series_instance_uid}: asked of {pacs}"
 
-    def _tell(self, tx: Transaction, series: SeriesRecord, words: str, event: Event = Event.SERIES_ASIDE) -> None:
-        tx.tell(
-            StoryLine(
+    def _record(self, tx: Transaction, series: SeriesRecord, words: str, event: Event = Event.SERIES_ASIDE) -> None:
+        tx.record(
+            TimelineEntry(
                 event=event,
                 at=self._clock.now(),
                 study=series.study_instance_uid,

@@ -15,7 +15,7 @@ from npc_contour.application.installation import HELP, IdentifiedSpool, check_sp
 from npc_contour.application.intake import Intake
 from npc_contour.application.ports import Clock, InstanceKeeper
 from npc_contour.domain.received import AssociationRow, Ending
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import AutocontourError, SpoolForeignError, StoreError
 from npc_contour.logs import Event
@@ -96,7 +96,9 @@ class Retain:
                 tx.lock_settled_study(study)
                 if study in tx.studies_with_old_images(before, promised_before, BATCH):
                     images = tx.expire_images(study, reason)
-                    tx.tell(StoryLine(event=Event.FILES_EXPIRED, at=now, study=study, detail=f"{images} {reason}"))
+                    tx.record(
+                        TimelineEntry(event=Event.FILES_EXPIRED, at=now, study=study, detail=f"{images} {reason}")
+                    )
             self._delete_files()
 
     def _delete_files(self) -> None:
@@ -121,7 +123,7 @@ class Retain:
                 case = tx.case(case_id)
                 study = case.study_instance_uid if case else None
                 words = f"{files} files deleted {self._rules.structure_sets_days:g} days after the study was done"
-                tx.tell(StoryLine(event=Event.FILES_EXPIRED, at=now, study=study, case=case_id, detail=words))
+                tx.record(TimelineEntry(event=Event.FILES_EXPIRED, at=now, study=study, case=case_id, detail=words))
             logger.info(Event.FILES_EXPIRED, extra={"case_id": case_id, "files": files})
 
     def _rows(self, before: datetime) -> None:
@@ -197,7 +199,7 @@ def lose(store: Store, keys: Sequence[str], now: datetime) -> None:
     with store.transaction() as tx:
         for study, series, images in tx.lose_instances(keys, "gone from the disk", now):
             words = f"{images} images are gone from the disk: send the series again"
-            tx.tell(StoryLine(event=Event.INSTANCES_LOST, at=now, study=study, series=series, detail=words))
+            tx.record(TimelineEntry(event=Event.INSTANCES_LOST, at=now, study=study, series=series, detail=words))
     logger.error(Event.INSTANCES_LOST, extra={"images": len(keys)})
 
 

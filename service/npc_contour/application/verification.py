@@ -20,7 +20,7 @@ from npc_contour.application.ports import Verifier
 from npc_contour.domain.cases import DeliveryRecord
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import AnyDestination, DeliveryState, Evidence, Proof, Verify
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import SendError
 from npc_contour.logs import Event
@@ -184,7 +184,7 @@ class VerifyDelivery:
 
     def _verified(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
         tx.set_verified(delivery.delivery_id, by, now)
-        _tell(tx, Event.DELIVERY_VERIFIED, delivery, f"by {by}", now, logging.INFO)
+        _record(tx, Event.DELIVERY_VERIFIED, delivery, f"by {by}", now, logging.INFO)
 
     def _send_again(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
         words = f"{by}: the destination does not hold what it took with {status_words(delivery.status or 0)}"
@@ -194,7 +194,7 @@ class VerifyDelivery:
             fail_delivery(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
         else:
             tx.deliver_again(delivery.delivery_id, due_at, now, message=words)
-        _tell(tx, Event.DELIVERY_MISSING, delivery, words, now, logging.ERROR)
+        _record(tx, Event.DELIVERY_MISSING, delivery, words, now, logging.ERROR)
 
     def _give_up(
         self, tx: Transaction, delivery: DeliveryRecord, destination: AnyDestination, why: str, now: datetime
@@ -204,10 +204,10 @@ class VerifyDelivery:
             fail_delivery(tx, delivery, words, now)
         else:
             tx.ask_later(delivery.delivery_id, None, now, message=words)
-        _tell(tx, Event.DELIVERY_UNVERIFIED, delivery, words, now, logging.WARNING)
+        _record(tx, Event.DELIVERY_UNVERIFIED, delivery, words, now, logging.WARNING)
 
 
-def _tell(tx: Transaction, event: Event, delivery: DeliveryRecord, detail: str, now: datetime, level: int) -> None:
+def _record(tx: Transaction, event: Event, delivery: DeliveryRecord, detail: str, now: datetime, level: int) -> None:
     line = f"{delivery.destination}: {detail}"
-    tx.tell(StoryLine(event=event, at=now, study=delivery.study_instance_uid, case=delivery.case_id, detail=line))
+    tx.record(TimelineEntry(event=event, at=now, study=delivery.study_instance_uid, case=delivery.case_id, detail=line))
     logger.log(level, event, extra={"case_id": delivery.case_id, "destination": delivery.destination, "detail": detail})

@@ -16,7 +16,7 @@ from typing import Protocol
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.domain.status import Part
-from npc_contour.domain.timeline import StoryLine, WebhookMessage, WebhookState
+from npc_contour.domain.timeline import TimelineEntry, WebhookMessage, WebhookState
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused, WebhookError
 from npc_contour.logs import Event
@@ -110,8 +110,8 @@ class CallWebhook:
         event = Event.WEBHOOK_DELIVERED if delivered else Event.WEBHOOK_FAILED
         with self._store.transaction() as tx:
             tx.set_webhook_message(message.message_id, state, status, words, now, None)
-            tx.tell(
-                StoryLine(
+            tx.record(
+                TimelineEntry(
                     event=event,
                     at=now,
                     study=message.study_instance_uid,

@@ -84,18 +84,18 @@ def run(args: argparse.Namespace) -> int:
         if free_mb < NEEDED_MB:
             raise AutocontourError(f"{free_mb} MiB free at {out}, the demo needs {NEEDED_MB} MiB: choose another --out")
         refuse_small_shared_memory()
-        steps_s, stories = _contour(out, args, written.fileno())
+        steps_s, case_details = _contour(out, args, written.fileno())
         received = sorted((out / "tps").glob("RS.*.dcm"))
         before = set(out.iterdir())
         code = demo_report.show(
-            Console(), stories=stories, steps_s=steps_s, received=received, patient=out / "patient", out=out
+            Console(), case_details=case_details, steps_s=steps_s, received=received, patient=out / "patient", out=out
         )
         written.writelines(f"{picture.name}\n" for picture in set(out.iterdir()) - before)
     return code
 
 
 def _contour(out: Path, args: argparse.Namespace, lock: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Do the whole job; return the seconds of each step, and the stories of the cases."""
+    """Do the whole job; return the seconds of each step, and the details of the cases."""
     patient, steps_s = out / "patient", dict[str, float]()
     with _timed(steps_s, "make the phantom"):
         slices = round(SCAN_MM / args.slice_spacing)
@@ -111,8 +111,8 @@ def _contour(out: Path, args: argparse.Namespace, lock: int) -> tuple[dict[str, 
         with _timed(steps_s, "send the CT pair"):
             local_run.send(patient, running.dicom_port)
         with _timed(steps_s, "complete, contour, deliver"):
-            stories = _watch(running, list(read_settings(config).routing.pipelines))
-    return steps_s, stories
+            case_details = _watch(running, list(read_settings(config).routing.pipelines))
+    return steps_s, case_details
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def _timed(steps_s: dict[str, float], step: str) -> Iterator[None]:
 
 
 def _watch(running: local_run.Running, pipelines: list[str]) -> list[dict[str, Any]]:
-    """Follow the cases until each has ended; return their stories as REST tells them."""
+    """Follow the cases until each has ended; return their details as REST shows them."""
     deadline_s = time.monotonic() + WORK_DEADLINE_S
     networks = {known["name"]: known["networks"] for known in running.get("/version")["pipelines"]}
     with bars() as progress, TritonEngine(running.triton_url, metrics_url=running.triton_metrics_url) as engine:

@@ -59,7 +59,7 @@ class Received:
 def show(
     console: Console,
     *,
-    stories: Sequence[Mapping[str, Any]],
+    case_details: Sequence[Mapping[str, Any]],
     steps_s: Mapping[str, float],
     received: Sequence[Path],
     patient: Path,
@@ -69,7 +69,7 @@ def show(
 
     Args:
         console: where to.
-        stories: each case as REST told it.
+        case_details: each case as REST shows it.
         steps_s: seconds of each step of the demo.
         received: the RTSTRUCT files that arrived.
         patient: the phantom's folder: DICOM and ground truth.
@@ -81,19 +81,19 @@ def show(
     arrived = [read_received(path, patient) for path in received]
     for item in arrived:
         console.print(_roi_table(item, 2 if console.width >= WIDE else 1))
-        for note in _not_found(item, stories):
+        for note in _not_found(item, case_details):
             console.print(note, soft_wrap=True, highlight=False)
-    console.print(_step_table(steps_s, stories))
+    console.print(_step_table(steps_s, case_details))
     for item in arrived:
         picture = out / f"{item.content.label.replace(' ', '_')}.png"
         picture.write_bytes(render_preview(item.content, item.volume, caption="synthetic patient (phantom)"))
         console.print(f"RTSTRUCT  {_from_here(item.path)}", soft_wrap=True, highlight=False)
         console.print(f"picture   {_from_here(picture)}", soft_wrap=True, highlight=False)
-    failed = [job for job in (story["job"] for story in stories) if job["state"] not in {"sent", "verified"}]
+    failed = [job for job in (details["job"] for details in case_details) if job["state"] not in {"sent", "verified"}]
     for job in failed:
         why = ("held", job["held"]) if job["held"] else (job["state"], job["reason"])
         console.print(f"[red]{job['pipeline']} {why[0]}[/]: {why[1]}", soft_wrap=True, highlight=False)
-    return 0 if not failed and len(arrived) == len(stories) else 1
+    return 0 if not failed and len(arrived) == len(case_details) else 1
 
 
 def _from_here(path: Path) -> Path:
@@ -173,26 +173,26 @@ def _roi_table(item: Received, across: int) -> Table:
     return table
 
 
-def _not_found(item: Received, stories: Sequence[Mapping[str, Any]]) -> list[str]:
+def _not_found(item: Received, case_details: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what the service says it did not find, for the structure set at hand."""
     return [
         note
-        for story in stories
-        if any(row["sop_instance_uid"] == item.content.sop_instance_uid for row in story["deliveries"])
-        for note in story["notes"]
+        for details in case_details
+        if any(row["sop_instance_uid"] == item.content.sop_instance_uid for row in details["deliveries"])
+        for note in details["notes"]
         if note.startswith("not found")
     ]
 
 
-def _step_table(steps_s: Mapping[str, float], stories: Sequence[Mapping[str, Any]]) -> Table:
+def _step_table(steps_s: Mapping[str, float], case_details: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="time of each step", title_justify="left")
     table.add_column("step")
     table.add_column("s", justify="right")
     for step, seconds in steps_s.items():
         table.add_row(step, f"{seconds:.1f}")
-    for story in stories:
-        for event in story["timeline"]:
+    for details in case_details:
+        for event in details["timeline"]:
             if event["seconds"] is not None:
                 step = event["detail"] or event["event"]
-                table.add_row(f"  {story['job']['pipeline']}: {step}", f"{event['seconds']:.1f}")
+                table.add_row(f"  {details['job']['pipeline']}: {step}", f"{event['seconds']:.1f}")
     return table

@@ -29,7 +29,7 @@ from npc_contour.application.operations import Operations
 from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.domain.jobs import CaseState, DeliveryState
-from npc_contour.domain.status import CaseStory, Part, StudyStory
+from npc_contour.domain.status import CaseDetails, Part, StudyDetails
 from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
 from npc_contour.store.board import StatusBoard
@@ -224,9 +224,9 @@ def _assign(args: argparse.Namespace) -> int:
             return 0
         case_id = context.case(args.case)
         if not args.roles:
-            story = context.board.story(case_id)
-            if story is not None:
-                _print_case(story)
+            details = context.board.details(case_id)
+            if details is not None:
+                _print_case(details)
             return 0
         print(context.assignment.assign(case_id, dict(args.roles), by=_who(args), pipeline=args.pipeline))
     return 0
@@ -238,9 +238,9 @@ def _print_choices(context: _Context) -> None:
     if not rows:
         console.print("no case waits for a person to say which series is which")
     for row in rows:
-        story = context.board.story(row.case_id)
+        details = context.board.details(row.case_id)
         console.print(f"[bold]{row.case_id[:8]}[/] {row.pipeline}, study {row.study_instance_uid}", highlight=False)
-        for choice in story.choices if story is not None else ():
+        for choice in details.choices if details is not None else ():
             words = " ".join(f"{role}={series}" for role, series in choice.items())
             console.print(f"  npc-contour assign {row.case_id[:8]} {words}", highlight=False, markup=False)
 
@@ -309,38 +309,38 @@ def _show(args: argparse.Namespace) -> int:
         if study is not None:
             _print_study(study)
             return 0
-        story = context.board.story(context.case(args.what))
-        if story is None:
+        details = context.board.details(context.case(args.what))
+        if details is None:
             raise NoSuchRowError(f"there is no case {args.what}")
-        _print_case(story)
-        whole = context.work.study(story.job.study_instance_uid)
+        _print_case(details)
+        whole = context.work.study(details.job.study_instance_uid)
         if whole is not None:
             _print_timeline(whole)
     return 0
 
 
-def _print_case(story: CaseStory) -> None:
+def _print_case(details: CaseDetails) -> None:
     console = Console(soft_wrap=True)
-    job = story.job
+    job = details.job
     console.print(f"case {job.case_id}, {job.pipeline}, generation {job.generation}: [bold]{job.state}[/] {job.held}")
     console.print(f"study {job.study_instance_uid}", highlight=False)
-    for role, series in story.roles.items():
+    for role, series in details.roles.items():
         console.print(f"{role} {series}", highlight=False)
-    for reason in story.reasons:
+    for reason in details.reasons:
         console.print(f"  {reason}", highlight=False, markup=False)
-    if story.verdicts:
+    if details.verdicts:
         table = _table("series", "as", "", "verdict")
-        for verdict in story.verdicts:
+        for verdict in details.verdicts:
             mark = "yes" if verdict.accepted else "no"
             uid = f"…{verdict.series_instance_uid[-12:]}"
             table.add_row(uid, verdict.role, mark, Text("; ".join(verdict.reasons)))
         console.print(table)
-    for choice in story.choices:
+    for choice in details.choices:
         words = " ".join(f"{role}={series}" for role, series in choice.items())
         console.print(f"choose: npc-contour assign {job.case_id[:8]} {words}", highlight=False, markup=False)
-    if story.deliveries:
+    if details.deliveries:
         table = _table("destination", "state", "tries", "status", "verified by", "next", "why")
-        for row in story.deliveries:
+        for row in details.deliveries:
             at = f"{row.next_attempt_at.astimezone():%m-%d %H:%M:%S}" if row.next_attempt_at else ""
             table.add_row(
                 row.destination, row.state, str(row.attempts), row.status, row.verified_by, at, row.last_error
@@ -348,7 +348,7 @@ def _print_case(story: CaseStory) -> None:
         console.print(table)
 
 
-def _print_study(study: StudyStory) -> None:
+def _print_study(study: StudyDetails) -> None:
     console = Console(soft_wrap=True)
     console.print(f"study {study.study_instance_uid}", highlight=False)
     for series in study.series:
@@ -360,7 +360,7 @@ def _print_study(study: StudyStory) -> None:
     _print_timeline(study)
 
 
-def _print_timeline(study: StudyStory) -> None:
+def _print_timeline(study: StudyDetails) -> None:
     table = _table("at", "what", "of", "")
     for event in study.timeline:
         if event.seconds is None:

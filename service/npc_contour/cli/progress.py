@@ -37,9 +37,9 @@ def steps(progress: Progress) -> Callable[[str, float], None]:
     """Return a callback that keeps one bar per step, made when the step is first heard of."""
     tasks: dict[str, TaskID] = {}
 
-    def tell(step: str, done: float) -> None:
+    def report(step: str, done: float) -> None:
         if step not in tasks:
             tasks[step] = progress.add_task(step, total=1.0)
         progress.update(tasks[step], completed=done)
 
-    return tell
+    return report

@@ -159,7 +159,7 @@ class RoiRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseStory:
+class CaseDetails:
     """All that is known of one case.
 
     Attributes:
@@ -299,7 +299,7 @@ class StudyEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyStory:
+class StudyDetails:
     """All that happened to one study, oldest first."""
 
     study_instance_uid: str

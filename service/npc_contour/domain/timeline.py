@@ -45,7 +45,7 @@ class WebhookMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoryLine:
+class TimelineEntry:
     """Something that happened.
 
     Attributes:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from npc_contour.domain.jobs import CaseState, DeliveryState
-from npc_contour.domain.status import CaseStory, JobRow, SeriesRow
+from npc_contour.domain.status import CaseDetails, JobRow, SeriesRow
 
 
 class Group(StrEnum):
@@ -123,7 +123,7 @@ class CaseFacts:
         took_s: from the making of the case to its structure set; None before.
     """
 
-    story: CaseStory
+    details: CaseDetails
     patient_id: str
     planning_role: str
     waiting_for: tuple[str, ...]
@@ -142,7 +142,7 @@ class CaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line of the story: its number, and which case it tells of ("" when of a series or study only)."""
+    """An entry of the timeline: its number, and its case ("" when of a series or study only)."""
 
     number: int
     case_id: str

@@ -11,7 +11,7 @@ from npc_contour.logs import Event
 from npc_contour.settings.base import Strict
 
 _TOLD = ("series.", "case.", "structure_set.", "delivery.", "pull.")
-"""What the story of a study is made of."""
+"""One event of a study's timeline."""
 
 
 class WebhookSettings(Strict):

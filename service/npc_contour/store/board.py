@@ -9,7 +9,7 @@ from npc_contour.domain.dimse import status_words
 from npc_contour.domain.findings import Finding
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.status import (
-    CaseStory,
+    CaseDetails,
     Counts,
     DeliveryRow,
     DueJobs,
@@ -88,7 +88,7 @@ class StatusBoard:
         rows = self._store.query(_JOBS, {"state": state, "pipeline": pipeline, **asked(part)})
         return tuple(job_row(row) for row in rows)
 
-    def story(self, case_id: str) -> CaseStory | None:
+    def details(self, case_id: str) -> CaseDetails | None:
         """Return all of one case; None when there is none of that id."""
         found = self._store.query("SELECT * FROM contour_case WHERE id = %(case)s", {"case": case_id})
         if not found:
@@ -103,7 +103,7 @@ class StatusBoard:
         )
         written = self._store.query("SELECT * FROM structure_set WHERE case_id = %(case)s", {"case": case_id})
         report: Mapping[str, Any] = written[0]["report"] if written else {}
-        return CaseStory(
+        return CaseDetails(
             job=job_row(case),
             roles=roles,
             reasons=tuple(case["reasons"]),

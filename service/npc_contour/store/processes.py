@@ -59,7 +59,7 @@ class Beats:
         self._values = {"place": row.place, "name": row.name, "role": row.role, "machine": row.machine}
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write that the process works now.
 
         Raises:

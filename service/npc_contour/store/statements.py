@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npc_contour.domain.status import Part
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.store.connection import Connection, Row
 
 _PART = """
@@ -47,8 +47,8 @@ class Statements:
         """Work over this connection."""
         self._connection = connection
 
-    def tell(self, line: StoryLine) -> None:
-        """Add a line to the story."""
+    def record(self, line: TimelineEntry) -> None:
+        """Add an entry to the timeline."""
         self._run(
             "INSERT INTO event (at, name, study_instance_uid, series_instance_uid, case_id, detail, step, seconds)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",

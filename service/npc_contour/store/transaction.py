@@ -11,7 +11,7 @@ from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.received import Ending, SeriesRecord
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.status import STEP_BOUNDS_S
-from npc_contour.domain.timeline import StoryLine
+from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.store.account_changes import AccountChanges
 from npc_contour.store.assignments import Assignments
@@ -53,9 +53,9 @@ class Transaction(
         super().__init__(connection, defer)
         self._steps: list[tuple[str, float, float]] = []
 
-    def tell(self, line: StoryLine) -> None:
-        """Add a line to the story; webhooks that want to be told of it are told once this is committed."""
-        super().tell(line)
+    def record(self, line: TimelineEntry) -> None:
+        """Add an entry to the timeline; webhooks for this event are called once this is committed."""
+        super().record(line)
         if line.step and line.seconds is not None:
             within_s = next(bound for bound in STEP_BOUNDS_S if line.seconds <= bound)
             self._steps.append((line.step, within_s, line.seconds))

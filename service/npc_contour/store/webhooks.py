@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from npc_contour.domain.status import Part
-from npc_contour.domain.timeline import StoryLine, WebhookMessage, WebhookState
+from npc_contour.domain.timeline import TimelineEntry, WebhookMessage, WebhookState
 from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements, asked, in_part
 
@@ -24,7 +24,7 @@ class Webhooks(Statements):
                 (name, list(wanted)),
             )
 
-    def add_webhook_messages(self, line: StoryLine) -> tuple[str, ...]:
+    def add_webhook_messages(self, line: TimelineEntry) -> tuple[str, ...]:
         """Write a message for every hook that wants to be told of a line; return their ids."""
         rows = self._all(
             "INSERT INTO webhook_message (hook, event, at, study_instance_uid, series_instance_uid, case_id, state,"

@@ -1,11 +1,11 @@
-"""What whoever operates the service reads: the story of a study, where destinations stand."""
+"""What whoever operates the service reads: the timeline of a study, where destinations stand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from npc_contour.domain.jobs import DeliveryState
-from npc_contour.domain.status import DestinationRow, StudyEvent, StudyStory
+from npc_contour.domain.status import DestinationRow, StudyDetails, StudyEvent
 from npc_contour.domain.work import ParkedStep
 from npc_contour.store.board import job_row, series_row
 from npc_contour.store.connection import Row
@@ -24,13 +24,13 @@ class WorkBoard:
         """Read this store."""
         self._store = store
 
-    def study(self, study_instance_uid: str) -> StudyStory | None:
-        """Return the story of one study, which may begin before any image comes; None when nothing is known of it."""
+    def study(self, study_instance_uid: str) -> StudyDetails | None:
+        """Return the timeline of a study, which may begin before any image comes; None when nothing is known of it."""
         key = {"study": study_instance_uid}
         series, timeline = self._store.query(_SERIES, key), self._store.query(_TIMELINE, key)
         if not series and not timeline:
             return None
-        return StudyStory(
+        return StudyDetails(
             study_instance_uid,
             tuple(series_row(row) for row in series),
             tuple(job_row(row) for row in self._store.query(_CASES, key)),

@@ -78,7 +78,7 @@ class WorkList:
     """The read side behind the page."""
 
     def __init__(self, store: Store, board: StatusBoard) -> None:
-        """Read this store; the story of a case comes from the board."""
+        """Read this store; the details of a case come from the board."""
         self._store = store
         self._board = board
 
@@ -117,8 +117,8 @@ class WorkList:
 
     def facts(self, case_id: str) -> CaseFacts | None:
         """Return one case; None when there is none of that id."""
-        story = self._board.story(case_id)
-        if story is None:
+        details = self._board.details(case_id)
+        if details is None:
             return None
         (case,) = self._store.query(
             "SELECT c.*, patient_id, report, structure_set.created_at AS written_at"
@@ -126,24 +126,24 @@ class WorkList:
             " LEFT JOIN structure_set ON case_id = id WHERE id = %(case)s",
             {"case": case_id},
         )
-        found = {row["series_instance_uid"]: row for row in self._inputs(list(story.roles.values()))}
-        roles = sorted(story.roles.items(), key=lambda item: item[0] != case["planning_role"])
+        found = {row["series_instance_uid"]: row for row in self._inputs(list(details.roles.values()))}
+        roles = sorted(details.roles.items(), key=lambda item: item[0] != case["planning_role"])
         siblings = self._store.query(
             "SELECT id, pipeline, state FROM contour_case WHERE study_instance_uid = %(study)s AND id <> %(case)s"
             " ORDER BY created_at DESC",
-            {"study": story.job.study_instance_uid, "case": case_id},
+            {"study": details.job.study_instance_uid, "case": case_id},
         )
         series = [
             series_row(row)
             for row in self._store.query(
                 "SELECT * FROM series WHERE study_instance_uid = %(study)s ORDER BY first_instance_at",
-                {"study": story.job.study_instance_uid},
+                {"study": details.job.study_instance_uid},
             )
         ]
         report: Mapping[str, Any] = case["report"] or {}
         planning = found.get(case["planning_series_uid"] or "")
         return CaseFacts(
-            story=story,
+            details=details,
             patient_id=case["patient_id"],
             planning_role=case["planning_role"],
             waiting_for=tuple(case["waiting_for"]),
@@ -160,12 +160,12 @@ class WorkList:
             series_names={
                 row.series_instance_uid: f"{row.description or 'no description'}, {row.images} images" for row in series
             },
-            others=tuple(row for row in series if row.series_instance_uid not in story.roles.values()),
+            others=tuple(row for row in series if row.series_instance_uid not in details.roles.values()),
             took_s=(case["written_at"] - case["created_at"]).total_seconds() if case["written_at"] else None,
         )
 
     def changes(self, after: int | None) -> Sequence[Change]:
-        """Return the story's lines after a number, oldest first; None returns the newest line only."""
+        """Return the timeline's entries after a number, oldest first; None returns the newest only."""
         if after is None:
             rows = self._store.query("SELECT id, case_id FROM event ORDER BY id DESC LIMIT 1")
         else:

@@ -17,7 +17,7 @@ from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.domain.status import (
-    CaseStory,
+    CaseDetails,
     CheckResult,
     Counts,
     DeliveryRow,
@@ -64,8 +64,8 @@ def job_row(case_id: str, *, state: CaseState = CaseState.SENT, pipeline: str = 
                   created_at=at, updated_at=at, demo=True)  # fmt: skip
 
 
-def story(row: JobRow) -> CaseStory:
-    return CaseStory(
+def details(row: JobRow) -> CaseDetails:
+    return CaseDetails(
         job=row,
         roles={"planning_ct": "1.2.3.4"},
         reasons=["series 1.2.3.4 fills planning_ct"],
@@ -84,7 +84,7 @@ def board() -> FakeBoard:
         job_row("c-3", pipeline="npc_oar_gtv", hour=2),
     ]
     return FakeBoard(
-        stories={row.case_id: story(row) for row in rows},
+        case_details={row.case_id: details(row) for row in rows},
         received=[
             SeriesRow(series_instance_uid="1.2.3.4", study_instance_uid="1.2.3", state=SeriesState.HELD, modality="CT",
                       images=99, received_at=NOON, updated_at=NOON, reasons=("gap of 6.00 mm after slice 12",)),

@@ -61,7 +61,7 @@ def test_work_list_moves_by_itself(world: World, browser: Browser) -> None:
         expect(page.locator(f"#row-{case_id}")).to_contain_text("Segmenting")
 
 
-def test_case_tells_its_story_and_hears_of_news(world: World, browser: Browser) -> None:
+def test_case_shows_its_timeline_and_hears_of_news(world: World, browser: Browser) -> None:
     case_id = world.add_case()
 
     with world.served() as url, a_page(browser, dark=True) as page:

@@ -1,4 +1,4 @@
-"""Operating the service over REST: what a person may do to cases and destinations, and the story of a study.
+"""Operating the service over REST: what a person may do to cases and destinations, and the timeline of a study.
 
 The routes know nothing of accounts: whoever reaches them has been let in, and `guard` says who that is.
 """
@@ -26,7 +26,7 @@ Guard = Callable[[Request], str]
 
 
 class Order(BaseModel):
-    """Why something is done, for the story."""
+    """Why something is done, for the timeline."""
 
     model_config = ConfigDict(extra="forbid")
     reason: Line = Field(default="", description="Never a patient's name", examples=["the planning system lost it"])
@@ -131,10 +131,10 @@ def _add_reading(router: APIRouter, board: WorkBoard, names: tuple[str, ...]) ->
     @router.get("/studies/{study_instance_uid}", responses={**READING, **problems(404)})
     def study(study_instance_uid: STUDY_UID) -> StudyView:
         """Return series, cases and the timeline of a study: received, waiting, routed, refused, sent, verified."""
-        story = board.study(study_instance_uid)
-        if story is None:
+        details = board.study(study_instance_uid)
+        if details is None:
             raise HTTPException(404, f"no study {study_instance_uid}")
-        return StudyView.model_validate(story)
+        return StudyView.model_validate(details)
 
     @router.get("/destinations", responses=READING)
     def destinations() -> list[DestinationView]:

@@ -51,7 +51,7 @@ class PullView(BaseModel):
     message: str = Field(description="Why it failed, or why the PACS is asked again; empty otherwise")
     series: tuple[PullSeriesView, ...]
     study: str = Field(
-        description="Path of the study's story", examples=["/api/v1/studies/1.2.826.0.1.3680043.8.498.1"]
+        description="Path of the study's timeline", examples=["/api/v1/studies/1.2.826.0.1.3680043.8.498.1"]
     )
 
     @classmethod

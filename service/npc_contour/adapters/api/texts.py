@@ -1,4 +1,4 @@
-"""Texts that REST takes: no more than they can be, so that nothing odd reaches the database or the story."""
+"""Texts that REST takes: no more than they can be, so that nothing odd reaches the database or the timeline."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ STEP_KEY = Annotated[
 Known = Annotated[str, Field(max_length=64, pattern=ONE_LINE)]
 """A name that is looked up."""
 Line = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]
-"""A sentence of a person, for the story: one line, no control characters."""
+"""A sentence of a person, for the timeline: one line, no control characters."""

@@ -16,7 +16,7 @@ from npc_contour.domain.findings import FindingCode, Severity
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
 from npc_contour.domain.measurements import MeasurementKind
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
-from npc_contour.domain.status import CaseStory, CheckResult, JobRow, SeriesRow
+from npc_contour.domain.status import CaseDetails, CheckResult, JobRow, SeriesRow
 
 CaseId = Annotated[str, Field(description="Our id of the case", examples=["c-2f6d1b9e"])]
 Uid = Annotated[str, Field(description="DICOM UID", examples=["1.2.826.0.1.3680043.8.498.1"])]
@@ -222,7 +222,7 @@ class FindingView(_View):
     z_mm: float | None = Field(description="Where to look, patient z of a slice; null where it is no one slice")
 
 
-class StoryView(_View):
+class CaseView(_View):
     """All of one case."""
 
     job: JobView
@@ -244,9 +244,9 @@ class StoryView(_View):
     objects: tuple[Deliverable, ...] = Field(description="What GET /jobs/{case_id}/objects/{what} has")
 
     @classmethod
-    def of(cls, story: CaseStory) -> Self:
-        """Show a story."""
-        return cls.model_validate(story)
+    def of(cls, details: CaseDetails) -> Self:
+        """Show a case."""
+        return cls.model_validate(details)
 
 
 class SeriesView(_View):

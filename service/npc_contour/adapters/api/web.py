@@ -15,7 +15,7 @@ from npc_contour.adapters.api.paging import AskedPartOfStudy, cut, listing, refu
 from npc_contour.adapters.api.problems import READING, add_problems, leading_to, problems
 from npc_contour.adapters.api.status import add_health, add_metrics
 from npc_contour.adapters.api.texts import CASE_ID, Known
-from npc_contour.adapters.api.views import JobView, SeriesView, StoryView, Version
+from npc_contour.adapters.api.views import CaseView, JobView, SeriesView, Version
 from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.measuring import measurements_csv
 from npc_contour.catalog import Catalog
@@ -113,12 +113,12 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
         tags=["work"],
         responses={**READING, **problems(404)},
     )
-    def job(case_id: CASE_ID) -> StoryView:
+    def job(case_id: CASE_ID) -> CaseView:
         """Return all of one case: series by role, the router's reasons, timeline, ROIs with volumes, deliveries."""
-        story = board.story(case_id)
-        if story is None:
+        details = board.details(case_id)
+        if details is None:
             raise HTTPException(404, f"no case {case_id}")
-        return StoryView.of(story)
+        return CaseView.of(details)
 
     @app.get(
         "/jobs/{case_id}/measurements.csv",
@@ -137,10 +137,10 @@ def _add_jobs(app: APIRouter, board: StatusBoard) -> None:
         case_id: CASE_ID,
     ) -> PlainTextResponse:
         """Return what was measured: a node a line, or the shape of the tumour."""
-        story = board.story(case_id)
-        if story is None or story.measurements is None:
+        details = board.details(case_id)
+        if details is None or details.measurements is None:
             raise HTTPException(404, f"no measurements of case {case_id}")
-        return PlainTextResponse(measurements_csv(story.measurements), media_type="text/csv")
+        return PlainTextResponse(measurements_csv(details.measurements), media_type="text/csv")
 
     @app.get(
         "/series",

@@ -1,1 +1,1 @@
-"""The page for people: work list, a case's story, review of contours over the images, settings, rules."""
+"""The page for people: work list, a case's timeline, review of contours over the images, settings, rules."""

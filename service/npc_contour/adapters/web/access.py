@@ -67,7 +67,7 @@ HEADERS = {
 }
 
 
-Tell = Callable[[Request, int, str, Mapping[str, str]], Response]
+ErrorPage = Callable[[Request, int, str, Mapping[str, str]], Response]
 """Makes an answer of who asks, a status, the reason and headers: a page for people, JSON for programs."""
 
 
@@ -106,14 +106,14 @@ class Access:
         app: what is guarded.
         accounts: who is known.
         rules: the site's.
-        tell: makes the answer of a refusal.
+        error_page: makes the response of a refusal.
     """
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, rules: Rules, tell: Tell) -> None:
+    def __init__(self, app: ASGIApp, accounts: Accounts, rules: Rules, error_page: ErrorPage) -> None:
         self._app = app
         self._accounts = accounts
         self._rules = rules
-        self._tell = tell
+        self._error_page = error_page
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,7 +171,7 @@ class Access:
     def _answer(self, request: Request, refusal: _Refusal) -> Response:
         if refusal.leads_to:
             return RedirectResponse(refusal.leads_to, status_code=refusal.status)
-        return self._tell(request, refusal.status, refusal.detail, refusal.headers)
+        return self._error_page(request, refusal.status, refusal.detail, refusal.headers)
 
     def _look(self, request: _Request) -> Person | _Refusal:
         try:

@@ -60,7 +60,7 @@ class Hub:
             if changes and last is not None:
                 moved = {change.case_id for change in changes}
                 for listener in tuple(self._listeners):
-                    listener.tell(moved)
+                    listener.notify(moved)
             last = changes[-1].number if changes else last or 0
             await asyncio.sleep(self._every_s)
 
@@ -72,7 +72,7 @@ class _Listener:
         self._moved: set[str] = set()
         self._woken = asyncio.Event()
 
-    def tell(self, moved: set[str]) -> None:
+    def notify(self, moved: set[str]) -> None:
         self._moved |= moved
         self._woken.set()
 

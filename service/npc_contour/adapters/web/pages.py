@@ -54,7 +54,7 @@ def add_pages(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | No
         stow_networks=web.stow_networks,
     )
     app.add_middleware(Compression)
-    app.add_middleware(Access, accounts=accounts, rules=site_rules, tell=partial(_tell, site))
+    app.add_middleware(Access, accounts=accounts, rules=site_rules, error_page=partial(_error_page, site))
     if not web.needs_accounts and not is_loopback(web.host):
         logger.warning(Event.ACCESS_OPEN, extra={"host": web.host})
     _add_static(app)
@@ -132,7 +132,7 @@ def _add_case(app: FastAPI, site: Site) -> None:
 
     @app.get("/cases/{case_id}", include_in_schema=False)
     def case(request: Request, case_id: CaseId) -> HTMLResponse:
-        """Return the story of one case: the whole page, or what changes of it where htmx asks."""
+        """Return the details of one case: the whole page, or what changes of it where htmx asks."""
         facts = facts_of(case_id)
         name = ""
         if site.settings.web.show_patient and facts.key_image:
@@ -141,8 +141,8 @@ def _add_case(app: FastAPI, site: Site) -> None:
             request,
             "_case.html" if asks_part(request) else "case.html",
             facts=facts,
-            story=facts.story,
-            job=facts.story.job,
+            details=facts.details,
+            job=facts.details.job,
             patient_name=name,
         )
 
@@ -169,7 +169,7 @@ def _for_people_too(
         if isinstance(error, RequestValidationError):
             detail = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
         kept = {name: answer.headers[name] for name in ("retry-after", "www-authenticate") if name in answer.headers}
-        return _tell(site, request, answer.status_code, detail, kept)
+        return _error_page(site, request, answer.status_code, detail, kept)
 
     return told
 
@@ -178,7 +178,7 @@ def _is_for_people(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
 
 
-def _tell(site: Site, request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
+def _error_page(site: Site, request: Request, status: int, detail: str, headers: Mapping[str, str]) -> Response:
     """Return why there is no answer: a page for a browser, JSON for a program."""
     plain = detail.encode(errors="replace").decode()
     if not _is_for_people(request):

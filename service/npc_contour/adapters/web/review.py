@@ -57,11 +57,11 @@ def add_review(app: FastAPI, site: Site) -> None:
             raise HTTPException(404, "no structure set is written yet")
         facts = site.worklist.facts(case_id)
         drawn = {roi.name for roi in overlay.rois}
-        absent = [roi for roi in facts.story.rois if not roi.found and roi.name not in drawn] if facts else []
-        findings = facts.story.findings if facts else ()
-        told = {finding.text for finding in findings} | set(facts.story.reasons if facts else ())
-        notes = [note for note in facts.story.notes if note not in told] if facts else []
-        objects = [(what, words.OBJECTS[what]) for what in facts.story.objects] if facts else []
+        absent = [roi for roi in facts.details.rois if not roi.found and roi.name not in drawn] if facts else []
+        findings = facts.details.findings if facts else ()
+        told = {finding.text for finding in findings} | set(facts.details.reasons if facts else ())
+        notes = [note for note in facts.details.notes if note not in told] if facts else []
+        objects = [(what, words.OBJECTS[what]) for what in facts.details.objects] if facts else []
         contents = _contents(overlay, absent, notes, findings) | {"objects": objects}
         head = json.dumps(contents, separators=(",", ":")).encode()
         head += b" " * (-len(head) % 4)

@@ -124,7 +124,7 @@ def who(request: Request) -> Person:
 
 
 def name_of(request: Request) -> str:
-    """Return the name of whoever asks, for the story."""
+    """Return the name of whoever asks, for the timeline."""
     return who(request).name
 
 
