@@ -46,6 +46,7 @@ MODULES = {
     "rtstruct": "rtstruct",
     "masks": "masks",
     "picture": "picture",
+    "judge": "judge",
     "profile": "rtstruct",
     "echo": "network",
     "send-test": "network",

@@ -69,12 +69,13 @@ class Cleaned:
     centres_lps_mm: Mapping[str, FloatArray]
 
 
-def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> Cleaned:
+def without_far_pieces(masks: Sequence[RoiMask], grid: Grid, *, cut: bool = True) -> Cleaned:
     """Take away what lies far from a structure, and tell it; what lies near, and gross tumour, stays and is told.
 
     Args:
         masks: ROIs; those whose rule says no distance are left whole.
         grid: where their voxels lie.
+        cut: False takes nothing away, and tells it all.
     """
     kept, findings, centres = [], [], {}
     for mask in masks:
@@ -84,6 +85,8 @@ def without_far_pieces(masks: Sequence[RoiMask], grid: Grid) -> Cleaned:
         components = components_of(mask.mask)
         centres[mask.spec.name] = _lps_mm(components.centre_zyx(components.largest), mask, grid)
         far, near = _apart(mask, components, grid)
+        if not cut:
+            far, near = [], sorted([*far, *near], key=lambda piece: -piece.volume_cc)
         kept.append(_without(mask, components, far))
         findings += [*_told(mask, far, is_cut=True), *_told(mask, near, is_cut=False)]
     return Cleaned(tuple(kept), tuple(findings), centres)
