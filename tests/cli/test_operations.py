@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,21 @@ def test_a_case_and_a_study_tell_their_story(bench: Bench, site: Path, capsys: p
         told = capsys.readouterr().out
         for word in ("series.opened", "50 images received", "case.created", "delivery.retry", "0xC000"):
             assert word in " ".join(told.split())
+
+
+def test_lists_and_stories_are_had_as_json(bench: Bench, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = bench.case("ln_ctv").case_id
+
+    def told(*arguments: str) -> Any:
+        assert main([*arguments, "--json", "--config", str(site)]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert case in {row["case_id"] for row in told("jobs")}
+    assert told("jobs", "--destinations")[0]["name"] == "tps"
+    assert told("jobs", "--parked") == []
+    assert told("show", case)["job"]["case_id"] == case
+    assert told("show", "1.2")["study_instance_uid"] == "1.2"
+    assert told("webhook", "list") == []
 
 
 def test_a_destination_is_paused_and_resumed(bench: Bench, site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from npc_testkit.cases import Seen
 from npc_testkit.page import CYLINDER, chromium
 from npc_testkit.page_cases import looking
 
-PHONE = {"width": 390, "height": 844}
+WIDTH = 390
 TABS = 10
 
 
@@ -36,7 +36,7 @@ def mobile_overflow(_: Path, work: Path) -> Seen:
         case_id = look.world.add_case(measured=True)
         look.world.add_held("gap")
         with look.world.served() as url, chromium() as browser:
-            page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+            page = browser.new_context(viewport={"width": WIDTH, "height": 844}).new_page()
             for path in (
                 "work",
                 f"cases/{case_id}",
@@ -47,9 +47,9 @@ def mobile_overflow(_: Path, work: Path) -> Seen:
                 "accounts",
             ):
                 page.goto(f"{url}/{path}")
-                look.expect(f"width of {path}", page.evaluate("document.documentElement.scrollWidth"), PHONE["width"])
+                look.expect(f"width of {path}", page.evaluate("document.documentElement.scrollWidth"), WIDTH)
                 box = page.locator("[data-theme-toggle]").bounding_box()
-                look.must(f"{path}: the head ends off the screen", box and box["x"] + box["width"] <= PHONE["width"])
+                look.must(f"{path}: the head ends off the screen", box and box["x"] + box["width"] <= WIDTH)
         return look.seen()
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.table import Table
 
+from npc_contour.adapters.api.views import Ready
 from npc_contour.adapters.checks import doctor_checks
 from npc_contour.app.installation import start_checks
 from npc_contour.app.outside import check_secrets
@@ -16,6 +17,7 @@ from npc_contour.app.runtime import SERVED
 from npc_contour.app.shared import catalog_of, profile_of
 from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.cli.arguments import RAW, Verbs, add_config
+from npc_contour.cli.as_json import add_json, print_json
 from npc_contour.cli.progress import console as progress_console
 from npc_contour.domain.status import CheckResult
 from npc_contour.settings import read_settings
@@ -37,6 +39,7 @@ def add_verbs(verbs: Verbs) -> None:
         formatter_class=RAW,
     )
     add_config(parser)
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(progress_console.status("looking"))
         results = checkup.run()
     settings_line = CheckResult("settings", ok=True, detail=str(args.config or "built-in defaults"))
-    Console().print(_table([settings_line, *results]))
+    if args.json:
+        print_json(Ready.of([settings_line, *results], details=True))
+    else:
+        Console().print(_table([settings_line, *results]))
     return 0 if is_ready(results) else 1
 
 

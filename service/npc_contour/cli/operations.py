@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from npc_contour.adapters.api.operations import DestinationView, ParkedView, StudyView
+from npc_contour.adapters.api.views import CaseView, JobView
 from npc_contour.adapters.checks import destinations_of
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import corrections_of
@@ -28,6 +30,7 @@ from npc_contour.application.corrections import Corrections
 from npc_contour.application.operations import Operations
 from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
+from npc_contour.cli.as_json import add_json, print_json
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.status import CaseDetails, Part, StudyDetails
 from npc_contour.errors import NoSuchRowError
@@ -97,9 +100,11 @@ def add_verbs(verbs: Verbs) -> None:
     instead.add_argument(
         "--parked", action="store_true", help="list failed steps that are no longer retried, instead of cases"
     )
+    add_json(jobs)
     jobs.set_defaults(run=_jobs)
     show = _verb(verbs, "show", "the timeline of a case or of a study")
     show.add_argument("what", metavar="CASE|STUDY", help="a case's id or its beginning, or a Study Instance UID")
+    add_json(show)
     show.set_defaults(run=_show)
     _order(verbs, "retry", "retry what failed: a case, its deliveries, or a parked step", _retry)
     _order(verbs, "cancel", "end a case that is not finished; nothing more of it is sent", _cancel)
@@ -268,14 +273,18 @@ def _resume(context: _Context, args: argparse.Namespace) -> str:
 def _jobs(args: argparse.Namespace) -> int:
     with _context(args) as context:
         if args.destinations:
-            _print_destinations(context)
+            _print_destinations(context, as_json=args.json)
             return 0
         if args.parked:
-            _print_parked(context)
+            _print_parked(context, as_json=args.json)
             return 0
         state = CaseState(args.state) if args.state else None
+        rows = context.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline)
+        if args.json:
+            print_json([JobView.of(row) for row in rows])
+            return 0
         table = _table("case", "made", "pipeline", "state", "study", "why")
-        for row in context.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline):
+        for row in rows:
             marks = "".join((" urgent" if row.urgent else "", " held" if row.held else ""))
             made = f"{row.created_at.astimezone():%m-%d %H:%M}"
             words = row.held or row.reason
@@ -284,16 +293,23 @@ def _jobs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_destinations(context: _Context) -> None:
+def _print_destinations(context: _Context, *, as_json: bool) -> None:
+    rows = context.work.destinations(context.destinations)
+    if as_json:
+        print_json([DestinationView.model_validate(row) for row in rows])
+        return
     table = _table("destination", *DeliveryState, "why")
-    for row in context.work.destinations(context.destinations):
+    for row in rows:
         numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
         table.add_row(row.name, *numbers, row.paused or row.down)
     _print(table)
 
 
-def _print_parked(context: _Context) -> None:
+def _print_parked(context: _Context, *, as_json: bool) -> None:
     rows = context.work.parked()
+    if as_json:
+        print_json([ParkedView.model_validate(row) for row in rows])
+        return
     if not rows:
         print("no step is parked")
         return
@@ -307,11 +323,17 @@ def _show(args: argparse.Namespace) -> int:
     with _context(args) as context:
         study = context.work.study(args.what)
         if study is not None:
-            _print_study(study)
+            if args.json:
+                print_json(StudyView.model_validate(study))
+            else:
+                _print_study(study)
             return 0
         details = context.board.details(context.case(args.what))
         if details is None:
             raise NoSuchRowError(f"there is no case {args.what}")
+        if args.json:
+            print_json(CaseView.of(details))
+            return 0
         _print_case(details)
         whole = context.work.study(details.job.study_instance_uid)
         if whole is not None:

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from npc_contour.adapters.api.webhooks import WebhookMessageView
 from npc_contour.adapters.webhooks import PREFIX
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.runtime import running_database_url
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
+from npc_contour.cli.as_json import add_json, print_json
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import WebhookState
 from npc_contour.settings import read_settings
@@ -37,6 +39,7 @@ def add_verbs(verbs: Verbs) -> None:
     listing = actions.add_parser("list", help="list messages, newest first")
     listing.add_argument("--state", type=WebhookState, choices=list(WebhookState), help="only messages in this state")
     listing.add_argument("--limit", type=number_in(1, 1000), default=50, help="at most this many (default 50)")
+    add_json(listing)
     retry = actions.add_parser("retry", help="deliver a message that was given up again")
     retry.add_argument("message_id", type=UUID, metavar="ID")
     for action in (listing, retry):
@@ -55,10 +58,14 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "retry":
             print(board.retry(str(args.message_id)))
             return 0
+        rows = board.messages(args.state, Part(limit=int(args.limit)))
+        if args.json:
+            print_json([WebhookMessageView.model_validate(row) for row in rows])
+            return 0
         table = Table(box=None, pad_edge=False)
         for head in ("message", "hook", "event", "state", "tries", "last"):
             table.add_column(head, no_wrap=head in {"message", "state"})
-        for row in board.messages(args.state, Part(limit=int(args.limit))):
+        for row in rows:
             table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), Text(row.message))
         Console().print(table)
     return 0
