@@ -88,6 +88,10 @@ def test_a_margin_may_differ_by_direction(tmp_path: Path) -> None:
         ('name = "x"\ntitle = "X"\nholes = "xor"\n', "holes: Input should be 'keyhole' or 'parity'"),
         ('name = "x"\ntitle = "X"\nmax_points = 5000\n', "max_points: Input should be less than or equal to 2000"),
         ('name = "x"\ntitle = "X"\nlabel = "{label} by our clinic"\n', "characters, 16 are allowed"),
+        (
+            'name = "x"\ntitle = "X"\n[[derived]]\nname = "A"\ntype = "PTV"\ncolour = [9, 9, 9]\n',
+            "union_of names no ROI, and of_body is not set",
+        ),
         (derived_with("left = 5, right = 4"), "margin_mm.anterior: Field required"),
         (
             derived_with("left = 5, right = 4, anterior = 8, posterior = 3, superior = 6, inferior = -1"),

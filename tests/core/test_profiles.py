@@ -105,6 +105,15 @@ def test_a_derived_roi_is_cut_inside_the_skin() -> None:
     assert not cut[disc > 11].any()
 
 
+def test_the_body_is_an_roi_of_its_own() -> None:
+    skin = derived(union_of=(), of_body=True)
+
+    body = made(skin)
+
+    np.testing.assert_array_equal(body, body_mask(volume()))
+    assert made(replace(skin, margin=Margin.same(-5.0))).sum() < body.sum()
+
+
 def test_a_derived_roi_may_use_one_before_it() -> None:
     first, second = derived(margin=Margin.same(2.0)), derived(name="Again", union_of=("Made",), margin=Margin.same(1.0))
 

@@ -71,10 +71,17 @@ class _DerivedFile(_Strict):
     name: RoiName
     type: InterpretedType
     colour: Colour
-    union_of: tuple[str, ...] = Field(min_length=1)
+    union_of: tuple[str, ...] = ()
+    of_body: bool = False
     margin_mm: _MarginFile = _MarginFile.model_validate(0.0)
     minus: tuple[str, ...] = ()
     inside_body_mm: float | None = Field(default=None, ge=0, le=50)
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if not self.union_of and not self.of_body:
+            raise ValueError("union_of names no ROI, and of_body is not set")
+        return self
 
 
 class _ProfileFile(_Strict):
@@ -158,6 +165,7 @@ def _profile(data: _ProfileFile) -> Profile:
             interpreted_type=roi.type,
             colour_rgb=roi.colour,
             union_of=roi.union_of,
+            of_body=roi.of_body,
             margin=roi.margin_mm.read(),
             minus=roi.minus,
             inside_body_mm=roi.inside_body_mm,

@@ -90,12 +90,13 @@ def apply_profile(profile: Profile, masks: Sequence[RoiMask], volume: Volume) ->
         In the site's order; derived ROIs whose parts this pipeline does not have are left out.
 
     Raises:
-        CaseRefused: an ROI is to be cut to the body and the CT shows none.
+        CaseRefused: an ROI is to be cut to the body, or made of it, and the images show none.
     """
     by_name = {mask.spec.name: mask for mask in masks}
     available = _with_derived(profile, list(by_name))
     wanted = [roi for roi in profile.derived if roi.name in available]
-    body = body_mask(volume) if any(roi.inside_body_mm is not None for roi in wanted) else None
+    asks_body = any(roi.inside_body_mm is not None or roi.of_body for roi in wanted)
+    body = body_mask(volume) if asks_body else None
     for roi in wanted:
         by_name[roi.name] = derived_mask(roi, by_name, volume.grid, body)
     return tuple(_renamed(by_name[name], profile) for name in _order(profile, available))
@@ -122,11 +123,12 @@ def derived_mask(roi: DerivedRoi, by_name: Mapping[str, RoiMask], grid: Grid, bo
         roi: how.
         by_name: the ROIs it is made of.
         grid: the planning grid.
-        body: (z, y, x); needed where `inside_body_mm` is given.
+        body: (z, y, x); needed where `inside_body_mm` is given, or the ROI is of the body.
     """
     sources = [by_name[name] for name in roi.union_of]
-    spec = RoiSpec(roi.name, roi.interpreted_type, sources[0].spec.network, frozenset({1}), roi.colour_rgb)
-    whole = np.zeros(grid.shape_zyx, dtype=np.bool_)
+    network = sources[0].spec.network if sources else ""
+    spec = RoiSpec(roi.name, roi.interpreted_type, network, frozenset({1}), roi.colour_rgb)
+    whole = body.copy() if roi.of_body and body is not None else np.zeros(grid.shape_zyx, dtype=np.bool_)
     for source in sources:
         whole |= source.on_grid(grid.shape_zyx)
     whole = with_margin(whole, roi.margin, grid)

@@ -94,10 +94,11 @@ NO_MARGIN = Margin.same(0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedRoi:
-    """An ROI made of others.
+    """An ROI made of others, or of the body.
 
     Attributes:
         union_of: ROI names of the pipeline, or derived ROIs named before; united first.
+        of_body: the body itself, as it is found on the images, is the first of them.
         margin: then grown by this (shrunk where negative).
         minus: then without these ROIs.
         inside_body_mm: then cut this far inside the skin, found on the CT; None cuts nothing.
@@ -106,7 +107,8 @@ class DerivedRoi:
     name: str
     interpreted_type: InterpretedType
     colour_rgb: tuple[int, int, int]
-    union_of: tuple[str, ...]
+    union_of: tuple[str, ...] = ()
+    of_body: bool = False
     margin: Margin = NO_MARGIN
     minus: tuple[str, ...] = ()
     inside_body_mm: float | None = None
