@@ -32,7 +32,7 @@ from npc_contour.domain.pipelines import (
 from npc_contour.domain.structures import InterpretedType, RoiSpec
 from npc_contour.errors import CatalogError
 from npc_contour.patterns import check_pattern
-from npc_contour.plausibility import read_rules
+from npc_contour.plausibility import read_image_rules, read_rules
 
 PIPELINES_DIR = Path(__file__).parent / "pipelines"
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -290,6 +290,7 @@ def read_pipeline(path: Path) -> Pipeline:
         measurements=MeasurementRule(data.measurements.kind, data.measurements.roi, data.measurements.ignore_below_mm)
         if data.measurements
         else None,
+        image_rules=read_image_rules(),
     )
 
 

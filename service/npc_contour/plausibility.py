@@ -1,4 +1,4 @@
-"""What is usual of each structure, read from `plausibility.toml`."""
+"""What is usual of each structure and of the images, read from `plausibility.toml` and `image_rules.toml`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from npc_contour.domain.findings import StructureRule
+from npc_contour.domain.findings import ImageRule, ImageRules, StructureRule
 from npc_contour.errors import CatalogError
 
 RULES = Path(__file__).with_suffix(".toml")
+IMAGE_RULES = Path(__file__).with_name("image_rules.toml")
 Bounds = tuple[float, float]
 
 
@@ -33,6 +34,32 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     structures: dict[str, _RuleFile] = Field(default_factory=dict)
+
+
+class _ImageRuleFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+    usual: Bounds
+    possible: Bounds | None = None
+    source: Annotated[str, Field(min_length=1)]
+
+
+class _ImageFile(RootModel[dict[str, _ImageRuleFile]]):
+    pass
+
+
+@cache
+def read_image_rules(path: Path = IMAGE_RULES) -> ImageRules:
+    """Return the rules of images by name of the measure.
+
+    Raises:
+        CatalogError: the file is absent, is no TOML or a key is wrong; the message names both.
+    """
+    try:
+        data = _ImageFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    return {name: ImageRule(rule.usual, rule.possible, rule.source) for name, rule in data.root.items()}
 
 
 @cache

@@ -25,9 +25,9 @@ from npc_contour.application.contouring import (
     Timings,
     Volumes,
     contour,
+    doubt_images,
     report_of,
     segment,
-    shift_notes,
     timed,
 )
 from npc_contour.application.measuring import measure_case, measured_report, measurements_csv
@@ -187,6 +187,7 @@ class _Run:
         contracts = self.catalog.contracts_of(pipeline)
         timings_s: Timings = dict(self.common_timings_s)
         volumes = Volumes(FileReader(read_at_key, self.settings.mr), pipeline, case.series, timings_s, case.moves)
+        findings = doubt_images(volumes, self.settings.routing.max_shift_mm)
         label_maps: dict[str, LabelMap] = {}
         for contract in contracts:
             self.engine.check(contract)
@@ -200,9 +201,9 @@ class _Run:
             made_at=datetime.now(UTC),
             notes=(
                 "series not confirmed complete by the PACS",
-                *shift_notes(volumes, self.settings.routing.max_shift_mm),
                 *reasons,
             ),
+            image_findings=findings,
         )
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)

@@ -23,6 +23,7 @@ from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct, sop_inst
 from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
+from npc_contour.core.images_as_expected import causes
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.mr_values import without_bias
 from npc_contour.domain.pipelines import Role
@@ -31,6 +32,7 @@ from npc_contour.domain.series import Series
 from npc_contour.domain.structures import Roi, StructureSet
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InstanceRefused
+from npc_contour.plausibility import read_image_rules
 from npc_contour.settings import Mr
 
 
@@ -60,7 +62,7 @@ class FileReader:
             return without_bias(volume) if self._mr.bias_correction == "n4" else volume
         fault = find_head(volume).fault if role.anatomy == "head" else None
         if fault is not None:
-            raise CaseRefused(fault)
+            raise CaseRefused("; ".join(causes(volume, read_image_rules())) or fault)
         return volume
 
 

@@ -4,6 +4,7 @@ labels-<network>-<contract>.npz   label map on the planning grid, and where labe
 rtstruct.dcm                      what is sent
 segmentation.dcm                  the same ROIs as DICOM SEG, where the site wants it
 measurements.dcm                  what was measured (SR), where the pipeline measures and found something
+images.json                       what was doubted of the images before the networks ran
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
 
@@ -13,11 +14,13 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from npc_contour.application.ports import Spool
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import Deliverable
 from npc_contour.domain.pipelines import NetworkContract
@@ -28,6 +31,7 @@ from npc_contour.store.database import Store
 
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
+IMAGE_FINDINGS = "images.json"
 LABELS, CROSSINGS = "labels", "crossings"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""
@@ -134,6 +138,18 @@ class Artefacts:
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             # Of a former version's file nothing was noted: it proves itself by what it is.
             raise DamagedFileError(self.key(name), f"no label map on the planning grid: {error}") from error
+
+    def put_image_findings(self, findings: Iterable[Finding]) -> None:
+        """Keep what was doubted of the images."""
+        self.put(IMAGE_FINDINGS, json.dumps([finding.as_json() for finding in findings], ensure_ascii=False).encode())
+
+    def image_findings(self) -> tuple[Finding, ...]:
+        """Read it back.
+
+        Raises:
+            DamagedFileError: the file does not hold what was put there.
+        """
+        return tuple(Finding.from_json(one) for one in json.loads(self.read(IMAGE_FINDINGS)))
 
     def put_report(self, report: dict[str, Any]) -> None:
         """Keep the report."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from npc_contour.application.artefacts import MEASUREMENTS, REPORT, RTSTRUCT, SEGMENTATION, Artefacts
+from npc_contour.application.artefacts import IMAGE_FINDINGS, MEASUREMENTS, REPORT, RTSTRUCT, SEGMENTATION, Artefacts
 from npc_contour.application.combining import COMBINED, combined_pipeline, is_member
 from npc_contour.application.contouring import (
     Contoured,
@@ -17,9 +17,9 @@ from npc_contour.application.contouring import (
     Timings,
     Volumes,
     contour,
+    doubt_images,
     report_of,
     segment,
-    shift_notes,
 )
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
@@ -27,7 +27,7 @@ from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, 
 from npc_contour.application.steps import Postponed
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseRecord
-from npc_contour.domain.findings import Severity
+from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
@@ -103,11 +103,11 @@ class CaseSteps:
             if not free:
                 self._plan_for_later(case_id)
                 raise Postponed
+            findings = () if case.members else self._image_findings(case, volumes)
             for contract in () if case.members else contracts:
                 if not artefacts.has_labels(contract):
                     label_map = segment(tools.engine, pipeline, contract, volumes, timings_s)
                     artefacts.put_labels(contract, label_map)
-        shifts = () if case.members else shift_notes(volumes, tools.max_shift_mm)
         volumes.keep_only(case.planning_role)
         with self._lock:
             self._kept = {case_id: volumes}
@@ -115,11 +115,23 @@ class CaseSteps:
         with tools.store.transaction() as tx:
             if not _still(tx, case_id, CaseState.ROUTED):
                 return
-            tx.set_case(case_id, CaseState.SEGMENTED, now, reasons=(*shifts, *case.reasons) if shifts else None)
-            for words in shifts:
-                self._record(tx, Event.PHASES_SHIFTED, case, {}, detail=words)
+            tx.set_case(case_id, CaseState.SEGMENTED, now)
+            for finding in findings:
+                if finding.code is FindingCode.PHASES_APART:
+                    self._record(tx, Event.PHASES_SHIFTED, case, {}, detail=finding.sentence)
             tx.defer(Job(JobKind.WRITE_STRUCTURE_SET, case_id))
             self._record(tx, Event.CASE_SEGMENTED, case, timings_s, detail=", ".join(c.name for c in contracts))
+
+    def _image_findings(self, case: CaseRecord, volumes: Volumes | None = None) -> tuple[Finding, ...]:
+        """What is doubted of the images of a case: looked at once, and again where that is damaged or gone."""
+        tools = self._tools
+        artefacts = Artefacts(tools.store, tools.spool, case.case_id)
+        if not artefacts.is_whole(IMAGE_FINDINGS):
+            if volumes is None:
+                pipeline, _ = self.pipeline_of(case)
+                volumes = Volumes(tools.reader, pipeline, self.images_of(case), moves=moves_of(case))
+            artefacts.put_image_findings(doubt_images(volumes, tools.max_shift_mm))
+        return artefacts.image_findings()
 
     def _plan_for_later(self, case_id: str) -> None:
         """Go back into the queue, where an urgent case goes first, rather than keep a place in this process."""
@@ -207,6 +219,8 @@ class CaseSteps:
         if case.predecessor is not None:
             with tools.store.transaction() as tx:
                 predecessor = tx.structure_set_uid(case.predecessor) or ""
+        owners = self.members_of(case) or (case,)
+        told = {finding.sentence: finding for owner in owners for finding in self._image_findings(owner)}
         request = Request(
             pipeline=pipeline,
             contracts=contracts,
@@ -215,6 +229,7 @@ class CaseSteps:
             made_at=case.created_at,
             notes=("series not confirmed complete by the PACS", *case.reasons),
             predecessor_sop_instance_uid=predecessor,
+            image_findings=tuple(told.values()),
         )
         done = contour(request, label_maps, volume, tools.writer, timings_s)
         return done, measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)

@@ -13,12 +13,13 @@ from typing import Any
 from npc_contour import tracing
 from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
 from npc_contour.core.answers import check_answer
+from npc_contour.core.images_as_expected import Image, look_at_images
 from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.pieces import without_far_pieces
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
-from npc_contour.domain.findings import Finding, Severity
+from npc_contour.domain.findings import Finding, FindingCode, Severity, worst_first
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Profile, Writer
 from npc_contour.domain.registration import RigidMove
@@ -71,28 +72,44 @@ class Volumes:
             self._read[role] = volume if move is None else move.volume(volume)
         return self._read[role]
 
-    def already_read(self) -> tuple[tuple[str, Volume], ...]:
-        """Return the roles and volumes that were asked for so far."""
-        return tuple(self._read.items())
-
     def keep_only(self, role: str) -> None:
         """Forget the other roles' volumes, to free memory."""
         self._read = {name: volume for name, volume in self._read.items() if name == role}
 
 
-def shift_notes(volumes: Volumes, max_shift_mm: float) -> tuple[str, ...]:
-    """Return a sentence for each CT that lies visibly apart from the planning CT; MR sequences are not compared."""
-    planning_role = volumes.pipeline.planning_role
-    planning = volumes.of(planning_role)
-    notes = []
-    for role, volume in volumes.already_read():
+def doubt_images(volumes: Volumes, max_shift_mm: float) -> tuple[Finding, ...]:
+    """Return every doubt about the images that the networks of a case are going to see; MR is not looked at.
+
+    Raises:
+        CaseRefused: some of them cannot be read.
+    """
+    pipeline = volumes.pipeline
+    roles = {role: volumes.of(role) for role in _asked(pipeline)}
+    with timed(volumes.timings_s, "check images"):
+        images = [Image(role, roles[role.name]) for role in pipeline.roles if role.name in roles]
+        images.sort(key=lambda image: image.role.name != pipeline.planning_role)
+        findings = look_at_images(images, pipeline.image_rules)
+    with timed(volumes.timings_s, "compare phases"):
+        apart = _apart(pipeline.planning_role, roles, max_shift_mm)
+    return worst_first([*findings, *apart])
+
+
+def _asked(pipeline: Pipeline) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([pipeline.planning_role, *(role for use in pipeline.networks for role in use.roles)]))
+
+
+def _apart(planning_role: str, volumes: Mapping[str, Volume], max_shift_mm: float) -> list[Finding]:
+    """Each CT that lies visibly apart from the planning CT."""
+    planning = volumes[planning_role]
+    findings = []
+    for role, volume in volumes.items():
         if role == planning_role or {planning.modality, volume.modality} != {"CT"}:
             continue
-        with timed(volumes.timings_s, "compare phases"):
-            found = find_shift(planning, volume)
+        found = find_shift(planning, volume)
         if found.largest_mm > max_shift_mm:
-            notes.append(found.text(role, planning_role))
-    return tuple(notes)
+            words, numbers = found.text(role, planning_role), {"largest_mm": found.largest_mm}
+            findings.append(Finding(FindingCode.PHASES_APART, Severity.CHECK, "", words, None, numbers))
+    return findings
 
 
 def segment(
@@ -123,6 +140,7 @@ class Request:
         made_at: written into the object; fixed for a case, so that doing it twice gives the same bytes.
         notes: sentences of the router and others for the physicist.
         predecessor_sop_instance_uid: of the structure set whose place it takes; "" when there is none.
+        image_findings: what was doubted of the images.
     """
 
     pipeline: Pipeline
@@ -132,6 +150,7 @@ class Request:
     made_at: datetime
     notes: tuple[str, ...] = ()
     predecessor_sop_instance_uid: str = ""
+    image_findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +188,8 @@ def contour(
                 f"the networks of {pipeline.name} found none of its {len(pipeline.rois)} ROIs in these images"
             )
         findings = look_at_contours(cleaned, volume)
-        doubts = tuple(_under_site_name(finding, writer.profile) for finding in findings)
+        named = [_under_site_name(finding, writer.profile) for finding in findings]
+        doubts = worst_first([*request.image_findings, *named])
         masks = apply_profile(writer.profile, cleaned.masks, volume)
     source = writer.profile.contour_source
     if writer.profile.writer is Writer.RT_UTILS or all(mask.crossings is None for mask in masks):

@@ -78,14 +78,18 @@ def _enclosed_pixels(hu: npt.NDArray[np.int16], rows: int, columns: int) -> int:
     whole = hu[:height, :width]
     across = np.maximum.reduce([whole[:, start::columns] for start in range(columns)])
     bone = np.maximum.reduce([across[start::rows] for start in range(rows)]) > BONE_HU
+    middle = whole[rows // 2 :: rows, columns // 2 :: columns]
+    return enclosed(bone, (middle > SOFT_TISSUE_HU[0]) & (middle < SOFT_TISSUE_HU[1]))
+
+
+def enclosed(bone: npt.NDArray[np.bool_], soft: npt.NDArray[np.bool_]) -> int:
+    """Return how many pixels the largest area of soft tissue has that bone encloses in one slice; both (y, x)."""
     if not bone.any():
         return 0
     wall = ndimage.binary_closing(np.pad(bone, 2), np.ones((3, 3), bool))[2:-2, 2:-2]
     holes, count = ndimage.label(ndimage.binary_fill_holes(wall) & ~wall)
     if not count:
         return 0
-    middle = whole[rows // 2 :: rows, columns // 2 :: columns]
-    soft = (middle > SOFT_TISSUE_HU[0]) & (middle < SOFT_TISSUE_HU[1])
     sizes = np.bincount(holes[soft], minlength=count + 1)
     sizes[0] = 0
     return int(sizes.max())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -43,6 +43,15 @@ class FindingCode(StrEnum):
     ANATOMY = "anatomy"
     SCALE = "scale"
     TILT = "tilt"
+    HU_SCALE = "hu_scale"
+    PADDING = "padding"
+    METAL = "metal"
+    ORIENTATION = "orientation"
+    COVERAGE = "coverage"
+    FIELD_OF_VIEW = "field_of_view"
+    ARMS = "arms"
+    CONTRAST = "contrast"
+    PHASES_APART = "phases_apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,31 @@ class StructureRule:
     spread_mm: float = 0.0
     near_mm: float | None = None
     whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRule:
+    """What is usual of one measure of the images.
+
+    Attributes:
+        usual: outside it a person is asked to look.
+        possible: outside it the images are surely wrong; None never says so.
+        source: where the bounds come from.
+    """
+
+    usual: tuple[float, float]
+    possible: tuple[float, float] | None
+    source: str
+
+    def severity(self, value: float) -> Severity | None:
+        """Return how much a value matters; None where it is usual."""
+        if self.possible is not None and not self.possible[0] <= value <= self.possible[1]:
+            return Severity.STOP
+        return None if self.usual[0] <= value <= self.usual[1] else Severity.CHECK
+
+
+ImageRules = Mapping[str, ImageRule]
+"""By the name of the measure; empty asks nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +149,11 @@ class Finding:
         }
 
 
-def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+def worst(severities: Iterable[Severity | None]) -> Severity | None:
+    """Return what matters most; None where nothing does."""
+    return max((one for one in severities if one is not None), key=lambda one: one.rank, default=None)
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Order findings as they are shown."""
     return tuple(sorted(findings, key=lambda one: -one.severity.rank))

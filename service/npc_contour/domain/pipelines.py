@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from npc_contour.domain.findings import ImageRules
 from npc_contour.domain.geometry import Vec3
 from npc_contour.domain.measurements import MeasurementRule
 from npc_contour.domain.series import Case
@@ -219,6 +220,7 @@ class Pipeline:
 
     Attributes:
         measurements: what is measured beside the contours; None measures nothing.
+        image_rules: what is usual of the images.
     """
 
     name: str
@@ -229,6 +231,7 @@ class Pipeline:
     networks: tuple[NetworkUse, ...]
     rois: tuple[RoiSpec, ...]
     measurements: MeasurementRule | None = None
+    image_rules: ImageRules = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
