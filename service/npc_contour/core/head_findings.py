@@ -122,7 +122,7 @@ def _beside(shape: HeadShape, rules: ImageRules) -> Finding | None:
     if severity is None:
         return None
     words = (
-        f"{shape.beside_cm2:.0f} cm² of something with bone in it lie beside head and neck (slice at z"
+        f"{shape.beside_cm2:.0f} cm² of something with bone in it lie beside the head (slice at z"
         f" {shape.beside_z_mm:.1f} mm): arms or hands?"
     )
     return Finding(FindingCode.ARMS, severity, "", words, shape.beside_z_mm, {"beside_cm2": shape.beside_cm2})

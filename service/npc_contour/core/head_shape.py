@@ -24,6 +24,8 @@ CRANIUM_MM = 110.0
 """Below the vertex, where skull is measured: lower there are jaw and neck."""
 HEAD_NECK_MM = 230.0
 """Below the vertex: head and neck of an adult, without shoulders."""
+HEAD_MM = 150.0
+"""Below the vertex: an adult's head above the chin, where no shoulder is beside it."""
 _MOST_GAP_MM = 40.0
 _NECK_MM = 120.0
 _AIR_HU = -400.0
@@ -50,7 +52,7 @@ class HeadShape:
             skull.
         edge_mm: most of the outline of head and neck, in one slice, that lies on the edge of the image.
         edge_z_mm: patient z of that slice.
-        beside_cm2: most of what lies beside head and neck in one slice, has bone in it, and does not touch them.
+        beside_cm2: most of what lies beside the head in one slice, has bone in it, and does not touch it.
         beside_z_mm: patient z of that slice.
     """
 
@@ -94,7 +96,8 @@ def head_shape(coarse: Coarse, values: ImageValues) -> HeadShape | None:
     lr_mm, ap_mm = _face(coarse, values, body, (max(0, low - round(_NECK_MM / slice_mm)), high + 1))
     neck = slice(max(0, vertex - round(HEAD_NECK_MM / slice_mm)), vertex + 1)
     edge = _on_edge_mm(body[neck], row_mm, column_mm)
-    beside = _beside_cm2(coarse, values, solid & ~body, neck)
+    head = slice(max(0, vertex - round(HEAD_MM / slice_mm)), vertex + 1)
+    beside = _beside_cm2(coarse, values, solid, head)
     return HeadShape(
         width_mm=width_mm,
         length_mm=length_mm,
@@ -109,7 +112,7 @@ def head_shape(coarse: Coarse, values: ImageValues) -> HeadShape | None:
         edge_mm=float(edge.max()),
         edge_z_mm=float(coarse.z_mm[neck][int(edge.argmax())]),
         beside_cm2=float(beside.max()),
-        beside_z_mm=float(coarse.z_mm[neck][int(beside.argmax())]),
+        beside_z_mm=float(coarse.z_mm[head][int(beside.argmax())]),
     )
 
 
@@ -188,13 +191,15 @@ def _on_edge_mm(body: BoolArray, row_mm: float, column_mm: float) -> FloatArray:
     return np.asarray(np.maximum(sides, body[:, rim].sum(axis=1) * row_mm), dtype=np.float64)
 
 
-def _beside_cm2(coarse: Coarse, values: ImageValues, others: BoolArray, neck: slice) -> FloatArray:
-    """In each slice of head and neck, the area of what does not touch them and has bone in it: an arm, a hand."""
-    areas = np.zeros(neck.stop - neck.start)
-    for number, at in enumerate(range(neck.start, neck.stop)):
-        labels, count = ndimage.label(others[at])
-        if count:
+def _beside_cm2(coarse: Coarse, values: ImageValues, solid: BoolArray, head: slice) -> FloatArray:
+    """In each slice of the head, the area of what does not touch it and has bone in it: an arm, a hand."""
+    areas = np.zeros(head.stop - head.start)
+    for number, at in enumerate(range(head.start, head.stop)):
+        labels, count = ndimage.label(solid[at])
+        if count > 1:
             sizes = np.bincount(labels.ravel())
-            bony = np.unique(labels[others[at] & (coarse.highest[at] > values.value_of(BONE_HU))])
-            areas[number] = sizes[bony[bony > 0]].sum() * coarse.block_cm2
+            sizes[0] = 0
+            bony = np.unique(labels[solid[at] & (coarse.highest[at] > values.value_of(BONE_HU))])
+            others = bony[(bony > 0) & (bony != sizes.argmax())]
+            areas[number] = sizes[others].sum() * coarse.block_cm2
     return areas

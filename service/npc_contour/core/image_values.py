@@ -29,6 +29,8 @@ _BIN_HU = 10.0
 _PEAK_SHARE = 0.3
 """The peak of soft tissue is the uppermost that is at least so high beside the highest: fat has one, too."""
 _LEAST_AIR = 0.005
+_LEAST_GAP = 250.0
+"""Peaks nearer than this are not those of air and a patient, in whatever unit."""
 _NOISE_BLOCK_MM, _NOISE_EVERY_MM = 6.0, 15.0
 _SOFT_ROOM_HU = 60.0
 _EVEN_PERCENT = 25
@@ -167,7 +169,7 @@ class ImageValues:
 
 
 def values_of(coarse: Coarse) -> ImageValues | None:
-    """Measure; None where there are no two peaks, as of an image that is the same everywhere."""
+    """Measure; None where there are no two peaks far apart, as of an image that shows no patient."""
     pad = _padding(coarse)
     is_one_value = coarse.highest == coarse.lowest
     is_pad = is_one_value & (coarse.lowest == pad) if pad is not None else np.zeros_like(is_one_value)
@@ -175,6 +177,8 @@ def values_of(coarse: Coarse) -> ImageValues | None:
     if peaks is None:
         return None
     air, soft = peaks
+    if soft - air < _LEAST_GAP:
+        return None
     found = ImageValues(air, soft, _noise(coarse, soft, (soft - air) / (SOFT_HU - AIR_HU)), None, None)
     far = pad is not None and abs(pad - air) > 100.0 * found.scale
     padding = Padding(float(pad), float(is_pad.mean())) if pad is not None and far else None
@@ -238,7 +242,7 @@ def _noise(coarse: Coarse, soft: float, scale: float) -> float:
     z_mm, y_mm, x_mm = coarse.spacing_zyx_mm
     some = coarse.fine[:: max(1, round(_NOISE_EVERY_MM / z_mm))].astype(np.float32)
     slices, rows, columns = some.shape
-    y, x = (max(2, min(round(_NOISE_BLOCK_MM / mm), size)) for mm, size in ((y_mm, rows), (x_mm, columns)))
+    y, x = (max(3, min(round(_NOISE_BLOCK_MM / mm), size)) for mm, size in ((y_mm, rows), (x_mm, columns)))
     blocks = some[:, : rows // y * y, : columns // x * x].reshape(slices, rows // y, y, columns // x, x)
     is_soft = np.abs(blocks.mean(axis=(2, 4)) - soft) < _SOFT_ROOM_HU * scale
     deviations = blocks.std(axis=(2, 4))[is_soft]

@@ -67,7 +67,7 @@ def look_at_images(images: Sequence[Image], rules: ImageRules) -> tuple[Finding,
             if image.role.anatomy != "head" or _is_stopped(own, FindingCode.PADDING)
             else head_shape(coarse, values)
         )
-        own += [] if shape is None else _unless_metal(look_at_head(shape, rules), own)
+        own += [] if shape is None else _unless_rough(look_at_head(shape, rules), own)
         findings += [_of(image, one) for one in own if (one.code, one.severity) not in told]
         told |= {(one.code, one.severity) for one in own}
     return worst_first([*findings, *_contrast(readable)])
@@ -96,10 +96,10 @@ def _of(image: Image, finding: Finding) -> Finding:
     return replace(finding, sentence=f"{image.role.name}: {finding.sentence}")
 
 
-def _unless_metal(of_head: Sequence[Finding], of_values: Sequence[Finding]) -> list[Finding]:
-    """Streaks are as dense as bone: where there are any, nothing is said of the size of the skull."""
-    has_metal = any(one.code is FindingCode.METAL for one in of_values)
-    return [one for one in of_head if not (has_metal and one.code is FindingCode.SCALE)]
+def _unless_rough(of_head: Sequence[Finding], of_values: Sequence[Finding]) -> list[Finding]:
+    """Streaks and noise are as dense as bone: where there are any, nothing is said of the size of the skull."""
+    is_rough = any(one.code in {FindingCode.METAL, FindingCode.NOISE} for one in of_values)
+    return [one for one in of_head if not (is_rough and one.code is FindingCode.SCALE)]
 
 
 def _is_stopped(findings: Iterable[Finding], code: FindingCode) -> bool:
