@@ -18,11 +18,11 @@ from rtstruct import SLICE_MM, SPACING_MM, Mask, Work
 
 from npc_contour.adapters.dicom.read.reader import read_headers
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
+from npc_contour.core.agreement import border_distances
 from npc_contour.core.rasterise import rasterise_roi
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import Series
 from npc_contour.domain.volumes import Volume
-from npc_networks.protocols.surfaces import border_distances
 from npc_testkit.peers import require_tool
 
 

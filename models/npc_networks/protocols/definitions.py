@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.core.agreement import Mask, border_distances, dice, jaccard, surface_dice
 from npc_contour.core.morphology import Morphology, morphology
 from npc_contour.domain.geometry import Vec3
 from npc_networks.protocols.masks import Structure
-from npc_networks.protocols.surfaces import Mask, border_distances, dice, jaccard, surface_dice
 
 Values = Mapping[str, float | None]
 Measure = Callable[[Mask, Mask, Vec3, Structure], Values]

@@ -47,6 +47,7 @@ MODULES = {
     "masks": "masks",
     "picture": "picture",
     "judge": "judge",
+    "compare": "compare",
     "profile": "rtstruct",
     "echo": "network",
     "send-test": "network",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from npc_networks.imports.names import check_names, meaning
+from npc_contour.structure_names import meaning
+from npc_networks.imports.names import check_names
 from npc_networks.imports.safe_files import ImportRefused
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from npc_networks.protocols.surfaces import EmptyMaskError, border_distances, dice, jaccard, surface_dice
+from npc_contour.core.agreement import EmptyMaskError, border_distances, dice, jaccard, surface_dice
 
 SPACING = (3.0, 1.0, 0.7)
 Mask = npt.NDArray[np.bool_]
