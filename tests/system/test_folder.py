@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from npc_contour.cli.demo_report import read_received
 from npc_testkit.peers import run_tool
+from npc_testkit.phantom_files import phantom_folder
 from npc_testkit.service_process import npc_contour
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -18,10 +19,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 @pytest.mark.parametrize("position", ["HFS", "FFS", "HFP"])
 def test_nodal_levels_are_found_whichever_way_the_patient_lies(position: str, tmp_path: Path) -> None:
-    patient, out = tmp_path / "patient", tmp_path / "rt.dcm"
-    scan = ("--seed", "5", "--slice-spacing", "5", "--matrix", "512", "--position", position)
-    done = npc_contour("phantom", patient, *scan)
-    assert done.returncode == 0, done.stderr
+    out = tmp_path / "rt.dcm"
+    patient = phantom_folder("--seed", "5", "--slice-spacing", "5", "--matrix", "512", "--position", position)
 
     done = npc_contour("segment", patient, "--out", out, "--pipeline", "ln_ctv")
 
@@ -32,9 +31,7 @@ def test_nodal_levels_are_found_whichever_way_the_patient_lies(position: str, tm
 
 
 def test_one_phase_alone_is_refused_for_organs_and_says_what_is_missing(tmp_path: Path) -> None:
-    patient = tmp_path / "patient"
-    done = npc_contour("phantom", patient, "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
-    assert done.returncode == 0, done.stderr
+    patient = phantom_folder("--seed", "5", "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
 
     done = npc_contour("segment", patient / "contrast", "--out", tmp_path / "rt.dcm", "--pipeline", "npc_oar_gtv")
 
@@ -46,11 +43,11 @@ def test_one_phase_alone_is_refused_for_organs_and_says_what_is_missing(tmp_path
 def test_every_pipeline_takes_its_own_study_of_one_folder(tmp_path: Path) -> None:
     patient, config = tmp_path / "patients", tmp_path / "site.toml"
     config.write_text('[routing]\npipelines = ["mediastinal_ln", "npc_mr_gtv", "han_oar"]\n', encoding="utf-8")
-    head = ("--kind", "npc", "--matrix", "512", "--slices", "60")
-    for name, kind in {"chest": ("--kind", "chest"), "mr": ("--kind", "mr"), "head": head}.items():
-        done = npc_contour("phantom", patient / name, "--seed", "4", "--slice-spacing", "5", *kind)
-        assert done.returncode == 0, done.stderr
-    shutil.rmtree(patient / "head" / "noncontrast")
+    chest = phantom_folder("--kind", "chest", "--seed", "4", "--matrix", "512", "--slice-spacing", "5")
+    mr = phantom_folder("--kind", "mr", "--seed", "4", "--slice-spacing", "5")
+    head = phantom_folder("--kind", "npc", "--seed", "4", "--matrix", "512", "--slice-spacing", "5", "--slices", "70")
+    for name, folder in {"chest": chest, "mr": mr, "head": head}.items():
+        shutil.copytree(folder, patient / name, ignore=shutil.ignore_patterns("noncontrast"))
 
     done = npc_contour("segment", patient, "--out", tmp_path / "rt.dcm", "--config", config)
 

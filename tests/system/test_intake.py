@@ -23,7 +23,7 @@ from pydicom.uid import UID
 from npc_contour.cli import local_run
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool
-from npc_testkit.service_process import npc_contour
+from npc_testkit.phantom_files import phantom_folder
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 NAME = "张三^小明"
@@ -85,11 +85,9 @@ def plan(seed: str, **changes: Any) -> CtPlan:
 
 
 @pytest.fixture(scope="module")
-def one_phase(tmp_path_factory: pytest.TempPathFactory) -> list[Dataset]:
+def one_phase() -> list[Dataset]:
     """A phantom's non-contrast series, ascending, under a name that only GB18030 can write."""
-    folder = tmp_path_factory.mktemp("phantom") / "patient"
-    done = npc_contour("phantom", folder, "--seed", "5", "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
-    assert done.returncode == 0, done.stderr
+    folder = phantom_folder("--seed", "5", "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
     datasets = [pydicom.dcmread(path) for path in (folder / "noncontrast").glob("*.dcm")]
     for dataset in datasets:
         dataset.SpecificCharacterSet, dataset.PatientName, dataset.PatientID = "GB18030", NAME, "HIDDEN-7"

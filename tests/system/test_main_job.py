@@ -25,8 +25,9 @@ from npc_contour.cli.local_run import Running, destination_toml
 from npc_testkit.collector import Collector, collector
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
+from npc_testkit.phantom_files import phantom_folder
 from npc_testkit.receivers import Receiver, receiver
-from npc_testkit.service_process import npc_contour, site, wait_for_jobs
+from npc_testkit.service_process import site, wait_for_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 SLICES = 76
@@ -57,13 +58,8 @@ class MainJob:
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("phantom") / "patient"
-    done = npc_contour(
-        "phantom", folder, "--seed", "3", "--slice-spacing", "5", "--slices", str(SLICES), "--matrix", "512"
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+def patient() -> Path:
+    return phantom_folder("--seed", "3", "--slice-spacing", "5", "--slices", str(SLICES), "--matrix", "512")
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from npc_contour.cli.local_run import Running, destination_toml
 from npc_testkit.archives import OUR_AE
 from npc_testkit.orthanc import Orthanc, orthanc
 from npc_testkit.peers import peer_environment, require_tool, run_tool
+from npc_testkit.phantom_files import phantom_folder
 from npc_testkit.service_process import npc_contour, wait_for_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -60,9 +61,7 @@ class HardPair:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HardPair]:
     folder = tmp_path_factory.mktemp("pair")
-    patient = folder / "patient"
-    done = npc_contour("phantom", patient, "--seed", "3", "--slice-spacing", "5", "--slices", "76", "--matrix", "512")
-    assert done.returncode == 0, done.stderr
+    patient = phantom_folder("--seed", "3", "--slice-spacing", "5", "--slices", "76", "--matrix", "512")
     copy, copy_uid = second_copy(patient / "noncontrast", folder / "copy")
     with ExitStack() as processes:
         options = {

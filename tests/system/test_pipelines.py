@@ -22,7 +22,8 @@ from pydicom.dataset import Dataset
 
 from npc_contour.cli.local_run import Running, destination_toml
 from npc_testkit.peers import peer_environment, require_tool, run_tool, storescp
-from npc_testkit.service_process import npc_contour, site
+from npc_testkit.phantom_files import phantom_folder
+from npc_testkit.service_process import site
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 PIPELINES = {"mediastinal_ln", "npc_mr_gtv", "han_oar"}
@@ -48,9 +49,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("pipelines")
-    for name, options in PHANTOMS.items():
-        done = npc_contour("phantom", folder / name, *options)
-        assert done.returncode == 0, done.stderr
+    patients = {name: phantom_folder(*options) for name, options in PHANTOMS.items()}
     inbox = folder / "inbox"
     inbox.mkdir()
     with ExitStack() as processes:
@@ -60,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         studies = {"chest": ("contrast",), "mr": ("t1", "t2", "t1c"), "han": ("contrast",)}
         for study, series in studies.items():
             command = [require_tool("storescu"), "+sd", "+r", "-R", "-aec", "NPC_CONTOUR", "127.0.0.1"]
-            folders = [str(folder / study / name) for name in series]
+            folders = [str(patients[study] / name) for name in series]
             subprocess.run(
                 [*command, str(running.dicom_port), *folders], check=True, env=peer_environment(), timeout=120
             )

@@ -17,7 +17,8 @@ import pytest
 
 from npc_contour.cli import local_run
 from npc_contour.errors import AutocontourError
-from npc_testkit.service_process import npc_contour, site, wait_for_jobs
+from npc_testkit.phantom_files import phantom_folder
+from npc_testkit.service_process import site, wait_for_jobs
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
 BOTH_SENT = {"npc_oar_gtv": "sent", "ln_ctv": "sent"}
@@ -30,11 +31,8 @@ PARTS = (
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("phantom") / "patient"
-    done = npc_contour("phantom", folder, "--seed", "5", "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
-    assert done.returncode == 0, done.stderr
-    return folder
+def patient() -> Path:
+    return phantom_folder("--seed", "5", "--slice-spacing", "5", "--slices", "60", "--matrix", "512")
 
 
 def descendants(pid: int, *words: str) -> list[psutil.Process]:
