@@ -3,6 +3,7 @@
 #   make demo     set up and run the main job on a synthetic patient: pictures and RTSTRUCTs land in demo-out/
 #   make test     set up and run every check, and the tests
 #   make test-slow         the tests that take minutes each: trials with kills, fuzzing, networks that nnU-Net trains, the package
+#   make coverage          the tests of core, domain and application, and which branches of these they take
 #   make test-fresh        the demo on a bare Debian 12 and 13, by root and by a user; needs root
 #   make nnunet-peers      nnU-Net 1 and 2 in .venv-nnunet, for comparisons
 #   make test-lowest       a short part of the tests with the lowest versions that are declared, in .venv-lowest
@@ -25,7 +26,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --con
 APT    := debootstrap qemu-user openssl dcmtk dicom3tools plastimatch orthanc orthanc-dicomweb chromium postgresql docker-compose prometheus systemd
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: sbom third-party test-slow test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
+.PHONY: coverage sbom third-party test-slow test-lowest conformance-pdf screenshots fuzz fuzz-rest demo test test-fresh check lint format setup setup-dev system-packages foreign-readers nnunet-peers clean
 
 demo: setup
 	$(BIN)/npc-contour demo --out demo-out
@@ -54,11 +55,14 @@ $(VENV)/.dev: $(VENV)/.service
 	@touch $@
 
 test: setup-dev lint
-	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
+	$(BIN)/python -m pytest -q -m "not slow" --durations=25 $(PARALLEL)
 
 # Trials that kill and freeze, fuzzing, networks that nnU-Net trains: one after another, for they need the machine.
 test-slow: setup-dev
 	$(BIN)/python -m pytest -q -m slow --durations=15
+
+coverage: setup-dev
+	$(BIN)/python -m pytest -q -m "not slow" tests/core tests/application --cov --cov-report=term:skip-covered
 
 # A bare Debian 12 and 13, a clean clone, `make demo` by root and by a user. Needs root, else it says so and is content.
 # TREES=FOLDER keeps what is fetched; what does not end within WITHIN seconds, or cannot be fetched, is left out, and said.
