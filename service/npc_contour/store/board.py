@@ -49,10 +49,10 @@ FROM procrastinate_jobs WHERE status = 'todo' AND (scheduled_at IS NULL OR sched
 
 # What a person asked for again counts from then on.
 _UNDELIVERED = """
-SELECT destination, coalesce(extract(epoch FROM now() - min(greatest(delivery.created_at,
-    (SELECT max(at) FROM event WHERE event.case_id = delivery.case_id AND name = ANY(%(anew)s))))
-    FILTER (WHERE delivery.state = 'queued' AND held_reason = '')), 0)::float AS oldest_s
-FROM delivery JOIN contour_case ON contour_case.id = case_id GROUP BY 1"""
+SELECT destination, extract(epoch FROM now() - min(greatest(delivery.created_at,
+    (SELECT max(at) FROM event WHERE event.case_id = delivery.case_id AND name = ANY(%(anew)s)))))::float AS oldest_s
+FROM delivery JOIN contour_case ON contour_case.id = case_id
+WHERE delivery.state = 'queued' AND held_reason = '' GROUP BY 1"""
 _ANEW = [Event.DELIVERY_RESENT, Event.CASE_RETRIED, Event.CASE_RELEASED]
 
 _CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"
@@ -155,7 +155,8 @@ class StatusBoard:
             running=int(jobs[0]["running"]),
             due={row["queue_name"]: DueJobs(row["n"], row["oldest_s"]) for row in self._store.query(_DUE)},
             undelivered_s={
-                row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})
+                **{row["destination"]: 0.0 for row in deliveries},
+                **{row["destination"]: row["oldest_s"] for row in self._store.query(_UNDELIVERED, {"anew": _ANEW})},
             },
             consumers=int(self._store.query(_CONSUMERS)[0]["n"]),
             silent_s={(row.machine, row.name): row.silent_s for row in Processes(self._store).rows()},
