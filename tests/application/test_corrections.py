@@ -19,7 +19,7 @@ from npc_contour.domain.worklist import Group
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.store.board import StatusBoard
 from npc_contour.store.database import Store
-from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.worklist import WorkList
 from npc_testkit.bench import STUDY, Bench, catalog, plain_ct
 
@@ -68,7 +68,7 @@ class Desk:
 
     def corrections(self) -> Corrections:
         bench = self.bench
-        board = TroubleBoard(bench.store)
+        board = HeldSeriesBoard(bench.store)
         ended = bench.intake.association_ended
         return Corrections(
             CorrectionTools(bench.store, board, self, bench.spool, self, ended, bench.clock, "NPC_CONTOUR")

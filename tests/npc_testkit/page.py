@@ -17,10 +17,10 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydicom import dcmread
 
+from npc_contour.adapters.api.held_series import held_series_routes
 from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
-from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.read.headers import read_bytes
 from npc_contour.adapters.dicom.read.planning_header import read_patient_name
@@ -33,11 +33,11 @@ from npc_contour.app.archives import corrections_of
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import RTSTRUCT, Artefacts
 from npc_contour.application.assignment import AssignRoles
+from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
 from npc_contour.application.review import ImageReaders, Review
 from npc_contour.application.study import StudyReader
-from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseInput, CaseRecord
 from npc_contour.domain.findings import Finding
@@ -52,7 +52,7 @@ from npc_contour.settings import Settings, Web
 from npc_contour.store.accounts import AccountStore
 from npc_contour.store.board import StatusBoard
 from npc_contour.store.database import Store
-from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.work_board import WorkBoard
 from npc_contour.store.worklist import WorkList
 from npc_testkit.bench import LOOPBACK, catalog
@@ -220,12 +220,12 @@ class World:
             operations = Operations(self.store, self.clock, (LOOPBACK,))
             routes = operation_routes(operations, assignment, WorkBoard(self.store), (LOOPBACK.name,), name_of)
             pacs = [one.name for one in self.settings.pacs]
-            troubles = Troubles(self.store, TroubleBoard(self.store), self.clock, pacs)
+            held_series = HeldSeries(self.store, HeldSeriesBoard(self.store), self.clock, pacs)
             corrections = corrections_of(self.settings, self.store, Spool(self.folder / "spool", min_free_mb=0))
             routes.include_router(
                 object_routes(lambda case, what: Artefacts(self.store, self.spool, case).read_object(what))
             )
-            routes.include_router(trouble_routes(troubles, corrections, name_of))
+            routes.include_router(held_series_routes(held_series, corrections, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
                 settings=self.settings,
@@ -235,7 +235,7 @@ class World:
                 review=review,
                 checks=lambda: self.checks,
                 readers=readers,
-                troubles=troubles,
+                held_series=held_series,
                 corrections=corrections,
                 parked=WorkBoard(self.store).parked,
                 destinations=partial(

@@ -21,7 +21,7 @@ from npc_contour.domain.queries import ArchiveNode, Retrieval
 from npc_contour.errors import SettingsError
 from npc_contour.settings import PacsSettings, Settings, Tls
 from npc_contour.store.database import Store
-from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.held_series import HeldSeriesBoard
 
 
 def archive_of(pacs: PacsSettings, our_ae_title: str, tls: Tls) -> Archive:
@@ -74,7 +74,7 @@ def corrections_of(settings: Settings, store: Store, spool: Spool) -> Correction
     return Corrections(
         CorrectionTools(
             store=store,
-            board=TroubleBoard(store),
+            board=HeldSeriesBoard(store),
             quarantine=SpoolQuarantine(spool, show_patient=settings.web.show_patient),
             spool=spool,
             keeper=keeper_of(store, spool, intake),

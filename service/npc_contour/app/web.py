@@ -10,13 +10,13 @@ from functools import partial
 from fastapi import FastAPI
 
 from npc_contour import __version__
+from npc_contour.adapters.api.held_series import held_series_routes
 from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.pulls import pull_routes
 from npc_contour.adapters.api.server import run as run_server
 from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
 from npc_contour.adapters.api.stow import Stow, stow_routes
-from npc_contour.adapters.api.troubles import trouble_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.api.webhooks import webhook_routes
 from npc_contour.adapters.checks import destinations_of, free_bytes, own_receiver, service_checks
@@ -44,20 +44,20 @@ from npc_contour.application.accounts import Accounts
 from npc_contour.application.artefacts import Artefacts
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.checks import Checkup
+from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.intake import Intake
 from npc_contour.application.integrity import Integrity
 from npc_contour.application.operations import Operations
 from npc_contour.application.pull_requests import PullRequests
 from npc_contour.application.review import ImageReaders, Review
-from npc_contour.application.troubles import Troubles
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import DamagedFileError
 from npc_contour.store.accounts import AccountStore
 from npc_contour.store.board import StatusBoard
 from npc_contour.store.database import Store
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.processes import Processes
-from npc_contour.store.troubles import TroubleBoard
 from npc_contour.store.work_board import WorkBoard
 from npc_contour.store.worklist import WorkList
 
@@ -123,9 +123,9 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 object_routes(lambda case, what: Artefacts(store, spool, case).read_object(what)),
             ):
                 routes.include_router(more)
-            troubles = Troubles(store, TroubleBoard(store), store.clock, [p.name for p in settings.pacs])
+            held_series = HeldSeries(store, HeldSeriesBoard(store), store.clock, [p.name for p in settings.pacs])
             corrections = corrections_of(settings, store, spool)
-            routes.include_router(trouble_routes(troubles, corrections, name_of))
+            routes.include_router(held_series_routes(held_series, corrections, name_of))
             intake = Intake(store, store.clock, settings.completion)
             intake.receiver_started(STOW_NAME)
             posting = Stow(
@@ -148,7 +148,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     review=review,
                     checks=checkup.run,
                     readers=readers,
-                    troubles=troubles,
+                    held_series=held_series,
                     corrections=corrections,
                     parked=WorkBoard(store).parked,
                     destinations=partial(WorkBoard(store).destinations, [one.name for one in destinations]),

@@ -31,8 +31,8 @@ from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
 from npc_contour.store.database import Store
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.transaction import Transaction
-from npc_contour.store.troubles import TroubleBoard
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class CorrectionTools:
     """
 
     store: Store
-    board: TroubleBoard
+    board: HeldSeriesBoard
     quarantine: Quarantine
     spool: PutAway
     keeper: InstanceKeeper

@@ -27,8 +27,8 @@ from npc_contour.app.shared import catalog_of, spool_at
 from npc_contour.app.study import study_reader
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.corrections import Corrections
+from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.operations import Operations
-from npc_contour.application.troubles import Troubles
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.cli.as_json import add_json, print_json
 from npc_contour.domain.jobs import CaseState, DeliveryState
@@ -37,7 +37,7 @@ from npc_contour.errors import NoSuchRowError
 from npc_contour.settings import read_settings
 from npc_contour.store.board import StatusBoard
 from npc_contour.store.database import Store
-from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.work_board import WorkBoard
 
 FILE_WIDTH = 500
@@ -71,7 +71,7 @@ class _Context:
 
     operations: Operations
     assignment: AssignRoles
-    troubles: Troubles
+    held_series: HeldSeries
     corrections: Corrections
     board: StatusBoard
     work: WorkBoard
@@ -179,7 +179,7 @@ def _context(args: argparse.Namespace) -> Iterator[_Context]:
         yield _Context(
             operations,
             assignment,
-            Troubles(store, TroubleBoard(store), store.clock),
+            HeldSeries(store, HeldSeriesBoard(store), store.clock),
             corrections_of(settings, store, spool),
             StatusBoard(store, lambda key: str(settings.storage.spool / key)),
             WorkBoard(store),
@@ -251,7 +251,7 @@ def _print_choices(context: _Context) -> None:
 
 
 def _whole(context: _Context, args: argparse.Namespace) -> str:
-    return context.troubles.take_as_whole(args.series, by=_who(args))
+    return context.held_series.take_as_whole(args.series, by=_who(args))
 
 
 def _accept(context: _Context, args: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ from npc_contour.store.connection import Row
 from npc_contour.store.database import Store
 from npc_contour.store.rows import read
 
-_TROUBLED = """(c.state <> 'superseded' AND (
+_NEEDS_ACTION = """(c.state <> 'superseded' AND (
     EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
     OR EXISTS (SELECT FROM series asked WHERE asked.study_instance_uid = c.study_instance_uid
         AND asked.correction_at IS NOT NULL)))"""
@@ -33,7 +33,7 @@ WITH chosen AS (
     SELECT c.*, study.patient_id FROM contour_case c JOIN study USING (study_instance_uid)
     WHERE (%(pipeline)s = '' OR c.pipeline = %(pipeline)s)
     AND (%(until)s::timestamptz IS NULL OR c.created_at <= %(until)s)
-    AND (c.state = ANY(%(states)s) OR (%(troubled)s AND {_TROUBLED}))
+    AND (c.state = ANY(%(states)s) OR (%(needs_action)s AND {_NEEDS_ACTION}))
     AND (%(text)s = '' OR c.id ILIKE %(like)s OR c.study_instance_uid ILIKE %(like)s
          OR (%(patients)s AND study.patient_id ILIKE %(like)s)
          OR EXISTS (SELECT FROM series s WHERE s.study_instance_uid = c.study_instance_uid
@@ -64,7 +64,7 @@ AND (%(text)s <> '' OR s.state <> 'aside' OR (s.images >= 4 AND s.reasons[1] !~ 
 ORDER BY s.last_instance_at DESC, s.series_instance_uid LIMIT 50"""
 
 _TALLY = f"""
-SELECT c.state, {_TROUBLED} AS troubled, count(*) AS n FROM contour_case c GROUP BY 1, 2"""  # noqa: S608 - constants only
+SELECT c.state, {_NEEDS_ACTION} AS needs_action, count(*) AS n FROM contour_case c GROUP BY 1, 2"""  # noqa: S608 - constants only
 
 _INPUTS = """
 SELECT series.*, (SELECT header FROM instance WHERE instance.series_instance_uid = series.series_instance_uid
@@ -90,7 +90,7 @@ class WorkList:
                 **_asked_text(wanted),
                 "pipeline": wanted.pipeline,
                 "states": sorted(STATES[wanted.group]),
-                "troubled": wanted.group is Group.ATTENTION,
+                "needs_action": wanted.group is Group.ATTENTION,
                 "limit": wanted.limit,
                 "offset": wanted.offset,
                 "until": wanted.until,
@@ -111,7 +111,7 @@ class WorkList:
         tally = dict.fromkeys(Group, 0)
         for row in self._store.query(_TALLY):
             for group, states in STATES.items():
-                if row["state"] in states or (group is Group.ATTENTION and row["troubled"]):
+                if row["state"] in states or (group is Group.ATTENTION and row["needs_action"]):
                     tally[group] += int(row["n"])
         return tally
 

@@ -17,8 +17,8 @@ def add_held(app: FastAPI, site: Site) -> None:
         return site.page(
             request,
             "_held.html" if asks_part(request) else "held.html",
-            series=site.troubles.series(),
+            series=site.held_series.series(),
             parked=site.parked(),
             others=site.corrections.series(),
-            pacs=site.troubles.pacs,
+            pacs=site.held_series.pacs,
         )

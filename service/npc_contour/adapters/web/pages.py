@@ -113,7 +113,7 @@ def _add_work_list(app: FastAPI, site: Site) -> None:
             series=site.worklist.without_case(asked),
             more=len(rows) > PAGE_ROWS,
             tally=site.worklist.tally(),
-            troubles=site.troubles.count() + site.corrections.count() + len(site.parked()),
+            held_count=site.held_series.count() + site.corrections.count() + len(site.parked()),
             page_rows=PAGE_ROWS,
         )
 

@@ -20,8 +20,8 @@ from markupsafe import Markup, escape
 from npc_contour.adapters.web import words
 from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.corrections import Corrections
+from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.review import Review
-from npc_contour.application.troubles import Troubles
 from npc_contour.catalog import Catalog
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.series import InstanceHeader
@@ -60,7 +60,7 @@ class Site:
     review: Review
     checks: Callable[[], tuple[CheckResult, ...]]
     readers: Readers
-    troubles: Troubles
+    held_series: HeldSeries
     corrections: Corrections
     parked: Callable[[], Sequence[ParkedStep]]
     destinations: Callable[[], Sequence[DestinationRow]]

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from npc_contour.application.troubles import Troubles
+from npc_contour.application.held_series import HeldSeries
 from npc_contour.domain.jobs import CaseState, SeriesState
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.store.database import Store
-from npc_contour.store.troubles import TroubleBoard
+from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.work_board import WorkBoard
 from npc_testkit.bench import STUDY, Bench, contrast_ct, plain_ct
 
@@ -26,8 +26,8 @@ def bench(store: Store) -> Bench:
     return Bench(store)
 
 
-def troubles_of(bench: Bench, *, pacs: Sequence[str] = ()) -> Troubles:
-    return Troubles(bench.store, TroubleBoard(bench.store), bench.clock, pacs)
+def held_series_of(bench: Bench, *, pacs: Sequence[str] = ()) -> HeldSeries:
+    return HeldSeries(bench.store, HeldSeriesBoard(bench.store), bench.clock, pacs)
 
 
 def hold(bench: Bench) -> None:
@@ -50,11 +50,11 @@ def counted(slices: int) -> list[InstanceHeader]:
 def test_a_person_says_that_a_series_is_whole_and_the_structure_set_says_so(bench: Bench) -> None:
     bench.receive(counted(50)[:49])
     bench.work_for(HELD_S, 60)
-    troubles = troubles_of(bench)
-    (one,) = troubles.series()
+    held_series = held_series_of(bench)
+    (one,) = held_series.series()
     assert one.may_be_whole
 
-    troubles.take_as_whole(UID, by="ana", reason="two kernels")
+    held_series.take_as_whole(UID, by="ana", reason="two kernels")
     bench.work_for(200)
     case = bench.case("ln_ctv")
     assert case.state is CaseState.SENT
@@ -63,20 +63,20 @@ def test_a_person_says_that_a_series_is_whole_and_the_structure_set_says_so(benc
 
     bench.receive(counted(50)[49:])
     bench.work_for(HELD_S, 60)
-    assert [series.state for series in troubles.series()] == [SeriesState.HELD]
+    assert [series.state for series in held_series.series()] == [SeriesState.HELD]
 
 
 def test_what_lacks_slices_is_not_whole_whatever_a_person_says(bench: Bench) -> None:
     hold(bench)
     with pytest.raises(OperationRefused, match=r"is not whole: held: gap of 9\.00 mm"):
-        troubles_of(bench).take_as_whole(UID, by="ana")
+        held_series_of(bench).take_as_whole(UID, by="ana")
 
 
 def test_a_study_of_projections_alone_is_shown_as_left_aside(bench: Bench) -> None:
     derived = [replace(header, image_type=("DERIVED", "SECONDARY", "AXIAL", "MIP")) for header in plain_ct()]
     bench.receive(derived)
     bench.work_for(20)
-    (one,) = troubles_of(bench).series()
+    (one,) = held_series_of(bench).series()
     assert one.state is SeriesState.ASIDE
     assert "a projection" in one.reasons[0]
 
@@ -92,25 +92,25 @@ def test_a_pair_s_case_names_the_phase_that_is_here_and_held(bench: Bench) -> No
 def test_held_series_says_what_was_found(bench: Bench) -> None:
     hold(bench)
 
-    (one,) = troubles_of(bench).series()
+    (one,) = held_series_of(bench).series()
 
     assert one.series_instance_uid == UID
     assert one.state is SeriesState.HELD
     assert any("gap" in reason for reason in one.reasons)
     assert (one.images, one.senders) == (48, ("CT_SCANNER",))
-    assert troubles_of(bench).count() == 1
+    assert held_series_of(bench).count() == 1
 
 
 def test_series_left_aside_asks_nobody_any_more_until_an_image_comes(bench: Bench) -> None:
     hold(bench)
-    troubles = troubles_of(bench)
+    held_series = held_series_of(bench)
 
-    troubles.set_aside(UID, by="Ann", reason="a scout")
+    held_series.set_aside(UID, by="Ann", reason="a scout")
 
-    assert troubles.count() == 0
+    assert held_series.count() == 0
     assert "excluded by Ann: a scout" in told(bench)
     with pytest.raises(OperationRefused, match="is aside"):
-        troubles.set_aside(UID, by="Ann")
+        held_series.set_aside(UID, by="Ann")
     bench.receive(plain_ct()[20:22])
     bench.work_for(60)
     assert bench.case("ln_ctv").state is CaseState.SENT
@@ -118,14 +118,14 @@ def test_series_left_aside_asks_nobody_any_more_until_an_image_comes(bench: Benc
 
 def test_series_is_fetched_from_a_pacs_of_the_settings(bench: Bench) -> None:
     hold(bench)
-    troubles = troubles_of(bench, pacs=("archive",))
+    held_series = held_series_of(bench, pacs=("archive",))
     with pytest.raises(NoSuchRowError, match="there are: archive"):
-        troubles.fetch(UID, "elsewhere", by="Ann")
+        held_series.fetch(UID, "elsewhere", by="Ann")
     asked: list[str] = []
     bench.more[JobKind.FETCH_SERIES] = asked.append
     bench.steps = bench.new_steps()
 
-    troubles.fetch(UID, "archive", by="Ann")
+    held_series.fetch(UID, "archive", by="Ann")
     bench.work()
 
     assert len(asked) == 1
@@ -137,6 +137,6 @@ def test_series_that_is_whole_is_left_alone(bench: Bench) -> None:
     bench.work_for(15)
 
     with pytest.raises(OperationRefused, match="is ready"):
-        troubles_of(bench).set_aside(UID, by="Ann")
+        held_series_of(bench).set_aside(UID, by="Ann")
     with pytest.raises(NoSuchRowError):
-        troubles_of(bench).set_aside("9.9", by="Ann")
+        held_series_of(bench).set_aside("9.9", by="Ann")

@@ -11,7 +11,7 @@ from npc_contour.adapters.api.operations import Done, Guard, Order, signed
 from npc_contour.adapters.api.problems import CHANGING
 from npc_contour.adapters.api.texts import NAME_PATTERN, UID_PATTERN
 from npc_contour.application.corrections import Corrections
-from npc_contour.application.troubles import Troubles
+from npc_contour.application.held_series import HeldSeries
 
 SERIES_UID = Annotated[
     str, Path(description="Series Instance UID", pattern=UID_PATTERN, examples=["1.2.826.0.1.3680043.8.498.2"])
@@ -33,24 +33,24 @@ class FetchOrder(Order):
     pacs: str = Field(pattern=NAME_PATTERN, description="Name of a [[pacs]] of the settings", examples=["archive"])
 
 
-def trouble_routes(troubles: Troubles, corrections: Corrections, guard: Guard) -> APIRouter:
+def held_series_routes(held_series: HeldSeries, corrections: Corrections, guard: Guard) -> APIRouter:
     """Return the routes; `guard` says who asks."""
     router = APIRouter(tags=["operations"])
 
     @router.post("/series/{series_instance_uid}/aside", responses=CHANGING)
     def aside(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
         """Say that a held series is not wanted: its study is routed without it; a new image opens it again."""
-        return Done(done=troubles.set_aside(series_instance_uid, by=guard(request), reason=order.reason))
+        return Done(done=held_series.set_aside(series_instance_uid, by=guard(request), reason=order.reason))
 
     @router.post("/series/{series_instance_uid}/whole", responses=CHANGING)
     def whole(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:
         """Say that a held series is whole, although the scanner counted more images; its RTSTRUCT notes it."""
-        return Done(done=troubles.take_as_whole(series_instance_uid, by=guard(request), reason=order.reason))
+        return Done(done=held_series.take_as_whole(series_instance_uid, by=guard(request), reason=order.reason))
 
     @router.post("/series/{series_instance_uid}/fetch", responses=CHANGING)
     def fetch(series_instance_uid: SERIES_UID, order: FetchOrder, request: Request) -> Done:
         """Fetch a held series from a PACS: what is here already changes nothing, missing images complete it."""
-        return Done(done=troubles.fetch(series_instance_uid, order.pacs, by=signed(guard(request), order)))
+        return Done(done=held_series.fetch(series_instance_uid, order.pacs, by=signed(guard(request), order)))
 
     @router.post("/series/{series_instance_uid}/accept", responses=CHANGING)
     def accept(series_instance_uid: SERIES_UID, order: Order, request: Request) -> Done:

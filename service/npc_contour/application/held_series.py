@@ -21,16 +21,16 @@ from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import NoSuchRowError, OperationRefused
 from npc_contour.logs import Event
 from npc_contour.store.database import Store
+from npc_contour.store.held_series import HeldSeriesBoard, HeldSeriesRow
 from npc_contour.store.transaction import Transaction
-from npc_contour.store.troubles import StillSeries, TroubleBoard
 
 logger = logging.getLogger(__name__)
 
 
-class Troubles:
-    """Shows them, and does what a person decides."""
+class HeldSeries:
+    """Lists held series, and applies what a person decides."""
 
-    def __init__(self, store: Store, board: TroubleBoard, clock: Clock, pacs: Sequence[str] = ()) -> None:
+    def __init__(self, store: Store, board: HeldSeriesBoard, clock: Clock, pacs: Sequence[str] = ()) -> None:
         """Look at this store; missing slices can be fetched from these PACS of the settings."""
         self._store = store
         self._board = board
@@ -38,12 +38,12 @@ class Troubles:
         self.pacs = tuple(pacs)
 
     def count(self) -> int:
-        """Return how many series ask for a person."""
+        """Return how many series are held."""
         return self._board.held_count()
 
-    def series(self, limit: int = 200) -> Sequence[StillSeries]:
+    def series(self, limit: int = 200) -> Sequence[HeldSeriesRow]:
         """Return the series that need an action."""
-        return self._board.still_series(limit)
+        return self._board.held_series(limit)
 
     def set_aside(self, series_instance_uid: str, *, by: str, reason: str = "") -> str:
         """Say that a series is not wanted: its study is routed without it. A new image opens it again.
@@ -54,7 +54,7 @@ class Troubles:
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
-            series = _still(tx, series_instance_uid)
+            series = _held(tx, series_instance_uid)
             words = f"excluded by {by}{f': {reason}' if reason else ''}"
             tx.set_series(series_instance_uid, SeriesState.ASIDE, (words, *series.reasons), now)
             self._record(tx, series, words)
@@ -76,7 +76,7 @@ class Troubles:
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
-            series = _still(tx, series_instance_uid)
+            series = _held(tx, series_instance_uid)
             ever = datetime.min.replace(tzinfo=UTC)
             arrivals = Arrivals(last_at=ever, last_ended_at=ever, counted=tx.counted_by_pacs(series_instance_uid))
             verdict = judge(tx.headers(series_instance_uid), arrivals, CompletionRules(), now, said_whole=True)
@@ -105,7 +105,7 @@ class Troubles:
         if pacs not in self.pacs:
             raise NoSuchRowError(f"the settings name no [[pacs]] {pacs!r}; there are: {', '.join(self.pacs) or 'none'}")
         with self._store.transaction() as tx:
-            series = _still(tx, series_instance_uid)
+            series = _held(tx, series_instance_uid)
             self._record(tx, series, f"asked of {pacs} by {by}", Event.PARTNER_SOUGHT)
         match = Match(
             study_instance_uid=series.study_instance_uid,
@@ -127,7 +127,7 @@ class Troubles:
         )
 
 
-def _still(tx: Transaction, series_instance_uid: str) -> SeriesRecord:
+def _held(tx: Transaction, series_instance_uid: str) -> SeriesRecord:
     series = tx.series(series_instance_uid, lock=True)
     if series is None:
         raise NoSuchRowError(f"there is no series {series_instance_uid}")

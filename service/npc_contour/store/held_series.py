@@ -11,7 +11,7 @@ from npc_contour.domain.jobs import SeriesState
 from npc_contour.store.database import Store
 from npc_contour.store.rows import read
 
-_STILL = """
+_HELD = """
 SELECT series.*, ARRAY(
     SELECT DISTINCT calling_ae_title FROM series_association JOIN association ON association.id = association_id
     WHERE series_association.series_instance_uid = series.series_instance_uid ORDER BY 1) AS senders
@@ -28,7 +28,7 @@ FROM instance JOIN series USING (series_instance_uid) WHERE sop_instance_uid = A
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StillSeries:
+class HeldSeriesRow:
     """A series that does not go on by itself.
 
     Attributes:
@@ -70,16 +70,16 @@ class KeptImage:
     asked: bool
 
 
-class TroubleBoard:
+class HeldSeriesBoard:
     """Every method may raise StoreError."""
 
     def __init__(self, store: Store) -> None:
         """Read this store."""
         self._store = store
 
-    def still_series(self, limit: int) -> Sequence[StillSeries]:
+    def held_series(self, limit: int) -> Sequence[HeldSeriesRow]:
         """Return series that are held, wait for more, or were excluded with all of their study; held ones first."""
-        return tuple(read(StillSeries, row) for row in self._store.query(_STILL, {"limit": limit}))
+        return tuple(read(HeldSeriesRow, row) for row in self._store.query(_HELD, {"limit": limit}))
 
     def held_count(self) -> int:
         """Return how many series are held."""
