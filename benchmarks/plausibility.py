@@ -47,6 +47,8 @@ LOOSE = {"GTVp": 40.0, "GTVn": None, "Esophagus": 25.0, "Trachea": 15.0, "Brachi
 """How far apart the pieces of these may lie; several nodes are no error."""
 WIDE = {"GTVp": (0.3, 250.0), "GTVn": (0.2, 300.0)}
 """Bounds in cc where phantoms cannot say what tumours may be."""
+UNSEEN = {"GTVp_MR": ("volume_cc = [0.3, 250]", "near_mm = 20", "whole = false")}
+"""Structures of which the phantoms for rules hold nothing: their rules are written as they stand."""
 NO_HU = (
     "Ear_",
     "IAC_",
@@ -186,9 +188,12 @@ def rules_text(
     places: Mapping[str, tuple[FloatArray, float]],
 ) -> str:
     lines = [*HEAD.format(count=len(FIT_SEEDS), first=FIT_SEEDS[0], last=FIT_SEEDS[-1]).splitlines(), ""]
-    for name in sorted(seen):
-        rows = np.array(seen[name])
+    for name in sorted({*seen, *UNSEEN}):
         lines.append(f"[structures.{name}]")
+        if name in UNSEEN:
+            lines += [*UNSEEN[name], ""]
+            continue
+        rows = np.array(seen[name])
         if name not in LONG:
             least, most = WIDE.get(name, (0.6 * rows[:, 0].min(), 1.6 * rows[:, 0].max()))
             if name == "Brain":

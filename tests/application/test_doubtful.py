@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from npc_contour.application.operations import Operations
@@ -56,3 +58,16 @@ def test_findings_are_kept_as_data_and_told_as_notes(store: Store) -> None:
 @pytest.mark.parametrize(("severity", "least", "held"), [("stop", "stop", True), ("check", "stop", False)])
 def test_severities_are_in_order(severity: str, least: str, *, held: bool) -> None:
     assert Severity(severity).at_least(Severity(least)) == held
+
+
+def test_what_is_doubtful_is_counted_by_code_and_told_to_other_programs(store: Store) -> None:
+    bench = worked(store, None)
+    (row,) = store.query("SELECT case_id, report FROM structure_set")
+    told = [(one["code"], one["severity"]) for one in row["report"]["findings"]]
+    with store.transaction() as tx:
+        tx.add_structure_set(row["case_id"], "1.2.3", "again", row["report"], bench.clock.now())
+        codes = tx.finding_codes(row["case_id"])
+
+    assert bench.board.counts().findings == Counter(told)
+    assert set(codes) == {code for code, _ in told}
+    assert codes["volume"] is max((Severity(s) for c, s in told if c == "volume"), key=lambda one: one.rank)

@@ -169,7 +169,8 @@ class CaseSteps:
                 return
             tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
             tx.set_case(case_id, CaseState.CONTOURED, now)
-            self._record(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, detail="; ".join(report["notes"]))
+            findings = sorted({one["code"] for one in report["findings"]})
+            self._record(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, findings, detail="; ".join(report["notes"]))
             if tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0]):
                 tx.combine_later(case_id)
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
@@ -292,7 +293,17 @@ class CaseSteps:
         for contract in contracts:
             yield next((place for place in places if place.has_labels(contract)), artefacts), contract
 
-    def _record(self, tx: Transaction, event: Event, case: CaseRecord, timings_s: Timings, *, detail: str) -> None:
+    def _record(
+        self,
+        tx: Transaction,
+        event: Event,
+        case: CaseRecord,
+        timings_s: Timings,
+        findings: Sequence[str] = (),
+        *,
+        detail: str,
+    ) -> None:
+        told = {"findings": findings} if findings else {}
         now, study, uid = self._tools.clock.now(), case.study_instance_uid, case.case_id
         tx.record(TimelineEntry(event=event, at=now, study=study, case=uid, detail=detail))
         for step, seconds in timings_s.items():
@@ -304,6 +315,7 @@ class CaseSteps:
                 "study_instance_uid": study,
                 "pipeline": case.pipeline,
                 "timings_s": {step: round(seconds, 3) for step, seconds in timings_s.items()},
+                **told,
             },
         )
 

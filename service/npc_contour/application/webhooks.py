@@ -15,6 +15,7 @@ from typing import Protocol
 
 from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
+from npc_contour.domain.findings import Severity
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import TimelineEntry, WebhookMessage, WebhookState
 from npc_contour.domain.work import Job, JobKind
@@ -75,13 +76,14 @@ class CallWebhook:
             if message.next_try_at is not None and message.next_try_at > now:
                 tx.defer(Job(JobKind.CALL_WEBHOOK, key, message.next_try_at))
                 return
+            findings = tx.finding_codes(message.case_id) if message.case_id else {}
         patience = self._hooks.get(message.hook)
         if patience is None:
             self._end(message, WebhookState.FAILED, None, f"the settings have no [[webhooks]] named {message.hook!r}")
             return
         status: int | None = None
         try:
-            status = self._caller.call(message.hook, message.message_id, now, body_of(message))
+            status = self._caller.call(message.hook, message.message_id, now, body_of(message, findings))
             words = f"answered {status}"
         except WebhookError as error:
             words = str(error)
@@ -159,12 +161,18 @@ class WebhookBoard:
         return f"message {message_id}: will be retried"
 
 
-def body_of(message: WebhookMessage) -> bytes:
-    """Return what is sent: the same bytes at every try, and nothing that says who a patient is."""
-    data = {
+def body_of(message: WebhookMessage, findings: Mapping[str, Severity]) -> bytes:
+    """Return what is sent: nothing that says who a patient is.
+
+    Args:
+        message: what happened.
+        findings: what is doubtful of the case, code → severity.
+    """
+    data: dict[str, object] = {
         "study_instance_uid": message.study_instance_uid,
         "series_instance_uid": message.series_instance_uid,
         "case_id": message.case_id,
+        "findings": {code: severity.value for code, severity in sorted(findings.items())},
     }
     content = {
         "type": message.event,

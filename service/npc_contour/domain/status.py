@@ -250,6 +250,7 @@ class Counts:
         parked: by kind of job.
         self_test_dice: network → mean Dice of the last self-test that had an answer.
         webhooks: messages that are kept, by (hook, state).
+        findings: (code, severity) → how often it was told.
         clocks_ahead_s: (machine, process) → how far its clock is ahead of the database's; negative is behind.
     """
 
@@ -267,6 +268,7 @@ class Counts:
     self_test_dice: Mapping[str, float] = field(default_factory=dict)
     webhooks: Mapping[tuple[str, WebhookState], int] = field(default_factory=dict)
     clocks_ahead_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    findings: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,10 @@ class StatusBoard:
             parked={row["kind"]: row["n"] for row in self._store.query(_PARKED)},
             self_test_dice={row["network"]: row["dice"] for row in self._store.query(_SELF_TEST)},
             webhooks={(row["hook"], WebhookState(row["state"])): row["n"] for row in self._store.query(_WEBHOOKS)},
+            findings={
+                (row["code"], row["severity"]): row["count"]
+                for row in self._store.query("SELECT code, severity, count FROM finding_total")
+            },
             clocks_ahead_s={(row["machine"], row["process"]): row["ahead_s"] for row in self._store.query(_CLOCKS)},
         )
 

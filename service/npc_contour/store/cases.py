@@ -9,6 +9,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from npc_contour.domain.cases import CaseRecord
+from npc_contour.domain.findings import Severity
 from npc_contour.domain.jobs import CaseState, Deliverable
 from npc_contour.store.codec import case_from_row, inputs_to_json, verdicts_to_json
 from npc_contour.store.statements import Statements
@@ -127,16 +128,30 @@ class Cases(Statements):
     def add_structure_set(
         self, case_id: str, sop_instance_uid: str, key: str, report: dict[str, Any], at: datetime
     ) -> None:
-        """Note a structure set; twice is once."""
+        """Note a structure set, and count its findings; twice is once."""
         self._run(
-            "INSERT INTO structure_set (case_id, sop_instance_uid, key, report, created_at) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT (case_id) DO NOTHING",
+            "WITH written AS (INSERT INTO structure_set (case_id, sop_instance_uid, key, report, created_at)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (case_id) DO NOTHING RETURNING report)"
+            " INSERT INTO finding_total AS total (code, severity, count)"
+            " SELECT finding->>'code', finding->>'severity', count(*)"
+            " FROM written, jsonb_array_elements(report->'findings') AS finding GROUP BY 1, 2"
+            " ON CONFLICT (code, severity) DO UPDATE SET count = total.count + excluded.count",
             (case_id, sop_instance_uid, key, Jsonb(report), at),
         )
 
     def add_beside(self, case_id: str, what: Deliverable, sop_instance_uid: str, key: str) -> None:
         """Note measurements or a segmentation beside the structure set of a case; twice is once."""
         self._run(_BESIDE[what], (sop_instance_uid, key, case_id))
+
+    def finding_codes(self, case_id: str) -> dict[str, Severity]:
+        """Return what was found doubtful of a case, by code, with the worst severity of each."""
+        rows = self._all(
+            "SELECT DISTINCT finding->>'code' AS code, finding->>'severity' AS severity"
+            " FROM structure_set, jsonb_array_elements(report->'findings') AS finding WHERE case_id = %s",
+            (case_id,),
+        )
+        found = sorted((Severity(row["severity"]).rank, row["code"], Severity(row["severity"])) for row in rows)
+        return {code: severity for _, code, severity in found}
 
     def structure_set_uid(self, case_id: str) -> str | None:
         """Return the SOP Instance UID of the structure set of a case; None before it is written."""

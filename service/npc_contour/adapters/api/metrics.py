@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
@@ -185,4 +191,10 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     )  # fmt: skip
     for names, ahead_s in sorted(counts.clocks_ahead_s.items()):
         clocks.add_metric(names, ahead_s)
-    yield from (parked, dice, webhooks, clocks)
+    findings = CounterMetricFamily(
+        "npc_contour_findings", "What was found doubtful of images and contours, by code and severity",
+        labels=["code", "severity"],
+    )  # fmt: skip
+    for labels, count in sorted(counts.findings.items()):
+        findings.add_metric(labels, count)
+    yield from (parked, dice, webhooks, clocks, findings)
