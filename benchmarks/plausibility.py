@@ -1,12 +1,14 @@
 """Does the service find what is wrong with contours? Errors are put into right ones, and what is told is counted.
 
     python benchmarks/plausibility.py          ten phantoms that no rule has seen, and the real NPC case if it is there
+    python benchmarks/plausibility.py --images only what is wrong with images (plausibility_images.py)
     python benchmarks/plausibility.py --fit    write service/npc_contour/plausibility.toml anew, from other phantoms
 
 The contours are the phantoms' own truth, so what is measured is the judge alone: a network errs less plainly.
 Each kind of error is put into each phantom; it is found when its structure (or the case, where the error is in the
 whole scan) has a finding of severity check or stop, or the stray piece was left out. Specificity counts structures
-without an error that stay without such a finding. Prints a row for each kind and ends with one JSON line.
+without an error that stay without such a finding. What is wrong with images is judged by the images alone, too, as
+before the networks run: running them here is too dear. Prints a row for each kind and ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from plausibility_images import Images, judge_images
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
@@ -458,11 +461,47 @@ def tell(worst: dict[str, Severity], finding: Finding) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="write the rules anew")
-    if parser.parse_args().fit:
+    parser.add_argument("--images", action="store_true", help="judge images only, no contours")
+    asked = parser.parse_args()
+    if asked.fit:
         fit()
         return 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    images = judge_images(JUDGED_SEEDS)
+    show(images.found, "what is wrong with the images")
+    figures = of_images(images)
+    if not asked.images:
+        figures = of_contours() | figures
+    figures["rss_growth_mb"] = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(json.dumps(figures))
+    return 0
+
+
+def show(found: Mapping[str, Sequence[bool]], title: str) -> None:
+    table = Table(title, "found", "of")
+    for kind, hits in found.items():
+        table.add_row(kind, str(sum(hits)), str(len(hits)))
+    Console().print(table)
+
+
+def of_images(images: Images) -> dict[str, object]:
+    """Figures of what was judged by the images alone."""
+    real = None if images.real is None else [one.severity for one in images.real]
+    return {
+        "image_kinds": len(images.found),
+        "image_sensitivity": round(float(np.mean([hit for hits in images.found.values() for hit in hits])), 3),
+        "image_specificity": round(float(np.mean(images.quiet)), 4),
+        "image_missed_kinds": sorted(kind for kind, hits in images.found.items() if not any(hits)),
+        "image_stops_real_ct": None if real is None else real.count(Severity.STOP),
+        "image_checks_real_ct": None if real is None else real.count(Severity.CHECK),
+        "image_seconds_per_case": round(float(np.mean(images.seconds)), 2),
+    }
+
+
+def of_contours() -> dict[str, object]:
+    """Judge errors put into right contours."""
     found: dict[str, list[bool]] = {kind: [] for kind in KINDS}
-    quiet, seconds, before = [], [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    quiet, seconds = [], []
     for seed in JUDGED_SEEDS:
         case = phantom_case(seed)
         begun = time.monotonic()
@@ -481,21 +520,16 @@ def main() -> int:
         told = judged(real)
         stops = sum(severity is Severity.STOP for severity in told.values())
         print(f"{real.name}: {told}", file=sys.stderr)
-    table = Table("kind of error", "found", "of")
-    for kind, hits in found.items():
-        table.add_row(kind, str(sum(hits)), str(len(hits)))
-    Console().print(table)
+    show(found, "kind of error")
     every = [hit for hits in found.values() for hit in hits]
-    print(json.dumps({
+    return {
         "kinds": len(KINDS),
         "sensitivity": round(float(np.mean(every)), 3),
         "specificity": round(float(np.mean(quiet)), 4),
         "missed_kinds": sorted(kind for kind, hits in found.items() if not any(hits)),
         "false_stop_real_patient": stops,
         "seconds_per_case": round(float(np.mean(seconds)), 2),
-        "rss_growth_mb": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024),
-    }))  # fmt: skip
-    return 0
+    }
 
 
 if __name__ == "__main__":
