@@ -172,9 +172,9 @@ def test_a_patient_who_was_scanned_the_other_way_round_and_says_so_is_no_fault(
     plain, _, spacing = scan
     images = volume(np.flip(plain, axes), spacing)
     flipped = np.asarray(HEAD_FIRST_SUPINE) * [[-1.0 if axis in axes else 1.0] for axis in range(3)]
-    direction = tuple(tuple(row) for row in flipped.tolist())
+    z, y, x = ((row[0], row[1], row[2]) for row in flipped.tolist())
 
-    assert told(replace(images, grid=replace(images.grid, direction_lps=direction))) == []
+    assert told(replace(images, grid=replace(images.grid, direction_lps=(z, y, x)))) == []
 
 
 def test_mr_and_a_case_without_rules_say_nothing(scan: Scan) -> None:

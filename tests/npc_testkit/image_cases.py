@@ -116,7 +116,7 @@ def _told(series: Mapping[str, Path]) -> list[str]:
 
 
 def _changed(folder: Path, out: Path, change: Change | None) -> Path:
-    slices = [dcmread(path) for path in folder.glob("*.dcm")]
+    slices: list[Dataset] = [dcmread(path) for path in folder.glob("*.dcm")]
     slices.sort(key=lambda one: float(one.ImagePositionPatient[2]))
     out.mkdir(parents=True)
     for number, one in enumerate(slices if change is None else change(slices)):
@@ -160,7 +160,8 @@ def _streaks(most_hu: float, part: tuple[float, float], radius_mm: float) -> Cal
             section[body] += most_hu * rays[body]
             for side in (-25.0, 25.0):
                 section[np.hypot(y - down, x - across - side) < radius_mm] = 3071
-        return np.clip(hu, -1024, 3071)
+        clipped: np.ndarray = np.clip(hu, -1024, 3071)
+        return clipped
 
     return put
 
