@@ -54,8 +54,9 @@ def test_a_receiver_is_told_what_it_asked_for_and_no_more(store: Store, ris: Rec
     assert all(one.signed for one in ris.told)
     case = bench.case("ln_ctv").case_id
     sent = ris.told[1]
-    assert set(sent.body["data"].pop("findings").values()) == {"stop"}
-    assert sent.body["data"] == {"study_instance_uid": STUDY, "case_id": case}
+    data = sent.body["data"]
+    assert set(data.pop("findings").values()) == {"stop"}
+    assert data == {"study_instance_uid": STUDY, "case_id": case}
     assert sent.body["timestamp"].endswith("+00:00")
     assert sent.headers["content-type"] == "application/json"
     assert abs(sent.timestamp - bench.clock.now().timestamp()) < 60
