@@ -173,5 +173,5 @@ def test_no_message_says_who_the_patient_is(store: Store, ris: Receiver) -> None
     assert ris.told
     assert headers[0].patient_id not in sent
     assert {name for one in ris.told for name in one.body["data"]} <= {
-        "study_instance_uid", "series_instance_uid", "case_id",
+        "study_instance_uid", "series_instance_uid", "case_id", "findings",
     }  # fmt: skip
