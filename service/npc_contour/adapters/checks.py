@@ -342,7 +342,7 @@ def embedded_database_can_start(
 
     Args:
         folder: of the data.
-        user: as whom it will run; None is who asks.
+        user: as whom it will run; None is the current user.
         libraries: where a library that gives a user a name may lie.
 
     Raises:

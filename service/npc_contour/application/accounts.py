@@ -42,7 +42,7 @@ BROWSER_DAYS = 180
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks.
+    """The caller of a page or of REST.
 
     Attributes:
         csrf: what a page of this session must repeat when it changes something; "" where no cookie is involved.

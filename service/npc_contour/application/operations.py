@@ -78,7 +78,7 @@ class Operations:
         Args:
             kind: of job.
             key: of its row.
-            by: who asks for it.
+            by: the person's name.
 
         Raises:
             NoSuchRowError: there is no such step.
@@ -153,7 +153,7 @@ class Operations:
 
         Args:
             case_id: of the case.
-            by: who asks for it.
+            by: the person's name.
             to: names of destinations; empty sends to every one of the settings.
 
         Raises:

@@ -75,7 +75,7 @@ class PullRequests:
             pacs: its name in the settings.
             study_instance_uid: of the study.
             series_instance_uids: only these; empty takes all that a pipeline may take.
-            by: who asks.
+            by: the person's or program's name.
 
         Raises:
             NoSuchRowError: the settings have no PACS of that name.

@@ -34,7 +34,7 @@ class FetchOrder(Order):
 
 
 def held_series_routes(held_series: HeldSeries, corrections: Corrections, guard: Guard) -> APIRouter:
-    """Return the routes; `guard` says who asks."""
+    """Return the routes; `guard` returns the caller's name."""
     router = APIRouter(tags=["operations"])
 
     @router.post("/series/{series_instance_uid}/aside", responses=CHANGING)

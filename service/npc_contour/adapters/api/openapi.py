@@ -1,4 +1,4 @@
-"""What FastAPI's description of REST lacks: an example of every body, and how to prove who asks."""
+"""What FastAPI's description of REST lacks: an example of every body, and how a caller authenticates."""
 
 from __future__ import annotations
 

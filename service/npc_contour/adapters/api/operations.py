@@ -22,7 +22,7 @@ from npc_contour.domain.work import JobKind
 from npc_contour.store.work_board import WorkBoard
 
 Guard = Callable[[Request], str]
-"""Returns who asks."""
+"""Returns the caller's name."""
 
 
 class Order(BaseModel):
@@ -116,7 +116,7 @@ def operation_routes(
         assignment: takes a person's word on which series fills which role.
         board: what can be read.
         names: of the destinations of the settings.
-        guard: who asks.
+        guard: returns the caller's name.
     """
     router = APIRouter(tags=["operations"])
     _add_reading(router, board, names)
@@ -207,5 +207,5 @@ def _add_destinations(router: APIRouter, operations: Operations, guard: Guard) -
 
 
 def signed(who: str, order: Order) -> str:
-    """Return who asks, with the reason where one is given."""
+    """Return the caller's name, with the reason where one is given."""
     return f"{who} ({order.reason})" if order.reason else who

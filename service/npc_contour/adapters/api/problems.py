@@ -37,7 +37,7 @@ class WrongInput(BaseModel):
 
 
 _HEADERS: dict[int, dict[str, Any]] = {
-    401: {"WWW-Authenticate": {"description": "How to prove who asks", "schema": {"type": "string"}}},
+    401: {"WWW-Authenticate": {"description": "How to authenticate", "schema": {"type": "string"}}},
     429: {"Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
 }
 _MEANING: dict[int, tuple[str, str]] = {

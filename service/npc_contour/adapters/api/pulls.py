@@ -87,7 +87,7 @@ def pull_routes(pulls: PullRequests, guard: Guard) -> APIRouter:
 
     Args:
         pulls: takes requests.
-        guard: who asks.
+        guard: returns the caller's name.
     """
     router = APIRouter(tags=["work"])
 

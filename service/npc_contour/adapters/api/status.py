@@ -43,7 +43,7 @@ def add_health(app: FastAPI, checks: Callable[[], tuple[CheckResult, ...]], may_
     Args:
         app: gets them.
         checks: looks at what is depended on; must return within seconds.
-        may_see: whether who asks for readiness is told more than the state.
+        may_see: whether the caller may see more of readiness than the state.
     """
     threads = ThreadPoolExecutor(2, thread_name_prefix="health")
 

@@ -76,7 +76,7 @@ def create_app(
 
 
 def _has_account(request: Request) -> bool:
-    """Whether the guard before us knows who asks; where there is none, or accounts are off, everybody is known."""
+    """Whether the caller is authenticated; without accounts everybody is."""
     person: Person = getattr(request.state, "person", LOCAL)
     return bool(person.name)
 

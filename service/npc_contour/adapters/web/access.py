@@ -1,4 +1,4 @@
-"""Before every page and every answer of REST: who asks, may they, and what must a browser never do with the answer.
+"""Before every page and REST response: authentication, permission, and the security headers.
 
 One policy for the whole application: everything is closed but `/health/*`, the login and the style sheets; reading asks
 for a viewer, changing for an operator, accounts for an admin. What changes something is written to the audit trail.
@@ -68,7 +68,7 @@ HEADERS = {
 
 
 ErrorPage = Callable[[Request, int, str, Mapping[str, str]], Response]
-"""Makes an answer of who asks, a status, the reason and headers: a page for people, JSON for programs."""
+"""Makes an error response from the caller, a status, the reason and headers: a page for people, JSON for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Rules:
         required: False lets whoever reaches the port do everything as the local person.
         loopback_only: whether this machine's names are the only ones it is called by; others are refused.
         open_to_proxies: whether the site has said itself that nobody is asked, even behind a proxy.
-        trusted_proxies: whose word on who asks is taken.
+        trusted_proxies: whose X-Forwarded-For is trusted.
         stow_networks: addresses that may post images without a token.
     """
 
@@ -154,7 +154,7 @@ class Access:
             await run_in_threadpool(self._note, request, found.name, str(status))
 
     async def _judge_monitoring(self, request: _Request) -> Person | _Refusal:
-        """Likewise of who asks for health, without waiting for the threads that all others share."""
+        """Likewise for health requests, without waiting for the threads that all others share."""
         strange = self._strange(request)
         if strange is not None:
             return strange
@@ -182,7 +182,7 @@ class Access:
             return _Refusal(503, str(error))
 
     def _judge(self, request: _Request) -> Person | _Refusal:
-        """Return who asks, or how they are refused."""
+        """Return the caller, or the refusal."""
         strange = self._strange(request)
         if strange is not None:
             return strange

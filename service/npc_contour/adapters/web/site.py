@@ -1,4 +1,4 @@
-"""What every page needs: the read sides, the site's decisions, templates and who asks."""
+"""What every page needs: the read sides, the site's decisions, templates and the caller."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def asks_part(request: Request) -> bool:
 
 
 def who(request: Request) -> Person:
-    """Return who asks, as the access layer before us has found out; the local person where there is none."""
+    """Return the caller, as the access layer has found out; the local person where there is none."""
     person = getattr(request.state, "person", LOCAL)
     return person if isinstance(person, Person) else LOCAL
 
