@@ -1,7 +1,7 @@
 """What is wrong with images, for benchmarks/plausibility.py: judged before any network, by the images alone.
 
-A kind is found when a finding of severity check or stop is told; no network runs. Phantoms are scanned coarsely (pixels
-of about 3.5 mm, slices of 4 mm), the real CT as it is.
+A kind is found when a finding of severity check or stop is told, or the images are refused; no network runs. Phantoms
+are scanned coarsely (pixels of about 3.5 mm, slices of 4 mm), the real CT as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.core.anatomy import find_head
 from npc_contour.core.images_as_expected import Image, look_at_images
 from npc_contour.domain.findings import Finding, Severity
 from npc_contour.domain.geometry import HEAD_FIRST_SUPINE, Grid, Vec3
@@ -67,8 +68,9 @@ def judge_images(seeds: range) -> Images:
         counted.seconds.append(time.process_time() - begun)
         counted.quiet.append(not any(one.severity is not Severity.NOTE for one in plain))
         for at, (kind, error) in enumerate(IMAGE_KINDS.items()):
-            findings = told(error(scan, np.random.default_rng((seed, at))))
-            counted.found[kind].append(any(one.severity is not Severity.NOTE for one in findings))
+            wrong = error(scan, np.random.default_rng((seed, at)))
+            is_told = any(one.severity is not Severity.NOTE for one in told(wrong))
+            counted.found[kind].append(is_told or is_refused(wrong))
         print(f"images of phantom {seed} judged; without error: {[one.text for one in plain]}", file=sys.stderr)
     real = real_scan()
     if real is not None:
@@ -83,6 +85,11 @@ def told(scan: Scan) -> tuple[Finding, ...]:
     roles = {role.name: role for role in PIPELINE.roles}
     images = [Image(roles[name], _volume(hu, scan.spacing_zyx_mm)) for name, hu in arrays.items() if hu is not None]
     return look_at_images(images, PIPELINE.image_rules)
+
+
+def is_refused(scan: Scan) -> bool:
+    """Whether no skull is seen in it: such a scan is not contoured at all."""
+    return find_head(_volume(scan.plain, scan.spacing_zyx_mm)).fault is not None
 
 
 def real_scan() -> Scan | None:

@@ -26,9 +26,11 @@ HEAD_NECK_MM = 230.0
 """Below the vertex: head and neck of an adult, without shoulders."""
 HEAD_MM = 150.0
 """Below the vertex: an adult's head above the chin, where no shoulder is beside it."""
+_ARM_MM = 60.0
+"""An arm goes along the head at least so far; a screw of the head rest does not."""
 _MOST_GAP_MM = 40.0
 _NECK_MM = 120.0
-_AIR_HU = -400.0
+_AIR_HU, _SKIN_HU = -400.0, -150.0
 _MOST_AIR_CM2 = 25.0
 """Air over more than this in one slice is lung."""
 _LEAST_AIR_CC = 5.0
@@ -52,8 +54,9 @@ class HeadShape:
             skull.
         edge_mm: most of the outline of head and neck, in one slice, that lies on the edge of the image.
         edge_z_mm: patient z of that slice.
-        beside_cm2: most of what lies beside the head in one slice, has bone in it, and does not touch it.
-        beside_z_mm: patient z of that slice.
+        beside_cm2: soft tissue in a slice of what lies beside the head along 60 mm or more, has bone in it and does not
+            touch it.
+        beside_z_mm: patient z of such a slice.
     """
 
     width_mm: float
@@ -98,6 +101,7 @@ def head_shape(coarse: Coarse, values: ImageValues) -> HeadShape | None:
     edge = _on_edge_mm(body[neck], row_mm, column_mm)
     head = slice(max(0, vertex - round(HEAD_MM / slice_mm)), vertex + 1)
     beside = _beside_cm2(coarse, values, solid, head)
+    along = int(np.argsort(-beside)[min(len(beside) - 1, round(_ARM_MM / slice_mm))])
     return HeadShape(
         width_mm=width_mm,
         length_mm=length_mm,
@@ -111,8 +115,8 @@ def head_shape(coarse: Coarse, values: ImageValues) -> HeadShape | None:
         below_skull_mm=low * slice_mm,
         edge_mm=float(edge.max()),
         edge_z_mm=float(coarse.z_mm[neck][int(edge.argmax())]),
-        beside_cm2=float(beside.max()),
-        beside_z_mm=float(coarse.z_mm[head][int(beside.argmax())]),
+        beside_cm2=float(beside[along]),
+        beside_z_mm=float(coarse.z_mm[head][along]),
     )
 
 
@@ -192,8 +196,12 @@ def _on_edge_mm(body: BoolArray, row_mm: float, column_mm: float) -> FloatArray:
 
 
 def _beside_cm2(coarse: Coarse, values: ImageValues, solid: BoolArray, head: slice) -> FloatArray:
-    """In each slice of the head, the area of what does not touch it and has bone in it: an arm, a hand."""
+    """In each slice of the head, the soft tissue of what does not touch it and has bone in it: an arm, a hand.
+
+    A couch or a head rest may have something as dense as bone in it, but no soft tissue.
+    """
     areas = np.zeros(head.stop - head.start)
+    soft = (coarse.mean[head] > values.value_of(_SKIN_HU)) & (coarse.mean[head] < values.value_of(BONE_HU))
     for number, at in enumerate(range(head.start, head.stop)):
         labels, count = ndimage.label(solid[at])
         if count > 1:
@@ -201,5 +209,5 @@ def _beside_cm2(coarse: Coarse, values: ImageValues, solid: BoolArray, head: sli
             sizes[0] = 0
             bony = np.unique(labels[solid[at] & (coarse.highest[at] > values.value_of(BONE_HU))])
             others = bony[(bony > 0) & (bony != sizes.argmax())]
-            areas[number] = sizes[others].sum() * coarse.block_cm2
+            areas[number] = np.count_nonzero(np.isin(labels, others) & soft[number]) * coarse.block_cm2
     return areas
