@@ -9,7 +9,8 @@ from ipaddress import ip_network
 import pytest
 
 from npc_contour.adapters.webhooks import Hook, WebhookCaller
-from npc_contour.application.webhooks import CallWebhook, Patience, WebhookBoard
+from npc_contour.application.webhooks import FIRST_PAUSE_S, LONGEST_PAUSE_S, CallWebhook, WebhookBoard
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import TimelineEntry, WebhookState
 from npc_contour.domain.work import Job, JobKind
@@ -33,7 +34,8 @@ def ris() -> Iterator[Receiver]:
 def bench_of(store: Store, url: str, events: list[str]) -> Bench:
     bench = Bench(store)
     caller = WebhookCaller({"ris": Hook("ris", url, SECRET, LOOPBACK, timeout_s=5.0)})
-    bench.more[JobKind.CALL_WEBHOOK] = CallWebhook(store, bench.clock, caller, {"ris": Patience(24.0)}).run
+    retries = RetryPolicy(FIRST_PAUSE_S, LONGEST_PAUSE_S, within_h=24.0)
+    bench.more[JobKind.CALL_WEBHOOK] = CallWebhook(store, bench.clock, caller, {"ris": retries}).run
     bench.steps = bench.new_steps()
     with store.transaction() as tx:
         tx.set_webhooks({"ris": events})

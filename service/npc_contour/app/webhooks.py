@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from npc_contour.adapters.webhooks import Hook, WebhookCaller, read_secret
-from npc_contour.application.webhooks import CallWebhook, Patience
+from npc_contour.application.webhooks import FIRST_PAUSE_S, LONGEST_PAUSE_S, CallWebhook
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.settings import Settings, WebhookSettings
 from npc_contour.store.database import Store
 
@@ -17,8 +18,11 @@ def webhook_calls(settings: Settings, store: Store) -> CallWebhook:
     hooks = hooks_of(settings)
     with store.transaction() as tx:
         tx.set_webhooks({hook.name: hook.events for hook in settings.webhooks})
-    patience = {hook.name: Patience(hook.give_up_after_h) for hook in settings.webhooks}
-    return CallWebhook(store, store.clock, WebhookCaller(hooks), patience)
+    retries = {
+        hook.name: RetryPolicy(FIRST_PAUSE_S, LONGEST_PAUSE_S, within_h=hook.give_up_after_h)
+        for hook in settings.webhooks
+    }
+    return CallWebhook(store, store.clock, WebhookCaller(hooks), retries)
 
 
 def hooks_of(settings: Settings) -> dict[str, Hook]:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock, Sender, Spool
 from npc_contour.domain.cases import CaseRecord, DeliveryRecord
 from npc_contour.domain.dimse import may_pass, status_words
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable, DeliveryState, StoreReceipt, Verify
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import DemoNotAllowedError, NotOfferedError, SendError
@@ -146,6 +146,11 @@ class DeliveryTools:
     destinations: Sequence[AnyDestination]
     rules: Delivery
 
+    @property
+    def retries(self) -> RetryPolicy:
+        """How long a delivery is tried, and a destination that is down."""
+        return RetryPolicy(self.rules.first_retry_s, self.rules.max_retry_s, within_h=self.rules.give_up_after_h)
+
     def destination(self, name: str) -> AnyDestination | None:
         """Return a destination of the settings."""
         return next((one for one in self.destinations if one.name == name), None)
@@ -220,10 +225,8 @@ class SendDelivery:
         if status is not None and not may_pass(status) and delivery.attempts + 1 >= REFUSED_TRIES and delivery.status:
             words = f"given up after {delivery.attempts + 1} tries, for this does not pass by itself: {message}"
             return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status)
-        now = self._clock.now()
-        wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
-        next_try_at = now + timedelta(seconds=wait_s)
-        if next_try_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
+        next_try_at = self._tools.retries.next_try(delivery.attempts + 1, self._clock.now(), delivery.created_at)
+        if next_try_at is None:
             words = f"given up after {self._rules.give_up_after_h:g} h and {delivery.attempts + 1} tries: {message}"
             return _Outcome(DeliveryState.FAILED, Event.DELIVERY_FAILED, words, status, down=down)
         return _Outcome(DeliveryState.QUEUED, Event.DELIVERY_RETRY, message, status, next_try_at, down)
@@ -276,8 +279,7 @@ class SendDelivery:
     ) -> _Outcome:
         """Open or close the destination for all; what waits for a destination that is down goes when that is tried."""
         if outcome.down:
-            pauses_s = (self._rules.first_retry_s, self._rules.max_retry_s)
-            try_at = tx.destination_failed(delivery.destination, began, now, pauses_s=pauses_s, message=outcome.message)
+            try_at = tx.destination_failed(delivery.destination, began, now, self._tools.retries, outcome.message)
             return replace(outcome, next_try_at=try_at) if outcome.next_try_at is not None else outcome
         if outcome.status is not None and tx.destination_answered(delivery.destination, now):
             logger.info(Event.DESTINATION_BACK, extra={"destination": delivery.destination})

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from npc_contour import tracing
-from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, AutocontourError, CaseRefused, DamagedFileError, GateError
@@ -32,8 +32,8 @@ MEND_S = 5.0
 MAX_ATTEMPTS = 12
 MAX_DEATHS = 8
 """So many that whoever was only near when its process was killed for another reason is not among them."""
-FIRST_PAUSE_S = 5.0
-MAX_PAUSE_S = 300.0
+RETRIES = RetryPolicy(first_s=5.0, longest_s=300.0, tries=MAX_ATTEMPTS)
+FOR_EVER = RetryPolicy(first_s=5.0, longest_s=300.0)
 CASE_KINDS = {JobKind.SEGMENT_CASE, JobKind.WRITE_STRUCTURE_SET}
 EXCLUSIVE_KINDS = CASE_KINDS | {
     JobKind.SEND,
@@ -164,7 +164,7 @@ class Steps:
             died = tx.deaths(kind, key)
             if died is not None and 1 < died.count < MAX_DEATHS:
                 # Twice may be chance. From then on it waits longer each time, so that it does not take others along.
-                due_at = died.begun_at + timedelta(seconds=pause_s(FIRST_PAUSE_S, died.count - 2, MAX_PAUSE_S))
+                due_at = died.begun_at + FOR_EVER.pause(died.count - 1)
                 if now < due_at:
                     tx.defer(Job(kind, key, due_at))
                     return False
@@ -181,14 +181,17 @@ class Steps:
         with self._store.transaction() as tx:
             count = tx.attempts(kind, key)
             tx.attempt_message(kind, key, message)
-            give_up = kind not in AT_THEIR_OWN_PACE and (not again or count >= MAX_ATTEMPTS)
-            if not give_up:
-                tx.defer(Job(kind, key, now + timedelta(seconds=pause_s(FIRST_PAUSE_S, count - 1, MAX_PAUSE_S))))
+            if kind in AT_THEIR_OWN_PACE:
+                again_at = FOR_EVER.next_try(count, now)
+            else:
+                again_at = RETRIES.next_try(count, now) if again else None
+            if again_at is not None:
+                tx.defer(Job(kind, key, again_at))
         logger.warning(
             Event.STEP_FAILED,
-            extra={"step": kind.value, "key": key, "attempt": count, "error": message, "again": not give_up},
+            extra={"step": kind.value, "key": key, "attempt": count, "error": message, "again": again_at is not None},
         )
-        if give_up:
+        if again_at is None:
             self._give_up(kind, key, f"{kind} failed {count} times: {message}" if again else message)
 
     def _give_up(self, kind: JobKind, key: str, reason: str) -> None:

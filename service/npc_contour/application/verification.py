@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from npc_contour.application.backoff import pause_s
 from npc_contour.application.delivery import DeliveryTools, fail_delivery, finish_case
 from npc_contour.application.ports import Verifier
 from npc_contour.domain.cases import DeliveryRecord
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.jobs import AnyDestination, DeliveryState, Evidence, Proof, Verify
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import SendError
@@ -153,9 +153,8 @@ class VerifyDelivery:
 
     def _no_answer(self, delivery: DeliveryRecord, destination: AnyDestination, message: str, began: datetime) -> None:
         now = self._clock.now()
-        pauses_s = (self._rules.first_retry_s, self._rules.max_retry_s)
         with self._store.transaction() as tx:
-            tx.destination_failed(delivery.destination, began, now, pauses_s=pauses_s, message=message)
+            tx.destination_failed(delivery.destination, began, now, self._tools.retries, message)
         with self._store.transaction() as tx:
             case = tx.case(delivery.case_id, lock=True)
             current = tx.delivery(delivery.delivery_id, lock=True)
@@ -174,10 +173,9 @@ class VerifyDelivery:
         first_s: float,
     ) -> None:
         """Plan the next question, or give up when the time for it is over."""
-        wait_s = pause_s(first_s, max(delivery.asks - 1, 0), self._rules.max_retry_s)
-        ask_at = now + timedelta(seconds=wait_s)
-        sent_at = delivery.sent_at or delivery.created_at
-        if ask_at - sent_at > timedelta(hours=self._rules.verify_within_h):
+        asking = RetryPolicy(first_s, self._rules.max_retry_s, within_h=self._rules.verify_within_h)
+        ask_at = asking.next_try(max(delivery.asks, 1), now, delivery.sent_at or delivery.created_at)
+        if ask_at is None:
             self._give_up(tx, delivery, destination, f"not within {self._rules.verify_within_h:g} h: {message}", now)
         else:
             tx.ask_later(delivery.delivery_id, ask_at, now, message=f"not verified yet: {message}")
@@ -188,9 +186,8 @@ class VerifyDelivery:
 
     def _send_again(self, tx: Transaction, delivery: DeliveryRecord, by: str, now: datetime) -> None:
         words = f"{by}: the destination does not hold what it took with {status_words(delivery.status or 0)}"
-        wait_s = pause_s(self._rules.first_retry_s, delivery.attempts, self._rules.max_retry_s)
-        due_at = now + timedelta(seconds=wait_s)
-        if due_at - delivery.created_at > timedelta(hours=self._rules.give_up_after_h):
+        due_at = self._tools.retries.next_try(delivery.attempts + 1, now, delivery.created_at)
+        if due_at is None:
             fail_delivery(tx, delivery, f"given up after {delivery.attempts} tries: {words}", now)
         else:
             tx.deliver_again(delivery.delivery_id, due_at, now, message=words)

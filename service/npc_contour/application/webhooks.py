@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
-from npc_contour.application.backoff import pause_s
 from npc_contour.application.ports import Clock
 from npc_contour.domain.findings import Severity
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import TimelineEntry, WebhookMessage, WebhookState
 from npc_contour.domain.work import Job, JobKind
@@ -26,7 +25,7 @@ from npc_contour.store.database import Store
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 5.0
-MAX_PAUSE_S = 3600.0
+LONGEST_PAUSE_S = 3600.0
 GONE = 410
 """The receiver says that it will never take a message again."""
 
@@ -49,18 +48,11 @@ class HookCaller(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long one receiver is tried."""
-
-    give_up_after_h: float
-
-
 class CallWebhook:
     """Delivers one message."""
 
-    def __init__(self, store: Store, clock: Clock, caller: HookCaller, hooks: Mapping[str, Patience]) -> None:
-        """Deliver to these hooks of the settings."""
+    def __init__(self, store: Store, clock: Clock, caller: HookCaller, hooks: Mapping[str, RetryPolicy]) -> None:
+        """Deliver to these hooks of the settings, each with how long it is tried."""
         self._store = store
         self._clock = clock
         self._caller = caller
@@ -77,8 +69,8 @@ class CallWebhook:
                 tx.defer(Job(JobKind.CALL_WEBHOOK, key, message.next_try_at))
                 return
             findings = tx.finding_codes(message.case_id) if message.case_id else {}
-        patience = self._hooks.get(message.hook)
-        if patience is None:
+        retries = self._hooks.get(message.hook)
+        if retries is None:
             self._end(message, WebhookState.FAILED, None, f"the settings have no [[webhooks]] named {message.hook!r}")
             return
         status: int | None = None
@@ -89,21 +81,23 @@ class CallWebhook:
             words = str(error)
         if status is not None and 200 <= status < 300:
             self._end(message, WebhookState.DELIVERED, status, words)
-        elif status == GONE or now - message.created_at >= timedelta(hours=patience.give_up_after_h):
-            self._end(message, WebhookState.FAILED, status, words)
-        else:
-            self._again(message, status, words)
-
-    def _again(self, message: WebhookMessage, status: int | None, words: str) -> None:
+            return
         now = self._clock.now()
-        wait_s = pause_s(FIRST_PAUSE_S, message.attempts, MAX_PAUSE_S)
-        next_try_at = now + timedelta(seconds=wait_s)
+        next_try_at = retries.next_try(message.attempts + 1, now, message.created_at)
+        if status == GONE or next_try_at is None:
+            self._end(message, WebhookState.FAILED, status, words)
+            return
         with self._store.transaction() as tx:
             tx.set_webhook_message(message.message_id, WebhookState.QUEUED, status, words, now, next_try_at)
             tx.defer(Job(JobKind.CALL_WEBHOOK, message.message_id, next_try_at))
         logger.warning(
             Event.WEBHOOK_RETRY,
-            extra={"hook": message.hook, "message_id": message.message_id, "error": words, "again_in_s": wait_s},
+            extra={
+                "hook": message.hook,
+                "message_id": message.message_id,
+                "error": words,
+                "again_in_s": (next_try_at - now).total_seconds(),
+            },
         )
 
     def _end(self, message: WebhookMessage, state: WebhookState, status: int | None, words: str) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from npc_contour.domain.cases import DeliveryRecord, Gate
+from npc_contour.domain.retry import RetryPolicy
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.store.deliveries import DELIVERY, Deliveries, delivery_record
 from npc_contour.store.jobs import Jobs
-
-_MOST_DOUBLINGS = 30
 
 
 class Destinations(Deliveries, Jobs):
@@ -71,7 +70,7 @@ class Destinations(Deliveries, Jobs):
         return Gate()
 
     def destination_failed(
-        self, destination: str, asked_at: datetime, at: datetime, *, pauses_s: tuple[float, float], message: str
+        self, destination: str, asked_at: datetime, at: datetime, retries: RetryPolicy, message: str
     ) -> datetime:
         """Note that a destination was of no use; return when it is tried again.
 
@@ -79,7 +78,7 @@ class Destinations(Deliveries, Jobs):
             destination: its name.
             asked_at: when the try began: of several at once only one counts.
             at: now.
-            pauses_s: the first pause, doubled after each further failure, and the longest.
+            retries: how long it is left alone; it is never given up.
             message: why.
         """
         self._run("INSERT INTO destination (name) VALUES (%s) ON CONFLICT DO NOTHING", (destination,))
@@ -87,8 +86,7 @@ class Destinations(Deliveries, Jobs):
         failures, failed_at = (row["failures"], row["failed_at"]) if row else (0, None)
         if failures == 0 or failed_at is None or failed_at <= asked_at:
             failures += 1
-        pause_s = min(pauses_s[0] * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), pauses_s[1])
-        try_at = at + timedelta(seconds=pause_s)
+        try_at = at + retries.pause(failures)
         self._run(
             "UPDATE destination SET failures = %s, failed_at = %s, try_at = %s, last_error = %s WHERE name = %s",
             (failures, at, try_at, message, destination),
