@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from npc_contour.application.artefacts import REPORT, RTSTRUCT
-from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS
+from npc_contour.application.steps import MAX_ATTEMPTS, MAX_CRASHES
 from npc_contour.catalog import Catalog
 from npc_contour.domain.jobs import CaseState, DeliveryState, Destination, SeriesState
 from npc_contour.domain.received import AssociationRow
@@ -291,7 +291,7 @@ def test_a_case_that_kills_its_process_again_and_again_is_given_up(bench: Bench)
     bench.clock.forward(11)
     bench.work(stop_before=JobKind.SEGMENT_CASE)
     poison = bench.case("ln_ctv").case_id
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         # What a killed process leaves: an attempt that was counted, and no word of how it ended.
         with bench.store.transaction() as tx:
             tx.count_attempt(JobKind.SEGMENT_CASE, poison, bench.clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from npc_contour.application.operations import Operations
-from npc_contour.application.steps import MAX_ATTEMPTS, MAX_DEATHS, Steps
+from npc_contour.application.steps import MAX_ATTEMPTS, MAX_CRASHES, Steps
 from npc_contour.domain.jobs import CaseState, DeliveryState, Evidence, Proof
 from npc_contour.domain.status import DeliveryRow
 from npc_contour.domain.work import Job, JobKind
@@ -39,7 +39,7 @@ def missing(bench: Bench) -> set[str]:
 
 def die(bench: Bench, kind: JobKind, key: str) -> None:
     """Leave what a killed process leaves: attempts that were counted, and no word of how they ended."""
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         with bench.store.transaction() as tx:
             tx.count_attempt(kind, key, bench.clock.now())
 
@@ -160,8 +160,8 @@ def test_a_step_whose_process_died_once_goes_on_at_once_and_waits_longer_each_ti
             bench.steps.run(JobKind.SEGMENT_CASE, case)
             with bench.store.transaction() as tx:
                 if tx.attempts(JobKind.SEGMENT_CASE, case) > before:
-                    # As if the process had died in place of the failure.
-                    bench.store.query("UPDATE attempt SET message = '' RETURNING 1")
+                    # As if the process had crashed in place of the failure.
+                    bench.store.query("UPDATE attempt SET running = true RETURNING 1")
                     begun.append(second)
                     break
             bench.clock.forward(1)
@@ -169,7 +169,7 @@ def test_a_step_whose_process_died_once_goes_on_at_once_and_waits_longer_each_ti
     assert begun[0] == 0 < begun[1]
 
 
-def test_waiting_for_a_place_of_the_networks_makes_no_deaths_forgotten(bench: Bench) -> None:
+def test_waiting_for_a_place_of_the_networks_makes_no_crashes_forgotten(bench: Bench) -> None:
     bench.receive(plain_ct())
     bench.clock.forward(11)
     bench.work(stop_before=JobKind.SEGMENT_CASE)
@@ -182,8 +182,8 @@ def test_waiting_for_a_place_of_the_networks_makes_no_deaths_forgotten(bench: Be
         for _ in range(2 * MAX_ATTEMPTS):
             bench.steps.run(JobKind.SEGMENT_CASE, case)
     with bench.store.transaction() as tx:
-        assert tx.attempts(JobKind.SEGMENT_CASE, case) == MAX_DEATHS
-        assert tx.count_attempt(JobKind.SEGMENT_CASE, case, bench.clock.now()).deaths == MAX_DEATHS - 1
+        assert tx.attempts(JobKind.SEGMENT_CASE, case) == MAX_CRASHES
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, case, bench.clock.now()).crashes == MAX_CRASHES - 1
 
 
 def test_a_question_that_fails_by_our_fault_is_asked_no_more_and_says_so(bench: Bench) -> None:
@@ -220,10 +220,10 @@ def test_only_what_is_parked_can_be_begun_again(bench: Bench) -> None:
         operations(bench).retry_step("mow_lawn", STUDY, by="Ann")
 
 
-def test_a_stop_of_the_service_is_no_death_of_any_step(bench: Bench) -> None:
-    for _ in range(2 * MAX_DEATHS):
+def test_a_stop_of_the_service_is_no_crash_of_any_step(bench: Bench) -> None:
+    for _ in range(2 * MAX_CRASHES):
         with bench.store.transaction() as tx:
             tx.count_attempt(JobKind.SEND, "7", bench.clock.now())
         bench.steps.interrupted(JobKind.SEND, "7")
     with bench.store.transaction() as tx:
-        assert tx.count_attempt(JobKind.SEND, "7", bench.clock.now()).deaths == 0
+        assert tx.count_attempt(JobKind.SEND, "7", bench.clock.now()).crashes == 0

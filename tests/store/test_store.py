@@ -279,13 +279,13 @@ def test_slots_are_shared_by_all_processes(database_url: str) -> None:
             assert fourth
 
 
-def test_attempts_that_left_no_word_are_deaths(store: Store) -> None:
+def test_attempts_that_did_not_end_are_crashes(store: Store) -> None:
     with store.transaction() as tx:
-        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).deaths == 0
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).crashes == 0
         tx.attempt_message(JobKind.SEGMENT_CASE, "c1", "Triton is down")
-        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).deaths == 0
+        assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).crashes == 0
         attempts = tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW)
-        assert (attempts.count, attempts.deaths) == (3, 1)
+        assert (attempts.count, attempts.crashes) == (3, 1)
         tx.clear_attempts(JobKind.SEGMENT_CASE, "c1")
         assert tx.count_attempt(JobKind.SEGMENT_CASE, "c1", NOW).count == 1
 

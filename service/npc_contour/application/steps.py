@@ -30,7 +30,7 @@ Damaged = Callable[[DamagedFileError], bool]
 MEND_S = 5.0
 """How long a step waits before it looks whether what it needs has been made again."""
 MAX_ATTEMPTS = 12
-MAX_DEATHS = 8
+MAX_CRASHES = 8
 """So many that whoever was only near when its process was killed for another reason is not among them."""
 RETRIES = RetryPolicy(first_s=5.0, longest_s=300.0, tries=MAX_ATTEMPTS)
 FOR_EVER = RetryPolicy(first_s=5.0, longest_s=300.0)
@@ -63,7 +63,7 @@ AT_THEIR_OWN_PACE = {
     JobKind.RETENTION,
     JobKind.SELF_TEST,
 }
-"""They come again anyhow, or give up by themselves: an error never parks them, only deaths of the process do."""
+"""They come again anyhow, or give up by themselves: an error never parks them, only crashes of the process do."""
 
 
 class Postponed(Exception):
@@ -106,7 +106,7 @@ class Steps:
                 self._attempt(kind, key)
 
     def interrupted(self, kind: JobKind, key: str) -> None:
-        """Note that a stop of the service cut a job short, so that it does not count as a death."""
+        """Note that a stop of the service cut a job short, so that it does not count as a crash."""
         with self._store.transaction() as tx:
             tx.attempt_message(kind, key, "cut short by a stop of the service")
         logger.info(Event.STEP_INTERRUPTED, extra={"step": kind.value, "key": key})
@@ -161,17 +161,17 @@ class Steps:
     def _may_begin(self, kind: JobKind, key: str) -> bool:
         now = self._clock.now()
         with self._store.transaction() as tx:
-            died = tx.deaths(kind, key)
-            if died is not None and 1 < died.count < MAX_DEATHS:
+            crashed = tx.crashes(kind, key)
+            if crashed is not None and 1 < crashed.count < MAX_CRASHES:
                 # Twice may be chance. From then on it waits longer each time, so that it does not take others along.
-                due_at = died.begun_at + FOR_EVER.pause(died.count - 1)
+                due_at = crashed.begun_at + FOR_EVER.pause(crashed.count - 1)
                 if now < due_at:
                     tx.defer(Job(kind, key, due_at))
                     return False
             attempts = tx.count_attempt(kind, key, now)
-        if attempts.deaths < MAX_DEATHS:
+        if attempts.crashes < MAX_CRASHES:
             return True
-        reason = f"{kind} ended {attempts.deaths} times without an answer: its process was killed or out of memory"
+        reason = f"{kind} ended {attempts.crashes} times without an answer: its process was killed or out of memory"
         self._give_up(kind, key, reason)
         return False
 

@@ -56,11 +56,11 @@ class Attempts:
     """How often a step was begun, this time included, and how often it took its process down."""
 
     count: int
-    deaths: int
+    crashes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Deaths:
+class Crashes:
     """How often a step took its process down since it last succeeded, and when it was begun last."""
 
     count: int

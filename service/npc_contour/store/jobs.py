@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from npc_contour.domain.work import Attempts, Deaths, Job, JobKind, ParkedStep
+from npc_contour.domain.work import Attempts, Crashes, Job, JobKind, ParkedStep
 from npc_contour.store.connection import CLAIM_CLASSES, Connection
 from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
@@ -73,9 +73,9 @@ class Jobs(Statements):
     def count_attempt(self, kind: JobKind, key: str, at: datetime) -> Attempts:
         """Count one more attempt of a step; return how many there are with it."""
         row = self._one(
-            "INSERT INTO attempt (kind, key, count, at) VALUES (%s, %s, 1, %s)"
+            "INSERT INTO attempt (kind, key, count, at, running) VALUES (%s, %s, 1, %s, true)"
             " ON CONFLICT (kind, key) DO UPDATE SET count = attempt.count + 1, at = EXCLUDED.at, message = '',"
-            " deaths = attempt.deaths + (attempt.message = '')::integer RETURNING count, deaths",
+            " running = true, deaths = attempt.deaths + attempt.running::integer RETURNING count, deaths",
             (kind, key, at),
         )
         return Attempts(int(row["count"]), int(row["deaths"])) if row else Attempts(1, 0)
@@ -83,16 +83,18 @@ class Jobs(Statements):
     def uncount_attempt(self, kind: JobKind, key: str) -> None:
         """Take back the last attempt: it was none. What was before it stays."""
         self._run(
-            "UPDATE attempt SET count = count - 1, message = 'waits for its turn' WHERE kind = %s AND key = %s",
+            "UPDATE attempt SET count = count - 1, running = false, message = 'waits for its turn'"
+            " WHERE kind = %s AND key = %s",
             (kind, key),
         )
 
-    def deaths(self, kind: JobKind, key: str) -> Deaths | None:
+    def crashes(self, kind: JobKind, key: str) -> Crashes | None:
         """Return how often a step took its process down, if it did so the last time that it was begun; else None."""
         row = self._one(
-            "SELECT deaths + 1 AS deaths, at FROM attempt WHERE kind = %s AND key = %s AND message = ''", (kind, key)
+            "SELECT deaths + 1 AS count, at AS begun_at FROM attempt WHERE kind = %s AND key = %s AND running",
+            (kind, key),
         )
-        return None if row is None else Deaths(int(row["deaths"]), row["at"])
+        return None if row is None else read(Crashes, row)
 
     def attempts(self, kind: JobKind, key: str) -> int:
         """Return how often a step was begun since it last succeeded."""
@@ -101,7 +103,7 @@ class Jobs(Statements):
 
     def attempt_message(self, kind: JobKind, key: str, message: str) -> None:
         """Note why the last attempt failed."""
-        self._run("UPDATE attempt SET message = %s WHERE kind = %s AND key = %s", (message, kind, key))
+        self._run("UPDATE attempt SET message = %s, running = false WHERE kind = %s AND key = %s", (message, kind, key))
 
     def clear_attempts(self, kind: JobKind, key: str) -> bool:
         """Forget the attempts: the step succeeded, or starts over. Return whether it was parked."""
@@ -114,7 +116,7 @@ class Jobs(Statements):
         """Stop a step until it is asked for again; return False when it was parked already."""
         row = self._one(
             "WITH old AS (SELECT parked_at FROM attempt WHERE kind = %(kind)s AND key = %(key)s)"
-            " UPDATE attempt SET message = %(reason)s, parked_at = coalesce(parked_at, %(at)s)"
+            " UPDATE attempt SET message = %(reason)s, running = false, parked_at = coalesce(parked_at, %(at)s)"
             " WHERE kind = %(kind)s AND key = %(key)s RETURNING (SELECT parked_at IS NULL FROM old) AS fresh",
             {"kind": kind, "key": key, "reason": reason, "at": at},
         )

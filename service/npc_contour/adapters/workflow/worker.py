@@ -79,7 +79,7 @@ class WorkerOptions:
         sweep_every_s: how often rows are compared with jobs.
         drain_s: how long a stop waits for the jobs that run; then they are cut short and done again later.
         deadlines_s: a job of this kind that takes longer ends the process, for a thread cannot be stopped; that counts
-            as a death of its step. A kind without one has no deadline.
+            as a crash of its step. A kind without one has no deadline.
     """
 
     segmentations_at_once: int = 1
