@@ -139,6 +139,6 @@ conformance-pdf: setup
 # All that make made; what fuzzing found (crash-*) and engines that were exported stay.
 clean:
 	rm -rf $(VENV) $(PEERS) .venv-readers .nnunet-phantoms demo-out dist
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	rm -rf .venv-lowest .venv-sbom sbom.cdx.json *.egg-info triton_repo/*/1/model_cache conformance-statement.html conformance-statement.pdf
 	find service models tools tests benchmarks triton_repo deploy -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
