@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -137,8 +138,10 @@ class Lab:
             "database": "embedded", "triton": self.triton_url, "repository": self.repository, "workers": 1,
             "at_once": 1, "tps_title": self.tps.ae_title, "tps_port": self.tps.dicom_port,
         }  # fmt: skip
-        # What these networks say is doubtful indeed; a version before this one knows no such key.
-        values["doubtful"] = 'hold_doubtful = "never"' if roots.endswith(ROOTS) else ""
+        # What these networks say is doubtful indeed; an old version knows no such key.
+        settings = [path for root in roots.split(os.pathsep) for path in Path(root).glob("npc_contour/settings/*.py")]
+        known = any("hold_doubtful" in path.read_text(encoding="utf-8") for path in settings)
+        values["doubtful"] = 'hold_doubtful = "never"' if known else ""
         config = folder / "site.toml"
         values |= changes
         rules = "".join(RULE.format(name, role) for name in values["pipelines"] for role in ROLES[name])

@@ -25,13 +25,14 @@ def check_names(what: str, found: Sequence[str], expected: Sequence[str]) -> Non
     """
     ours = [name.split(" in ")[0] for name in expected]
     places = {meaning(name): index for index, name in enumerate(ours)}
+    structures = set(known().values())
     for index, name in enumerate(found):
         own = meaning(name)
         here = f"{what} {index} of the network is {name!r}, the pipeline's is {expected[index]!r}"
         place = places.get(own)
         if place is not None and place != index:
             raise ImportRefused(f"{here}; {name!r} is its {what} {place}{_remedy(found, ours)}")
-        if place is None and own.structure in known().values():
+        if place is None and {own.structure, meaning(ours[index]).structure} <= structures:
             raise ImportRefused(f"{here}; it has no {own.structure}{_remedy(found, ours)}")
         if place is None and {own.side, meaning(ours[index]).side} == {"left", "right"}:
             raise ImportRefused(f"{here}: the other side")

@@ -57,5 +57,9 @@ def test_a_structure_that_the_pipeline_does_not_have_is_refused() -> None:
         check_names("label", ("background", "heart"), ("background", "Brain"))
 
 
+def test_a_label_that_the_pipeline_does_not_use_may_be_any_structure() -> None:
+    check_names("label", ("background", "heart"), ("background", "label 1"))
+
+
 def test_a_name_that_nobody_knows_is_let_pass() -> None:
     check_names("label", ("background", "structure 1"), ("background", "Brain"))
