@@ -56,6 +56,17 @@ def number_in(least: float, most: float = float("inf"), *, whole: bool = True) -
     return accept
 
 
+def named(*endings: str) -> Callable[[str], Path]:
+    """Return what accepts a file's name with one of these endings."""
+
+    def accept(text: str) -> Path:
+        if not text.endswith(endings):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with {' or '.join(endings)}")
+        return Path(text)
+
+    return accept
+
+
 def existing_file(text: str) -> Path:
     """Accept a path to a file that exists."""
     path = Path(text)

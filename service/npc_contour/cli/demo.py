@@ -71,7 +71,7 @@ def add_verbs(verbs: Verbs) -> None:
         type=number_in(1, 5, whole=False),
         default=2.5,
         metavar="MM",
-        help=f"of {SCAN_MM:.0f} mm (default 2.5)",
+        help=f"distance between slices, in a scan of {SCAN_MM:.0f} mm (default 2.5)",
     )
     parser.set_defaults(run=run)
 

@@ -7,7 +7,6 @@ import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.findings_page import render_findings
 from npc_contour.adapters.preview import AXIAL_SLICES, render_preview
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
-from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
+from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder, named
 from npc_contour.cli.masks import check_origin
 from npc_contour.cli.progress import bar
 from npc_contour.core.drawing import draw_roi
@@ -25,7 +24,7 @@ from npc_contour.core.origin import is_elsewhere
 from npc_contour.core.pieces import without_far_pieces
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.domain.findings import Finding
-from npc_contour.domain.structures import InterpretedType, ReadRoi, RoiSpec
+from npc_contour.domain.structures import ReadRoi
 from npc_contour.domain.volumes import Volume
 
 _EXAMPLES = """\
@@ -35,7 +34,6 @@ examples:
 Rules are those of docs/plausibility.md; ROIs are matched by their TG-263 names, in any case of letters. Exit status 0
 whatever is found: a finding is a doubt, not a verdict."""
 WIDTH = 100
-_UNKNOWN = RoiSpec("", InterpretedType.ORGAN, "", frozenset({1}), (0, 0, 0))
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -45,18 +43,12 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
     parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
-    parser.add_argument("--out", type=_pdf, metavar="FILE.pdf", help="also write a page with pictures")
+    parser.add_argument("--out", type=named(".pdf"), metavar="FILE.pdf", help="also write a page with pictures")
     parser.add_argument(
         "--series", default="", metavar="UID", help="which series of CT_DIR (default: the one it was drawn on)"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=judge)
-
-
-def _pdf(text: str) -> Path:
-    if not text.endswith(".pdf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with .pdf")
-    return Path(text)
 
 
 def judge(args: argparse.Namespace) -> int:
@@ -76,14 +68,15 @@ def judge(args: argparse.Namespace) -> int:
             picture = render_preview(here, volume, slices=_slices(judged, volume))
             title = f"Findings about {content.label!r}"
             args.out.write_bytes(render_findings(title, content.approval_status, judged, picture))
-    unknown = [mask.spec.name for mask in masks if mask.spec.rule is None]
+    judged_names = {mask.spec.name for mask in masks}
+    unknown = [roi.name for roi in here.rois if roi.name not in judged_names]
     if args.json:
         document = {"findings": [finding.as_json() for finding in judged], "without_a_rule": unknown}
         print(json.dumps(document, ensure_ascii=False))
         return 0
     for line in _lines(judged):
         print(line)
-    print(f"{len(masks) - len(unknown)} ROIs of {content.label!r} were judged: {len(judged)} findings")
+    print(f"{len(masks)} ROIs of {content.label!r} were judged: {len(judged)} findings")
     if unknown:
         print(f"  without a rule, not judged: {', '.join(map(repr, unknown))}")
     if args.out is not None:
@@ -92,12 +85,13 @@ def judge(args: argparse.Namespace) -> int:
 
 
 def _masks(rois: tuple[ReadRoi, ...], volume: Volume) -> Iterator[RoiMask]:
-    """Draw each ROI, with the pipelines' rule for its name where there is one."""
+    """Draw each ROI for whose name a pipeline has a rule."""
     pipelines = [read_pipeline(path) for path in sorted(PIPELINES_DIR.glob("*.toml"))]
-    known = {spec.name.casefold(): spec for pipeline in pipelines for spec in pipeline.rois}
+    known = {spec.name.casefold(): spec for pipeline in pipelines for spec in pipeline.rois if spec.rule}
     for roi in rois:
-        spec = known.get(roi.name.casefold(), _UNKNOWN)
-        yield mask_of_array(replace(spec, name=roi.name), draw_roi(roi, volume).mask)
+        spec = known.get(roi.name.casefold())
+        if spec is not None:
+            yield mask_of_array(replace(spec, name=roi.name), draw_roi(roi, volume).mask)
 
 
 def _slices(findings: tuple[Finding, ...], volume: Volume) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from npc_contour.adapters.dicom.read.planning_folder import PlanningFolder, read_planning_folder
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.masks.files import MASK_ENDINGS, write_named_masks
-from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
+from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder, named
 from npc_contour.cli.progress import bar
 from npc_contour.core.drawing import BoolArray, DrawnRoi, draw_roi
 from npc_contour.core.origin import foreign_reasons, is_elsewhere
@@ -50,7 +50,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = verbs.add_parser("masks", help="make masks of an RTSTRUCT", epilog=_EXAMPLES, formatter_class=RAW)
     parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
     parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
-    parser.add_argument("--out", type=_mask_path, required=True, metavar="FILE.nii.gz")
+    parser.add_argument("--out", type=named(*MASK_ENDINGS), required=True, metavar="FILE.nii.gz")
     parser.add_argument(
         "--series", default="", metavar="UID", help="which series of CT_DIR (default: the one it was drawn on)"
     )
@@ -66,12 +66,6 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=read)
-
-
-def _mask_path(text: str) -> Path:
-    if not text.endswith(MASK_ENDINGS):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with {' or '.join(MASK_ENDINGS)}")
-    return Path(text)
 
 
 def read(args: argparse.Namespace) -> int:

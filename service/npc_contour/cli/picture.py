@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from npc_contour.adapters.dicom.read.planning_folder import read_planning_folder, with_pixels
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.preview import AXIAL_SLICES, render_preview
-from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder
+from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder, named
 from npc_contour.cli.masks import check_origin
 from npc_contour.cli.progress import bar
 from npc_contour.core.origin import is_elsewhere
@@ -29,7 +28,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = verbs.add_parser("picture", help="draw an RTSTRUCT over its images", epilog=_EXAMPLES, formatter_class=RAW)
     parser.add_argument("rtstruct", type=existing_file, metavar="RTSTRUCT")
     parser.add_argument("ct", type=existing_folder, metavar="CT_DIR", help="the series it was drawn on, as DICOM")
-    parser.add_argument("--out", type=_png, required=True, metavar="FILE.png")
+    parser.add_argument("--out", type=named(".png"), required=True, metavar="FILE.png")
     parser.add_argument("--roi", nargs="+", default=[], metavar="NAME", help="only these (default: all)")
     parser.add_argument(
         "--slices", nargs="+", type=int, default=[], metavar="N", help="axial slices, counted from 1 (default: chosen)"
@@ -43,12 +42,6 @@ def add_verbs(verbs: Verbs) -> None:
         help="draw it although it was drawn on another series, study or frame of reference",
     )
     parser.set_defaults(run=draw)
-
-
-def _png(text: str) -> Path:
-    if not text.endswith(".png"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends with .png")
-    return Path(text)
 
 
 def draw(args: argparse.Namespace) -> int:

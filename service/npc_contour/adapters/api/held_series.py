@@ -28,7 +28,7 @@ FILE_NAME = Annotated[
 
 
 class FetchOrder(Order):
-    """From where."""
+    """An order to fetch, with the PACS that is asked."""
 
     pacs: str = Field(pattern=NAME_PATTERN, description="Name of a [[pacs]] of the settings", examples=["archive"])
 
