@@ -60,6 +60,15 @@ def test_nothing_asked_is_answered_with_a_fault_or_otherwise_than_described(runn
     assert "Stateful" in ended.stdout
 
 
+def test_a_key_that_is_refused_does_not_fit_the_schema_either(running: Served, document: dict[str, Any]) -> None:
+    schema = {**document["components"]["schemas"]["AssignOrder"], "components": document["components"]}
+    order = {"roles": {"planning\nct": "1.2.3"}}
+
+    assert running.client.post("/api/v1/jobs/any/assign", json=order).status_code == 422
+    assert not jsonschema_rs.is_valid(schema, order)
+    assert jsonschema_rs.is_valid(schema, {"roles": {"planning_ct": "1.2.3"}})
+
+
 def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
     bodies = 0
     for path, methods in document["paths"].items():

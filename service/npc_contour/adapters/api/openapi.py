@@ -20,6 +20,7 @@ def complete(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = plain()
             _secure(document)
+            _close(document["components"]["schemas"])
             for operation in _operations(document):
                 _exemplify(operation, document)
             app.openapi_schema = document
@@ -88,6 +89,18 @@ def _secure(document: dict[str, Any]) -> None:
         if path.startswith(OPEN_PATHS):
             for operation in methods.values():
                 operation["security"] = []
+
+
+def _close(schema: Any) -> None:  # noqa: ANN401 - any JSON
+    """Say that a mapping takes no other keys than those of its pattern: pydantic refuses them and does not say so."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema.setdefault("additionalProperties", False)
+        for part in schema.values():
+            _close(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _close(part)
 
 
 def _exemplify(operation: dict[str, Any], document: Mapping[str, Any]) -> None:
