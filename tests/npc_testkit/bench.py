@@ -20,7 +20,7 @@ from npc_contour.application.study import StudyReader
 from npc_contour.application.verification import VerifyDelivery
 from npc_contour.catalog import PIPELINES_DIR, Catalog, read_pipeline
 from npc_contour.domain.cases import CaseRecord
-from npc_contour.domain.findings import Severity
+from npc_contour.domain.findings import HoldFrom
 from npc_contour.domain.jobs import AnyDestination, Destination
 from npc_contour.domain.pipelines import NetworkContract, Normalisation
 from npc_contour.domain.received import AssociationRow, Ending
@@ -100,7 +100,7 @@ class Bench:
     completion: Completion = field(default_factory=Completion)
     delivery: Delivery = field(default_factory=Delivery)
     combine: bool = False
-    hold_doubtful: Severity | None = None
+    hold_doubtful: HoldFrom = HoldFrom.NEVER
     more: dict[JobKind, Callable[[str], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -91,6 +91,7 @@ class World:
         choices: bool = False,
         measured: bool = False,
         findings: Sequence[Finding] = (),
+        held_for: Sequence[str] = (),
         **plan: Any,
     ) -> str:
         """Add a study with one case, whose structure set has a cylinder and lacks an ROI; return its id.
@@ -103,6 +104,7 @@ class World:
             choices: whether a person has to say which series is which.
             measured: whether a lymph node was measured.
             findings: what the service doubts.
+            held_for: codes of those that it is held for.
             **plan: what of `PLAN` is different.
         """
         changed = replace(PLAN, seed=seed, study_seed=seed, frame_seed=seed, **plan)
@@ -137,7 +139,13 @@ class World:
                 tx.add_structure_set(case_id, uid, key, report, now)
                 delivery = tx.add_delivery(case_id, "tps", DeliveryState.QUEUED, "", now)
                 assert delivery is not None
-                tx.set_delivery(delivery, DeliveryState.SENT, now, attempts=1, next_try_at=None, status=0, message="")
+                if held_for:
+                    tx.hold_case(case_id, f"the contours are doubtful: {findings[0].sentence}", now, held_for)
+                    state = CaseState.CONTOURED
+                else:
+                    tx.set_delivery(
+                        delivery, DeliveryState.SENT, now, attempts=1, next_try_at=None, status=0, message=""
+                    )
             tx.set_case(case_id, state, now, reasons=(reason,) if reason else None)
         return case_id
 

@@ -10,7 +10,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from npc_contour.application.checks import Check
 from npc_contour.catalog import Catalog
+from npc_contour.domain.findings import HoldFrom
 from npc_contour.domain.jobs import AnyDestination, Destination, FolderDestination, Verify, WebDestination
 from npc_contour.domain.pipelines import PARITY_FILE, NetworkContract
 from npc_contour.domain.queries import Retrieval
@@ -88,35 +89,23 @@ def destinations_of(settings: Settings) -> tuple[AnyDestination, ...]:
 
 
 def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
-    verify = Verify(given.verify)
+    made: AnyDestination
     if isinstance(given, DicomDestination):
         identity = tls.identity(given.tls_name) if given.tls else None
-        return Destination(
-            given.name,
-            given.ae_title,
-            given.host,
-            given.port,
-            given.allow_demo,
-            verify,
-            identity,
-            given.measurements,
-            given.segmentations,
-            given.report_networks,
-        )
-    if isinstance(given, DicomwebDestination):
+        networks = given.report_networks
+        made = Destination(given.name, given.ae_title, given.host, given.port, tls=identity, report_networks=networks)
+    elif isinstance(given, DicomwebDestination):
         token_file, ca_file = (str(path) if path else "" for path in (given.token_file, given.ca_file))
-        return WebDestination(
-            given.name,
-            given.url.rstrip("/"),
-            token_file,
-            ca_file,
-            given.allow_demo,
-            verify,
-            given.measurements,
-            given.segmentations,
-        )
-    return FolderDestination(
-        given.name, str(given.path), given.allow_demo, verify, given.measurements, given.segmentations
+        made = WebDestination(given.name, given.url.rstrip("/"), token_file, ca_file)
+    else:
+        made = FolderDestination(given.name, str(given.path))
+    return replace(
+        made,
+        allow_demo=given.allow_demo,
+        verify=Verify(given.verify),
+        measurements=given.measurements,
+        segmentations=given.segmentations,
+        hold_doubtful=HoldFrom(given.hold_doubtful) if given.hold_doubtful else None,
     )
 
 

@@ -35,7 +35,7 @@ from npc_contour.application.self_testing import TryNetworks, next_due
 from npc_contour.application.steps import Handler, Steps
 from npc_contour.application.upkeep import ALL, Rescan, Retain
 from npc_contour.application.verification import VerifyDelivery
-from npc_contour.domain.findings import Severity
+from npc_contour.domain.findings import HoldFrom
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.settings import SelfTest
 from npc_contour.store.database import Store
@@ -130,7 +130,7 @@ def _steps(runtime: Runtime, store: Store, fetching: Mapping[JobKind, Handler]) 
         segmentations_at_once=settings.workers.segmentations_at_once,
         max_shift_mm=settings.routing.max_shift_mm,
         combine=settings.results.combine == "one",
-        hold_doubtful=None if settings.delivery.hold_doubtful == "never" else Severity(settings.delivery.hold_doubtful),
+        hold_doubtful=HoldFrom(settings.delivery.hold_doubtful),
     )
     cases = CaseSteps(tools)
     mending = MendCase(tools, cases)

@@ -27,7 +27,7 @@ from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, 
 from npc_contour.application.steps import Postponed
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseRecord
-from npc_contour.domain.findings import Finding, FindingCode, Severity
+from npc_contour.domain.findings import Finding, FindingCode, HoldFrom
 from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
@@ -56,7 +56,7 @@ class Tools:
     Attributes:
         max_shift_mm: phases that lie further apart are said to.
         combine: results are sent as part of a combined structure set.
-        hold_doubtful: findings from this severity on keep a case from being sent until a person releases it.
+        hold_doubtful: where a destination says nothing of its own.
     """
 
     store: Store
@@ -71,7 +71,7 @@ class Tools:
     segmentations_at_once: int
     max_shift_mm: float = 3.0
     combine: bool = False
-    hold_doubtful: Severity | None = None
+    hold_doubtful: HoldFrom = HoldFrom.NEVER
 
 
 class CaseSteps:
@@ -184,15 +184,18 @@ class CaseSteps:
                     add_deliveries(tx, case, tools.destinations, now, what)
 
     def _hold_if_doubtful(self, tx: Transaction, case: CaseRecord, report: Mapping[str, Any]) -> None:
-        least = self._tools.hold_doubtful
-        if least is None:
-            return
-        doubts = [one["sentence"] for one in report["findings"] if Severity(one["severity"]).at_least(least)]
+        """Hold it for every destination that does not take findings of this severity."""
+        of_site = self._tools.hold_doubtful
+        rules = {one.name: one.hold_doubtful or of_site for one in self._tools.destinations} or {"": of_site}
+        found = [Finding.from_json(one) for one in report["findings"]]
+        doubts = [one for one in found if any(rule.holds(one.severity) for rule in rules.values())]
         if doubts:
             more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
-            reason = f"the contours are doubtful: {doubts[0]}{more}"
-            tx.hold_case(case.case_id, reason, self._tools.clock.now())
-            self._record(tx, Event.CASE_HELD, case, {}, detail=reason)
+            reason = f"the contours are doubtful: {doubts[0].sentence}{more}"
+            codes = sorted({one.code for one in doubts})
+            taking = [name for name, rule in rules.items() if not any(rule.holds(one.severity) for one in doubts)]
+            tx.hold_case(case.case_id, reason, self._tools.clock.now(), codes, taking)
+            self._record(tx, Event.CASE_HELD, case, {}, codes, detail=reason)
 
     def contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings

@@ -113,6 +113,7 @@ class CombineStudy:
             created_at=now,
             urgent=any(case.urgent for case in done),
             held_reason="",
+            held_for=(),
             verdicts=(),
             members=tuple(case.case_id for case in done),
         )

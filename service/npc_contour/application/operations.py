@@ -130,23 +130,38 @@ class Operations:
             case = _case(tx, case_id)
             if case.state not in UNFINISHED:
                 raise OperationRefused(f"case {case_id} is {case.state}: there is nothing to hold")
-            tx.hold_case(case_id, f"held by {by}{f': {reason}' if reason else ''}", now)
+            tx.hold_case(case_id, f"held by {by}{f': {reason}' if reason else ''}", now, case.held_for)
             return self._done(tx, Event.CASE_HELD, case, by, reason or "no reason given")
 
-    def release(self, case_id: str, *, by: str) -> str:
+    def release(self, case_id: str, *, by: str, reason: str = "", seen: Sequence[str] = ()) -> str:
         """Let a held case go on.
+
+        Args:
+            case_id: of the case.
+            by: the person's name.
+            reason: why; asked for where the case is held for its findings.
+            seen: codes of the findings that the person has looked at.
 
         Raises:
             NoSuchRowError: there is no such case.
-            OperationRefused: nobody holds it.
+            OperationRefused: nobody holds it, or it is held for findings that are not named or without a reason.
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
             case = _case(tx, case_id)
             if not case.held_reason:
                 raise OperationRefused(f"case {case_id} is not held")
+            codes = ", ".join(case.held_for)
+            if set(case.held_for) - set(seen):
+                raise OperationRefused(
+                    f"case {case_id} is held for its findings ({codes}): look at each, then release it and name them"
+                    " as seen"
+                )
+            if case.held_for and not reason:
+                raise OperationRefused(f"case {case_id} is held for its findings ({codes}): say why it may go on")
             go_on(tx, case, now)
-            return self._done(tx, Event.CASE_RELEASED, case, by, "goes on")
+            detail = "; ".join(filter(None, (reason or "goes on", codes and f"findings seen: {codes}")))
+            return self._done(tx, Event.CASE_RELEASED, case, by, detail, case.held_for)
 
     def resend(self, case_id: str, *, by: str, to: Sequence[str] = ()) -> str:
         """Send a structure set again: the same object with the same UID.
@@ -201,6 +216,7 @@ class Operations:
                 predecessor=case_id,
                 created_at=now,
                 held_reason="",
+                held_for=(),
                 reasons=(),
             )
             tx.supersede(case_id, made.case_id, now)
@@ -250,11 +266,17 @@ class Operations:
             raise NoSuchRowError(f"the settings name no destination {name!r}; there are: {known}")
         return self._destinations[name]
 
-    def _done(self, tx: Transaction, event: Event, case: CaseRecord, by: str, detail: str) -> str:
+    def _done(
+        self, tx: Transaction, event: Event, case: CaseRecord, by: str, detail: str, findings: Sequence[str] = ()
+    ) -> str:
         words = f"by {by}: {detail}"
         now = self._clock.now()
         tx.record(TimelineEntry(event=event, at=now, study=case.study_instance_uid, case=case.case_id, detail=words))
-        logger.info(event, extra={"case_id": case.case_id, "by": by, "detail": detail})
+        told = {"findings": list(findings)} if findings else {}
+        study = case.study_instance_uid
+        logger.info(
+            event, extra={"case_id": case.case_id, "study_instance_uid": study, "by": by, "detail": detail, **told}
+        )
         return f"case {case.case_id}: {detail}"
 
 

@@ -54,6 +54,7 @@ examples:
   npc-contour cancel 3f2a --reason "wrong patient"         stop it: nothing is sent
   npc-contour hold 3f2a --reason "the right study?"        stop it where it is ...
   npc-contour release 3f2a                                 ... and let it continue
+  npc-contour release 3f2a --seen side,volume --reason "looked at, corrected in the TPS"   one held for its findings
   npc-contour resend 3f2a --to tps                         send the same object again
   npc-contour supersede 3f2a --reason "new networks"       re-contour the same images
   npc-contour assign                                       cases whose series roles must be assigned
@@ -109,7 +110,13 @@ def add_verbs(verbs: Verbs) -> None:
     _order(verbs, "retry", "retry what failed: a case, its deliveries, or a parked step", _retry)
     _order(verbs, "cancel", "end a case that is not finished; nothing more of it is sent", _cancel)
     _order(verbs, "hold", "stop a case where it is", _hold)
-    _order(verbs, "release", "let a held case continue", _release)
+    release = _order(verbs, "release", "let a held case continue", _release)
+    release.add_argument(
+        "--seen",
+        default="",
+        metavar="CODES",
+        help="codes of the findings that were looked at, where it is held for them",
+    )
     _order(verbs, "supersede", "re-contour the same images, for example with newer networks", _supersede)
     resend = _order(verbs, "resend", "send a structure set again: the same object with the same UID", _resend)
     resend.add_argument(
@@ -187,12 +194,15 @@ def _context(args: argparse.Namespace) -> Iterator[_Context]:
         )
 
 
-def _who(args: argparse.Namespace) -> str:
+def _user() -> str:
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (OSError, KeyError):  # an account without a name
-        user = "somebody"
-    return f"{user} ({args.reason})" if args.reason else user
+        return "somebody"
+
+
+def _who(args: argparse.Namespace) -> str:
+    return f"{_user()} ({args.reason})" if args.reason else _user()
 
 
 def _retry(context: _Context, args: argparse.Namespace) -> str:
@@ -211,7 +221,8 @@ def _hold(context: _Context, args: argparse.Namespace) -> str:
 
 
 def _release(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.release(context.case(args.case), by=_who(args))
+    by, seen = _user(), [code.strip() for code in args.seen.split(",") if code.strip()]
+    return context.operations.release(context.case(args.case), by=by, reason=args.reason, seen=seen)
 
 
 def _supersede(context: _Context, args: argparse.Namespace) -> str:
@@ -350,6 +361,11 @@ def _print_case(details: CaseDetails) -> None:
         console.print(f"{role} {series}", highlight=False)
     for reason in details.reasons:
         console.print(f"  {reason}", highlight=False, markup=False)
+    if details.findings:
+        table = _table("finding", "", "slice", "what")
+        for one in details.findings:
+            table.add_row(one.code, one.severity, "" if one.z_mm is None else f"{one.z_mm:.1f} mm", Text(one.sentence))
+        console.print(table)
     if details.verdicts:
         table = _table("series", "as", "", "verdict")
         for verdict in details.verdicts:

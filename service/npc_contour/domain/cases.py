@@ -32,6 +32,7 @@ class CaseRecord:
         predecessor: the case whose place it took.
         urgent: goes before others.
         held_reason: why it is kept from going on until a person lets it; "" as a rule.
+        held_for: codes of the findings that it is held for.
         outdated: whether images of it were replaced since it was made.
         verdicts: of every series of the study in every role.
         choices: role → Series Instance UID, while a person must choose.
@@ -54,6 +55,7 @@ class CaseRecord:
     created_at: datetime
     urgent: bool = False
     held_reason: str = ""
+    held_for: tuple[str, ...] = ()
     outdated: bool = False
     verdicts: tuple[Verdict, ...] = ()
     choices: tuple[Mapping[str, str], ...] = ()

@@ -27,6 +27,18 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+class HoldFrom(StrEnum):
+    """From which severity on a case is held until a person releases it."""
+
+    STOP = "stop"
+    CHECK = "check"
+    NEVER = "never"
+
+    def holds(self, severity: Severity) -> bool:
+        """Whether a finding of this severity holds a case."""
+        return self is not HoldFrom.NEVER and severity.at_least(Severity(self.value))
+
+
 class FindingCode(StrEnum):
     """What a finding is about: constant, for REST and monitoring."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
+from npc_contour.domain.findings import HoldFrom
 from npc_contour.domain.security import TlsIdentity
 
 
@@ -74,6 +75,7 @@ class Destination:
         report_networks: addresses, beside those of `host`, from which it reports its storage commitment.
         measurements: whether it takes measurements (SR) too.
         segmentations: whether it takes the ROIs as voxels (SEG) too.
+        hold_doubtful: findings from which severity on wait for a person before they go there; None as the site says.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Destination:
     tls: TlsIdentity | None = None
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: HoldFrom | None = None
     report_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
@@ -98,6 +101,7 @@ class WebDestination:
         ca_file: file with the certificates that it is judged by; "" takes the system's.
         measurements: whether it takes measurements (SR) too.
         segmentations: whether it takes the ROIs as voxels (SEG) too.
+        hold_doubtful: findings from which severity on wait for a person before they go there; None as the site says.
     """
 
     name: str
@@ -108,6 +112,7 @@ class WebDestination:
     verify: Verify = Verify.TRY
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: HoldFrom | None = None
 
     @property
     def host(self) -> str:
@@ -125,6 +130,7 @@ class FolderDestination:
     verify: Verify = Verify.TRY
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: HoldFrom | None = None
 
     @property
     def host(self) -> str:

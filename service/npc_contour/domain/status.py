@@ -72,6 +72,7 @@ class JobRow:
         reason: why it waits, was refused or failed; "" otherwise.
         urgent: goes before others.
         held: why a person keeps it from going on; "" when nobody does.
+        held_for: codes of the findings that it is held for.
     """
 
     case_id: str
@@ -85,6 +86,7 @@ class JobRow:
     reason: str = ""
     urgent: bool = False
     held: str = ""
+    held_for: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,8 @@ STATES: Mapping[Group, frozenset[str]] = {
     Group.WAITING: frozenset({"waiting"}),
     Group.DONE: frozenset({"sent", "verified", "combined"}),
 }
-"""States by group; a case with a delivery that failed or is blocked, or of a study of which images came again as
-another patient's, needs attention too, whatever its state."""
+"""States by group; a case needs attention too, whatever its state, that is held for its findings, with a delivery that
+failed or is blocked, or of a study of which images came again as another patient's."""
 
 
 SERIES_STATES: Mapping[Group, frozenset[str]] = {

@@ -12,6 +12,7 @@ from npc_contour.settings.base import AeTitle, Port, Seconds, Strict, is_loopbac
 
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 Insist = Literal["require", "try", "off"]
+Hold = Literal["stop", "check", "never"]
 
 
 class DicomDestination(Strict):
@@ -28,6 +29,7 @@ class DicomDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: Hold | None = None
     allow_demo: bool = False
 
     @property
@@ -47,6 +49,7 @@ class DicomwebDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: Hold | None = None
     allow_demo: bool = False
 
 
@@ -59,6 +62,7 @@ class FolderDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    hold_doubtful: Hold | None = None
     allow_demo: bool = False
 
 
@@ -89,6 +93,6 @@ class Delivery(Strict):
     give_up_after_h: float = Field(default=96.0, gt=0)
     timeout_s: Seconds = 60.0
     first_ask_s: Seconds = 1.0
-    hold_doubtful: Literal["stop", "check", "never"] = "stop"
+    hold_doubtful: Hold = "stop"
     commitment_wait_s: Seconds = 5.0
     verify_within_h: float = Field(default=24.0, gt=0)

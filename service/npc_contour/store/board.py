@@ -52,7 +52,7 @@ _UNDELIVERED = """
 SELECT destination, extract(epoch FROM now() - min(greatest(delivery.created_at,
     (SELECT max(at) FROM event WHERE event.case_id = delivery.case_id AND name = ANY(%(anew)s)))))::float AS oldest_s
 FROM delivery JOIN contour_case ON contour_case.id = case_id
-WHERE delivery.state = 'queued' AND held_reason = '' GROUP BY 1"""
+WHERE delivery.state = 'queued' AND (held_reason = '' OR while_held) GROUP BY 1"""
 _ANEW = [Event.DELIVERY_RESENT, Event.CASE_RETRIED, Event.CASE_RELEASED]
 
 _CONSUMERS = "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '1 minute'"

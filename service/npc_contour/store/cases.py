@@ -75,8 +75,8 @@ class Cases(Statements):
     def supersede(self, case_id: str, successor: str, at: datetime) -> None:
         """Let another case take the place of this one; what is queued of it is sent no more."""
         self._run(
-            "UPDATE contour_case SET state = 'superseded', held_reason = '', superseded_by = %s, updated_at = %s"
-            " WHERE id = %s",
+            "UPDATE contour_case SET state = 'superseded', held_reason = '', held_for = '{}', superseded_by = %s,"
+            " updated_at = %s WHERE id = %s",
             (successor, at, case_id),
         )
         self.block_deliveries(case_id, f"superseded by case {successor}", at)
@@ -89,9 +89,25 @@ class Cases(Statements):
             (at, message, case_id),
         )
 
-    def hold_case(self, case_id: str, reason: str, at: datetime) -> None:
-        """Keep a case from going on; "" lets it."""
-        self._run("UPDATE contour_case SET held_reason = %s, updated_at = %s WHERE id = %s", (reason, at, case_id))
+    def hold_case(
+        self, case_id: str, reason: str, at: datetime, held_for: Sequence[str] = (), to_all_but: Sequence[str] = ()
+    ) -> None:
+        """Keep a case from going on; "" lets it.
+
+        Args:
+            case_id: of the case.
+            reason: why.
+            at: now.
+            held_for: codes of the findings that it is held for.
+            to_all_but: destinations that it is sent to all the same.
+        """
+        self._run(
+            "UPDATE contour_case SET held_reason = %s, held_for = %s, updated_at = %s WHERE id = %s",
+            (reason, list(held_for), at, case_id),
+        )
+        self._run(
+            "UPDATE delivery SET while_held = destination = ANY(%s) WHERE case_id = %s", (list(to_all_but), case_id)
+        )
 
     def set_outdated(self, case_id: str) -> None:
         """Note that images of a case were replaced: routing lets another take its place."""

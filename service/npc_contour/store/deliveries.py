@@ -13,7 +13,8 @@ from npc_contour.store.statements import Statements
 
 DELIVERY = (
     "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, delivered.key,"
-    " delivered.sha256, delivered.size, delivered.sop_instance_uid, held_reason <> '' AS held FROM delivery"
+    " delivered.sha256, delivered.size, delivered.sop_instance_uid, held_reason <> '' AND NOT while_held AS held"
+    " FROM delivery"
     " JOIN delivered ON delivered.delivery_id = delivery.id JOIN contour_case ON contour_case.id = case_id"
 )
 

@@ -30,7 +30,7 @@ UNION SELECT 'segment_case', id FROM contour_case WHERE state = 'routed' AND hel
 UNION SELECT 'write_structure_set', id FROM contour_case WHERE state = 'segmented' AND held_reason = ''
 UNION SELECT 'send', delivery.id::text FROM delivery JOIN contour_case ON contour_case.id = case_id
     LEFT JOIN destination ON destination.name = delivery.destination
-    WHERE delivery.state = 'queued' AND held_reason = '' AND paused_at IS NULL
+    WHERE delivery.state = 'queued' AND (held_reason = '' OR while_held) AND paused_at IS NULL
 UNION SELECT 'verify', delivery.id::text FROM delivery LEFT JOIN destination ON destination.name = delivery.destination
     WHERE ask_at IS NOT NULL AND paused_at IS NULL
 UNION SELECT 'combine_study', study_instance_uid FROM contour_case WHERE to_combine AND state = 'contoured'

@@ -23,8 +23,8 @@ from npc_contour.store.connection import Row
 from npc_contour.store.database import Store
 from npc_contour.store.rows import read
 
-_NEEDS_ACTION = """(c.state <> 'superseded' AND (
-    EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
+_NEEDS_ACTION = """(c.state <> 'superseded' AND (c.held_for <> '{}'
+    OR EXISTS (SELECT FROM delivery WHERE delivery.case_id = c.id AND delivery.state IN ('failed', 'blocked'))
     OR EXISTS (SELECT FROM series asked WHERE asked.study_instance_uid = c.study_instance_uid
         AND asked.correction_at IS NOT NULL)))"""
 
@@ -192,6 +192,7 @@ def _work_row(row: Row) -> WorkRow:
         case_id=row["id"],
         description=row["description"] or "",
         reason=reason,
+        held=row["held_reason"],
         found=None if rois is None else rois - (missing or 0),
         deliveries={name: DeliveryState(value) for name, value in (row["deliveries"] or {}).items()},
     )

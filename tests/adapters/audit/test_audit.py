@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -113,6 +114,8 @@ def test_a_stranger_is_a_security_alert(trail: AuditTrail, tmp_path: Path) -> No
         (Event.SERVICE_STARTED, {}, ("110100", "110120")),
         (Event.SERVICE_STOPPING, {}, ("110100", "110121")),
         (Event.CASE_SEGMENTED, {"study_instance_uid": STUDY}, ("110103", "")),
+        (Event.STRUCTURE_SET_WRITTEN, {"study_instance_uid": STUDY}, ("110103", "")),
+        (Event.CASE_RELEASED, {"study_instance_uid": STUDY, "by": "Ann"}, ("110103", "")),
         (Event.DELIVERY_SENT, {"study_instance_uid": STUDY, "destination": "tps"}, ("110104", "")),
     ],
 )
@@ -129,6 +132,21 @@ def test_other_events(
     order = [child.tag for child in message]
     assert order[:2] == ["EventIdentification", "ActiveParticipant"]
     assert "AuditSourceIdentification" in order
+    assert trail.level == logging.INFO
+
+
+def test_a_release_names_the_person_and_the_findings(trail: AuditTrail, tmp_path: Path) -> None:
+    told = {"study_instance_uid": STUDY, "by": "Ann", "detail": "a child", "findings": ["side", "volume"]}
+    logging.getLogger("npc_contour.any").info(Event.CASE_RELEASED, extra=told)
+
+    (message,) = messages(tmp_path)
+    (study,) = message.findall("ParticipantObjectIdentification")
+    details = {
+        one.attrib["type"]: b64decode(one.attrib["value"]).decode() for one in study.iter("ParticipantObjectDetail")
+    }
+    assert message.find("EventIdentification").attrib["EventActionCode"] == "U"  # type: ignore[union-attr]
+    assert message.find("ActiveParticipant").attrib["UserID"] == "Ann"  # type: ignore[union-attr]
+    assert details == {"findings": "side,volume", "detail": "a child"}
     assert trail.level == logging.INFO
 
 

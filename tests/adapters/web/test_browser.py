@@ -237,6 +237,31 @@ def test_review_opens_at_the_worst_finding(world: World, browser: Browser) -> No
         assert Path(download.value.path()).read_bytes()[128:132] == b"DICM"
 
 
+def test_a_case_held_for_its_findings_is_released_once_each_was_opened(world: World, browser: Browser) -> None:
+    side = Finding(FindingCode.SIDE, Severity.STOP, CYLINDER, "Brainstem: lies on the wrong side", z_mm=110.0)
+    volume = Finding(FindingCode.VOLUME, Severity.CHECK, CYLINDER, "Brainstem: 2.9 cc, usual are 15 to 40")
+    case_id = world.add_case(findings=[side, volume], held_for=["side"])
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/work")
+        page.get_by_role("button", name="Needs attention").click()
+        expect(page.locator("tbody tr")).to_contain_text("Held")
+        page.goto(f"{url}/cases/{case_id}")
+        expect(page.locator(".findings li").first).to_contain_text("lies on the wrong side")
+        release = page.get_by_role("button", name="Release", exact=True)
+        expect(release).to_be_disabled()
+        expect(page.locator("#findings-left")).to_contain_text("Open the one")
+
+        page.get_by_role("link", name="lies on the wrong side").click()
+        expect(page.locator(".view.main .place")).to_contain_text("5 / 12")
+        expect(page.locator("[aria-selected=true]")).to_contain_text(CYLINDER)
+        page.keyboard.press("b")
+        expect(release).to_be_enabled()
+        act(page, "Release", "seen, it is the marker of the phantom")
+        expect(page.locator("h1")).not_to_contain_text("Held")
+        expect(page.locator(".timeline")).to_contain_text("marker of the phantom; findings seen: side")
+
+
 @pytest.mark.parametrize("path", ["work", "cases/{case}", "held", "settings", "rules", "cases/{case}/review"])
 def test_no_page_is_wider_than_a_phone(world: World, browser: Browser, path: str) -> None:
     case_id = world.add_case(measured=True)

@@ -17,6 +17,7 @@ from npc_contour.adapters.api.texts import CASE_ID, NAME, STEP_KEY, STUDY_UID, U
 from npc_contour.adapters.api.views import JobView, SeriesView
 from npc_contour.application.assignment import AssignRoles
 from npc_contour.application.operations import Operations
+from npc_contour.domain.findings import FindingCode
 from npc_contour.domain.jobs import DeliveryState
 from npc_contour.domain.work import JobKind
 from npc_contour.store.work_board import WorkBoard
@@ -37,6 +38,17 @@ class ResendOrder(Order):
 
     to: tuple[Known, ...] = Field(
         default=(), max_length=32, description="Names of destinations; empty: all", examples=[["tps"]]
+    )
+
+
+class ReleaseOrder(Order):
+    """Why a held case may go on, and which of its findings were looked at."""
+
+    seen: tuple[FindingCode, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Codes of the findings that were looked at: all those in `held_for` of the job must be named",
+        examples=[["side", "volume"]],
     )
 
 
@@ -171,9 +183,10 @@ def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
         return Done(done=operations.hold(case_id, by=guard(request), reason=order.reason))
 
     @router.post("/jobs/{case_id}/release", responses=CHANGING)
-    def release(case_id: CASE_ID, order: Order, request: Request) -> Done:
-        """Let a held case go on."""
-        return Done(done=operations.release(case_id, by=signed(guard(request), order)))
+    def release(case_id: CASE_ID, order: ReleaseOrder, request: Request) -> Done:
+        """Let a held case go on; one that is held for its findings needs them named as seen, and a reason."""
+        by = guard(request)
+        return Done(done=operations.release(case_id, by=by, reason=order.reason, seen=order.seen))
 
     @router.post("/jobs/{case_id}/supersede", responses=CHANGING)
     def supersede(case_id: CASE_ID, order: Order, request: Request) -> Done:

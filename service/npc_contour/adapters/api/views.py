@@ -125,6 +125,9 @@ class JobView(_View):
     reason: Reason
     urgent: bool = Field(description="Goes before others")
     held: str = Field(description="Who keeps it from going on and why; empty when nobody does")
+    held_for: tuple[str, ...] = Field(
+        description="Codes of the findings that it is held for: a release names them", examples=[["side"]]
+    )
 
     @classmethod
     def of(cls, row: JobRow) -> Self:

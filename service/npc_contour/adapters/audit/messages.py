@@ -5,6 +5,7 @@ A message names studies, Patient IDs, nodes and outcomes; it never holds a patie
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,10 +69,12 @@ class Study:
 
     Attributes:
         classes: SOP Class UID → how many instances.
+        details: more about it, by name.
     """
 
     study_instance_uid: str
     classes: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,9 @@ def _add_participant(root: Element, participant: Participant) -> None:
 def _add_study(root: Element, study: Study) -> None:
     element = _object(root, study.study_instance_uid, type_code="2", role="3")
     _code(element, "ParticipantObjectIDTypeCode", ("110180", "Study Instance UID"))
+    for kind, value in study.details.items():
+        encoded = b64encode(value.encode()).decode("ascii")
+        SubElement(element, "ParticipantObjectDetail", type=kind, value=encoded)
     if study.classes:
         description = SubElement(element, "ParticipantObjectDescription")
         for uid, count in sorted(study.classes.items()):

@@ -67,6 +67,8 @@ class AuditTrail(logging.Handler):
             Event.ASSOCIATION_REJECTED: self._alert,
             Event.DELIVERY_SENT: self._sent,
             Event.CASE_SEGMENTED: self._accessed,
+            Event.STRUCTURE_SET_WRITTEN: self._written,
+            Event.CASE_RELEASED: self._released,
         }
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -180,6 +182,32 @@ class AuditTrail(logging.Handler):
             source=self._ae_title,
             studies=[Study(_of(record, "study_instance_uid"))],
         )
+
+    def _written(self, record: logging.LogRecord) -> AuditMessage:
+        return AuditMessage(
+            event=EventId.INSTANCES_ACCESSED,
+            action="C",
+            at=_at(record),
+            participants=[self._us(None, requestor=True)],
+            source=self._ae_title,
+            studies=[_with_findings(record)],
+        )
+
+    def _released(self, record: logging.LogRecord) -> AuditMessage:
+        return AuditMessage(
+            event=EventId.INSTANCES_ACCESSED,
+            action="U",
+            at=_at(record),
+            participants=[Participant(_of(record, "by"), requestor=True), self._us(None)],
+            source=self._ae_title,
+            studies=[_with_findings(record)],
+        )
+
+
+def _with_findings(record: logging.LogRecord) -> Study:
+    """The study, with the codes of what is doubtful and of a release the words."""
+    told = {"findings": ",".join(getattr(record, "findings", ())), "detail": _of(record, "detail")}
+    return Study(_of(record, "study_instance_uid"), details={name: words for name, words in told.items() if words})
 
 
 def _at(record: logging.LogRecord) -> datetime:

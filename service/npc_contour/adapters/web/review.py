@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from npc_contour.adapters.web import words
-from npc_contour.adapters.web.site import Site, as_json
+from npc_contour.adapters.web.site import Site, as_json, name_of
 from npc_contour.application.review import Axis, Scan
 from npc_contour.core.overlay import Overlay
 from npc_contour.domain.findings import Finding
@@ -33,7 +33,7 @@ def add_review(app: FastAPI, site: Site) -> None:
     def page(request: Request, case_id: CaseId, role: RoleName = "") -> HTMLResponse:
         """Return the page; what it needs for its first image is in it."""
         scan = _scan(site, case_id, role)
-        manifest = as_json(_manifest(scan))
+        manifest = as_json(_manifest(scan) | {"person": name_of(request)})
         return site.page(
             request, "review.html", case=scan.case, scan=scan, manifest=manifest, patient=_patient(site, scan)
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
 from markupsafe import Markup
 
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.status import TimelineEvent
 
 STATES: dict[str, tuple[str, str, str]] = {
@@ -76,6 +78,9 @@ EVENTS: dict[str, tuple[str, str]] = {
 }
 """Event → label, tone."""
 
+SEVERITIES = {"stop": "bad", "check": "warn", "note": "quiet"}
+"""Severity of a finding → tone."""
+
 OBJECTS = {"rtstruct": "RTSTRUCT", "segmentation": "SEG", "measurements": "SR"}
 """DICOM objects of a case, as physicists call them."""
 
@@ -86,6 +91,12 @@ GROUPS = {
     "waiting": "Waiting",
     "done": "Done",
 }
+
+
+def severities(findings: Sequence[Finding]) -> str:
+    """Return how many findings there are of each severity, worst first."""
+    counts = Counter(one.severity for one in findings)
+    return ", ".join(f"{counts[one]} {one}" for one in sorted(counts, key=lambda one: -one.rank))
 
 
 def state(value: str) -> tuple[str, str, str]:

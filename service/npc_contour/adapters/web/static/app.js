@@ -51,7 +51,7 @@ document.getElementById("ask-no").addEventListener("click", () => document.getEl
 
 // Confirmation in our own dialog: it says what will happen, and takes a reason where one is kept.
 let question = 0;
-function ask(title, text, verb, withReason) {
+function ask(title, text, verb, withReason, needsReason = false) {
   const dialog = document.getElementById("ask");
   const reason = document.getElementById("ask-reason");
   document.getElementById("ask-title").textContent = title;
@@ -59,6 +59,8 @@ function ask(title, text, verb, withReason) {
   document.getElementById("ask-yes").textContent = verb;
   document.getElementById("ask-why").hidden = !withReason;
   reason.value = "";
+  reason.required = needsReason;
+  reason.placeholder = needsReason ? "required" : "optional";
   dialog.returnValue = "no";
   dialog.showModal();
   const mine = ++question;
@@ -84,7 +86,7 @@ document.addEventListener("htmx:confirm", async (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-action]");
   if (!button) return;
-  const given = await ask(button.dataset.title, button.dataset.text, button.dataset.verb, true);
+  const given = await ask(button.dataset.title, button.dataset.text, button.dataset.verb, true, button.dataset.reason === "required");
   if (!given) return;
   const answer = await fetch(button.dataset.action, {
     method: "POST",
@@ -95,6 +97,26 @@ document.addEventListener("click", async (event) => {
   toast(said.done ?? said.detail ?? `${answer.status}`, answer.ok ? "good" : "bad");
   document.body.dispatchEvent(new Event("changed"));
 });
+
+// A case that is held for its findings is released once each of them has been opened: the review notes which.
+function openedFindings() {
+  const list = document.getElementById("findings");
+  if (!list) return;
+  const opened = new Set(JSON.parse(localStorage.getItem(`opened ${list.dataset.case} ${list.dataset.person}`) ?? "[]"));
+  let left = 0;
+  for (const way of list.querySelectorAll("[data-finding]")) {
+    const seen = opened.has(Number(way.dataset.finding));
+    way.querySelector(".opened").hidden = !seen;
+    left += way.hasAttribute("data-holds") && !seen;
+  }
+  const line = document.getElementById("findings-left");
+  if (line) line.textContent = left ? `Held for these findings. Open ${left === 1 ? "the one" : `the ${left}`} marked Look before it can be released.` : line.dataset.done;
+  for (const button of document.querySelectorAll("[data-release]")) button.disabled = left > 0;
+}
+openedFindings();
+document.addEventListener("htmx:afterSettle", openedFindings);
+window.addEventListener("pageshow", openedFindings);
+window.addEventListener("storage", openedFindings);
 
 // After the logout nothing more is asked, and what was asked just before is no reason to come back here.
 let leaving = false;

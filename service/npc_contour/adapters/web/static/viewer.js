@@ -580,7 +580,9 @@ async function readContours() {
   buildList();
   tellFlags(head.findings, head.notes);
   offerDownloads(head.objects);
-  if (!placed) openAtWhatMatters(head.findings);
+  const named = head.findings[Number(/^#finding=(\d+)$/.exec(location.hash)?.[1] ?? -1)];
+  if (named) goToFinding(named, head.findings.indexOf(named));
+  else if (!placed) openAtWhatMatters(head.findings);
   for (const axis of AXES) views[axis].drawInk();
   markHere();
   window.contoursAt = performance.now();
@@ -605,18 +607,30 @@ function tellFlags(findings, notes) {
   flags.hidden = !findings.length && !notes.length;
   flags.open = doubts > 0;
   flags.querySelector("summary").textContent = [...count(doubts, "finding"), ...count(findings.length - doubts + notes.length, "note")].join(", ");
-  const lines = findings.map((one) => {
+  const lines = findings.map((one, number) => {
     const way = document.createElement("button");
     way.type = "button";
     way.className = `finding ${one.severity}`;
     way.textContent = one.sentence;
-    way.addEventListener("click", () => goToFinding(one));
+    way.addEventListener("click", () => goToFinding(one, number));
     return way;
   });
   flags.querySelector("ul").replaceChildren(...[...lines, ...notes].map((line) => { const item = document.createElement("li"); item.append(line); return item; }));
 }
 
-function goToFinding(finding) {
+// The case's page lets it be released once what holds it has been opened: by this person, in this browser.
+function noteOpened(number) {
+  const key = `opened ${m.case} ${m.person}`;
+  const opened = JSON.parse(localStorage.getItem(key) ?? "[]");
+  if (!opened.includes(number)) localStorage.setItem(key, JSON.stringify([...opened, number]));
+}
+
+function goToFinding(finding, number) {
+  noteOpened(number);
+  showFinding(finding);
+}
+
+function showFinding(finding) {
   const i = state.rois.findIndex((roi) => roi.name === finding.structure);
   if (i >= 0) pick(i);
   if (finding.z_mm !== null) go({ axial: (finding.z_mm - m.origin[2]) / (DZ * m.direction[0][2]) });
@@ -626,7 +640,7 @@ function goToFinding(finding) {
 function openAtWhatMatters(findings) {
   const doubt = findings.find((one) => one.severity !== "note" && (one.z_mm !== null || state.rois.some((roi) => roi.name === one.structure && roi.centre)));
   const tumours = [...state.rois.keys()].filter((i) => state.rois[i].type === "GTV" && state.rois[i].rings.length);
-  if (doubt) goToFinding(doubt);
+  if (doubt) showFinding(doubt);
   else if (tumours.length) pick(tumours.reduce((most, i) => (state.rois[i].cc > state.rois[most].cc ? i : most)));
 }
 
