@@ -50,14 +50,43 @@ class RigidFit:
         return moved
 
 
-def fit_rigid(
-    first: Float32Array, second: Float32Array, inside: slice, spacing_zyx_mm: Vec3, start_mm: FloatArray
-) -> tuple[RigidFit, FloatArray]:
-    """Fit the move from the first image to the second.
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """Two images of the same bones, smoothed alike.
+
+    Attributes:
+        first: (z, y, x).
+        second: on the same grid.
+        slopes: the first's gradient along z, y, x, per mm.
+    """
+
+    first: Float32Array
+    second: Float32Array
+    slopes: tuple[Float32Array, ...]
+
+
+def levels_of(first: Float32Array, second: Float32Array, spacing_zyx_mm: Vec3) -> list[Level]:
+    """Return two images of bones from coarse to fine.
 
     Args:
         first: (z, y, x) bones.
         second: on the same grid.
+        spacing_zyx_mm: of the grid.
+    """
+    levels = []
+    for smoothing in SMOOTHING_VOXELS:
+        smooth = [ndimage.gaussian_filter(image, smoothing) for image in (first, second)]
+        levels.append(Level(smooth[0], smooth[1], tuple(np.gradient(smooth[0], *spacing_zyx_mm))))
+    return levels
+
+
+def fit_rigid(
+    levels: list[Level], inside: slice, spacing_zyx_mm: Vec3, start_mm: FloatArray
+) -> tuple[RigidFit, FloatArray]:
+    """Fit the move from the first image to the second.
+
+    Args:
+        levels: both images, from coarse to fine.
         inside: which slices of the first are looked at.
         spacing_zyx_mm: of the grid.
         start_mm: (3,) shift to begin with, along z, y, x.
@@ -67,35 +96,29 @@ def fit_rigid(
         no more than the shift alone, the fit is that shift.
     """
     spacing = np.asarray(spacing_zyx_mm)
-    points = _surface(first, inside) * spacing
+    points = _surface(levels[-1], inside) * spacing
     start = RigidFit(Rotation.identity(), np.asarray(start_mm, dtype=float), points.mean(axis=0))
     fit = start
-    smooth = [first, second]
-    for smoothing in SMOOTHING_VOXELS:
-        smooth = [ndimage.gaussian_filter(image, smoothing) for image in (first, second)]
-        fit = _descend(smooth[0], smooth[1], points, spacing, fit)
-    costs = [_cost(smooth[0], smooth[1], points, spacing, one) for one in (fit, start)]
+    for level in levels:
+        fit = _descend(level, points, spacing, fit)
+    costs = [_cost(levels[-1], points, spacing, one) for one in (fit, start)]
     trusted = costs[0] < costs[1] and fit.turn_deg <= MAX_TURN_DEG
     return (fit if trusted else start), points
 
 
-def _surface(bone: Float32Array, inside: slice) -> FloatArray:
+def _surface(level: Level, inside: slice) -> FloatArray:
     """Return voxels at the surface of the bones: (n, 3) indices, every one of a few or all."""
-    slope = ndimage.gaussian_gradient_magnitude(bone, 1.0)
-    part = np.zeros_like(slope)
-    part[inside] = slope[inside]
-    found = np.argwhere(part > 0.25 * np.percentile(part[part > 0], 99))
+    steep = np.sqrt(np.sum([slope[inside] ** 2 for slope in level.slopes], axis=0))
+    found = np.argwhere(steep > 0.25 * np.percentile(steep[steep > 0], 99))
+    found[:, 0] += inside.start or 0
     chosen: FloatArray = found[:: max(1, -(-len(found) // MOST_POINTS))].astype(float)
     return chosen
 
 
-def _descend(
-    first: Float32Array, second: Float32Array, points: FloatArray, spacing: FloatArray, fit: RigidFit
-) -> RigidFit:
-    at = (points / spacing).T
-    wanted = ndimage.map_coordinates(first, at, order=1)
-    gradients = [np.gradient(first, mm, axis=axis) for axis, mm in enumerate(spacing)]
-    slopes = np.stack([_sample(gradient, points, spacing) for gradient in gradients], axis=1)
+def _descend(level: Level, points: FloatArray, spacing: FloatArray, fit: RigidFit) -> RigidFit:
+    second = level.second
+    wanted = _sample(level.first, points, spacing)
+    slopes = np.stack([_sample(slope, points, spacing) for slope in level.slopes], axis=1)
     # How the value at a point changes with a small shift and a small turn of the image: slope . (s + w x q).
     change = np.hstack([slopes, np.cross(points - fit.centre_mm, slopes)])
     for _ in range(STEPS):
@@ -119,5 +142,6 @@ def _sample(image: npt.NDArray[np.floating], points_mm: FloatArray, spacing: Flo
     return values
 
 
-def _cost(first: Float32Array, second: Float32Array, points: FloatArray, spacing: FloatArray, fit: RigidFit) -> float:
-    return float(np.mean((_sample(second, fit.points(points), spacing) - _sample(first, points, spacing)) ** 2))
+def _cost(level: Level, points: FloatArray, spacing: FloatArray, fit: RigidFit) -> float:
+    moved = _sample(level.second, fit.points(points), spacing)
+    return float(np.mean((moved - _sample(level.first, points, spacing)) ** 2))

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
+import numpy.typing as npt
+from scipy import fft, ndimage
 
-from npc_contour.core.rigid_fit import Float32Array, fit_rigid
+from npc_contour.core.rigid_fit import Float32Array, Level, fit_rigid, levels_of
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.volumes import Volume
 
@@ -23,6 +24,10 @@ COARSE_MM = 3.0
 MAX_SHIFT_MM = 45.0
 LEAST_BONE_VOXELS = 300
 MOST_BONE_PERCENT = 95
+SAME_AXES = 1e-5
+"""Less than this times the grid's size is a hundredth of a voxel."""
+CROP_MARGIN = 12
+"""Coarse voxels around the bones: four standard deviations of the widest smoothing of `rigid_fit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,13 @@ def find_shift(planning: Volume, other: Volume) -> ShiftFinding:
         other: in the same frame of reference, on any grid.
     """
     grid = _coarse(planning.grid)
-    bones = [_bone_on(volume, grid) for volume in (planning, other)]
+    bones = _cropped([_bone_on(volume, grid) for volume in (planning, other)])
     towards_head = grid.direction_lps[0][2] > 0
     half = grid.shape_zyx[0] // 2
     low, high = slice(0, half), slice(half, None)
     upper, lower = (high, low) if towards_head else (low, high)
-    return ShiftFinding(*(_move(bones[0], bones[1], part, grid) for part in (upper, lower)))
+    levels = levels_of(bones[0], bones[1], grid.spacing_zyx_mm)
+    return ShiftFinding(*(_move(bones[0], bones[1], levels, part, grid) for part in (upper, lower)))
 
 
 def _coarse(grid: Grid) -> Grid:
@@ -99,12 +105,24 @@ def _bone_on(volume: Volume, grid: Grid) -> Float32Array:
     axes = np.asarray(theirs.direction_lps)
     steps = np.asarray(grid.direction_lps) * np.asarray(grid.spacing_zyx_mm)[:, np.newaxis]
     matrix = (axes @ steps.T) / np.asarray(theirs.spacing_zyx_mm)[:, np.newaxis]
+    if np.abs(matrix - np.diag(np.diag(matrix))).max() < SAME_AXES:
+        matrix = np.diag(matrix)  # a much faster way through SciPy
     offset = theirs.to_index_zyx(np.asarray(grid.origin_lps_mm))
     moved = ndimage.affine_transform(
         hu, matrix, offset, output_shape=grid.shape_zyx, order=1, mode="constant", cval=-1000.0, prefilter=False
     )
     bone: Float32Array = np.clip(moved, *BONE_HU) - np.float32(BONE_HU[0])
     return bone
+
+
+def _cropped(bones: list[Float32Array]) -> list[Float32Array]:
+    """Return the rows and columns in which either has bone, and a margin in which smoothing fades: the rest is zero."""
+    seen = np.logical_or(bones[0].any(axis=0), bones[1].any(axis=0))
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not rows.size:
+        return bones
+    y, x = (slice(max(0, found[0] - CROP_MARGIN), found[-1] + CROP_MARGIN + 1) for found in (rows, columns))
+    return [np.ascontiguousarray(bone[:, y, x]) for bone in bones]
 
 
 def _thinned(volume: Volume, grid: Grid) -> tuple[Float32Array, Grid]:
@@ -126,11 +144,11 @@ def _thinned(volume: Volume, grid: Grid) -> tuple[Float32Array, Grid]:
     )
 
 
-def _move(first: Float32Array, second: Float32Array, part: slice, grid: Grid) -> Move | None:
+def _move(first: Float32Array, second: Float32Array, levels: list[Level], part: slice, grid: Grid) -> Move | None:
     if min(np.count_nonzero(first[part]), np.count_nonzero(second[part])) < LEAST_BONE_VOXELS:
         return None
     shift_mm = _shift(first[part], second[part], grid.spacing_zyx_mm)
-    fit, points_mm = fit_rigid(first, second, part, grid.spacing_zyx_mm, shift_mm)
+    fit, points_mm = fit_rigid(levels, part, grid.spacing_zyx_mm, shift_mm)
     moved_mm = np.linalg.norm(fit.points(points_mm) - points_mm, axis=1)
     x, y, z = (float(mm) for mm in fit.shift_mm @ np.asarray(grid.direction_lps))
     return Move((x, y, z), fit.turn_deg, float(np.percentile(moved_mm, MOST_BONE_PERCENT)))
@@ -140,8 +158,9 @@ def _shift(first: Float32Array, second: Float32Array, spacing_zyx_mm: Vec3) -> F
     """By how much the second is moved against the first, mm along z, y, x, to a fraction of a voxel."""
     reach = [min(int(MAX_SHIFT_MM / step), size - 1) for step, size in zip(spacing_zyx_mm, first.shape, strict=True)]
     padded = [size + r for size, r in zip(first.shape, reach, strict=True)]
-    spectra = [np.fft.rfftn(bone, padded, axes=(0, 1, 2)) for bone in (first, second)]
-    matching = np.fft.irfftn(np.conj(spectra[0]) * spectra[1], padded, axes=(0, 1, 2))
+    padded = [fft.next_fast_len(size, real=True) for size in padded]
+    spectra = [fft.rfftn(bone, padded) for bone in (first, second)]
+    matching = fft.irfftn(np.conj(spectra[0]) * spectra[1], padded)
     near = np.roll(matching, reach, axis=(0, 1, 2))[tuple(slice(0, 2 * r + 1) for r in reach)]
     peak = np.unravel_index(int(near.argmax()), near.shape)
     steps = np.array([_vertex(near, peak, axis) - reach[axis] for axis in range(3)])
@@ -149,7 +168,7 @@ def _shift(first: Float32Array, second: Float32Array, spacing_zyx_mm: Vec3) -> F
     return shift
 
 
-def _vertex(values: FloatArray, peak: tuple[np.intp, ...], axis: int) -> float:
+def _vertex(values: npt.NDArray[np.floating], peak: tuple[np.intp, ...], axis: int) -> float:
     """Where the parabola through the peak and its neighbours along one axis is highest."""
     at = int(peak[axis])
     if not 0 < at < values.shape[axis] - 1:
