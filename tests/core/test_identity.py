@@ -26,10 +26,11 @@ NOW = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
         ({"patient_id": ""}, "one Patient ID and images without any"),
         ({"study_instance_uid": "1.7"}, "2 studies (40 and 20 images)"),
         ({"patient_id_issuer": "HOSPITAL B"}, "2 issuers of the Patient ID"),
+        ({"person": "b"}, "2 people by birth date or name under one Patient ID (40 and 20 images)"),
     ],
 )
 def test_a_series_of_two_patients_is_held_at_once_and_names_no_id(change: dict[str, Any], words: str) -> None:
-    images = ct_headers(60, patient_id_issuer="HOSPITAL A")
+    images = ct_headers(60, patient_id_issuer="HOSPITAL A", person="a")
     images[40:] = [replace(image, **change) for image in images[40:]]
     (fault,) = geometry_faults(group(images).series[0].instances)
     assert words in fault.text
@@ -42,7 +43,7 @@ def test_a_series_of_two_patients_is_held_at_once_and_names_no_id(change: dict[s
 
 def test_an_issuer_that_a_pacs_added_on_the_way_contradicts_nobody() -> None:
     images = ct_headers(60)
-    images[40:] = [replace(image, patient_id_issuer="HOSPITAL A") for image in images[40:]]
+    images[40:] = [replace(image, patient_id_issuer="HOSPITAL A", person="a") for image in images[40:]]
     assert mixed_patients(images) == ""
 
 

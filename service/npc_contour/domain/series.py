@@ -48,6 +48,8 @@ class InstanceHeader:
         rescale_type: Rescale Type (0028,1054): the unit of rescaled values; "" is HU in CT (PS3.3 C.8.2.1).
         real_world_units: code values (UCUM) of the units in Real World Value Mapping Sequence.
         angio_flag: Angio Flag (0018,0025), "Y" of an MR angiography.
+        person: a digest that tells people apart where Patient IDs do not: of the birth date and, where there is no
+            Patient ID, the name; "" where there is neither.
         seal: what the bytes under the key must be; None where nobody noted it.
     """
 
@@ -93,6 +95,7 @@ class InstanceHeader:
     rescale_type: str = ""
     real_world_units: tuple[str, ...] = ()
     angio_flag: str = ""
+    person: str = ""
     seal: Seal | None = None
 
     def is_same_image(self, other: InstanceHeader) -> bool:

@@ -66,6 +66,27 @@ def test_no_field_holds_the_patient_s_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        ({"PatientBirthDate": "19500101"}, {"PatientBirthDate": "19010203"}, True),
+        ({"PatientName": "Phantom^One"}, {"PatientName": "Phantom^Spelled Otherwise"}, False),
+        ({"PatientID": "", "PatientName": "Phantom^One"}, {"PatientID": "", "PatientName": "Phantom^Two"}, True),
+        ({"PatientID": "", "PatientName": "Phantom^One"}, {"PatientID": "", "PatientName": "PHANTOM ONE"}, False),
+    ],
+)
+def test_people_under_one_id_are_told_apart_by_birth_date_and_without_an_id_by_name(
+    one: dict[str, str], other: dict[str, str], *, differ: bool
+) -> None:
+    people = []
+    for change in (one, other):
+        image = ct_datasets(CtPlan())[0]
+        for keyword, value in change.items():
+            setattr(image, keyword, value)
+        people.append(headers.read_bytes(as_bytes(image), key="")[0].person)
+    assert (people[0] != people[1]) is differ
+
+
+@pytest.mark.parametrize(
     "value", [b"nan\\0\\0", b"1\\2", b"1\\2\\3\\4", b"1,5\\0\\0", b"", b"inf\\0\\0", b"\xff\xfe\\0\\0"]
 )
 def test_a_position_that_is_not_three_finite_numbers_is_absent(value: bytes) -> None:

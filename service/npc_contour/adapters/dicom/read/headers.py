@@ -7,6 +7,7 @@ real scanners write (commas, NaN, several values, junk). A value that is not wha
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 import zlib
@@ -179,6 +180,7 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         rescale_type=e.text("RescaleType"),
         real_world_units=e.real_world_units(),
         angio_flag=e.text("AngioFlag"),
+        person=_person(e),
     )
 
 
@@ -206,6 +208,15 @@ def _inflate(deflated: bytes | memoryview) -> bytes:
     if not inflater.eof:
         raise InstanceRefused("the deflated data set is cut off", status=CANNOT_PARSE)
     return data
+
+
+def _person(elements: Elements) -> str:
+    """A digest of the birth date, and of the name where nothing else says who it is; "" where there is neither."""
+    name = (
+        "" if elements.text("PatientID") else " ".join(elements.text("PatientName").upper().replace("^", " ").split())
+    )
+    known = f"{elements.text('PatientBirthDate')}\n{name}"
+    return hashlib.sha256(known.encode()).hexdigest()[:16] if known.strip() else ""
 
 
 def _acquired_at(elements: Elements) -> datetime | None:
