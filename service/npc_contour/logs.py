@@ -106,6 +106,8 @@ class Event(StrEnum):
     STEP_PARKED = "step.parked"
     STEP_RETRIED = "step.retried"
     STEP_INTERRUPTED = "step.interrupted"
+    SITE_SHIFTED = "site.shifted"
+    SITE_SHIFT_ACCEPTED = "site.shift_accepted"
     SELF_TEST_PASSED = "self_test.passed"
     SELF_TEST_FAILED = "self_test.failed"
     JOBS_RECOVERED = "jobs.recovered"

@@ -38,7 +38,7 @@ ANCHORS = {
 
 MATCHERS = re.compile(r"(\w+)\s*\{([^}]*)\}")
 MATCHER = re.compile(r'(\w+)\s*(=~|!=|!~|=)\s*"([^"]*)"')
-FUNCTIONS = {"rate", "min_over_time", "unless", "histogram_quantile", "sum"}
+FUNCTIONS = {"rate", "min_over_time", "unless", "histogram_quantile", "sum", "increase"}
 FROM_PROMETHEUS = {"up": {("job", "npc-contour")}}
 """Numbers and labels that Prometheus itself adds: whether a scrape worked."""
 
@@ -78,6 +78,9 @@ def printed() -> dict[str, set[tuple[str, str]]]:
         silent_s={("host", "worker-0"): 1.0},
         parked={"route_study": 1},
         self_test_dice={"npc_oar": 0.8},
+        findings={("side", "stop"): 1},
+        watch={("volume_cc", "Brain", "npc_oar"): 0.2},
+        usual={("volume_cc", "Brain", "npc_oar"): 1300.0},
         webhooks={("ris", WebhookState.FAILED): 1},
     )
     results = tuple(CheckResult(name, ok=True, detail="") for name in readiness_names())

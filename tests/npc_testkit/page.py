@@ -21,6 +21,7 @@ from npc_contour.adapters.api.held_series import held_series_routes
 from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.server import BackgroundServer
+from npc_contour.adapters.api.statistics import statistics_routes
 from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.read.headers import read_bytes
 from npc_contour.adapters.dicom.read.planning_header import read_patient_name
@@ -37,6 +38,7 @@ from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.measuring import measurement_rows
 from npc_contour.application.operations import Operations
 from npc_contour.application.review import ImageReaders, Review
+from npc_contour.application.statistics import SiteStatistics
 from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseInput, CaseRecord
@@ -233,6 +235,7 @@ class World:
             routes.include_router(
                 object_routes(lambda case, what: Artefacts(self.store, self.spool, case).read_object(what))
             )
+            routes.include_router(statistics_routes(SiteStatistics(self.store, self.clock), name_of))
             routes.include_router(held_series_routes(held_series, corrections, name_of))
             app = create_app(board, lambda: self.checks, self.catalog, "9.9.9", partial(int, 1), routes)
             site = Site(
@@ -246,6 +249,7 @@ class World:
                 held_series=held_series,
                 corrections=corrections,
                 parked=WorkBoard(self.store).parked,
+                statistics=SiteStatistics(self.store, self.clock),
                 destinations=partial(
                     WorkBoard(self.store).destinations, [one.name for one in self.settings.destinations]
                 ),

@@ -15,6 +15,7 @@ from npc_contour.adapters.api.objects import object_routes
 from npc_contour.adapters.api.operations import operation_routes
 from npc_contour.adapters.api.pulls import pull_routes
 from npc_contour.adapters.api.server import run as run_server
+from npc_contour.adapters.api.statistics import statistics_routes
 from npc_contour.adapters.api.stow import RECEIVER_NAME as STOW_NAME
 from npc_contour.adapters.api.stow import Stow, stow_routes
 from npc_contour.adapters.api.web import create_app
@@ -50,6 +51,7 @@ from npc_contour.application.integrity import Integrity
 from npc_contour.application.operations import Operations
 from npc_contour.application.pull_requests import PullRequests
 from npc_contour.application.review import ImageReaders, Review
+from npc_contour.application.statistics import SiteStatistics
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.domain.series import InstanceHeader
 from npc_contour.errors import DamagedFileError
@@ -120,6 +122,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
             for more in (
                 pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of),
                 webhook_routes(WebhookBoard(store, store.clock)),
+                statistics_routes(SiteStatistics(store, store.clock), name_of),
                 object_routes(lambda case, what: Artefacts(store, spool, case).read_object(what)),
             ):
                 routes.include_router(more)
@@ -151,6 +154,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                     held_series=held_series,
                     corrections=corrections,
                     parked=WorkBoard(store).parked,
+                    statistics=SiteStatistics(store, store.clock),
                     destinations=partial(WorkBoard(store).destinations, [one.name for one in destinations]),
                 ),
                 accounts,

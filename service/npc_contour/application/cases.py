@@ -24,6 +24,7 @@ from npc_contour.application.contouring import (
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
 from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
+from npc_contour.application.statistics import observe
 from npc_contour.application.steps import Postponed
 from npc_contour.catalog import Catalog
 from npc_contour.domain.cases import CaseRecord
@@ -169,6 +170,7 @@ class CaseSteps:
                 return
             tx.add_structure_set(case_id, report["sop_instance_uid"], artefacts.key(RTSTRUCT), report, now)
             tx.set_case(case_id, CaseState.CONTOURED, now)
+            observe(tx, case, report, now)
             findings = sorted({one["code"] for one in report["findings"]})
             self._record(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, findings, detail="; ".join(report["notes"]))
             if tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0]):

@@ -19,6 +19,7 @@ from npc_contour.core.pieces import without_far_pieces
 from npc_contour.core.plausibility import look_at_contours
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
+from npc_contour.core.site_values import site_values
 from npc_contour.domain.findings import Finding, FindingCode, Severity, worst_first
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Profile, Writer
@@ -155,13 +156,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contoured:
-    """A checked RTSTRUCT, the structure set it encodes, the masks it came from, where its contours run, the profile."""
+    """A checked RTSTRUCT, the structure set it encodes, the masks it came from, where its contours run, the profile.
+
+    Attributes:
+        site: what the site's statistics keep of the images, as JSON values.
+    """
 
     structure_set: StructureSet
     masks: tuple[RoiMask, ...]
     encoded: EncodedStructureSet
     source: ContourSource
     profile: str
+    site: Mapping[str, Any]
 
 
 def contour(
@@ -228,7 +234,13 @@ def _written(
     )
     with timed(timings_s, "write and check"):
         encoded = writer.write(structure_set, masks, volume, request.planning, request.made_at)
-    return Contoured(structure_set, tuple(masks), encoded, source, writer.profile.name)
+    first = request.planning.first
+    site = {
+        "scanner": f"{first.manufacturer} {first.manufacturer_model}".strip(),
+        "kernel": first.kernel,
+        "values": {name.value: round(value, 3) for name, value in site_values(masks, volume).items()},
+    }
+    return Contoured(structure_set, tuple(masks), encoded, source, writer.profile.name, site)
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:
@@ -245,6 +257,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
         "min_dice_read_back": contoured.encoded.min_dice,
         "notes": list(content.notes),
         "findings": [finding.as_json() for finding in content.findings],
+        "site": contoured.site,
         "rois": [
             {
                 "name": roi.spec.name,

@@ -47,6 +47,8 @@ class InstanceHeader:
         scan_options: Scan Options (0018,0022); of MR "FS" says fat saturation.
         rescale_type: Rescale Type (0028,1054): the unit of rescaled values; "" is HU in CT (PS3.3 C.8.2.1).
         real_world_units: code values (UCUM) of the units in Real World Value Mapping Sequence.
+        manufacturer_model: Manufacturer's Model Name (0008,1090).
+        kernel: Convolution Kernel (0018,1210).
         angio_flag: Angio Flag (0018,0025), "Y" of an MR angiography.
         person: a digest that tells people apart where Patient IDs do not: of the birth date and, where there is no
             Patient ID, the name; "" where there is neither.
@@ -83,6 +85,8 @@ class InstanceHeader:
     gantry_tilt_deg: float | None = None
     acquired_at: datetime | None = None
     manufacturer: str = ""
+    manufacturer_model: str = ""
+    kernel: str = ""
     injected_at: time | None = None
     echo_time_ms: float | None = None
     repetition_time_ms: float | None = None

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from npc_contour.logs import Event
 from npc_contour.settings.base import Strict
 
-_TOLD = ("series.", "case.", "structure_set.", "delivery.", "pull.")
-"""One event of a study's timeline."""
+_TOLD = ("series.", "case.", "structure_set.", "delivery.", "pull.", "site.")
+"""Events of a study's timeline, and of the site."""
 
 
 class WebhookSettings(Strict):

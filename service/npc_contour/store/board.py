@@ -8,6 +8,7 @@ from typing import Any
 from npc_contour.domain.dimse import status_words
 from npc_contour.domain.findings import Finding
 from npc_contour.domain.jobs import CaseState, Deliverable, DeliveryState, SeriesState
+from npc_contour.domain.statistics import Measure
 from npc_contour.domain.status import (
     CaseDetails,
     Counts,
@@ -61,6 +62,12 @@ _PARKED = "SELECT kind, count(*) AS n FROM attempt WHERE parked_at IS NOT NULL G
 
 _CLOCKS = "SELECT * FROM machine_clock WHERE seen_at > clock_timestamp() - interval '2 minutes'"
 _WEBHOOKS = "SELECT hook, state, count(*) AS n FROM webhook_message GROUP BY hook, state"
+
+# Of each network the version that was used last: older ones are no numbers of today.
+_WATCH = """
+SELECT DISTINCT ON (measure, structure, network) measure, structure, network, watch,
+    (state->'usual'->>'mean')::float AS mean
+FROM baseline ORDER BY measure, structure, network, updated_at DESC"""
 
 _SELF_TEST = """
 SELECT key AS network, value::float AS dice FROM jsonb_each_text(
@@ -143,6 +150,7 @@ class StatusBoard:
             "SELECT count(*) FILTER (WHERE status = 'todo') AS queued,"
             " count(*) FILTER (WHERE status = 'doing') AS running FROM procrastinate_jobs"
         )
+        watch = {(row["measure"], row["structure"], row["network"]): row for row in self._store.query(_WATCH)}
         return Counts(
             cases=dict.fromkeys(CaseState, 0) | {CaseState(row["state"]): row["n"] for row in cases},
             series=dict.fromkeys(SeriesState, 0) | {SeriesState(row["state"]): row["n"] for row in series},
@@ -167,6 +175,8 @@ class StatusBoard:
                 (row["code"], row["severity"]): row["count"]
                 for row in self._store.query("SELECT code, severity, count FROM finding_total")
             },
+            watch={key: row["watch"] for key, row in watch.items()},
+            usual={key: Measure(key[0]).unscaled(row["mean"]) for key, row in watch.items()},
             clocks_ahead_s={(row["machine"], row["process"]): row["ahead_s"] for row in self._store.query(_CLOCKS)},
         )
 

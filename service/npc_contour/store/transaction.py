@@ -27,6 +27,7 @@ from npc_contour.store.pulls import Pulls
 from npc_contour.store.rows import read
 from npc_contour.store.seals import Seals
 from npc_contour.store.self_tests import SelfTests
+from npc_contour.store.statistics import Statistics
 from npc_contour.store.upkeep import Upkeep
 from npc_contour.store.webhooks import Webhooks
 
@@ -45,6 +46,7 @@ class Transaction(
     Installations,
     AccountChanges,
     Seals,
+    Statistics,
 ):
     """Everything done through it is committed together."""
 

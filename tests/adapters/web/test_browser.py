@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from npc_contour.core.drift import Baseline
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.findings import Finding, FindingCode, Severity
 from npc_contour.domain.jobs import CaseState
+from npc_contour.domain.statistics import Measure, SeriesKey
 from npc_contour.logs import Event
 from npc_contour.settings import Settings, Web
 from npc_contour.settings.delivery import DicomDestination
@@ -262,7 +265,29 @@ def test_a_case_held_for_its_findings_is_released_once_each_was_opened(world: Wo
         expect(page.locator(".timeline")).to_contain_text("marker of the phantom; findings seen: side")
 
 
-@pytest.mark.parametrize("path", ["work", "cases/{case}", "held", "settings", "rules", "cases/{case}/review"])
+def test_a_shift_of_the_site_stands_first_until_it_is_taken_as_usual(world: World, browser: Browser) -> None:
+    key = SeriesKey(Measure.VOLUME, CYLINDER, "ln_ctv", "demo-1")
+    now = datetime.now(UTC)
+    with world.store.transaction() as tx:
+        for number in range(30):
+            given = {"images": str(number), "scanner": "ACME One", "kernel": "Hr40f", "at": now}
+            tx.add_observation(key, 26.0 + number / 10, **given)
+        tx.put_baseline(key, Baseline(), 1.1, "Brainstem of ln_ctv demo-1: volumes have gone up", now)
+
+    with world.served() as url, a_page(browser) as page:
+        page.goto(f"{url}/statistics")
+        expect(page.locator(".banner").first).to_contain_text("volumes have gone up")
+        page.get_by_role("link", name="By scanner and kernel").click()
+        expect(page.locator("#scanners tbody tr")).to_contain_text("ACME One")
+        page.get_by_role("button", name="Accept as usual").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("new network")
+        page.get_by_role("dialog").get_by_role("button", name="Accept").click()
+        expect(page.get_by_text("Nothing yet")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path", ["work", "cases/{case}", "held", "statistics", "settings", "rules", "cases/{case}/review"]
+)
 def test_no_page_is_wider_than_a_phone(world: World, browser: Browser, path: str) -> None:
     case_id = world.add_case(measured=True)
     world.add_held("gap")

@@ -198,3 +198,19 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     for labels, count in sorted(counts.findings.items()):
         findings.add_metric(labels, count)
     yield from (parked, dice, webhooks, clocks, findings)
+    yield from _of_site(counts)
+
+
+def _of_site(counts: Counts) -> Iterator[Metric]:
+    names = ["measure", "structure", "network"]
+    watch = GaugeMetricFamily(
+        "npc_contour_site_watch", "How much speaks for a shift of the site's values; 1 is an alarm", labels=names
+    )
+    usual = GaugeMetricFamily(
+        "npc_contour_site_usual", "What is usual at the site, in the unit of the measure", labels=names
+    )
+    for labels, value in sorted(counts.watch.items()):
+        watch.add_metric(labels, value)
+    for labels, value in sorted(counts.usual.items()):
+        usual.add_metric(labels, value)
+    yield from (watch, usual)

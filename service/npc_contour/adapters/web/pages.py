@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages
+from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages, statistics
 from npc_contour.adapters.web.access import Access, Rules
 from npc_contour.adapters.web.compression import Compression
 from npc_contour.adapters.web.site import STATIC, Site, asks_part
@@ -64,6 +64,7 @@ def add_pages(app: FastAPI, site: Site, accounts: Accounts, sign_in: SignIn | No
     review.add_review(app, site)
     rules.add_rules(app, site)
     settings_page.add_settings(app, site)
+    statistics.add_statistics(app, site)
     live.add_live(app, site)
     _add_errors(app, site)
 

@@ -22,6 +22,7 @@ from npc_contour.application.accounts import LOCAL, Person
 from npc_contour.application.corrections import Corrections
 from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.review import Review
+from npc_contour.application.statistics import SiteStatistics
 from npc_contour.catalog import Catalog
 from npc_contour.domain.accounts import AccessRole
 from npc_contour.domain.series import InstanceHeader
@@ -64,6 +65,7 @@ class Site:
     corrections: Corrections
     parked: Callable[[], Sequence[ParkedStep]]
     destinations: Callable[[], Sequence[DestinationRow]]
+    statistics: SiteStatistics
 
     @cached_property
     def templates(self) -> Environment:
@@ -85,7 +87,12 @@ class Site:
             words=words,
         )
         environment.filters.update(
-            when=words.when, ago=words.ago, seconds=words.seconds, short_uid=words.short_uid, volume=words.volume
+            when=words.when,
+            ago=words.ago,
+            seconds=words.seconds,
+            short_uid=words.short_uid,
+            volume=words.volume,
+            measured=words.measured,
         )
         return environment
 

@@ -73,10 +73,21 @@ EVENTS: dict[str, tuple[str, str]] = {
     "pull.fetched": ("Fetched from the PACS", "good"),
     "pull.incomplete": ("Fetched in part", "warn"),
     "pull.failed": ("Fetch failed", "bad"),
+    "site.shifted": ("Values of this site have shifted", "warn"),
     "webhook.delivered": ("Webhook delivered", "quiet"),
     "webhook.failed": ("Webhook failed", "warn"),
 }
 """Event → label, tone."""
+
+MEASURES = {
+    "volume_cc": ("volume", "cc"),
+    "soft_tissue_hu": ("values inside organs", "HU"),
+    "noise_hu": ("noise inside organs", "HU"),
+    "slice_mm": ("slice spacing", "mm"),
+    "findings": ("findings", ""),
+    "not_found": ("structures not found", ""),
+}
+"""What the site's statistics measure, and its unit."""
 
 SEVERITIES = {"stop": "bad", "check": "warn", "note": "quiet"}
 """Severity of a finding → tone."""
@@ -158,6 +169,11 @@ def seconds(value: float | None) -> str:
 def short_uid(uid: str) -> str:
     """Return the last ten characters of a UID: enough to tell two apart."""
     return uid if len(uid) <= 12 else f"…{uid[-10:]}"
+
+
+def measured(value: float) -> str:
+    """Return a value of the site's statistics with three digits, whole where it is large."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def volume(value_cc: float) -> str:

@@ -168,6 +168,8 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         gantry_tilt_deg=e.number("GantryDetectorTilt"),
         acquired_at=_acquired_at(e),
         manufacturer=e.text("Manufacturer"),
+        manufacturer_model=e.text("ManufacturerModelName"),
+        kernel="\\".join(e.texts("ConvolutionKernel")),
         injected_at=_time_of_day(e.text("ContrastBolusStartTime")),
         echo_time_ms=e.number("EchoTime"),
         repetition_time_ms=e.number("RepetitionTime"),

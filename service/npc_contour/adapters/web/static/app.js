@@ -96,6 +96,7 @@ document.addEventListener("click", async (event) => {
   const said = await answer.json().catch(() => ({}));
   toast(said.done ?? said.detail ?? `${answer.status}`, answer.ok ? "good" : "bad");
   document.body.dispatchEvent(new Event("changed"));
+  if (answer.ok && "reload" in button.dataset) location.reload();
 });
 
 // A case that is held for its findings is released once each of them has been opened: the review notes which.
