@@ -49,7 +49,7 @@ $(VENV)/.service: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.service
 	@echo "installing the tools for tests into $(VENV)"
 	$(PIP) torch
-	$(PIP) --editable '.[dev,networks,tools,tracing]'
+	$(PIP) --editable '.[dev,networks,tools,tracing,rtx]'
 	$(PIP) opencv-python-headless
 	$(PIP) --no-deps rt-utils
 	@touch $@

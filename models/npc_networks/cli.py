@@ -39,6 +39,7 @@ EXAMPLES = """examples:
   npc-networks train-demo npc_oar --out checkpoints --minutes 60 --resume
   npc-networks export npc_oar --checkpoint checkpoints/npc_oar.pt --repo triton_repo
   npc-networks export npc_oar --target tensorrt --precision fp16 --batch 4
+  npc-networks export npc_oar --target tensorrt-rtx --gpu ada
   npc-networks evaluate-demo --repo triton_repo --seeds 1-10 --cards
   npc-networks evaluate answers/ references/ --protocol lnctvseg --csv scores.csv --plot scores.png
   npc-networks import nnunet-v1 Task042/nnUNetTrainerV2__nnUNetPlansv2.1 --pipeline ln_ctv --name ln_ctv
@@ -146,7 +147,11 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("name", metavar="NAME", help="which network")
     what = export.add_mutually_exclusive_group(required=True)
     what.add_argument("--checkpoint", type=Path, metavar="FILE", help="NAME.pt of train-demo, to be written as ONNX")
-    what.add_argument("--target", choices=TARGETS, help="engine to write beside the network that is in DIR")
+    what.add_argument(
+        "--target",
+        choices=[*TARGETS, engine_command.RTX_TARGET],
+        help="engine to write beside the network that is in DIR",
+    )
     export.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
     export.add_argument(
         "--note", default="", metavar="TEXT", help="added to what contract and card say of the training (--checkpoint)"

@@ -97,12 +97,7 @@ def write_engine(repository: Path, name: str, choice: Choice) -> Engine:
     network = onnx.load(source)
     _refuse_fixed_batch(network, source, choice)
     typed = typed_model(network, precision)
-    parity, agreement = _compare(network, typed, contract)
-    if not parity <= PARITY_LIMITS[precision]:
-        raise ExportRefused(
-            f"{name} in {precision}: logits differ by {parity:.2g} of the largest, accepted is"
-            f" {PARITY_LIMITS[precision]:.2g}: export with a wider --precision"
-        )
+    parity, agreement = compare_typed(network, typed, contract, precision)
     content = typed.SerializeToString()
     record = EngineRecord(
         contract_sha256=contract.contract_sha256,
@@ -150,11 +145,23 @@ def _refuse_fixed_batch(network: onnx.ModelProto, source: Path, choice: Choice) 
         raise ExportRefused(f"{source} takes batches of {first.dim_value} only: use --batch {first.dim_value}")
 
 
-def _compare(network: onnx.ModelProto, typed: onnx.ModelProto, contract: NetworkContract) -> tuple[float, float]:
+def compare_typed(
+    network: onnx.ModelProto, typed: onnx.ModelProto, contract: NetworkContract, precision: Precision
+) -> tuple[float, float]:
+    """Return how far a typed network's logits lie from the network's own on noise, and the share of equal labels.
+
+    Raises:
+        ExportRefused: farther than half precision explains.
+    """
     shape = (1, len(contract.channels), *contract.patch_zyx)
     image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     own, other = (_run(model, image) for model in (network, typed))
     parity = float(np.abs(own - other).max() / np.abs(own).max())
+    if not parity <= PARITY_LIMITS[precision]:
+        raise ExportRefused(
+            f"{contract.name} in {precision}: logits differ by {parity:.2g} of the largest, accepted is"
+            f" {PARITY_LIMITS[precision]:.2g}: export with a wider --precision"
+        )
     return parity, float(np.mean(own.argmax(1) == other.argmax(1)))
 
 

@@ -23,6 +23,7 @@ from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
 from npc_networks.serving.preparation import VolumeRefused
+from npc_networks.serving.rtx_engine import FOLDER, RtxEngine, rtx_record
 
 CACHE_DIR_VARIABLE = "NPC_NETWORK_CACHE_DIR"
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
@@ -40,7 +41,7 @@ class TritonPythonModel:
 
         Raises:
             CatalogError: contract, config.pbtxt and engine do not belong together.
-            EngineRefused: the TensorRT engine is none of this machine.
+            EngineRefused: the TensorRT engine is none of this machine, or TensorRT for RTX is not installed.
             WeightsError: the weights are not the contract's.
         """
         folder = Path(args["model_repository"])
@@ -92,11 +93,16 @@ class TritonPythonModel:
 
 
 def _engine(contract: NetworkContract, folder: Path) -> Engine:
-    record = engine_beside(folder, contract)
+    record, rtx = engine_beside(folder, contract), rtx_record(folder, contract)
+    if record is not None and rtx is not None:
+        raise CatalogError(f"{folder} has two engines, {folder.name}_engine and {FOLDER}: remove one of the folders")
     if record is not None:
         return BlsEngine(f"{folder.name}_engine", record.batch)
     cache = os.environ.get(CACHE_DIR_VARIABLE)
-    return OpenVinoEngine(contract, folder / contract.weights_file, cache_dir=Path(cache) if cache else None)
+    cache_dir = Path(cache) if cache else None
+    if rtx is not None:
+        return RtxEngine(folder / FOLDER, rtx, cache_dir=cache_dir)
+    return OpenVinoEngine(contract, folder / contract.weights_file, cache_dir=cache_dir)
 
 
 def _failed(message: str, code: int) -> Any:  # noqa: ANN401
