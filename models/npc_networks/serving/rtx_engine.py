@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -99,10 +98,12 @@ def bindings() -> Any:  # noqa: ANN401 - the wheel has no types
         EngineRefused: it is not installed.
     """
     try:
-        import_module("tensorrt_rtx_libs")  # its libraries are found by the bindings once this was imported
-        return import_module("tensorrt_rtx_bindings")
+        # The bindings find its libraries once these were imported.
+        import tensorrt_rtx_libs  # noqa: F401, I001, PLC0415 - not installed with the service
+        import tensorrt_rtx_bindings  # noqa: PLC0415
     except (ImportError, OSError) as error:
         raise EngineRefused(f"TensorRT for RTX cannot be imported ({error}): {WHEELS}") from error
+    return tensorrt_rtx_bindings
 
 
 class RtxEngine:
@@ -194,7 +195,7 @@ class _Buffer:
 def _cuda(folder: Path, record: RtxRecord) -> Any:  # noqa: ANN401 - CuPy has no types
     """Return CuPy, where the first GPU is one that the engine is for."""
     try:
-        cuda = import_module("cupy")
+        import cupy as cuda  # noqa: PLC0415 - not installed with the service
     except ImportError as error:
         raise EngineRefused(f"CuPy cannot be imported ({error}): {WHEELS}") from error
     try:
