@@ -65,8 +65,10 @@ NO_HU = (
     "OpticNrv_",
 )
 """Bone, air and teeth in a few voxels, or in what is partly either: their mean says little."""
-EVEN = ("Brain", "Brainstem")
-"""Even inside: what is rough there is noise."""
+SOFT_HU, SOFT_ROOM_HU = 110.0, 30.0
+"""What is not always denser, nor as light as air, is soft tissue; its mean may be so far beyond what was seen."""
+ROUGHER, MORE_HU = 1.25, 10.0
+"""Values inside soft tissue may vary by so many times the most that was seen, and by this more."""
 LEAST_SPREAD_MM = 2.5
 LEAST_NEAR_MM = 12.0
 """An answer that lacks one slice of 5 mm is not cut in two."""
@@ -74,8 +76,9 @@ HEAD = """\
 # What is usual of each structure. Written by benchmarks/plausibility.py --fit, read by plausibility.py.
 # Source: {count} phantoms (seeds {first} to {last}), and the volumes of one real NPC patient's clinical contours
 # (SegRap2023's example). Volumes may be 0.6 of the smallest and 1.6 of the largest seen, mean HU 30 (soft tissue),
-# 150 (fat, air) or 300 (bone) beyond what was seen, noise 15 HU. Places are millimetres in a common frame: x to the
-# left from the middle of the head, y to the back, z to the head.
+# 150 (fat, air) or 300 (bone) beyond what was seen; the deviation inside soft tissue 1.25 times the most seen and
+# 10 HU. Places are millimetres in a common frame: x to the left from the middle of the head, y to the back, z to the
+# head.
 """
 
 Masks = tuple[RoiMask, ...]
@@ -204,10 +207,10 @@ def rules_text(
             lines.append(f"volume_cc = [{least:.3g}, {most:.4g}]")
         hu = rows[:, 1][np.isfinite(rows[:, 1])]
         if not name.startswith(NO_HU):
-            room = 300.0 if hu.min() > 110 else 150.0 if hu.mean() < -110 else 30.0
+            room = 300.0 if hu.min() > SOFT_HU else 150.0 if hu.mean() < -SOFT_HU else SOFT_ROOM_HU
             lines.append(f"hu = [{hu.min() - room:.0f}, {hu.max() + room:.0f}]")
-        if name in EVEN:
-            lines.append(f"noise_hu = {np.nanmax(rows[:, 3]) + 15.0:.0f}")
+            if room == SOFT_ROOM_HU and name not in LONG | {"GTVp", "GTVn"}:
+                lines.append(f"noise_hu = {ROUGHER * np.nanmax(rows[:, 3]) + MORE_HU:.0f}")
         if name in places:
             at, stray = places[name]
             lines.append("place_lps_mm = [" + ", ".join(f"{value:.1f}" for value in at) + "]")

@@ -25,6 +25,7 @@ _TEXT = """# {name} {version}: demo network
 | output | {labels} labels and background |
 | architecture | plain convolutional 3D U-Net of nnU-Net's form, features {features}, {parameters:.1f} million weights |
 | weights | `{weights}`, {megabytes:.1f} MB, float16 stored, SHA-256 `{sha256}` |
+| uncertainty | {uncertainty} |
 
 ## Training
 
@@ -63,6 +64,9 @@ _EXPECTS = {
 }
 
 _BALANCE = " in which small classes weigh more (fading in the second half)"
+
+_SCORES, _LIMITS = "## How well it does\n", "## Limits\n"
+"""Headings before and after the scores."""
 
 WHOLE_SCANS = "whole scans at their own spacing and field of view"
 COARSE_SCANS = "scans no finer than those trained on"
@@ -107,6 +111,16 @@ def write_card(
     return path
 
 
+def renew_card(repository: Path, name: str) -> Path:
+    """Write the card anew after a change of the contract, with the scores that it has; return where it lies."""
+    path = repository / name / CARD_FILE
+    scores = path.read_text(encoding="utf-8").split(_SCORES)[1].split(_LIMITS)[0].strip()
+    contract = json.loads((repository / name / "contract.json").read_text(encoding="utf-8"))
+    size = (repository / name / contract["weights"]["file"]).stat().st_size
+    path.write_text(_card(contract, size, scores), encoding="utf-8")
+    return path
+
+
 def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
     spec = NETWORKS[contract["name"]]
     normalisation = "; ".join(_words(how) for how in contract["normalisation"])
@@ -126,6 +140,7 @@ def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
         weights=contract["weights"]["file"],
         megabytes=size_bytes / 1e6,
         sha256=contract["weights"]["sha256"],
+        uncertainty=_uncertainty(contract),
         trained_on=contract["trained_on"],
         centred=spec.centred_share,
         what="connected parts of the classes" if spec.centred_on_parts else "classes",
@@ -134,6 +149,13 @@ def _card(contract: dict[str, Any], size_bytes: int, scores: str) -> str:
         scores=scores,
         expects=_EXPECTS[spec.kind],
     )
+
+
+def _uncertainty(contract: dict[str, Any]) -> str:
+    if "uncertainty" not in contract:
+        return "not calibrated: `npc-networks calibrate-demo`"
+    known = contract["uncertainty"]
+    return f"{known['source']}; beyond {known['check_mm']:g} mm in the mean a contour is to be checked"
 
 
 def _words(normalisation: dict[str, Any]) -> str:

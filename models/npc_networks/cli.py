@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from npc_networks.bench import command as bench_command
+from npc_networks.calibration import calibrate
 from npc_networks.cards import COARSE_SCANS, WHOLE_SCANS, write_card
 from npc_networks.datasets import command as dataset_command
 from npc_networks.engines import command as engine_command
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_export(_command(commands, "export", "write a trained network as ONNX, or its engine for a target", _export))
     _add_evaluate(_command(commands, "evaluate-demo", "judge the networks on phantoms they never saw", _evaluate))
+    _add_calibrate(
+        _command(commands, "calibrate-demo", "measure how sure the networks may be of their outlines", _calibrate)
+    )
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
     parity_command.add_arguments(_command(commands, "parity", parity_command.TITLE, parity_command.run))
@@ -166,6 +170,14 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--coarse", action="store_true", help="scans no finer than those trained on: much quicker")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="keep every score")
     evaluate.add_argument("--cards", action="store_true", help="write the tables into the model cards")
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
+    calibrate.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default all)")
+    calibrate.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
+    calibrate.add_argument(
+        "--seeds", type=seeds_of, default=seeds_of("5000-5007"), metavar="LIST", help="default 5000-5007"
+    )
 
 
 def _train(options: argparse.Namespace, console: Console) -> int:
@@ -261,6 +273,16 @@ def _evaluate(options: argparse.Namespace, console: Console) -> int:
     if options.cards:
         for name in options.names or list(NETWORKS):
             console.print(f"wrote {write_card(options.repo, name, summaries, options.seeds, scans=scans)}")
+    return 0
+
+
+def _calibrate(options: argparse.Namespace, console: Console) -> int:
+    judge = Judge(options.repo, options.names or list(NETWORKS))
+    with bar(console) as progress:
+        task = progress.add_task("phantoms", total=len(options.seeds) * len(judge.kinds))
+        written = calibrate(judge, options.repo, options.seeds, training_scan, lambda: progress.advance(task))
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
     return 0
 
 

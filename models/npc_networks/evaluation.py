@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.catalog import PIPELINES_DIR, read_contract, read_pipeline
+from npc_contour.core.class_doubts import COLUMNS
 from npc_contour.core.overlap import confusion, roi_dice, roi_overlap
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.domain.structures import RoiSpec
@@ -51,6 +52,24 @@ class Summary:
     cases: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a network says of one phantom.
+
+    Attributes:
+        inputs: as in `Score`.
+        found: (z, y, x) uint8 label map.
+        truth: likewise.
+        doubts: (labels, `class_doubts.COLUMNS`).
+    """
+
+    contract: NetworkContract
+    inputs: str
+    found: npt.NDArray[np.uint8]
+    truth: npt.NDArray[np.uint8]
+    doubts: npt.NDArray[np.float64]
+
+
 class Judge:
     """The networks of a model repository, loaded as Triton loads them."""
 
@@ -67,20 +86,31 @@ class Judge:
         """Which phantoms the networks are made for."""
         return tuple(dict.fromkeys(NETWORKS[name].kind for name in self._segmenters))
 
-    def judge(self, scan: Scan) -> Iterator[Score]:
-        """Contour a phantom with every network made for its kind and compare with its truth, ROI by ROI."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the networks."""
+        return tuple(self._segmenters)
+
+    def answers(self, scan: Scan) -> Iterator[Answer]:
+        """Contour a phantom with every network made for its kind, from every input that it takes."""
         for name, (contract, segmenter) in self._segmenters.items():
             if NETWORKS[name].kind != scan.kind:
                 continue
-            truth = scan.labels[NETWORKS[name].target]
             for inputs, images in _inputs(NETWORKS[name], scan.images):
-                found = segmenter.segment(images, scan.spacing_zyx_mm)
-                counts = confusion(truth, found, len(contract.labels))
-                voxel_cc = float(np.prod(scan.spacing_zyx_mm)) / 1000.0
-                for roi in self._rois[name]:
-                    _, in_truth, in_found = roi_overlap(counts, roi.labels)
-                    dice = roi_dice(counts, roi.labels)
-                    yield Score(name, inputs, roi.name, scan.seed, dice, in_truth * voxel_cc, in_found * voxel_cc)
+                doubts = np.zeros((len(contract.labels), COLUMNS))
+                found = segmenter.segment(images, scan.spacing_zyx_mm, doubts=doubts)
+                yield Answer(contract, inputs, found, scan.labels[NETWORKS[name].target], doubts)
+
+    def judge(self, scan: Scan) -> Iterator[Score]:
+        """Compare every answer with the phantom's truth, ROI by ROI."""
+        voxel_cc = float(np.prod(scan.spacing_zyx_mm)) / 1000.0
+        for answer in self.answers(scan):
+            counts = confusion(answer.truth, answer.found, len(answer.contract.labels))
+            for roi in self._rois[answer.contract.name]:
+                _, in_truth, in_found = roi_overlap(counts, roi.labels)
+                sizes_cc = in_truth * voxel_cc, in_found * voxel_cc
+                dice = roi_dice(counts, roi.labels)
+                yield Score(answer.contract.name, answer.inputs, roi.name, scan.seed, dice, *sizes_cc)
 
 
 def rois_by_network(pipelines_dir: Path = PIPELINES_DIR) -> Mapping[str, tuple[RoiSpec, ...]]:

@@ -91,10 +91,15 @@ def export_network(spec: NetworkSpec, weights: Mapping[str, Tensor], repository:
             f"{onnx_path}: logits differ by {parity:.2g} of the largest, accepted is {PARITY_TOLERANCE:.2g}"
         )
     sha256 = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
-    contract_path = repository / spec.name / "contract.json"
-    text = json.dumps(contract(spec, sha256, trained_on), indent=2, ensure_ascii=False) + "\n"
-    contract_path.write_text(text, encoding="utf-8")
+    contract_path = write_contract(repository, contract(spec, sha256, trained_on))
     return Exported(onnx_path, contract_path, sha256, onnx_path.stat().st_size, parity)
+
+
+def write_contract(repository: Path, content: Mapping[str, Any]) -> Path:
+    """Write `NAME/contract.json`; return where it lies."""
+    path = repository / content["name"] / "contract.json"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
 def write_served(repository: Path, name: str) -> None:
@@ -105,8 +110,11 @@ def write_served(repository: Path, name: str) -> None:
     (folder / "1" / "model.py").write_text(model_py(), encoding="utf-8")
 
 
-def contract(spec: NetworkSpec, weights_sha256: str, trained_on: str) -> dict[str, Any]:
-    """Return the contract as it is written in JSON."""
+def contract(
+    spec: NetworkSpec, weights_sha256: str, trained_on: str, uncertainty: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the contract as it is written in JSON; without how doubts are read until weights are calibrated."""
+    calibrated = {} if uncertainty is None else {"uncertainty": dict(uncertainty)}
     return {
         "name": spec.name,
         "version": spec.version,
@@ -122,6 +130,7 @@ def contract(spec: NetworkSpec, weights_sha256: str, trained_on: str) -> dict[st
         "trained_on": trained_on,
         "intended_use": INTENDED_USE,
         "bounds": {"max_label_cc": spec.max_label_cc, "label_cc": dict(spec.label_cc)},
+        **calibrated,
     }
 
 

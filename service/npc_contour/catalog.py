@@ -27,6 +27,7 @@ from npc_contour.domain.pipelines import (
     Pipeline,
     Regions,
     Role,
+    Uncertainty,
     Weighting,
 )
 from npc_contour.domain.structures import InterpretedType, RoiSpec
@@ -99,6 +100,15 @@ class _BoundsFile(_Strict):
     label_cc: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
+class _UncertaintyFile(_Strict):
+    check_mm: float = Field(gt=0)
+    factor: dict[str, Annotated[float, Field(gt=0)]]
+    source: str = Field(min_length=1)
+
+    def read(self) -> Uncertainty:
+        return Uncertainty(self.check_mm, self.factor, self.source)
+
+
 class _ContractFile(_Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     version: str
@@ -121,6 +131,7 @@ class _ContractFile(_Strict):
     regions: _RegionsFile | None = None
     keep_largest: tuple[_LargestFile, ...] = ()
     bounds: _BoundsFile = _BoundsFile()
+    uncertainty: _UncertaintyFile | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -137,6 +148,8 @@ class _ContractFile(_Strict):
             raise ValueError(f"regions and keep_largest name labels {sorted(strange)}, there are {len(self.labels)}")
         if unknown := self.bounds.label_cc.keys() - {*self.labels}:
             raise ValueError(f"bounds name {', '.join(sorted(unknown))}: no label of this network")
+        if self.uncertainty and (unknown := self.uncertainty.factor.keys() - {*self.labels}):
+            raise ValueError(f"uncertainty names {', '.join(sorted(unknown))}: no label of this network")
         return self
 
 
@@ -258,6 +271,7 @@ def read_contract(path: Path) -> NetworkContract:
         regions=data.regions.read() if data.regions else None,
         keep_largest=tuple(rule.read() for rule in data.keep_largest),
         bounds=AnswerBounds(**data.bounds.model_dump()),
+        uncertainty=data.uncertainty.read() if data.uncertainty else None,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from npc_contour.core.class_doubts import COLUMNS
 from npc_contour.domain.pipelines import NetworkContract
 
 CONTRACT_KEY = "contract_sha256"
 VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
+DOUBTS = "DOUBTS"
+"""Computed only when asked for, as CROSSINGS are."""
 EXACT_SPACING = "SPACING_ZYX_MM_FP64"
 """Optional, since services of the version before do not send it; SPACING counts where it is absent."""
 IMAGE, LOGITS = "image", "logits"
@@ -24,7 +27,8 @@ input [
 ]
 output [
   {{ name: "{LABELS}", data_type: TYPE_UINT8, dims: [ -1, -1, -1 ] }},
-  {{ name: "{CROSSINGS}", data_type: TYPE_UINT8, dims: [ 2, -1, -1, -1 ] }}
+  {{ name: "{CROSSINGS}", data_type: TYPE_UINT8, dims: [ 2, -1, -1, -1 ] }},
+  {{ name: "{DOUBTS}", data_type: TYPE_FP64, dims: [ {len(contract.labels)}, {COLUMNS} ] }}
 ]
 instance_group [ {{ kind: KIND_CPU, count: 1 }} ]
 parameters: {{ key: "{CONTRACT_KEY}", value: {{ string_value: "{contract.contract_sha256}" }} }}

@@ -15,10 +15,11 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from npc_contour.catalog import read_contract
+from npc_contour.core.class_doubts import COLUMNS
 from npc_contour.domain.pipelines import NetworkContract
 from npc_contour.errors import CatalogError
 from npc_networks.serving.bls import BlsEngine, engine_beside
-from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, EXACT_SPACING, LABELS, SPACING, VOLUME
+from npc_networks.serving.config import CONTRACT_KEY, CROSSINGS, DOUBTS, EXACT_SPACING, LABELS, SPACING, VOLUME
 from npc_networks.serving.dlpack import Lent
 from npc_networks.serving.engines import Engine, OpenVinoEngine
 from npc_networks.serving.pipeline import VolumeSegmenter
@@ -53,6 +54,7 @@ class TritonPythonModel:
                 f"contract.json is {contract.contract_sha256}: make both anew with `npc-networks export`"
             )
         self._name = contract.name
+        self._labels = len(contract.labels)
         self._segmenter = VolumeSegmenter(contract, _engine(contract, folder))
         self._segmenter.warm_up()
         gauge = pb_utils.MetricFamily.GAUGE
@@ -78,9 +80,16 @@ class TritonPythonModel:
             exact = pb_utils.get_input_tensor_by_name(request, EXACT_SPACING)
             spacing = pb_utils.get_input_tensor_by_name(request, SPACING) if exact is None else exact
             z, y, x = np.from_dlpack(spacing).tolist()
-            wanted = CROSSINGS in request.requested_output_names()
-            crossings = np.zeros((2, *volume_hu.shape[1:]), dtype=np.uint8) if wanted else None
-            labels = self._segmenter.segment(volume_hu, (z, y, x), report, crossings=crossings)
+            shapes = {CROSSINGS: (2, *volume_hu.shape[1:]), DOUBTS: (self._labels, COLUMNS)}
+            kinds = {CROSSINGS: np.uint8, DOUBTS: np.float64}
+            beside = {
+                name: np.zeros(shape, kinds[name])
+                for name, shape in shapes.items()
+                if name in request.requested_output_names()
+            }
+            labels = self._segmenter.segment(
+                volume_hu, (z, y, x), report, crossings=beside.get(CROSSINGS), doubts=beside.get(DOUBTS)
+            )
         except Cancelled:
             return _failed(f"{self._name}: the client no longer waits", pb_utils.TritonError.CANCELLED)
         except VolumeRefused as refusal:
@@ -88,8 +97,10 @@ class TritonPythonModel:
         except (ArithmeticError, MemoryError, RuntimeError) as failure:
             return _failed(f"{self._name}: {failure!r}", pb_utils.TritonError.INTERNAL)
         pb_utils.Logger.log_info(f"{self._name}: {volume_hu.shape} {self._segmenter.times.line()}")
-        answers = [(LABELS, labels)] if crossings is None else [(LABELS, labels), (CROSSINGS, crossings)]
-        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, Lent(array)) for name, array in answers])
+        answers = {LABELS: labels, **beside}
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor.from_dlpack(name, Lent(array)) for name, array in answers.items()]
+        )
 
 
 def _engine(contract: NetworkContract, folder: Path) -> Engine:

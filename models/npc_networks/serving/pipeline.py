@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.argmax import axis_lookup
+from npc_contour.core.class_doubts import COLUMNS
 from npc_contour.core.intensity import Box, body_box, nonzero_box, nonzero_mask
 from npc_contour.core.resampling import resampled_shape
 from npc_contour.core.tiling import axis_tiles, blend_rows
@@ -26,6 +27,7 @@ from npc_networks.serving.slab import Layout, Slab
 Float32Array = npt.NDArray[np.float32]
 Int16Array = npt.NDArray[np.int16]
 UInt8Array = npt.NDArray[np.uint8]
+Float64Array = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 MAX_CLASSES = 255
@@ -71,7 +73,10 @@ class VolumeSegmenter:
         # Half the patch's spacing: every axis is resampled.
         z, y, x = contract.spacing_zyx_mm
         crossings = np.zeros((2, *volume.shape[1:]), dtype=np.uint8)
-        VolumeSegmenter(contract, _NoEngine(contract)).segment(volume, (z / 2, y / 2, x / 2), crossings=crossings)
+        doubts = np.zeros((len(contract.labels), COLUMNS))
+        VolumeSegmenter(contract, _NoEngine(contract)).segment(
+            volume, (z / 2, y / 2, x / 2), crossings=crossings, doubts=doubts
+        )
 
     def segment(
         self,
@@ -80,6 +85,7 @@ class VolumeSegmenter:
         progress: Progress = _no_progress,
         *,
         crossings: UInt8Array | None = None,
+        doubts: Float64Array | None = None,
     ) -> UInt8Array:
         """Return the label of every voxel.
 
@@ -90,6 +96,8 @@ class VolumeSegmenter:
             crossings: (2, z, y, x) uint8 zeros; gets where labels change between a voxel and the next row, and the next
                 column, as `core.crossings` encodes it. Stays zero for a network whose first axis is not z, or whose
                 outputs are regions, not labels. None when nobody wants them.
+            doubts: (labels, `class_doubts.COLUMNS`) float64 zeros; gets what the class maps say of each label. Stays
+                zero for a network whose outputs are regions. None when nobody wants it.
 
         Returns:
             (z, y, x) uint8, an index of the contract's labels; 0 outside the body box.
@@ -100,7 +108,9 @@ class VolumeSegmenter:
         labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
         image, layout, box = self._prepared(volume_hu, spacing_zyx_mm)
         # From here on in the network's order of axes; the labels are written through the same view.
-        self._run(image, layout, labels.transpose(self._contract.transpose)[box], progress, self._views(crossings, box))
+        inside = labels.transpose(self._contract.transpose)[box]
+        doubts = None if self._contract.regions is not None else doubts
+        self._run(image, layout, inside, progress, self._views(crossings, box), doubts)
         self._finish(labels, spacing_zyx_mm)
         return labels
 
@@ -235,6 +245,7 @@ class VolumeSegmenter:
         labels: UInt8Array,
         progress: Progress,
         crossings: tuple[UInt8Array, UInt8Array] | None,
+        doubts: Float64Array | None,
     ) -> None:
         """Run all windows, z ascending, and label each stretch of slices as soon as nothing more is added to it."""
         tiles_z, tiles_y, tiles_x = layout.tiles
@@ -244,7 +255,7 @@ class VolumeSegmenter:
         answers = self._engine.predict(self._windows(image, layout))
         total = layout.windows
         progress(0, total)
-        done = 0
+        done = finished = 0
         for row, z0 in enumerate(tiles_z.starts):
             started = time.perf_counter()
             slab.enter(z0 + tiles_z.patch)
@@ -257,8 +268,13 @@ class VolumeSegmenter:
                 done += 1
                 progress(done, total)
             last = row + 1 == len(tiles_z.starts)
-            slab.finish(tiles_z.size if last else tiles_z.starts[row + 1], labels, crossings)
-            self.times.add("argmax", started)
+            until = tiles_z.size if last else tiles_z.starts[row + 1]
+            slab.finish(until, labels, crossings)
+            started = self.times.add("argmax", started)
+            if doubts is not None:
+                doubts += slab.doubt(finished, self._contract.spacing_zyx_mm)
+                self.times.add("doubts", started)
+            finished = until
 
     def _windows(self, image: Float32Array, layout: Layout) -> Iterator[Float32Array]:
         pz, py, px = (tiles.patch for tiles in layout.tiles)

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from npc_contour.core.argmax import LARGEST, AxisLookup, interpolated_argmax, largest_class
+from npc_contour.core.class_doubts import sum_doubts
 from npc_contour.core.crossings import label_crossings
 from npc_contour.core.tiling import AxisTiles, blend_rows
+from npc_contour.domain.geometry import Vec3
 
 Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 UInt8Array = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
@@ -113,6 +116,24 @@ class Slab:
                 ready,
             )
         self._labelled = ready
+
+    def doubt(self, first: int, spacing_zyx_mm: Vec3) -> Float64Array:
+        """Return what the finished planes from `first` on say of each label, as `core.class_doubts` sums it.
+
+        Args:
+            first: plane up to which that was asked before; it is asked after each `finish`.
+            spacing_zyx_mm: of the network's grid.
+        """
+        z, y, x = (
+            (start, start + lookup.coarse)
+            for start, lookup in zip(self._layout.offset_zyx, self._layout.lookups, strict=True)
+        )
+        parts = self._spread(
+            lambda start, stop: sum_doubts(self._sums, self._largest, (z, y, x), spacing_zyx_mm, start, stop),
+            first,
+            self._finished,
+        )
+        return np.sum(parts, axis=0)
 
     def _spread(self, work: Callable[[int, int], Result], first: int, last: int) -> list[Result]:
         """Do the work on equal stretches in parallel; the kernels release the interpreter lock."""

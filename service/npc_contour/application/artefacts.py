@@ -1,6 +1,7 @@
 """What is made of a case, as files named by the case: a step that finds its artefact complete skips itself.
 
-labels-<network>-<contract>.npz   label map on the planning grid, and where labels change between voxels
+labels-<network>-<contract>.npz   label map on the planning grid, where labels change between voxels, and what the
+                                  network's class maps say of each label
 rtstruct.dcm                      what is sent
 segmentation.dcm                  the same ROIs as DICOM SEG, where the site wants it
 measurements.dcm                  what was measured (SR), where the pipeline measures and found something
@@ -18,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from npc_contour.application.ports import Spool
 from npc_contour.domain.findings import Finding
@@ -32,7 +34,7 @@ from npc_contour.store.database import Store
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
 IMAGE_FINDINGS = "images.json"
-LABELS, CROSSINGS = "labels", "crossings"
+LABELS, CROSSINGS, DOUBTS = "labels", "crossings", "doubts"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""
 
@@ -109,9 +111,11 @@ class Artefacts:
     def put_labels(self, contract: NetworkContract, label_map: LabelMap) -> None:
         """Keep a network's answer."""
         buffer = io.BytesIO()
-        arrays = {LABELS: label_map.labels}
+        arrays: dict[str, npt.NDArray[np.generic]] = {LABELS: label_map.labels}
         if label_map.crossings is not None:
             arrays[CROSSINGS] = label_map.crossings
+        if label_map.doubts is not None:
+            arrays[DOUBTS] = label_map.doubts
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_FAST) as archive:
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -134,7 +138,8 @@ class Artefacts:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 labels = archive[LABELS]
                 crossings = archive.get(CROSSINGS)
-            return LabelMap(labels, grid, contract.name, crossings)
+                doubts = archive.get(DOUBTS)
+            return LabelMap(labels, grid, contract.name, crossings, doubts)
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             # Of a former version's file nothing was noted: it proves itself by what it is.
             raise DamagedFileError(self.key(name), f"no label map on the planning grid: {error}") from error

@@ -20,6 +20,7 @@ from npc_contour.core.plausibility import look_at_contours
 from npc_contour.core.profiles import apply_profile
 from npc_contour.core.shift import find_shift
 from npc_contour.core.site_values import site_values
+from npc_contour.core.uncertainty import look_at_uncertainty, uncertainty_mm
 from npc_contour.domain.findings import Finding, FindingCode, Severity, worst_first
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.profiles import ContourSource, Profile, Writer
@@ -193,7 +194,9 @@ def contour(
             raise CaseRefused(
                 f"the networks of {pipeline.name} found none of its {len(pipeline.rois)} ROIs in these images"
             )
-        findings = look_at_contours(cleaned, volume)
+        expected_mm = uncertainty_mm(cleaned.masks, label_maps, request.contracts)
+        unsure = look_at_uncertainty(cleaned.masks, expected_mm, request.contracts)
+        findings = [*look_at_contours(cleaned, volume), *unsure]
         named = [_under_site_name(finding, writer.profile) for finding in findings]
         doubts = worst_first([*request.image_findings, *named])
         masks = apply_profile(writer.profile, cleaned.masks, volume)

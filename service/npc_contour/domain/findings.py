@@ -55,6 +55,8 @@ class FindingCode(StrEnum):
     ANATOMY = "anatomy"
     SCALE = "scale"
     TILT = "tilt"
+    UNCERTAIN = "uncertain"
+    DISAGREEMENT = "disagreement"
     HU_SCALE = "hu_scale"
     PADDING = "padding"
     METAL = "metal"

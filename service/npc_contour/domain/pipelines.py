@@ -111,6 +111,21 @@ class AnswerBounds:
         return self.label_cc.get(label, self.max_label_cc)
 
 
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """How what a network says of its own doubts is read (`core.uncertainty`).
+
+    Attributes:
+        check_mm: an outline that is expected further off, in the mean, is worth a look.
+        factor: by label: how many times further off it lies than the network says.
+        source: what this was measured on.
+    """
+
+    check_mm: float
+    factor: Mapping[str, float]
+    source: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkContract:
     """What a network takes and gives; read from `triton_repo/<name>/contract.json`.
@@ -135,6 +150,7 @@ class NetworkContract:
         regions: how overlapping outputs become labels; None takes the largest output.
         keep_largest: applied to the label map in this order.
         bounds: beyond which an answer is refused.
+        uncertainty: how its doubts are read; None for a network that was not calibrated, of which they are not told.
     """
 
     name: str
@@ -160,6 +176,7 @@ class NetworkContract:
     regions: Regions | None = None
     keep_largest: tuple[LargestComponent, ...] = ()
     bounds: AnswerBounds = AnswerBounds()
+    uncertainty: Uncertainty | None = None
 
     @property
     def outputs(self) -> int:

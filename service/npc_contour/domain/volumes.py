@@ -57,12 +57,15 @@ class LabelMap:
         network: name of the network whose label table applies.
         crossings: (2, z, y, x) uint8, read-only: where between a voxel and the next row, and the next column, the
             network changes its mind (`core.crossings`); None when it did not say.
+        doubts: (labels, 3) float64, read-only: what the network's class maps say of each label (`core.class_doubts`);
+            None when it did not say.
     """
 
     labels: npt.NDArray[np.uint8]
     grid: Grid
     network: str
     crossings: npt.NDArray[np.uint8] | None = None
+    doubts: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.grid.shape_zyx:
@@ -72,3 +75,5 @@ class LabelMap:
             if self.crossings.shape != (2, *self.grid.shape_zyx):
                 raise ValueError(f"crossings {self.crossings.shape}, expected {(2, *self.grid.shape_zyx)}")
             self.crossings.setflags(write=False)
+        if self.doubts is not None:
+            self.doubts.setflags(write=False)

@@ -19,6 +19,7 @@ from tritonclient import grpc as triton
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.regions import NAME_PREFIX, SHARED_MEMORY, Region, owner_pid
+from npc_contour.core.class_doubts import AREA
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.volumes import Volume
 from npc_contour.errors import CaseRefused, InferenceError, NetworkMismatchError
@@ -55,6 +56,9 @@ def test_answer_is_the_closed_form_by_either_way(served: Served, volume: Volume,
     np.testing.assert_array_equal(answer.crossings[1, :, :, :-1] > 0, np.diff(answer.labels, axis=2) != 0)
     assert answer.grid == volume.grid
     assert answer.network == "tiny"
+    # Neither of its two labels is ever in doubt, and they share one surface.
+    assert answer.doubts is not None
+    assert answer.doubts[0, AREA] == answer.doubts[1, AREA] > 0
     assert not our_regions()
     assert not registered(served)
 
@@ -74,6 +78,7 @@ def test_spacing_is_in_double_precision_where_the_network_takes_it(served: Serve
     expected, otherwise = here.segment(hu[np.newaxis], (z, y, x)), here.segment(hu[np.newaxis], (z * 1.0001, y, x))
     np.testing.assert_array_equal(answer.labels, expected)
     assert np.array_equal(expected, otherwise) == (kind is np.float32)
+    assert (answer.doubts is None) == (network == "version_before")
 
 
 def full(size: int) -> Region:

@@ -22,6 +22,7 @@ from npc_contour.adapters.triton import regions
 from npc_contour.adapters.triton.loopback import DIRECT
 from npc_contour.adapters.triton.regions import Region, owner_pid
 from npc_contour.core.alignment import resample_onto
+from npc_contour.core.class_doubts import COLUMNS
 from npc_contour.core.crossings import turned_back
 from npc_contour.core.orientation import turn_of
 from npc_contour.domain.geometry import Grid
@@ -38,6 +39,7 @@ from npc_contour.errors import (
 logger = logging.getLogger(__name__)
 
 UInt8Array = npt.NDArray[np.uint8]
+Float64Array = npt.NDArray[np.float64]
 Int16Array = npt.NDArray[np.int16]
 Shapes = Mapping[str, tuple[int, ...]]
 """Of outputs, by name."""
@@ -45,6 +47,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 CONTRACT_KEY = "contract_sha256"
 ANSWER_TYPE = "UINT8"
 VOLUME, SPACING, LABELS, CROSSINGS = "VOLUME", "SPACING_ZYX_MM", "LABELS", "CROSSINGS"
+DOUBTS = "DOUBTS"
+"""What the class maps say of each label; asked of servers that offer it, for those of an older version do not."""
 EXACT_SPACING = "SPACING_ZYX_MM_FP64"
 """Beside SPACING, where the network takes it: in float32 a ratio of three, nnU-Net's bound, may lie above it."""
 DONE_METRIC, TOTAL_METRIC = "npc_windows_done", "npc_windows_total"
@@ -133,10 +137,10 @@ class TritonEngine:
         shape = channels[0].shape
         wanted = {LABELS: shape, CROSSINGS: (2, *shape)} if self._crossings else {LABELS: shape}
         with _translated(f"network {contract.name} at {self._url}"):
-            answers = self._infer(contract.name, channels, turn.spacing_zyx_mm(grid.spacing_zyx_mm), wanted)
+            answers, doubts = self._infer(contract.name, channels, turn.spacing_zyx_mm(grid.spacing_zyx_mm), wanted)
         labels = np.ascontiguousarray(turn.undo(answers[LABELS]))
         crossings = turned_back(answers[CROSSINGS], turn) if CROSSINGS in answers else None
-        return LabelMap(labels, grid, contract.name, crossings)
+        return LabelMap(labels, grid, contract.name, crossings, _of_labels(doubts, contract))
 
     def check(self, contract: NetworkContract) -> None:
         """Return when the server runs exactly the network of the contract.
@@ -193,36 +197,35 @@ class TritonEngine:
 
     def _infer(
         self, name: str, channels: list[Int16Array], spacing_zyx_mm: Sequence[float], wanted: Shapes
-    ) -> dict[str, UInt8Array]:
-        spacings = self._spacings(name, spacing_zyx_mm)
+    ) -> tuple[dict[str, UInt8Array], Float64Array | None]:
+        """Return the outputs wanted, and the doubts where this server says them."""
+        offered = self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
+        spacings = _spacings(spacing_zyx_mm, exact=_has(offered, "inputs", EXACT_SPACING))
+        beside = [triton.InferRequestedOutput(DOUBTS)] if _has(offered, "outputs", DOUBTS) else []
         if self._shared_memory:
             try:
-                return self._infer_through_memory(name, channels, spacings, wanted)
+                return self._infer_through_memory(name, channels, spacings, wanted, beside)
             except _NoSharedMemory as reason:
                 # A server in another container answers on loopback too, but has a /dev/shm of its own.
                 logger.warning("triton.no_shared_memory", extra={"reason": str(reason)})
         volume = triton.InferInput(VOLUME, (len(channels), *channels[0].shape), "INT16")
         volume.set_data_from_numpy(np.stack(channels))
-        answer = self._ask(name, [volume, *spacings], [triton.InferRequestedOutput(output) for output in wanted])
+        outputs = [triton.InferRequestedOutput(output) for output in wanted]
+        answer = self._ask(name, [volume, *spacings], [*outputs, *beside])
         answers = {output: answer.as_numpy(output) for output in wanted}
         for output, array in answers.items():
             _check_type(name, output, "nothing" if array is None else str(array.dtype).upper())
         _check_shapes(name, {output: array.shape for output, array in answers.items()}, wanted)
-        return answers
-
-    def _spacings(self, name: str, spacing_zyx_mm: Sequence[float]) -> list[triton.InferInput]:
-        """Return the spacing as every network takes it, and in double precision where this one does."""
-        found = self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S, as_json=True)
-        exact = any(given["name"] == EXACT_SPACING for given in found.get("inputs", []))
-        spacings = []
-        for key, kind in ((SPACING, "FP32"), (EXACT_SPACING, "FP64"))[: 2 if exact else 1]:
-            spacings.append(triton.InferInput(key, [3], kind))
-            spacings[-1].set_data_from_numpy(np.asarray(spacing_zyx_mm, triton_to_np_dtype(kind)))
-        return spacings
+        return answers, answer.as_numpy(DOUBTS) if beside else None
 
     def _infer_through_memory(
-        self, name: str, channels: list[Int16Array], spacings: list[triton.InferInput], wanted: Shapes
-    ) -> dict[str, UInt8Array]:
+        self,
+        name: str,
+        channels: list[Int16Array],
+        spacings: list[triton.InferInput],
+        wanted: Shapes,
+        beside: list[triton.InferRequestedOutput],
+    ) -> tuple[dict[str, UInt8Array], Float64Array | None]:
         self._forget_the_dead()
         shape = (len(channels), *channels[0].shape)
         volume = triton.InferInput(VOLUME, shape, "INT16")
@@ -240,14 +243,15 @@ class TritonEngine:
             outputs = [triton.InferRequestedOutput(output) for output in wanted]
             for output, region in zip(outputs, taken.values(), strict=True):
                 output.set_shared_memory(region.name, region.size)
-            answer = self._ask(name, [volume, *spacings], outputs)
+            answer = self._ask(name, [volume, *spacings], [*outputs, *beside])
             for output in wanted:
                 _check_type(name, output, str(answer.get_output(output).datatype))
             _check_shapes(name, {output: tuple(answer.get_output(output).shape) for output in wanted}, wanted)
-            return {
+            answers = {
                 output: np.frombuffer(region.memory, np.uint8).reshape(wanted[output]).copy()
                 for output, region in taken.items()
             }
+            return answers, answer.as_numpy(DOUBTS) if beside else None
 
     def _ask(self, name: str, inputs: list[Any], outputs: list[triton.InferRequestedOutput]) -> triton.InferResult:
         # Triton's own spans hang under ours, where it makes any.
@@ -306,6 +310,36 @@ class TritonEngine:
                     logger.warning("triton.region_kept", extra={"region": name, "reason": str(error)})
                 else:
                     regions.kept.discard(name)
+
+
+def _spacings(spacing_zyx_mm: Sequence[float], *, exact: bool) -> list[triton.InferInput]:
+    """Return the spacing as every network takes it, and in double precision where this one does."""
+    spacings = []
+    for key, kind in ((SPACING, "FP32"), (EXACT_SPACING, "FP64"))[: 2 if exact else 1]:
+        spacings.append(triton.InferInput(key, [3], kind))
+        spacings[-1].set_data_from_numpy(np.asarray(spacing_zyx_mm, triton_to_np_dtype(kind)))
+    return spacings
+
+
+def _has(metadata: Mapping[str, Any], side: str, name: str) -> bool:
+    """Whether a model has an input, or an output, of that name."""
+    return any(one["name"] == name for one in metadata.get(side, []))
+
+
+def _of_labels(doubts: Float64Array | None, contract: NetworkContract) -> Float64Array | None:
+    """Return the doubts of every label.
+
+    Raises:
+        NetworkAnswerError: they have another shape, or are no numbers.
+    """
+    expected = (len(contract.labels), COLUMNS)
+    if doubts is None:
+        return None
+    if doubts.shape != expected or not np.isfinite(doubts).all():
+        raise NetworkAnswerError(
+            f"network {contract.name} answered {DOUBTS} with shape {doubts.shape}, expected {expected} and finite"
+        )
+    return np.asarray(doubts, dtype=np.float64)
 
 
 def _check_shapes(name: str, answered: Shapes, wanted: Shapes) -> None:
