@@ -76,7 +76,7 @@ ELSEWHERE = {
     ("folder", "extras"),
     [
         ("service", ("tracing", "rtutils")),
-        ("models", ("networks", "dev")),
+        ("models", ("networks", "rtx", "dev")),
         ("tools", ("tools",)),
         ("tests", tuple(EXTRAS)),
     ],
