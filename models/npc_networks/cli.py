@@ -21,6 +21,7 @@ from npc_networks.engines import command as engine_command
 from npc_networks.evaluation import Judge, Summary, evaluate, means, summarise
 from npc_networks.export import export_network, write_served
 from npc_networks.imports import command as import_command
+from npc_networks.imports import own_pipeline
 from npc_networks.networks import NETWORKS, NetworkSpec
 from npc_networks.parity import command as parity_command
 from npc_networks.phantom_data import full_scan, training_scan
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     protocol_command.add_arguments(_command(commands, "evaluate", protocol_command.TITLE, protocol_command.run))
     import_command.add_arguments(_command(commands, "import", import_command.TITLE, import_command.run))
+    own_pipeline.add_arguments(_command(commands, "pipeline", own_pipeline.TITLE, own_pipeline.run))
     parity_command.add_arguments(_command(commands, "parity", parity_command.TITLE, parity_command.run))
     bench_command.add_arguments(_command(commands, "bench", bench_command.TITLE, bench_command.run))
     dataset_command.add_dataset_arguments(

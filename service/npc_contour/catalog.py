@@ -308,21 +308,47 @@ def read_pipeline(path: Path) -> Pipeline:
     )
 
 
+def read_pipelines(own: Iterable[Path] = (), pipelines_dir: Path = PIPELINES_DIR) -> dict[str, Pipeline]:
+    """Read the product's pipelines and a site's own, by name.
+
+    Args:
+        own: the site's TOML files.
+        pipelines_dir: folder with the product's.
+
+    Raises:
+        CatalogError: a file is wrong, or two have one name.
+    """
+    pipelines: dict[str, Pipeline] = {}
+    for path in (*sorted(pipelines_dir.glob("*.toml")), *own):
+        pipeline = read_pipeline(path)
+        if pipeline.name in pipelines:
+            raise CatalogError(f"{path}: name: there is a pipeline {pipeline.name} already")
+        pipelines[pipeline.name] = pipeline
+    return pipelines
+
+
 def read_catalog(
-    model_repository: Path, pipelines_dir: Path = PIPELINES_DIR, *, enabled: Iterable[str] | None = None
+    model_repository: Path,
+    pipelines_dir: Path = PIPELINES_DIR,
+    *,
+    enabled: Iterable[str] | None = None,
+    own: Mapping[str, Path] | None = None,
 ) -> Catalog:
     """Read every pipeline and the contracts of the networks that it uses.
 
     Args:
         model_repository: folder with one folder per network.
         pipelines_dir: folder with the TOML files.
-        enabled: names of the pipelines wanted; None takes all.
+        enabled: the pipelines wanted, by name or by a site's own word for its file; None takes all.
+        own: a site's own files, by that word.
 
     Raises:
         CatalogError: a file is wrong, a pipeline is unknown, or files disagree.
     """
-    pipelines = {p.name: p for p in (read_pipeline(path) for path in sorted(pipelines_dir.glob("*.toml")))}
+    files = own or {}
+    pipelines = read_pipelines(files.values(), pipelines_dir)
     if enabled is not None:
+        enabled = [read_pipeline(files[name]).name if name in files else name for name in enabled]
         unknown = set(enabled) - set(pipelines)
         if unknown:
             raise CatalogError(f"unknown pipelines {sorted(unknown)}; {pipelines_dir} has {sorted(pipelines)}")

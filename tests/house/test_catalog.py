@@ -54,6 +54,20 @@ def pipelines(folder: Path, text: str) -> Path:
     return folder / "pipelines"
 
 
+def test_a_sites_own_pipeline_stands_beside_the_products(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(PIPELINE.replace('name = "p"', 'name = "own"'))
+    shipped, repo = pipelines(tmp_path, PIPELINE), repository(tmp_path)
+    files = {"own.toml": own}
+
+    assert [*read_catalog(repo, shipped, enabled=["p", "own.toml"], own=files).pipelines] == ["p", "own"]
+    assert [*read_catalog(repo, shipped, enabled=["own"], own=files).pipelines] == ["own"]
+
+    own.write_text(PIPELINE)
+    with pytest.raises(CatalogError, match=r"own\.toml: name: there is a pipeline p already"):
+        read_catalog(repo, shipped, own=files)
+
+
 def test_pipeline_and_contract_are_read(tmp_path: Path) -> None:
     catalog = read_catalog(repository(tmp_path), pipelines(tmp_path, PIPELINE))
 

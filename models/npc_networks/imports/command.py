@@ -10,6 +10,7 @@ from rich.console import Console
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.domain.pipelines import Pipeline
+from npc_contour.errors import CatalogError
 from npc_networks.imports.arranging import arranged, read_mapping
 from npc_networks.imports.network import ImportedNetwork, Target, Written, write_network
 from npc_networks.imports.nnunet_v1 import read_nnunet_v1
@@ -83,7 +84,12 @@ def _add_folder(framework: argparse.ArgumentParser) -> None:
 
 def _add_common(framework: argparse.ArgumentParser) -> None:
     pipelines = sorted(path.stem for path in PIPELINES_DIR.glob("*.toml"))
-    framework.add_argument("--pipeline", choices=pipelines, required=True, help="which asks for its labels")
+    framework.add_argument(
+        "--pipeline",
+        metavar="NAME",
+        required=True,
+        help=f"which asks for its labels: {', '.join(pipelines)}, or the .toml file of your own",
+    )
     framework.add_argument("--network", metavar="NAME", help="the pipeline's network that it stands in for")
     framework.add_argument("--name", metavar="NAME", help="of the model folder (default: that network's name)")
     framework.add_argument("--repo", type=Path, default=Path("triton_repo"), metavar="DIR", help="default triton_repo")
@@ -108,7 +114,7 @@ def _add_common(framework: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run `import`; returns 2 and says why when the network is refused."""
     try:
-        pipeline = read_pipeline(PIPELINES_DIR / f"{options.pipeline}.toml")
+        pipeline = _pipeline(options.pipeline)
         network_name = _network_of(pipeline, options.network, options.name)
         target = target_of(pipeline, network_name, options.name or network_name, options.precision)
         network, origin = _read(options)
@@ -123,6 +129,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return 2
     _tell(written, target, network_name, pipeline, console)
     return 0
+
+
+def _pipeline(name_or_path: str) -> Pipeline:
+    path = Path(name_or_path) if name_or_path.endswith(".toml") else PIPELINES_DIR / f"{name_or_path}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(path.stem for path in PIPELINES_DIR.glob("*.toml")))
+        raise ImportRefused(
+            f"no pipeline {name_or_path!r}: there are {names}, or a .toml file that `npc-networks pipeline` writes"
+        )
+    try:
+        return read_pipeline(path)
+    except CatalogError as error:
+        raise ImportRefused(str(error)) from error
 
 
 def _read(options: argparse.Namespace) -> tuple[ImportedNetwork, Origin]:

@@ -212,7 +212,8 @@ def check_target(network: ImportedNetwork, target: Target) -> None:
     if network.classes != len(target.labels):
         raise ImportRefused(
             f"the network gives labels 0 to {network.classes - 1},"
-            f" the pipeline's structures are made of labels 0 to {len(target.labels) - 1}"
+            f" the pipeline's structures are made of labels 0 to {len(target.labels) - 1}:"
+            " a network of other labels gets a pipeline of its own, which `npc-networks pipeline` writes"
         )
     check_names("label", network.label_names, target.labels)
     check_names("channel", network.modalities, target.channels)

@@ -10,10 +10,9 @@ from npc_contour.adapters.profiles import profile_path, read_profile
 from npc_contour.app.runtime import Runtime
 from npc_contour.app.tools import RtstructWriter
 from npc_contour.catalog import (
-    PIPELINES_DIR,
     Catalog,
     read_catalog,
-    read_pipeline,
+    read_pipelines,
     with_planning_role,
     with_role_changes,
 )
@@ -33,14 +32,13 @@ def spool_at(settings: Settings, *, lane: str = "") -> Spool:
 
 
 def profile_of(settings: Settings) -> Profile:
-    """Return how the site wants its RTSTRUCTs, checked against every pipeline of the product.
+    """Return how the site wants its RTSTRUCTs, checked against every pipeline of the product and the site's own.
 
     Raises:
         SettingsError: the profile is wrong or does not suit the pipelines; the message has every reason.
     """
-    return read_profile(
-        profile_path(settings.rtstruct.profile), [read_pipeline(path) for path in sorted(PIPELINES_DIR.glob("*.toml"))]
-    )
+    known = read_pipelines(settings.routing.own_files.values())
+    return read_profile(profile_path(settings.rtstruct.profile), list(known.values()))
 
 
 def writer_of(settings: Settings, read_image: ReadImage) -> RtstructWriter:
@@ -73,7 +71,7 @@ def catalog_of(settings: Settings, pipelines: Sequence[str] | None = None) -> Ca
         CatalogError: a pipeline, a contract or a rule is wrong; the message names it.
     """
     enabled = settings.routing.pipelines if pipelines is None else pipelines
-    catalog = read_catalog(settings.triton.model_repository, enabled=enabled)
+    catalog = read_catalog(settings.triton.model_repository, enabled=enabled, own=settings.routing.own_files)
     for rule in settings.routing.rules:
         catalog = with_role_changes(catalog, rule.pipeline, rule.role, rule.changes)
         if rule.planning:

@@ -179,8 +179,8 @@ def read_settings(path: Path | None) -> Settings:
     """Read the site's settings.
 
     Args:
-        path: a TOML file; None gives the defaults. A relative `storage.root`, file of `rtstruct.profile` or of
-            `dicom.tls` is relative to its folder, and so are the paths of destinations.
+        path: a TOML file; None gives the defaults. A relative `storage.root`, file of `rtstruct.profile`, of
+            `routing.pipelines` or of `dicom.tls` is relative to its folder, and so are the paths of destinations.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
@@ -215,6 +215,7 @@ def read_settings(path: Path | None) -> Settings:
             "storage": storage,
             "database": database,
             "rtstruct": rtstruct,
+            "routing": settings.routing.beside(home),
             "dicom": dicom,
             "destinations": destinations,
             "webhooks": webhooks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -58,7 +59,10 @@ class WordSettings(Strict):
 
 
 class Routing(Strict):
-    """Which pipelines run, how long a pair may take to arrive, and what this site asks of its series."""
+    """Which pipelines run, how long a pair may take to arrive, and what this site asks of its series.
+
+    A pipeline that ends in ".toml" is a file of the site's own.
+    """
 
     pipelines: tuple[str, ...] = ("npc_oar_gtv", "ln_ctv")
     partner_wait_s: Seconds = 900.0
@@ -67,6 +71,16 @@ class Routing(Strict):
     max_shift_mm: float = Field(default=3.0, gt=0)
     words: WordSettings = WordSettings()
     rules: tuple[RuleSettings, ...] = ()
+
+    @property
+    def own_files(self) -> dict[str, Path]:
+        """The site's own pipelines, by the words that `pipelines` has for them."""
+        return {word: Path(word) for word in self.pipelines if word.endswith(".toml")}
+
+    def beside(self, home: Path) -> Routing:
+        """Return the same with files relative to a folder."""
+        files = tuple(str(home / word) if word.endswith(".toml") else word for word in self.pipelines)
+        return self.model_copy(update={"pipelines": files})
 
 
 class Rtstruct(Strict):
