@@ -76,6 +76,7 @@ MODULES = {
     "webhook": "webhook",
     "migrate": "migrate",
     "adopt-spool": "adopt",
+    "completion": "completion",
 }
 """Verb → module of this package. Only the verb's own is imported: `serve` runs for months and needs no pictures."""
 
