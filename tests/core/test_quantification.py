@@ -37,7 +37,7 @@ def test_box_is_measured_to_its_rounded_corners() -> None:
 
     assert ignored == 0
     assert node.volume_cc == pytest.approx(10 * 20 * 12 / 1000)
-    assert node.long_axis.length_mm == pytest.approx(math.hypot(20.0, 12.0), abs=0.8)
+    assert node.long_axis.length_mm == pytest.approx(math.hypot(20.0, 12.0), abs=1.0)
     assert node.centre_lps_mm == pytest.approx((10.0 + 36.5 * 0.8 + 0.4, -20.0 + 39.5 * 0.5, 5.0 + 24.0), abs=0.5)
 
 
@@ -73,7 +73,7 @@ def test_axes_of_a_turned_ellipse_agree_with_scikit_image() -> None:
     assert node.short_axis.length_mm == pytest.approx(12.0, abs=0.3)
     assert node.long_axis.length_mm == pytest.approx(region.axis_major_length * 0.25, rel=0.01)
     assert node.short_axis.length_mm == pytest.approx(region.axis_minor_length * 0.25, rel=0.02)
-    assert node.long_axis.length_mm == pytest.approx(region.feret_diameter_max * 0.25, abs=0.26)
+    assert node.long_axis.length_mm == pytest.approx(region.feret_diameter_max * 0.25 - 0.25, abs=0.1)
 
 
 def test_nodes_are_told_apart_ordered_and_small_ones_counted_only() -> None:

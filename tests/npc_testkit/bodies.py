@@ -98,8 +98,10 @@ class Body:
             both = 0.0
             for side in (1.0, -1.0):
                 points = foot + side * reach[:, None] * np.array([-along[1], along[0]])
-                outside = self.node(points[:, 0], points[:, 1], np.zeros(len(points))) <= 0
-                both += float(reach[int(np.argmax(outside))])
+                depth = self.node(points[:, 0], points[:, 1], np.zeros(len(points)))
+                first_out = int(np.argmax(depth <= 0))
+                inside, outside = depth[first_out - 1], depth[first_out]
+                both += float(reach[first_out] - 0.05 * outside / (outside - inside))
             best = max(best, both)
         return best
 

@@ -18,6 +18,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 from npc_contour.domain.geometry import Vec3
 
 INSIDE = 0.5
+_MANY_POINTS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +78,10 @@ def _diameter(points: npt.NDArray[np.float64]) -> float:
         hull = points[ConvexHull(points).vertices]
     except QhullError:
         hull = np.unique(points, axis=0)
+    if len(hull) > _MANY_POINTS:
+        # Of a fine mesh of something round, those that reach farthest in as many directions.
+        number = np.arange(_MANY_POINTS) + 0.5
+        polar, turn = np.arccos(1.0 - 2.0 * number / _MANY_POINTS), math.pi * (1.0 + math.sqrt(5.0)) * number
+        around = np.stack([np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar)])
+        hull = hull[np.unique((around.T @ hull.T).argmax(axis=1))]
     return float(pdist(hull).max())

@@ -4,13 +4,15 @@ A node is a connected part of its ROI (voxels that touch by a face, an edge or a
 narrower than `THIN_MM` joins are nodes of their own. Its axes are measured as a person with a caliper does (RECIST
 1.1): of each piece in an axial slice the longest line that stays inside, and the longest one at right angles to it that
 stays inside; the slice with the longest short axis counts. Spurs narrower than `THIN_MM` are not measured. Lines run
-between the half-way points of inside and outside pixel centres, so a shape that fills whole pixels is measured exactly.
+from outline to outline, drawn smooth through the piece and finer than its pixels (`core.smooth_surface`), which takes
+half a millimetre from each sharp corner of a box.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from skimage.measure import find_contours
 
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.morphology import Morphology, morphology
-from npc_contour.core.smooth_surface import of_slice, smooth_morphology
+from npc_contour.core.smooth_surface import finely, finer_for, smooth_morphology, widest_mm
 from npc_contour.domain.geometry import FloatArray, Grid, Vec3
 from npc_contour.domain.measurements import Axis, MeasurementKind, MeasurementRule, Measurements, Node, Shape
 
@@ -28,7 +30,7 @@ CONNECTED = np.ones((3, 3, 3), dtype=np.bool_)
 THIN_MM = 3.0
 MAX_VOLUME_CHANGE = 0.15
 """A smooth surface encloses what the voxels hold within this; on slices as thick as the piece they are 14 % off."""
-_GRAZES_PX = 0.2
+_GRAZES_PX = 0.01
 """A line may run along an edge, this far outside."""
 _FEW_PX = 5
 """A piece that is nowhere wider is drawn along its pixels."""
@@ -84,11 +86,13 @@ def _shape_of_piece(piece: BoolArray, spacing_zyx_mm: Vec3) -> Morphology:
 
 def nodes_of(mask: RoiMask, grid: Grid, *, ignore_below_mm: float) -> tuple[tuple[Node, ...], int]:
     """Return the nodes of an ROI, from the head to the feet, and how many were too small to be listed."""
-    parts, count = _parts(mask.mask, grid.spacing_zyx_mm)
+    wide = _without_thin(mask.mask, grid.spacing_zyx_mm)
+    parts, count = _parts(mask.mask, wide, grid.spacing_zyx_mm)
     found = []
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         offset = [start + piece.start for start, piece in zip(mask.offset_zyx, box, strict=True)]
-        found.append(_node(parts[box] == number, offset, grid))
+        part = parts[box] == number
+        found.append(_node(part, part & wide[box], offset, grid))
     large = [node for node in found if node.short_axis.length_mm >= ignore_below_mm]
     ordered = sorted(large, key=lambda node: (-node.centre_lps_mm[2], node.centre_lps_mm))
     numbered = tuple(
@@ -107,7 +111,8 @@ def nodes_of(mask: RoiMask, grid: Grid, *, ignore_below_mm: float) -> tuple[tupl
 
 def component(mask: RoiMask, node: Node, grid: Grid) -> RoiMask:
     """Return the part of an ROI that is a node of `nodes_of`."""
-    parts, _ = _parts(mask.mask, grid.spacing_zyx_mm)
+    wide = _without_thin(mask.mask, grid.spacing_zyx_mm)
+    parts, _ = _parts(mask.mask, wide, grid.spacing_zyx_mm)
     ends = grid.to_index_zyx(np.asarray(node.long_axis.ends_lps_mm)) - np.asarray(mask.offset_zyx)
     plane = parts[node.slice_index - mask.offset_zyx[0]]
     rows, columns = np.nonzero(plane)
@@ -115,10 +120,10 @@ def component(mask: RoiMask, node: Node, grid: Grid) -> RoiMask:
     return RoiMask(mask.spec, parts == plane[rows[nearest], columns[nearest]], mask.offset_zyx)
 
 
-def _parts(mask: BoolArray, spacing_zyx_mm: Vec3) -> tuple[npt.NDArray[np.int32], int]:
+def _parts(mask: BoolArray, wide: BoolArray, spacing_zyx_mm: Vec3) -> tuple[npt.NDArray[np.int32], int]:
     """Number the nodes of a mask: its connected parts, divided where only thin bridges join them."""
     whole, count = _labelled(mask)
-    cores, cores_count = _labelled(_without_thin(mask, spacing_zyx_mm))
+    cores, cores_count = _labelled(wide)
     per_part = [set(np.unique(cores[box][whole[box] == number])) - {0} for number, box in _boxes(whole)]
     if all(len(inside) < 2 for inside in per_part):
         return whole, count
@@ -157,7 +162,26 @@ def _without_thin(mask: BoolArray, spacing_zyx_mm: Vec3) -> BoolArray:
         for wide, section in zip(opened, mask, strict=True)
     ]
     cornered: BoolArray = opened | np.stack(corners)
-    return cornered
+    return np.stack(
+        [
+            _without_stumps(wide, section & ~wide, pixel_mm) if (section & ~wide).any() else wide
+            for wide, section in zip(cornered, mask, strict=True)
+        ]
+    )
+
+
+def _without_stumps(wide: BoolArray, cut: BoolArray, pixel_mm: tuple[float, ...]) -> BoolArray:
+    """Return a slice without what still stands out of it where spurs and bridges were cut off."""
+    depth_mm = ndimage.distance_transform_edt(np.pad(wide, 1), sampling=pixel_mm)[1:-1, 1:-1]
+    parts, count = ndimage.label(wide, structure=CONNECTED[0])
+    halves_mm = np.asarray(ndimage.maximum(depth_mm, parts, np.arange(count + 1))) / 2
+    opened = np.zeros_like(wide)
+    for number in range(1, count + 1):
+        core = (parts == number) & (depth_mm > halves_mm[number])
+        opened |= (parts == number) & (ndimage.distance_transform_edt(~core, sampling=pixel_mm) <= halves_mm[number])
+    near = ndimage.distance_transform_edt(~cut, sampling=pixel_mm) <= THIN_MM
+    rounded: BoolArray = wide & (opened | ~near)
+    return rounded
 
 
 def _corners(wide: BoolArray, rest: BoolArray, corner_mm: float, pixel_mm: tuple[float, ...]) -> BoolArray:
@@ -175,18 +199,16 @@ def _corners(wide: BoolArray, rest: BoolArray, corner_mm: float, pixel_mm: tuple
     return corners
 
 
-def _node(part: BoolArray, offset_zyx: Sequence[int], grid: Grid) -> Node:
-    """Measure one part; `number` is given later."""
+def _node(part: BoolArray, wide: BoolArray, offset_zyx: Sequence[int], grid: Grid) -> Node:
+    """Measure one part, its axes where it is not thin unless it is so all over; `number` is given later."""
     _, row_mm, column_mm = grid.spacing_zyx_mm
-    solid = _without_thin(part, grid.spacing_zyx_mm)
-    if not solid.any():
-        solid = part
+    solid = wide if wide.any() else part
     pixel_mm = (row_mm, column_mm)
     measured = [
         (index, plane, *_axes(plane, pixel_mm)) for index, section in enumerate(solid) for plane in _pieces(section)
     ]
-    # Of pieces as wide as the widest, to half a pixel, the one with the most voxels, which lies in the node's middle.
-    widest = max(_length(short) for *_, short in measured) - min(pixel_mm) / 2
+    # Of pieces nearly as wide as the widest the one with the most voxels, which lies in the node's middle.
+    widest = max(_length(short) for *_, short in measured) - min(pixel_mm) / 4
     wide = [found for found in measured if _length(found[3]) >= widest]
     index, _, long_ends, short_ends = max(wide, key=lambda found: int(found[1].sum()))
     centre = grid.to_patient_mm(np.argwhere(part).mean(axis=0) + offset_zyx)
@@ -217,25 +239,34 @@ def _axes(plane: BoolArray, pixel_mm: tuple[float, float]) -> tuple[FloatArray, 
     """Return the ends (2, 2), row and column in mm, of the long and the short axis of one piece in a slice."""
     rows, columns = ndimage.find_objects(plane.astype(np.int8))[0]
     start_mm = np.array([rows.start, columns.start]) * pixel_mm
-    depth_px, points = _drawn(plane[rows, columns], pixel_mm)
-    long_ends = _longest_inside(depth_px, points, pixel_mm)
-    return long_ends + start_mm, _longest_across(depth_px, long_ends, pixel_mm) + start_mm
+    drawn = _drawn(plane[rows, columns], pixel_mm)
+    long_ends = _longest_inside(drawn, pixel_mm)
+    return long_ends + start_mm, _longest_across(drawn, long_ends, pixel_mm) + start_mm
 
 
-def _drawn(piece: BoolArray, pixel_mm: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
-    """Return a function that is positive inside a piece, in pixels and padded by `_MARGIN_PX`, and where it is zero.
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A function that is positive inside a piece, in pixels, padded by `_MARGIN_PX`; `finer` values a pixel.
 
-    The points are (n, 2), row and column in mm from the piece's first pixel.
+    The points, (n, 2) row and column in mm from the piece's first pixel, are where it is zero.
     """
+
+    depth_px: FloatArray
+    finer: int
+    points: FloatArray
+
+
+def _drawn(piece: BoolArray, pixel_mm: tuple[float, float]) -> _Drawn:
     padded = np.pad(piece, _MARGIN_PX)
-    widest_mm = float(ndimage.distance_transform_edt(padded, sampling=pixel_mm).max())
-    if 2 * widest_mm <= _FEW_PX * max(pixel_mm):
-        return padded.astype(np.float64) - 0.5, _pixel_outline_mm(piece, pixel_mm)
-    depth_px: FloatArray = of_slice(padded, pixel_mm) / (2 * widest_mm * min(pixel_mm))
+    radius_mm = widest_mm(padded, pixel_mm)
+    if 2 * radius_mm <= _FEW_PX * max(pixel_mm):
+        return _Drawn(padded.astype(np.float64) - 0.5, 1, _pixel_outline_mm(piece, pixel_mm))
+    finer = finer_for(radius_mm, pixel_mm)
+    depth_px: FloatArray = finely(padded, pixel_mm, finer) / (2 * radius_mm * min(pixel_mm))
     outlines = find_contours(depth_px, 0.0)
     points = np.concatenate([outline[1:] for outline in outlines])
     points = points[:: math.ceil(len(points) / _MOST_POINTS)]
-    return depth_px, (points - _MARGIN_PX) * pixel_mm
+    return _Drawn(depth_px, finer, (points / finer - _MARGIN_PX) * pixel_mm)
 
 
 def _length(ends: FloatArray) -> float:
@@ -253,22 +284,23 @@ def _pixel_outline_mm(plane: BoolArray, pixel_mm: tuple[float, float]) -> FloatA
     return np.concatenate(points) * pixel_mm
 
 
-def _longest_inside(depth_px: FloatArray, points: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+def _longest_inside(drawn: _Drawn, pixel_mm: tuple[float, float]) -> FloatArray:
     """Return the two points (2, 2) of an outline that lie farthest apart with all of their line inside."""
+    points = drawn.points
     first, second = np.triu_indices(len(points), 1)
     lengths = np.linalg.norm(points[first] - points[second], axis=1)
     longest = np.argsort(-lengths, kind="stable")
     steps = np.linspace(0.0, 1.0, 2 + int(2 * lengths.max() / min(pixel_mm)))[1:-1, None, None]
     for chunk in np.array_split(longest, max(1, len(longest) // 512)):
         one, other = points[first[chunk]], points[second[chunk]]
-        inside = (_sampled(depth_px, one + steps * (other - one), pixel_mm) >= -_GRAZES_PX).all(axis=0)
+        inside = (_sampled(drawn, one + steps * (other - one), pixel_mm) >= -_GRAZES_PX).all(axis=0)
         if inside.any():
             pair = chunk[int(np.argmax(inside))]
             return points[[first[pair], second[pair]]]
     raise ValueError("a piece of a mask has an outline, and a line across each of its pixels")
 
 
-def _longest_across(depth_px: FloatArray, long_ends: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+def _longest_across(drawn: _Drawn, long_ends: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
     """Return the ends (2, 2) of the longest line at right angles to another one that stays inside."""
     length = _length(long_ends)
     along = (long_ends[1] - long_ends[0]) / length
@@ -277,7 +309,7 @@ def _longest_across(depth_px: FloatArray, long_ends: FloatArray, pixel_mm: tuple
     reach = np.arange(-length - min(pixel_mm), length + min(pixel_mm) + step_mm, step_mm)
     feet = np.linspace(0.0, length, 3 + 2 * int(length / min(pixel_mm)))[1:-1]
     lines = long_ends[0] + feet[:, None, None] * along + reach[None, :, None] * across
-    values = np.pad(_sampled(depth_px, lines, pixel_mm), ((0, 0), (1, 1)), constant_values=-1.0)
+    values = np.pad(_sampled(drawn, lines, pixel_mm), ((0, 0), (1, 1)), constant_values=-1.0)
     inside = values >= 0.0
     starts, ends = np.diff(inside.astype(np.int8), axis=1) == 1, np.diff(inside.astype(np.int8), axis=1) == -1
     rows, firsts = np.nonzero(starts)
@@ -291,10 +323,10 @@ def _longest_across(depth_px: FloatArray, long_ends: FloatArray, pixel_mm: tuple
     return found
 
 
-def _sampled(depth_px: FloatArray, points_mm: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
-    """A function of `_drawn` at points (..., 2)."""
-    places = np.moveaxis(points_mm / pixel_mm + _MARGIN_PX, -1, 0)
-    sampled: FloatArray = ndimage.map_coordinates(depth_px, places, order=1, mode="constant", cval=-1.0)
+def _sampled(drawn: _Drawn, points_mm: FloatArray, pixel_mm: tuple[float, float]) -> FloatArray:
+    """The function of a drawn piece at points (..., 2)."""
+    places = np.moveaxis((points_mm / pixel_mm + _MARGIN_PX) * drawn.finer, -1, 0)
+    sampled: FloatArray = ndimage.map_coordinates(drawn.depth_px, places, order=1, mode="constant", cval=-1.0)
     return sampled
 
 
