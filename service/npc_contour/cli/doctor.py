@@ -19,6 +19,7 @@ from npc_contour.application.checks import Checkup, is_ready
 from npc_contour.cli.arguments import RAW, Verbs, add_config
 from npc_contour.cli.as_json import add_json, print_json
 from npc_contour.cli.progress import console as progress_console
+from npc_contour.cli.tables import plain_table
 from npc_contour.domain.status import CheckResult
 from npc_contour.settings import read_settings
 
@@ -64,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(results: list[CheckResult]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in ("", "what", "found"):
-        table.add_column(head, overflow="fold")
+    table = plain_table("", "what", "found")
     for result in results:
         word = "[green]ok[/]" if result.ok else "[bold red]not ok[/]" if result.required else "[yellow]not ok[/]"
         table.add_row(word, result.name, result.detail)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from npc_contour.adapters.api.operations import DestinationView, ParkedView, StudyView
@@ -31,6 +29,7 @@ from npc_contour.application.held_series import HeldSeries
 from npc_contour.application.operations import Operations
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in, role_and_series
 from npc_contour.cli.as_json import add_json, print_json
+from npc_contour.cli.tables import plain_table, print_table
 from npc_contour.domain.jobs import CaseState, DeliveryState
 from npc_contour.domain.status import CaseDetails, Part, StudyDetails
 from npc_contour.errors import NoSuchRowError
@@ -40,7 +39,6 @@ from npc_contour.store.database import Store
 from npc_contour.store.held_series import HeldSeriesBoard
 from npc_contour.store.work_board import WorkBoard
 
-FILE_WIDTH = 500
 EXAMPLES = """\
 examples:
   npc-contour jobs --config site.toml                      the newest cases
@@ -294,13 +292,13 @@ def _jobs(args: argparse.Namespace) -> int:
         if args.json:
             print_json([JobView.of(row) for row in rows])
             return 0
-        table = _table("case", "made", "pipeline", "state", "study", "why")
+        table = plain_table("case", "made", "pipeline", "state", "study", "why")
         for row in rows:
             marks = "".join((" urgent" if row.urgent else "", " held" if row.held else ""))
             made = f"{row.created_at.astimezone():%m-%d %H:%M}"
             words = row.held or row.reason
             table.add_row(row.case_id[:8], made, row.pipeline, f"{row.state}{marks}", row.study_instance_uid, words)
-        _print(table)
+        print_table(table)
     return 0
 
 
@@ -309,11 +307,11 @@ def _print_destinations(context: _Context, *, as_json: bool) -> None:
     if as_json:
         print_json([DestinationView.model_validate(row) for row in rows])
         return
-    table = _table("destination", *DeliveryState, "why")
+    table = plain_table("destination", *DeliveryState, "why")
     for row in rows:
         numbers = [str(row.deliveries.get(state, 0)) for state in DeliveryState]
         table.add_row(row.name, *numbers, row.paused or row.down)
-    _print(table)
+    print_table(table)
 
 
 def _print_parked(context: _Context, *, as_json: bool) -> None:
@@ -324,10 +322,10 @@ def _print_parked(context: _Context, *, as_json: bool) -> None:
     if not rows:
         print("no step is parked")
         return
-    table = _table("step", "since", "tries", "why")
+    table = plain_table("step", "since", "tries", "why")
     for row in rows:
         table.add_row(f"{row.kind}:{row.key}", f"{row.parked_at.astimezone():%m-%d %H:%M}", str(row.tries), row.reason)
-    _print(table)
+    print_table(table)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -362,12 +360,12 @@ def _print_case(details: CaseDetails) -> None:
     for reason in details.reasons:
         console.print(f"  {reason}", highlight=False, markup=False)
     if details.findings:
-        table = _table("finding", "", "slice", "what")
+        table = plain_table("finding", "", "slice", "what")
         for one in details.findings:
             table.add_row(one.code, one.severity, "" if one.z_mm is None else f"{one.z_mm:.1f} mm", Text(one.sentence))
         console.print(table)
     if details.verdicts:
-        table = _table("series", "as", "", "verdict")
+        table = plain_table("series", "as", "", "verdict")
         for verdict in details.verdicts:
             mark = "yes" if verdict.accepted else "no"
             uid = f"…{verdict.series_instance_uid[-12:]}"
@@ -377,7 +375,7 @@ def _print_case(details: CaseDetails) -> None:
         words = " ".join(f"{role}={series}" for role, series in choice.items())
         console.print(f"choose: npc-contour assign {job.case_id[:8]} {words}", highlight=False, markup=False)
     if details.deliveries:
-        table = _table("destination", "state", "tries", "status", "verified by", "next", "why")
+        table = plain_table("destination", "state", "tries", "status", "verified by", "next", "why")
         for row in details.deliveries:
             at = f"{row.next_attempt_at.astimezone():%m-%d %H:%M:%S}" if row.next_attempt_at else ""
             table.add_row(
@@ -399,22 +397,10 @@ def _print_study(study: StudyDetails) -> None:
 
 
 def _print_timeline(study: StudyDetails) -> None:
-    table = _table("at", "what", "of", "")
+    table = plain_table("at", "what", "of", "")
     for event in study.timeline:
         if event.seconds is None:
             kind, _, key = event.subject.partition(" ")
             subject = f"{kind} {key[:8] if kind == 'case' else f'…{key[-12:]}'}"
             table.add_row(f"{event.at.astimezone():%m-%d %H:%M:%S}", event.event, subject, event.detail)
-    _print(table)
-
-
-def _table(*heads: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    """Print a table; what goes to a file or another program is not folded, so that it can be searched."""
-    Console(width=None if sys.stdout.isatty() else FILE_WIDTH).print(table)
+    print_table(table)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from npc_contour.adapters.dicom.pacs.worklist import scheduled_on
@@ -22,6 +21,7 @@ from npc_contour.application.ports import Archive
 from npc_contour.application.pulling import Fetched, asked_of, find_series, named_by, want
 from npc_contour.cli.arguments import RAW, Verbs, add_config, ae_title, host_port, number_in
 from npc_contour.cli.progress import bar
+from npc_contour.cli.tables import plain_table, print_table
 from npc_contour.domain.pulls import PullState
 from npc_contour.domain.queries import ArchiveNode, Match, Query, QueryLevel
 from npc_contour.domain.uids import is_uid
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     archive = archive_of(pacs, calling, settings.dicom.tls)
     worklist = pacs if not args.worklist else _named(settings.pacs, args.worklist)
     series = _found(args, node_of(worklist, settings.dicom.tls), archive, calling, worklist.timeout_s)
-    Console().print(_table(series))
+    print_table(_table(series))
     if not series:
         print(f"{pacs.name} has nothing of that")
         return 1
@@ -150,10 +150,8 @@ def _queries(args: argparse.Namespace, today: date) -> list[Query]:
 
 
 def _table(series: Sequence[Match]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in ("date", "patient", "accession", "modality", "images", "description", "series"):
-        # Where the terminal is narrow, the long texts give way: what a person searches by stays in one piece.
-        table.add_column(head, overflow="fold", no_wrap=head not in {"description", "series"})
+    searched = ("date", "patient", "accession", "modality", "images")
+    table = plain_table(*searched, "description", "series", whole=frozenset(searched))
     for match in series:
         count = "" if match.instances is None else str(match.instances)
         table.add_row(

@@ -10,6 +10,7 @@ from rich.table import Table
 from npc_contour.app.self_test import NetworkResult, self_test
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.cli.progress import bars, steps
+from npc_contour.cli.tables import plain_table
 from npc_contour.settings import read_settings
 
 EXAMPLES = """\
@@ -41,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(results: tuple[NetworkResult, ...]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in ("", "network", "ROIs", "mean Dice", "lowest"):
-        table.add_column(head)
+    table = plain_table("", "network", "ROIs", "mean Dice", "lowest")
     for result in results:
         if result.mean is None:
             table.add_row("[green]loaded[/]", result.network, "0", "the phantom has no truth for it", "")

@@ -7,8 +7,6 @@ import base64
 import secrets
 from uuid import UUID
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from npc_contour.adapters.api.webhooks import WebhookMessageView
@@ -18,6 +16,7 @@ from npc_contour.app.runtime import running_database_url
 from npc_contour.application.webhooks import WebhookBoard
 from npc_contour.cli.arguments import RAW, Verbs, add_config, number_in
 from npc_contour.cli.as_json import add_json, print_json
+from npc_contour.cli.tables import plain_table, print_table
 from npc_contour.domain.status import Part
 from npc_contour.domain.timeline import WebhookState
 from npc_contour.settings import read_settings
@@ -62,10 +61,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json([WebhookMessageView.model_validate(row) for row in rows])
             return 0
-        table = Table(box=None, pad_edge=False)
-        for head in ("message", "hook", "event", "state", "tries", "last"):
-            table.add_column(head, no_wrap=head in {"message", "state"})
+        heads = ("message", "hook", "event", "state", "tries", "last")
+        table = plain_table(*heads, whole=frozenset({"message", "state"}))
         for row in rows:
             table.add_row(row.message_id, row.hook, row.event, row.state, str(row.attempts), Text(row.message))
-        Console().print(table)
+        print_table(table)
     return 0
