@@ -19,7 +19,7 @@ def site(repository: Path, root: Path) -> Settings:
 
 def test_the_embedded_triton_is_started_and_runs_a_window(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    contract = write_tiny_network(repository, TinyNetwork())
+    contract = write_tiny_network(repository, TinyNetwork(crop_nonzero=True))
     other = write_tiny_network(repository, TinyNetwork(name="tiny_pair", channels=2, channel_of_label=1))
     weights = repository / "tiny_pair" / other.weights_file
     weights.write_bytes(weights.read_bytes() + b"\0" * 4096)  # the larger one, which must not be started

@@ -55,8 +55,8 @@ def test_a_good_night_is_kept_told_and_counted(bench: Bench) -> None:
     assert readiness(bench) == "has not run yet: the first is at 02:30"
     Test(bench).job.run(ALL)
 
-    assert events(bench) == [("self_test.passed", "mean Dice on a phantom: npc_oar 0.81")]
-    assert readiness(bench).endswith(": mean Dice on a phantom: npc_oar 0.81")
+    assert events(bench) == [("self_test.passed", "mean Dice: npc_oar 0.81")]
+    assert readiness(bench).endswith(": mean Dice: npc_oar 0.81")
     assert bench.board.counts().self_test_dice == {"npc_oar": 0.81}
 
 
@@ -72,6 +72,17 @@ def test_a_network_that_got_worse_turns_readiness_red_until_a_test_is_good_again
     test.scores = GOOD
     test.job.run(ALL)
     assert "npc_oar" in readiness(bench)
+
+
+def test_a_kept_case_that_falls_is_told_by_roi(bench: Bench) -> None:
+    test = Test(bench)
+    test.scores = (*GOOD, NetworkScore("case1: own", 0.7, False, "Brainstem Dice 0.700, at least 0.98 was kept"))  # noqa: FBT003
+    test.job.run(ALL)
+
+    name, detail = events(bench)[-1]
+    assert name == "self_test.failed"
+    assert detail.startswith("case1: own: Brainstem Dice 0.700, at least 0.98 was kept; mean Dice: ")
+    assert "phantom any more" not in detail
 
 
 def test_a_triton_that_does_not_answer_is_a_failed_test_and_keeps_the_last_figures(bench: Bench) -> None:

@@ -37,6 +37,7 @@ class TinyNetwork:
     patch_zyx: tuple[int, int, int] = (16, 32, 32)
     crop_above_hu: float | None = None
     crop_margin_mm: float = 0.0
+    crop_nonzero: bool = False
     step: float = 0.5
     version: str = "1.0.0"
     channel_of_label: int = 0
@@ -58,9 +59,7 @@ def write_tiny_network(repository: Path, network: TinyNetwork | None = None) -> 
         "spacing_zyx_mm": list(network.spacing_zyx_mm),
         "patch_zyx": list(network.patch_zyx),
         "normalisation": [{"clip_hu": list(CLIP_HU), "mean_hu": MEAN_HU, "std_hu": STD_HU}] * network.channels,
-        "crop": None
-        if network.crop_above_hu is None
-        else {"above_hu": network.crop_above_hu, "margin_mm": network.crop_margin_mm},
+        "crop": _crop(network),
         "labels": ["background", *(f"label {index}" for index in range(1, network.classes))],
         "step": network.step,
         "weights": {"file": "1/network.onnx", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()},
@@ -74,6 +73,14 @@ def write_tiny_network(repository: Path, network: TinyNetwork | None = None) -> 
     (folder / "config.pbtxt").write_text(config_pbtxt(written))
     (folder / "1" / "model.py").write_text(model_py())
     return written
+
+
+def _crop(network: TinyNetwork) -> dict[str, object] | None:
+    if network.crop_nonzero:
+        return {"nonzero": True}
+    if network.crop_above_hu is None:
+        return None
+    return {"above_hu": network.crop_above_hu, "margin_mm": network.crop_margin_mm}
 
 
 def threshold_model(network: TinyNetwork) -> onnx.ModelProto:

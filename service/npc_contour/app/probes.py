@@ -89,6 +89,9 @@ def ask_database(url: str) -> str:
         raise StoreError(f"database: {str(error).strip()}") from error
 
 
+SOFT_TISSUE_HU = 40
+
+
 def _embedded_triton(settings: Settings, catalog: Catalog) -> str:
     """Ask the Triton of the service that runs here; where none does, start one with the smallest network in use."""
     contract = _smallest(settings.triton.model_repository, catalog)
@@ -120,10 +123,13 @@ def _smallest(repository: Path, catalog: Catalog) -> NetworkContract:
 
 
 def _one_window(contract: NetworkContract) -> list[Volume]:
-    """Return a block of water for each channel, of the size of the network's window."""
+    """Return a block of soft tissue for each channel, of the size of the network's window.
+
+    Not of water: voxels of 0 are no image to networks that cut to what is not 0, as nnU-Net's do.
+    """
     grid = Grid(contract.patch_zyx, contract.spacing_zyx_mm, (0.0, 0.0, 0.0), HEAD_FIRST_SUPINE, "")
     indices = np.zeros((grid.shape_zyx[0], 3))
     indices[:, 0] = np.arange(grid.shape_zyx[0])
     uids = tuple(str(index) for index in range(grid.shape_zyx[0]))
-    water = np.zeros(grid.shape_zyx, dtype=np.int16)
-    return [Volume(water, grid, uids, grid.to_patient_mm(indices)) for _ in contract.channels]
+    tissue = np.full(grid.shape_zyx, SOFT_TISSUE_HU, dtype=np.int16)
+    return [Volume(tissue, grid, uids, grid.to_patient_mm(indices)) for _ in contract.channels]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
+from npc_contour.app.reference_cases import try_case
 from npc_contour.app.runtime import FILE, Runtime
 from npc_contour.app.shared import catalog_of
 from npc_contour.application.checks import Check
@@ -102,13 +103,16 @@ def self_test(settings: Settings, seed: int, progress: Progress) -> tuple[Networ
 
 
 def scores(settings: Settings) -> tuple[NetworkScore, ...]:
-    """Do the test that the service does by itself: always the same phantom, so that nights can be compared.
+    """Do the test that the service does by itself: always the same phantom and cases, so that nights can be compared.
 
     Raises:
-        AutocontourError: as `self_test`.
+        AutocontourError: as `self_test` and `try_case`.
     """
     results = self_test(settings, NIGHTLY_SEED, lambda *_: None)
-    return tuple(NetworkScore(result.network, result.mean, result.works) for result in results)
+    on_phantom = [NetworkScore(result.network, result.mean, result.works) for result in results]
+    cases = [result for case in settings.self_test.cases for result in try_case(settings, case, lambda *_: None)]
+    kept = [NetworkScore(result.network, result.mean, result.works, "; ".join(result.fallen)) for result in cases]
+    return (*on_phantom, *kept)
 
 
 def self_test_check(store: Store, settings: Settings) -> Check:

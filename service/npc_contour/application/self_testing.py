@@ -29,15 +29,18 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class NetworkScore:
-    """What one network made of the phantom.
+    """What one network made of the phantom, or one pipeline of a case that the site keeps.
 
     Attributes:
+        network: or the case and the pipeline.
         mean_dice: over the ROIs; None where the phantom has no truth for the network.
+        fallen: what is not as it was kept, in words; of a kept case only.
     """
 
     network: str
     mean_dice: float | None
     works: bool
+    fallen: str = ""
 
 
 class TryNetworks:
@@ -85,12 +88,14 @@ class TryNetworks:
                 self._note(began, ok=False, detail=str(error), dice={})
                 return
         dice = {score.network: score.mean_dice for score in scores if score.mean_dice is not None}
-        broken = [score.network for score in scores if not score.works]
+        broken = [score.network for score in scores if not score.works and not score.fallen]
+        fallen = [f"{score.network}: {score.fallen}" for score in scores if score.fallen]
         words = ", ".join(f"{network} {value:.2f}" for network, value in sorted(dice.items()))
-        detail = f"mean Dice on a phantom: {words}" if words else "every network answers"
+        detail = f"mean Dice: {words}" if words else "every network answers"
         if broken:
             detail = f"{', '.join(broken)} does not contour a phantom any more; {detail}"
-        self._note(began, ok=not broken, detail=detail, dice=dice)
+        detail = "; ".join([*fallen, detail])
+        self._note(began, ok=not (broken or fallen), detail=detail, dice=dice)
 
     def _note(self, began: datetime, *, ok: bool, detail: str, dice: Mapping[str, float]) -> None:
         now = self._clock.now()

@@ -180,7 +180,8 @@ def read_settings(path: Path | None) -> Settings:
 
     Args:
         path: a TOML file; None gives the defaults. A relative `storage.root`, file of `rtstruct.profile`, of
-            `routing.pipelines` or of `dicom.tls` is relative to its folder, and so are the paths of destinations.
+            `routing.pipelines` or of `dicom.tls` is relative to its folder, and so are the paths of destinations and
+            the folders of `self_test.cases`.
 
     Raises:
         SettingsError: the file cannot be read, or a key is unknown or has a wrong value; the message names each.
@@ -216,6 +217,9 @@ def read_settings(path: Path | None) -> Settings:
             "database": database,
             "rtstruct": rtstruct,
             "routing": settings.routing.beside(home),
+            "self_test": settings.self_test.model_copy(
+                update={"cases": tuple(home / case for case in settings.self_test.cases)}
+            ),
             "dicom": dicom,
             "destinations": destinations,
             "webhooks": webhooks,

@@ -92,10 +92,11 @@ class Workers(Strict):
 
 
 class SelfTest(Strict):
-    """The test of the networks on a phantom that runs by itself; `every_h` 0 turns it off."""
+    """The test of the networks that runs by itself, on a phantom and the site's own cases; `every_h` 0 turns it off."""
 
     every_h: float = Field(default=24.0, ge=0)
     at: str = Field(default="02:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    cases: tuple[Path, ...] = ()
 
 
 class Logs(Strict):

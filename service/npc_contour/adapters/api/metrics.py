@@ -174,7 +174,9 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     for kind in JobKind:
         parked.add_metric([kind], counts.parked.get(kind, 0))
     dice = GaugeMetricFamily(
-        "npc_contour_self_test_dice", "Mean Dice on the phantom in the last self-test, by network", labels=["network"]
+        "npc_contour_self_test_dice",
+        "Mean Dice in the last self-test, by network on the phantom and by kept case",
+        labels=["network"],
     )
     for network, value in sorted(counts.self_test_dice.items()):
         dice.add_metric([network], value)
