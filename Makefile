@@ -10,7 +10,7 @@
 #   make third-party       the table of THIRD_PARTY.md that says what the installed wheels carry of others
 #   make sbom              what is installed, as a CycloneDX SBOM: sbom.cdx.json
 #   make foreign-readers   an RTSTRUCT reader in an environment of its own, for tests and a benchmark
-#   make fuzz SECONDS=300  fuzz the reader and the front door, that long each
+#   make fuzz SECONDS=300  fuzz the reader and the receiver, that long each
 #   make fuzz-rest SECONDS=300  fuzz REST, that long
 #   make screenshots       run the service on synthetic patients and take the pictures of the page in docs/images
 #   make conformance-pdf   the DICOM Conformance Statement as PDF

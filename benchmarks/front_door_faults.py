@@ -1,4 +1,4 @@
-"""The same attacks on our front door, on Orthanc and on DCMTK's storescp: who stays up, and what it costs.
+"""The same attacks on our receiver, on Orthanc and on DCMTK's storescp: who stays up, and what it costs.
 
 While an attack runs from 127.0.0.2, another peer sends C-ECHO after C-ECHO from 127.0.0.1. An attack is survived when
 each of these is answered within a second, the node answers afterwards, it has grown by less than 100 MiB, and no file

@@ -1,4 +1,4 @@
-"""Send every DICOM file of public test packages to a front door and to the reader; write docs/real-input.md.
+"""Send every DICOM file of public test packages to a receiver and to the reader; write docs/real-input.md.
 
 python benchmarks/real_input.py [--out docs/real-input.md]
 """
@@ -24,7 +24,7 @@ HEAD = """\
 # Real input: what becomes of files that others made
 
 Every file of the test data that pydicom, pynetdicom and pydicom-data ship (highdicom's wheel ships none), sent to
-the front door by C-STORE in its own transfer syntax and read by the reader; made by `python
+the receiver by C-STORE in its own transfer syntax and read by the reader; made by `python
 benchmarks/real_input.py`, compared by `tests/adapters/dicom/read/test_real_input.py`. *door* is the status answered,
 "context" where the SOP class or transfer syntax is not accepted (CT and MR images, uncompressed or lossless, are,
 and registrations); 0xC003 means that the same image came before in another encoding. *reader* is what decoding the

@@ -1,4 +1,4 @@
-"""Keep the front door busy for an hour and draw its memory, threads and open files.
+"""Keep the receiver busy for an hour and draw its memory, threads and open files.
 
 Two senders push series one after another, one peer breaks off in mid store, one only connects (as health checks do),
 one sends garbage, and one holds an association open with a C-ECHO every five seconds. Each second is sampled. The first

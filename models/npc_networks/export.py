@@ -97,7 +97,7 @@ def export_network(spec: NetworkSpec, weights: Mapping[str, Tensor], repository:
 
 def write_contract(repository: Path, content: Mapping[str, Any]) -> Path:
     """Write `NAME/contract.json`; return where it lies."""
-    path = repository / content["name"] / "contract.json"
+    path = repository / str(content["name"]) / "contract.json"
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

@@ -22,7 +22,7 @@ AutocontourError
 │   └── NetworkNotLoadedError  it is the right one, but it or its engine did not load: see Triton's log
 ├── DamagedFileError         a file of the spool is not what was kept: never used; made again, sent again, or told
 ├── StoreError               the database failed: retry
-│   └── UnusableValueError   it cannot keep a value, such as text with a zero byte: no use to retry
+│   └── UnusableValueError   it cannot keep a value, such as text with a zero byte: never retried
 ├── NoSuchRowError           what was asked for by id does not exist
 ├── OperationRefused         what a person asks for cannot be done in this state
 │   └── TooManyError         too much is waiting already: nothing more is accepted at present

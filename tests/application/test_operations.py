@@ -117,7 +117,7 @@ def test_what_was_sent_cannot_be_cancelled(bench: Bench) -> None:
     bench.receive(plain_ct())
     bench.work_for(15)
 
-    with pytest.raises(OperationRefused, match="is sent: what has left the house"):
+    with pytest.raises(OperationRefused, match="is sent: what was sent"):
         operate(bench).cancel(bench.case("ln_ctv").case_id, by="Ann")
 
 

@@ -86,7 +86,7 @@ def test_a_case_is_held_released_cancelled_and_retried(
         ("hold", "no reason given"),
         ("release", "goes on"),
         ("cancel", "no reason given"),
-        ("retry", "begun again, it was cancelled"),
+        ("retry", "retried, it was cancelled"),
     ):
         assert main([verb, case[:10], "--config", str(site)]) == 0
         assert capsys.readouterr().out == f"case {case}: {said}\n"

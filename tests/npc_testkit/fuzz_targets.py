@@ -1,6 +1,6 @@
-"""What the fuzzer throws bytes at: the reader and the front door, as a stranger reaches them.
+"""What the fuzzer throws bytes at: the reader and the receiver, as a stranger reaches them.
 
-A target returns for whatever bytes; what it raises is a fault. The front door must also end every conversation by
+A target returns for whatever bytes; what it raises is a fault. The receiver must also end every conversation by
 itself, leave no partial file and log no exception that it did not expect.
 """
 
@@ -24,7 +24,7 @@ from npc_contour.adapters.dicom.receive.scp import storage_services
 from npc_contour.adapters.dicom.receive.services import AssociationInfo, Services, verification
 from npc_contour.adapters.dicom.receive.storing import Session, Storing
 from npc_contour.adapters.dicom.spool.files import Spool
-from npc_contour.app.door_services import further_services
+from npc_contour.app.dicom_services import further_services
 from npc_contour.errors import InstanceRefused, PixelDataError
 
 SYNTAXES = tuple(map(str, (*pixels.NATIVE_SYNTAXES, *pixels.COMPRESSED_SYNTAXES)))
@@ -76,7 +76,7 @@ class _NoSurprise(logging.Handler):
 
 
 class FuzzDoor:
-    """The front door without its acceptor: what one peer may send from its first byte to its last."""
+    """The receiver without its acceptor: what one peer may send from its first byte to its last."""
 
     def __init__(self) -> None:
         memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)

@@ -1,4 +1,4 @@
-"""What a front door and a reader make of the malformed objects, against what malformed.toml says they must.
+"""What a receiver and a reader make of the malformed objects, against what malformed.toml says they must.
 
 Any DICOM node can be asked: `door_verdicts(port)` is what benchmarks compare nodes by.
 """

@@ -1,4 +1,4 @@
-"""What becomes of every DICOM file that public test packages ship: at the front door, and in the reader.
+"""What becomes of every DICOM file that public test packages ship: at the receiver, and in the reader.
 
 The pixels of what is kept are compared with pydicom's own decoding, which uses other codecs where it has any.
 """
@@ -61,7 +61,7 @@ def files() -> Iterator[tuple[str, Path, Path]]:
 
 
 def outcome(package: str, folder: Path, path: Path, port: int) -> Outcome:
-    """Send one file to a front door on 127.0.0.1 and let the reader read it."""
+    """Send one file to a receiver on 127.0.0.1 and let the reader read it."""
     name = str(path.relative_to(folder))
     try:
         meta, data_set = headers.split_file(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The front door's memory, threads and files stay where they are under mixed traffic; the long form is run by hand."""
+"""The receiver's memory, threads and files stay where they are under mixed traffic; the long form is run by hand."""
 
 from __future__ import annotations
 

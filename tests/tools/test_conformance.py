@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from npc_contour.adapters.dicom.receive.scp import Receiver, ReceiverSettings
 from npc_contour.adapters.dicom.spool.files import Spool
-from npc_contour.app.door_services import further_services
+from npc_contour.app.dicom_services import further_services
 from npc_testkit.ct_series import CtPlan, ct_datasets, write_series
 from npc_testkit.peers import run_tool
 from npc_tools.__main__ import main

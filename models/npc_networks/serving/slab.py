@@ -133,7 +133,8 @@ class Slab:
             first,
             self._finished,
         )
-        return np.sum(parts, axis=0)
+        total: npt.NDArray[np.float64] = np.sum(parts, axis=0)
+        return total
 
     def _spread(self, work: Callable[[int, int], Result], first: int, last: int) -> list[Result]:
         """Do the work on equal stretches in parallel; the kernels release the interpreter lock."""

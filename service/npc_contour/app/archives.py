@@ -62,7 +62,7 @@ def archives_of(settings: Settings) -> dict[str, Archive]:
 
 
 def keeper_of(store: Store, spool: Spool, intake: Intake) -> FileKeeper:
-    """Return what keeps files as the front door keeps objects."""
+    """Return what keeps files as the receiver keeps objects."""
     integrity = Integrity(store, spool, store.clock)
     spool.known = integrity.kept_seal
     return FileKeeper(spool, intake.keep, intake.conflict, integrity.repaired)

@@ -3,7 +3,7 @@
 Being nice is not enough: Linux lets a process that runs finish its turn, a few milliseconds, before one that was just
 woken; a receiver is woken several times for each image, by the network, the disk and the database. So those who answer
 ask for short turns, and the networks, which only compute, for long ones: whose turn ends sooner goes first (EEVDF; the
-kernel takes the wish since 6.12, and groups of processes pass it on since 6.13). Older kernels leave it aside.
+kernel takes the wish since 6.12, and groups of processes pass it on since 6.13). Older kernels ignore it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from npc_contour.adapters.dicom.spool.files import Kept, Outcome
 from npc_contour.adapters.dicom.spool.quarantine import SpoolQuarantine
 from npc_contour.adapters.workflow.queue import defer
 from npc_contour.app.archives import commitments_of, pull_tools
-from npc_contour.app.door_services import further_services
+from npc_contour.app.dicom_services import further_services
 from npc_contour.app.priority import answer_soon
 from npc_contour.app.pulse import Pulse
 from npc_contour.app.runtime import Runtime, place_of
@@ -203,7 +203,7 @@ def _wait(stop: threading.Event, receiver: Receiver, store: Store) -> None:
     """Return when we are to end; raise should the door have died, so that the supervisor starts us again."""
     while not stop.wait(LOOK_EVERY_S):
         if not receiver.is_listening:
-            raise RuntimeError("the front door lets nobody in any more")
+            raise RuntimeError("the receiver accepts no more associations")
         # A look at least this often: whoever sets the database's clock is noticed, and this machine's is noted.
         with suppress(StoreError):
             store.clock.now()

@@ -120,7 +120,7 @@ class _Outcome:
     """What one try came to.
 
     Attributes:
-        down: the destination was of no use to anybody, not only to this object.
+        down: the destination cannot be used at all, not only for this object.
     """
 
     state: DeliveryState

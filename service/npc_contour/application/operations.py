@@ -47,7 +47,7 @@ class Operations:
         self._destinations = {destination.name: destination for destination in destinations}
 
     def retry(self, case_id: str, *, by: str) -> str:
-        """Begin again what failed: the case, or its deliveries that were given up.
+        """Retry what failed: the case, or its deliveries that were given up.
 
         Raises:
             NoSuchRowError: there is no such case.
@@ -65,7 +65,7 @@ class Operations:
                     return self._done(tx, Event.CASE_RETRIED, case, by, "routed again with the series that are there")
                 tx.set_case(case_id, CaseState.ROUTED, now, reasons=())
                 tx.defer(Job(JobKind.SEGMENT_CASE, case_id))
-                return self._done(tx, Event.CASE_RETRIED, case, by, f"begun again, it was {case.state}")
+                return self._done(tx, Event.CASE_RETRIED, case, by, f"retried, it was {case.state}")
             failed = [one for one in tx.deliveries(case_id) if one.state is DeliveryState.FAILED]
             if case.state not in WRITTEN or not failed:
                 raise OperationRefused(f"case {case_id} is {case.state} and nothing of it has failed: see resend")
@@ -111,7 +111,7 @@ class Operations:
             if case.state is CaseState.CANCELLED:
                 return f"case {case_id} is cancelled already"
             if case.state not in UNFINISHED | {CaseState.FAILED, CaseState.REFUSED}:
-                raise OperationRefused(f"case {case_id} is {case.state}: what has left the house cannot be cancelled")
+                raise OperationRefused(f"case {case_id} is {case.state}: what was sent cannot be cancelled")
             words = f"cancelled by {by}{f': {reason}' if reason else ''}"
             tx.set_case(case_id, CaseState.CANCELLED, now, reasons=(words, *case.reasons))
             tx.hold_case(case_id, "", now)

@@ -288,7 +288,7 @@ class Archive(Protocol):
             wanted: what to fetch.
             keep: called with each DICOM file that comes over our own connection; what it raises for one image
                 (InstanceRefused) counts that image as failed, anything else ends the retrieval. A PACS that sends to
-                our front door instead (C-MOVE) leaves it uncalled.
+                our own receiver instead (C-MOVE) leaves it uncalled.
             progress: told (done, total).
 
         Raises:

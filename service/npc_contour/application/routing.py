@@ -11,7 +11,7 @@
 * Images that came again and were accepted by a person make a new case of the next generation, too.
 * A series that comes after a case was made, and might have been taken for it (a second scan, the other half of one, the
   same one corrected), asks a person in a case of its own beside it, whatever state that one is in. Nothing is contoured
-  anew until somebody answers; saying that the first one counts withdraws the question.
+  again until somebody answers; saying that the first one counts withdraws the question.
 """
 
 from __future__ import annotations

@@ -108,9 +108,9 @@ class SignIn:
         """
         attempt = self._store.take_attempt(digest(secret)) if secret else None
         if attempt is None or attempt.expires_at <= self._clock.now():
-            raise IdentityError("this login took too long, or was begun in another browser: begin again")
+            raise IdentityError("this login took too long, or was begun in another browser: log in again")
         if not hmac.compare_digest(attempt.state.encode(), state.encode()):
-            raise IdentityError("the answer belongs to another login: begin again")
+            raise IdentityError("the answer belongs to another login: log in again")
         identity = self._provider.identity(code, attempt)
         role = self._role(identity)
         if role is None:

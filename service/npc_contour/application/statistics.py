@@ -1,8 +1,8 @@
 """What is usual at this site, and whether it has shifted: every structure set adds its values when it is written.
 
 Volumes are compared for each structure and version of its network; spacing, values and noise of the images, findings
-and structures not found for each pipeline with the versions of its networks. A new version begins anew. A shift stands
-until a person accepts it, from which on the next cases make a new baseline.
+and structures not found for each pipeline with the versions of its networks. A new version starts a new baseline. A
+shift stands until a person accepts it; the next cases then make a new baseline.
 """
 
 from __future__ import annotations

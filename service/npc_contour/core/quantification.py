@@ -209,8 +209,8 @@ def _node(part: BoolArray, wide: BoolArray, offset_zyx: Sequence[int], grid: Gri
     ]
     # Of pieces nearly as wide as the widest the one with the most voxels, which lies in the node's middle.
     widest = max(_length(short) for *_, short in measured) - min(pixel_mm) / 4
-    wide = [found for found in measured if _length(found[3]) >= widest]
-    index, _, long_ends, short_ends = max(wide, key=lambda found: int(found[1].sum()))
+    nearly = [found for found in measured if _length(found[3]) >= widest]
+    index, _, long_ends, short_ends = max(nearly, key=lambda found: int(found[1].sum()))
     centre = grid.to_patient_mm(np.argwhere(part).mean(axis=0) + offset_zyx)
     slice_index = index + offset_zyx[0]
 

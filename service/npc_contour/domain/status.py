@@ -283,7 +283,7 @@ class DestinationRow:
 
     Attributes:
         paused: who paused it and why; "" when it is in use.
-        down: why it was of no use when it was last tried; "" when it was.
+        down: why it could not be used when it was last tried; "" when it could.
         next_try_at: when a destination that is down is tried again.
         deliveries: how many are in each state.
     """

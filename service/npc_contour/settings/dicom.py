@@ -1,4 +1,4 @@
-"""The DICOM front door, and when a received series is complete."""
+"""The DICOM receiver, and when a received series is complete."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Tls(Strict):
 
 
 class PeerLimitsSettings(Strict):
-    """What one address may take of the front door."""
+    """What one address may take of the receiver."""
 
     associations: int = Field(default=16, ge=1)
     associations_per_minute: int = Field(default=0, ge=0)
@@ -76,7 +76,7 @@ class CommitmentPeer(Strict):
 
 
 class Dicom(Strict):
-    """The DICOM front door."""
+    """The DICOM receiver."""
 
     ae_title: AeTitle = "NPC_CONTOUR"
     host: str = "127.0.0.1"

@@ -72,7 +72,7 @@ class Destinations(Deliveries, Jobs):
     def destination_failed(
         self, destination: str, asked_at: datetime, at: datetime, retries: RetryPolicy, message: str
     ) -> datetime:
-        """Note that a destination was of no use; return when it is tried again.
+        """Note that a destination could not be used; return when it is tried again.
 
         Args:
             destination: its name.
@@ -94,7 +94,7 @@ class Destinations(Deliveries, Jobs):
         return try_at
 
     def destination_answered(self, destination: str, at: datetime) -> bool:
-        """Note that a destination is of use; return whether it was down. What waits for it is due at once then."""
+        """Note that a destination can be used; return whether it was down. What waits for it is due at once then."""
         row = self._one(
             "UPDATE destination SET failures = 0, failed_at = NULL, try_at = NULL, last_error = ''"
             " WHERE name = %s AND failures > 0 RETURNING name",

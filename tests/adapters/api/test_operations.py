@@ -68,7 +68,7 @@ def test_what_cannot_be_done_is_a_conflict_and_what_is_not_there_is_not_found(
     refused = client.post(f"/jobs/{case}/cancel", json={"reason": "too late"})
     assert (refused.status_code, refused.json()["detail"]) == (
         409,
-        f"case {case} is sent: what has left the house cannot be cancelled",
+        f"case {case} is sent: what was sent cannot be cancelled",
     )
     assert client.post("/jobs/nothing/retry", json={}).status_code == 404
     assert client.get("/studies/1.77").status_code == 404

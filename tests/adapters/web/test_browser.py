@@ -270,8 +270,8 @@ def test_a_shift_of_the_site_stands_first_until_it_is_taken_as_usual(world: Worl
     now = datetime.now(UTC)
     with world.store.transaction() as tx:
         for number in range(30):
-            given = {"images": str(number), "scanner": "ACME One", "kernel": "Hr40f", "at": now}
-            tx.add_observation(key, 26.0 + number / 10, **given)
+            scan = {"scanner": "ACME One", "kernel": "Hr40f"}
+            tx.add_observation(key, 26.0 + number / 10, images=str(number), at=now, **scan)
         tx.put_baseline(key, Baseline(), 1.1, "Brainstem of ln_ctv demo-1: volumes have gone up", now)
 
     with world.served() as url, a_page(browser) as page:

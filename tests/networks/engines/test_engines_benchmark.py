@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.timeout(1200)
 def test_large_networks_are_built_for_every_kind_of_gpu() -> None:
     pytest.importorskip("tensorrt_rtx_libs", reason="pip install 'npc-autocontour[rtx]' (x86_64 only)")
-    command = [sys.executable, ROOT / "benchmarks" / "engines.py", "--only", "segrap_oar", "swinunetr", "repuxnet"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "engines.py"), "--only", "segrap_oar", "swinunetr", "repuxnet"]
 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -25,7 +25,7 @@ README_RUN: Mapping[str, float] = {
 }
 """Means of the run in README.md: two cores with AMX, bfloat16, demo networks, 300 images a study."""
 IMAGES_PER_S = 55.0
-"""Of one association, docs/front-door.md."""
+"""Of one association, docs/receiver.md."""
 READY_S = 0.5
 """From the end of the quiet time until the next step starts."""
 

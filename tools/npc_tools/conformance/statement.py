@@ -30,7 +30,7 @@ from npc_contour.adapters.dicom.read.incoming import IMPLEMENTATION_CLASS_UID, I
 from npc_contour.adapters.dicom.receive import access, scp
 from npc_contour.adapters.dicom.receive.commitment_scp import DUPLICATE_TRANSACTION, INVALID_ARGUMENT, NOT_AUTHORISED
 from npc_contour.adapters.dicom.receive.services import NATIVE, Service, Services, verification
-from npc_contour.app.door_services import further_services
+from npc_contour.app.dicom_services import further_services
 from npc_contour.domain.dimse import query_status_words, status_words
 from npc_contour.settings import Completion, Delivery, Dicom, PacsSettings, PullSettings, Retention
 from npc_tools.conformance.objects import created_objects
@@ -43,7 +43,7 @@ SYNTAX_NAMES = {
 
 
 def served() -> list[Service]:
-    """Every service of the front door, in the order of its table."""
+    """Every service of the receiver, in the order of its table."""
     nothing = further_services(lambda *_: False, lambda _: False, lambda *_: False, lambda _: None)
     entries = [verification(), *scp.storage_services(), *nothing]
     joined = Services(entries)

@@ -72,7 +72,7 @@ class AssignOrder(Order):
 class Done(BaseModel):
     """What was done."""
 
-    done: str = Field(examples=["case 3f2a: begun again, it was failed"])
+    done: str = Field(examples=["case 3f2a: retried, it was failed"])
 
 
 class DestinationView(BaseModel):
@@ -81,7 +81,7 @@ class DestinationView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
     name: str
     paused: str = Field(description="Who paused it and why; empty when it is in use")
-    down: str = Field(description="Why it was of no use when last tried; empty when it was")
+    down: str = Field(description="Why it could not be used when last tried; empty when it could")
     next_try_at: datetime | None
     deliveries: dict[DeliveryState, int]
 
@@ -169,7 +169,7 @@ def _add_steps(router: APIRouter, operations: Operations, guard: Guard) -> None:
 def _add_cases(router: APIRouter, operations: Operations, guard: Guard) -> None:
     @router.post("/jobs/{case_id}/retry", responses=CHANGING)
     def retry(case_id: CASE_ID, order: Order, request: Request) -> Done:
-        """Begin again what failed: the case, or deliveries that were given up."""
+        """Retry what failed: the case, or deliveries that were given up."""
         return Done(done=operations.retry(case_id, by=signed(guard(request), order)))
 
     @router.post("/jobs/{case_id}/cancel", responses=CHANGING)

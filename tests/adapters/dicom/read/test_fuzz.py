@@ -1,4 +1,4 @@
-"""Whatever bytes a stranger sends, the reader and the front door refuse in words, or take; nothing else comes out.
+"""Whatever bytes a stranger sends, the reader and the receiver refuse in words, or take; nothing else comes out.
 
 The corpus in tests/corpus is what fuzzing found to reach different code; it is replayed, then fuzzed on from.
 """

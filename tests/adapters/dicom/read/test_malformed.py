@@ -21,7 +21,7 @@ ASSOCIATION = AssociationRow("a", "test", "PACS", "NPC_CONTOUR", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """A running front door: its port and its spool's folder."""
+    """A running receiver: its port and its spool's folder."""
     folder = tmp_path_factory.mktemp("door") / "spool"
     with Receiver(ReceiverSettings(port=0), Spool(folder, min_free_mb=1), lambda *_: None) as receiver:
         yield receiver.port, folder

@@ -1,4 +1,4 @@
-"""A service handed to the front door is negotiated and served; what goes wrong in it is its answer, no more."""
+"""A service handed to the receiver is negotiated and served; what goes wrong in it is its answer, no more."""
 
 from __future__ import annotations
 

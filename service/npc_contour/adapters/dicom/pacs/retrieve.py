@@ -1,4 +1,4 @@
-"""Fetch images from a PACS: C-GET over our own association, or C-MOVE, after which they come in by our front door.
+"""Fetch images from a PACS: C-GET over our own association, or C-MOVE, after which they come in by our own receiver.
 
 C-GET needs nothing configured at the PACS but that it knows us; C-MOVE needs our AE title, host and port there. Each
 storage class is proposed with each transfer syntax in a context of its own, so that the PACS may send every image as it
@@ -107,7 +107,7 @@ def move(
     timeout_s: float,
     progress: Progress | None = None,
 ) -> Retrieved:
-    """Have a PACS send images to our front door (C-MOVE to our own AE title).
+    """Have a PACS send images to our own receiver (C-MOVE to our own AE title).
 
     Raises:
         ArchiveError: no answer, or one that says failure of the whole, such as an AE title that it does not know.

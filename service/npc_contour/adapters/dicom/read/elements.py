@@ -306,7 +306,7 @@ def _skip_undefined(data: bytes | memoryview, position: int, encoding: Encoding,
             levels.pop()
         elif length == _UNDEFINED:
             if in_item is (tag == _ITEM):
-                raise _refused(f"element {tag:08X} of undefined length stands where it may not")
+                raise _refused(f"element {tag:08X} of undefined length is not allowed here")
             levels.append((not in_item, current if tag == _ITEM else _encoding_within(nested_vr, current)))
             if len(levels) > 2 * MAX_NESTING:
                 raise _refused(f"sequences are nested deeper than {MAX_NESTING}")

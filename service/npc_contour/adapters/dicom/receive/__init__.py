@@ -1,1 +1,1 @@
-"""The front door: who may come in, and how what is sent is taken, kept and answered."""
+"""The receiver: who may come in, and how what is sent is taken, kept and answered."""

@@ -1,6 +1,6 @@
 """A DICOM node that keeps whatever it is sent: it stands for the planning system in the demo and in trials.
 
-It is no part of the service's own front door: it accepts every storage class and every caller, so it listens on
+It is no part of the service's own receiver: it accepts every storage class and every caller, so it listens on
 loopback only.
 """
 

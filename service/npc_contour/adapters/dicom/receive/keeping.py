@@ -37,7 +37,7 @@ NoteConflict = Callable[[InstanceHeader, str, Sequence[str]], None]
 
 
 class FileKeeper:
-    """Keeps files as the front door keeps objects.
+    """Keeps files as the receiver keeps objects.
 
     Args:
         spool: where bytes go.

@@ -1,4 +1,4 @@
-"""The DICOM front door: C-STORE of CT and MR images, C-ECHO, and whatever other services are handed to it.
+"""The DICOM receiver: C-STORE of CT and MR images, C-ECHO, and whatever other services are handed to it.
 
 An instance is answered 0x0000 only when its bytes, as received, are on disk under their final name and the intake
 callback has committed its row. Everything that is not what it says it is gets a failure status and a line in the log;
@@ -49,7 +49,7 @@ from npc_contour.adapters.dicom.receive.access import (
 )
 from npc_contour.adapters.dicom.receive.admission import Admission
 from npc_contour.adapters.dicom.receive.conversation import AssociationEnd, Conversation
-from npc_contour.adapters.dicom.receive.door_settings import Deadlines, ReceiverSettings, TlsPort
+from npc_contour.adapters.dicom.receive.limits import Deadlines, ReceiverSettings, TlsPort
 from npc_contour.adapters.dicom.receive.negotiation import AssociationRequest, agree, read_request
 from npc_contour.adapters.dicom.receive.services import AssociationInfo, Service, Services, verification
 from npc_contour.adapters.dicom.receive.storing import Intake, OnConflict, Session, Storing

@@ -1,4 +1,4 @@
-"""What the front door serves: one entry for each SOP class, which the negotiation and the dispatch both read.
+"""What the receiver serves: one entry for each SOP class, which the negotiation and the dispatch both read.
 
 To add a service, hand `Receiver` another `Service`: its SOP class is then accepted, and each operation named in it is
 called with the request and answers it. Two entries for one SOP class are joined, so that a class may be served in

@@ -19,7 +19,7 @@ function open(again) {
   stream.heard = new Set();
   const names = new Set([...tabs.values()].flatMap((some) => [...some]));
   names.forEach(hear);
-  // What happened while there was no stream was not heard: every tab asks anew.
+  // What happened while there was no stream was not heard: every tab asks again.
   let late = again;
   stream.onopen = () => { if (late) names.forEach(tell); late = true; };
   stream.onerror = () => {

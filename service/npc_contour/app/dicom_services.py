@@ -1,4 +1,4 @@
-"""What the front door serves besides C-ECHO and C-STORE, for the receiver and for the conformance statement."""
+"""What the receiver serves besides C-ECHO and C-STORE, for the receiver and for the conformance statement."""
 
 from __future__ import annotations
 

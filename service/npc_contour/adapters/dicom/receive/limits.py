@@ -1,4 +1,4 @@
-"""How the front door behaves; the site's settings become this."""
+"""How the receiver behaves; the site's settings become this."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TlsPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSettings:
-    """How the front door behaves.
+    """How the receiver behaves.
 
     Attributes:
         port: 0 takes a free one; `Receiver.port` then says which.
