@@ -206,7 +206,7 @@ def test_triton_configuration_carries_the_contract(network: str) -> None:
     volume = next(item for item in config.input if item.name == "VOLUME")
     assert list(volume.dims) == [len(contract.channels), -1, -1, -1]
     outputs = {item.name: model_config_pb2.DataType.Name(item.data_type) for item in config.output}
-    assert outputs == {"LABELS": "TYPE_UINT8", "CROSSINGS": "TYPE_UINT8"}
+    assert outputs == {"LABELS": "TYPE_UINT8", "CROSSINGS": "TYPE_UINT8", "DOUBTS": "TYPE_FP64"}
     assert len(contract.labels) <= 256
 
 
