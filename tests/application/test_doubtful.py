@@ -9,7 +9,7 @@ import pytest
 
 from npc_contour.application.operations import Operations
 from npc_contour.domain.findings import HoldFrom, Severity
-from npc_contour.domain.jobs import AnyDestination, DeliveryState
+from npc_contour.domain.jobs import AnyDestination, Deliverable, DeliveryState
 from npc_contour.errors import OperationRefused
 from npc_contour.store.database import Store
 from npc_testkit.bench import LOOPBACK, Bench, plain_ct
@@ -67,6 +67,22 @@ def test_each_destination_has_a_rule_of_its_own(store: Store) -> None:
     operate.release(case.case_id, by="Ann", reason="looked at", seen=case.held_for)
     bench.work_for(20)
     assert [destination for destination, _ in bench.sender.sent] == ["archive", "tps"]
+
+
+def test_what_was_found_goes_as_objects_of_its_own_where_it_is_asked_for(store: Store) -> None:
+    wants = replace(LOOPBACK, name="archive", findings=True, findings_pdf=True)
+    bench = worked(store, HoldFrom.NEVER, wants)
+    details = bench.board.details(bench.case("ln_ctv").case_id)
+    assert details is not None
+
+    sent = {(one.destination, one.what) for one in details.deliveries if one.state is DeliveryState.SENT}
+    assert sent == {
+        ("tps", Deliverable.RTSTRUCT),
+        ("archive", Deliverable.RTSTRUCT),
+        ("archive", Deliverable.FINDINGS),
+        ("archive", Deliverable.FINDINGS_PDF),
+    }
+    assert {Deliverable.FINDINGS, Deliverable.FINDINGS_PDF} <= set(details.objects)
 
 
 def test_a_site_may_let_it_go_on(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from npc_contour.application.artefacts import MEASUREMENTS, RTSTRUCT, SEGMENTATION
+from npc_contour.application.artefacts import FINDINGS, FINDINGS_PDF, MEASUREMENTS, RTSTRUCT, SEGMENTATION
 from npc_contour.application.integrity import MAX_DAMAGED, CompareFiles, Integrity
 from npc_contour.application.ports import EncodedStructureSet
 from npc_contour.domain.jobs import CaseState, DeliveryState, SeriesState
@@ -16,7 +16,7 @@ from npc_contour.domain.series import InstanceHeader, Seal
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import DamagedFileError
 from npc_contour.store.database import Store
-from npc_testkit.bench import Bench, catalog, chest, chest_bench, plain_ct
+from npc_testkit.bench import LOOPBACK, Bench, catalog, chest, chest_bench, plain_ct
 from npc_testkit.fakes import FakeWriter
 
 PIPELINE, SERIES = "ln_ctv", "1.2.10"
@@ -112,6 +112,21 @@ def test_each_kind_of_object_is_made_again_before_it_is_sent(store: Store, name:
     assert sorted(sent(bench)) == sorted(good.values())
     told = details(bench)
     assert (told["file.damaged"], told["file.made_again"]) == (1, 1)
+
+
+@pytest.mark.parametrize("name", [FINDINGS, FINDINGS_PDF])
+def test_a_report_of_findings_is_made_again_before_it_is_sent(store: Store, name: str) -> None:
+    bench = Bench(store, destinations=(replace(LOOPBACK, findings=True, findings_pdf=True),))
+    bench.receive(plain_ct(uid=SERIES))
+    bench.clock.forward(11)
+    bench.work(stop_before=JobKind.SEND)
+    good = {key: content for key, content in bench.spool.files.items() if key.endswith(".dcm")}
+    spoil(bench, name)
+
+    bench.work_for(60)
+
+    assert len(good) == 3
+    assert sorted(sent(bench)) == sorted(good.values())
 
 
 @pytest.mark.parametrize("ending", ["report.json", ".npz"])

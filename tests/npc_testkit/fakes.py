@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from npc_contour.adapters.dicom.read.headers import header_of, parse_data_set, split_file
-from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
+from npc_contour.application.ports import EncodedReport, EncodedStructureSet, FindingsReport, MeasurementReport
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.crossings import STEPS
 from npc_contour.core.evidence import ContrastEvidence
@@ -205,6 +205,15 @@ class FakeReportWriter:
         uid = f"{structure_set.sop_instance_uid}.1"
         content = {"uid": uid, "measured": len(report.outlined), "images": len(volume.sop_instance_uids)}
         return EncodedReport(uid, json.dumps(content | {"series": planning.series_instance_uid}).encode())
+
+    def write_findings(
+        self, report: FindingsReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> tuple[EncodedReport, EncodedReport]:
+        content = {"found": list(map(str, report.findings)), "images": len(volume.sop_instance_uids)}
+        content |= {"series": planning.series_instance_uid}
+        uids = [f"{structure_set.sop_instance_uid}.{number}" for number in (2, 3)]
+        told, page = (EncodedReport(uid, json.dumps({"uid": uid} | content).encode()) for uid in uids)
+        return told, page
 
 
 @dataclass

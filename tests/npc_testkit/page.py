@@ -26,6 +26,7 @@ from npc_contour.adapters.api.web import create_app
 from npc_contour.adapters.dicom.read.headers import read_bytes
 from npc_contour.adapters.dicom.read.planning_header import read_patient_name
 from npc_contour.adapters.dicom.read.reader import read_headers, read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct.findings_report import pdf_of
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.dicom.spool.files import Spool
 from npc_contour.adapters.web.pages import add_pages
@@ -233,7 +234,7 @@ class World:
             held_series = HeldSeries(self.store, HeldSeriesBoard(self.store), self.clock, pacs)
             corrections = corrections_of(self.settings, self.store, Spool(self.folder / "spool", min_free_mb=0))
             routes.include_router(
-                object_routes(lambda case, what: Artefacts(self.store, self.spool, case).read_object(what))
+                object_routes(lambda case, what: Artefacts(self.store, self.spool, case).read_object(what), pdf_of)
             )
             routes.include_router(statistics_routes(SiteStatistics(self.store, self.clock), name_of))
             routes.include_router(held_series_routes(held_series, corrections, name_of))

@@ -105,6 +105,8 @@ def _destination(given: DestinationSettings, tls: Tls) -> AnyDestination:
         verify=Verify(given.verify),
         measurements=given.measurements,
         segmentations=given.segmentations,
+        findings=given.findings,
+        findings_pdf=given.findings_pdf,
         hold_doubtful=HoldFrom(given.hold_doubtful) if given.hold_doubtful else None,
     )
 

@@ -96,6 +96,7 @@ class _ProfileFile(_Strict):
     thin_mm: float = Field(default=0.0, ge=0, le=1)
     transfer_syntax: Literal["implicit", "explicit"] = "implicit"
     label: str = "{label}"
+    doubtful_label: str = ""
     series_description: str = "Auto-contours {label}"
     rois: tuple[str, ...] = ()
     override: dict[str, _OverrideFile] = Field(default_factory=dict)
@@ -184,6 +185,7 @@ def _profile(data: _ProfileFile) -> Profile:
         thin_mm=data.thin_mm,
         explicit_vr=data.transfer_syntax == "explicit",
         label=data.label,
+        doubtful_label=data.doubtful_label,
         series_description=data.series_description,
         rois=data.rois,
         overrides=overrides,

@@ -8,18 +8,18 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage, SegmentationStorage
 
 from npc_contour.domain.jobs import Evidence, FolderDestination, Proof, StoreReceipt
 from npc_contour.errors import SendError
 
 READ_BACK = "read back"
-PREFIXES = {Comprehensive3DSRStorage: "SR", SegmentationStorage: "SEG"}
+PREFIXES = {Comprehensive3DSRStorage: "SR", SegmentationStorage: "SEG", EncapsulatedPDFStorage: "PDF"}
 """By SOP class, how files are called that are no structure sets."""
 
 
 class FolderSender:
-    """Writes `RS.<SOP Instance UID>.dcm`, or what the object is instead of RS: `SR` for measurements, `SEG` for voxels.
+    """Writes `RS.<SOP Instance UID>.dcm`, or what it is instead of RS: `SR` for reports, `SEG` for voxels, `PDF`.
 
     While it is written the file has another name that begins with a dot. Whoever may read the folder may read the file.
     """

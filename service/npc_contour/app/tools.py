@@ -11,16 +11,25 @@ from pydicom import dcmread
 
 from npc_contour.adapters.dicom.read.planning_header import read_planning_header
 from npc_contour.adapters.dicom.read.reader import ReadImage, read_volume
+from npc_contour.adapters.dicom.rtstruct.findings_report import (
+    encode_findings,
+    encode_pdf,
+    pdf_head,
+    sr_head,
+)
 from npc_contour.adapters.dicom.rtstruct.gate import check_rtstruct
 from npc_contour.adapters.dicom.rtstruct.measurement_report import encode_report, report_sop_instance_uid
+from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.dicom.rtstruct.rt_utils_bridge import rt_utils_rois
 from npc_contour.adapters.dicom.rtstruct.segmentation import (
     encode_segmentation,
     read_image_headers,
     segmentation_uid,
 )
+from npc_contour.adapters.dicom.rtstruct.text import DEMO_WORDS
 from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct, sop_instance_uid
-from npc_contour.application.ports import EncodedReport, EncodedStructureSet, MeasurementReport
+from npc_contour.adapters.findings_page import render_findings
+from npc_contour.application.ports import EncodedReport, EncodedStructureSet, FindingsReport, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
 from npc_contour.core.images_as_expected import causes
@@ -124,7 +133,7 @@ class RtstructWriter:
 
 
 class SrWriter:
-    """Encodes measurements as SR."""
+    """Encodes measurements as SR, and findings as SR and PDF."""
 
     def __init__(self, read_image: ReadImage) -> None:
         """Read the files of planning images with `read_image`."""
@@ -137,3 +146,18 @@ class SrWriter:
         image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
         data = encode_report(report, image, volume, structure_set.data)
         return EncodedReport(report_sop_instance_uid(report.uid_seed), data)
+
+    def write_findings(
+        self, report: FindingsReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> tuple[EncodedReport, EncodedReport]:
+        """Encode findings as a structured report, and as a page with pictures."""
+        image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
+        told = encode_findings(report, image, volume, structure_set.data)
+        drawn = read_rtstruct(structure_set.data)
+        state = f"{DEMO_WORDS}, {drawn.approval_status}" if report.demo else drawn.approval_status
+        page = render_findings(report.title, state, report.findings, drawn, volume)
+        pdf = encode_pdf(report, page, image, structure_set.data)
+        return (
+            EncodedReport(sr_head(report).sop_instance_uid, told),
+            EncodedReport(pdf_head(report).sop_instance_uid, pdf),
+        )

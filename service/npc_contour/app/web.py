@@ -24,6 +24,7 @@ from npc_contour.adapters.checks import destinations_of, free_bytes, own_receive
 from npc_contour.adapters.dicom.read.headers import read_bytes
 from npc_contour.adapters.dicom.read.planning_header import read_patient_name
 from npc_contour.adapters.dicom.read.reader import read_plane, read_volume
+from npc_contour.adapters.dicom.rtstruct.findings_report import pdf_of
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.web.pages import add_pages
 from npc_contour.adapters.web.site import Readers, Site, name_of
@@ -123,7 +124,7 @@ def application(runtime: Runtime) -> Iterator[FastAPI]:
                 pull_routes(PullRequests(store, store.clock, [pacs.name for pacs in settings.pacs]), name_of),
                 webhook_routes(WebhookBoard(store, store.clock)),
                 statistics_routes(SiteStatistics(store, store.clock), name_of),
-                object_routes(lambda case, what: Artefacts(store, spool, case).read_object(what)),
+                object_routes(lambda case, what: Artefacts(store, spool, case).read_object(what), pdf_of),
             ):
                 routes.include_router(more)
             held_series = HeldSeries(store, HeldSeriesBoard(store), store.clock, [p.name for p in settings.pacs])

@@ -5,6 +5,8 @@ labels-<network>-<contract>.npz   label map on the planning grid, where labels c
 rtstruct.dcm                      what is sent
 segmentation.dcm                  the same ROIs as DICOM SEG, where the site wants it
 measurements.dcm                  what was measured (SR), where the pipeline measures and found something
+findings.dcm                      what is doubtful (SR), and
+findings_pdf.dcm                  the same as a page with pictures (Encapsulated PDF), where anything is
 images.json                       what was doubted of the images before the networks ran
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
@@ -34,6 +36,7 @@ from npc_contour.store.database import Store
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
 IMAGE_FINDINGS = "images.json"
+FINDINGS, FINDINGS_PDF = "findings.dcm", "findings_pdf.dcm"
 LABELS, CROSSINGS, DOUBTS = "labels", "crossings", "doubts"
 _FAST = 1
 """Label maps are mostly background: the fastest compression leaves one part in sixty."""
@@ -43,6 +46,8 @@ OBJECTS = {
     Deliverable.RTSTRUCT: RTSTRUCT,
     Deliverable.SEGMENTATION: SEGMENTATION,
     Deliverable.MEASUREMENTS: MEASUREMENTS,
+    Deliverable.FINDINGS: FINDINGS,
+    Deliverable.FINDINGS_PDF: FINDINGS_PDF,
 }
 """The DICOM objects among them."""
 

@@ -6,10 +6,20 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from npc_contour.application.artefacts import IMAGE_FINDINGS, MEASUREMENTS, REPORT, RTSTRUCT, SEGMENTATION, Artefacts
+from npc_contour.application.artefacts import (
+    FINDINGS,
+    FINDINGS_PDF,
+    IMAGE_FINDINGS,
+    MEASUREMENTS,
+    OBJECTS,
+    REPORT,
+    RTSTRUCT,
+    SEGMENTATION,
+    Artefacts,
+)
 from npc_contour.application.combining import COMBINED, combined_pipeline, is_member
 from npc_contour.application.contouring import (
     Contoured,
@@ -20,10 +30,20 @@ from npc_contour.application.contouring import (
     doubt_images,
     report_of,
     segment,
+    timed,
 )
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
-from npc_contour.application.ports import Clock, InferenceEngine, ReportWriter, SeriesReader, Spool, StructureSetWriter
+from npc_contour.application.ports import (
+    Clock,
+    EncodedReport,
+    FindingsReport,
+    InferenceEngine,
+    ReportWriter,
+    SeriesReader,
+    Spool,
+    StructureSetWriter,
+)
 from npc_contour.application.statistics import observe
 from npc_contour.application.steps import Postponed
 from npc_contour.catalog import Catalog
@@ -33,6 +53,7 @@ from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
+from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
@@ -46,8 +67,8 @@ PLACE_S = 0.3
 """How long a case waits before it looks again for a free place in Triton."""
 
 
-BESIDE = {Deliverable.MEASUREMENTS: MEASUREMENTS, Deliverable.SEGMENTATION: SEGMENTATION}
-"""What may be delivered beside the structure set, and the artefact that it is."""
+NOT_OF_MEMBERS = {Deliverable.FINDINGS, Deliverable.FINDINGS_PDF}
+"""What a combined structure set says for its members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +94,45 @@ class Tools:
     max_shift_mm: float = 3.0
     combine: bool = False
     hold_doubtful: HoldFrom = HoldFrom.NEVER
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """What is written of a case: its structure set, what was measured, and its findings as SR and as PDF, if any."""
+
+    contoured: Contoured
+    measured: Measured | None
+    findings: tuple[EncodedReport, EncodedReport] | None
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The objects, by the name of the artefact."""
+        encoded, measured = self.contoured.encoded, self.measured.encoded if self.measured else None
+        told, page = self.findings or (None, None)
+        made = {
+            SEGMENTATION: encoded.segmentation,
+            MEASUREMENTS: measured.data if measured else None,
+            FINDINGS: told.data if told else None,
+            FINDINGS_PDF: page.data if page else None,
+            RTSTRUCT: encoded.data,
+        }
+        return {name: data for name, data in made.items() if data is not None}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the report of the case says of the objects beside the structure set."""
+        told, page = self.findings or (None, None)
+        return measured_report(self.measured) | {
+            "findings_sop_instance_uid": told.sop_instance_uid if told else "",
+            "findings_pdf_sop_instance_uid": page.sop_instance_uid if page else "",
+        }
+
+
+def findings_report(content: StructureSet, made_at: datetime) -> FindingsReport:
+    """Return what the reports about a structure set's findings say."""
+    return FindingsReport(
+        findings=content.findings, label=content.label, demo=content.demo, uid_seed=content.uid_seed, made_at=made_at
+    )
 
 
 class CaseSteps:
@@ -153,14 +213,11 @@ class CaseSteps:
         artefacts = Artefacts(tools.store, tools.spool, case_id)
         timings_s: Timings = {}
         if not (artefacts.is_whole(RTSTRUCT) and artefacts.is_whole(REPORT)):
-            contoured, measured = self.contour(case, series, artefacts, timings_s)
+            done = self.contour(case, series, artefacts, timings_s)
             pipeline, _ = self.pipeline_of(case)
-            if contoured.encoded.segmentation is not None:
-                artefacts.put(SEGMENTATION, contoured.encoded.segmentation)
-            artefacts.put(RTSTRUCT, contoured.encoded.data)
-            if measured is not None and measured.encoded is not None:
-                artefacts.put(MEASUREMENTS, measured.encoded.data)
-            artefacts.put_report(report_of(contoured, pipeline, timings_s) | measured_report(measured))
+            for name, data in done.files.items():
+                artefacts.put(name, data)
+            artefacts.put_report(report_of(done.contoured, pipeline, timings_s) | done.told)
         report = artefacts.report()
         with self._lock:
             self._kept.pop(case_id, None)
@@ -173,15 +230,16 @@ class CaseSteps:
             observe(tx, case, report, now)
             findings = sorted({one["code"] for one in report["findings"]})
             self._record(tx, Event.STRUCTURE_SET_WRITTEN, case, timings_s, findings, detail="; ".join(report["notes"]))
-            if tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0]):
+            to_combine = tools.combine and case.pipeline != COMBINED and is_member(self.pipeline_of(case)[0])
+            if to_combine:
                 tx.combine_later(case_id)
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
                 add_deliveries(tx, case, tools.destinations, now)
                 self._hold_if_doubtful(tx, case, report)
-            for what, name in BESIDE.items():
-                uid = report.get(f"{what}_sop_instance_uid", "")
-                if uid:
+            for what, name in OBJECTS.items():
+                uid = "" if what is Deliverable.RTSTRUCT else report.get(f"{what}_sop_instance_uid", "")
+                if uid and not (to_combine and what in NOT_OF_MEMBERS):
                     tx.add_beside(case_id, what, uid, artefacts.key(name))
                     add_deliveries(tx, case, tools.destinations, now, what)
 
@@ -201,7 +259,7 @@ class CaseSteps:
 
     def contour(
         self, case: CaseRecord, series: Mapping[str, Series], artefacts: Artefacts, timings_s: Timings
-    ) -> tuple[Contoured, Measured | None]:
+    ) -> Written:
         """Return what is written of a case; the same case gives the same bytes.
 
         Raises:
@@ -238,7 +296,13 @@ class CaseSteps:
             image_findings=tuple(told.values()),
         )
         done = contour(request, label_maps, volume, tools.writer, timings_s)
-        return done, measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)
+        measured = measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)
+        told = None
+        if done.structure_set.findings:
+            with timed(timings_s, "report findings"):
+                report = findings_report(done.structure_set, case.created_at)
+                told = tools.report_writer.write_findings(report, volume, request.planning, done.encoded)
+        return Written(done, measured, told)
 
     def _open(self, case_id: str, state: CaseState) -> tuple[CaseRecord | None, dict[str, Series]]:
         """Return a case and its images, as they were when it was made; None when it is not in this state."""

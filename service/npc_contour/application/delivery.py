@@ -56,6 +56,10 @@ def takes(destination: AnyDestination, what: Deliverable) -> bool:
             return destination.measurements
         case Deliverable.SEGMENTATION:
             return destination.segmentations
+        case Deliverable.FINDINGS:
+            return destination.findings
+        case Deliverable.FINDINGS_PDF:
+            return destination.findings_pdf
 
 
 def add_deliveries(

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
-from npc_contour.application.artefacts import MEASUREMENTS, RTSTRUCT, SEGMENTATION, Artefacts
+from npc_contour.application.artefacts import Artefacts
 from npc_contour.application.cases import PLACE_S, CaseSteps, Tools, moves_of
 from npc_contour.application.contouring import Volumes, segment
 from npc_contour.application.delivery import fail_delivery, finish_case
@@ -109,14 +109,8 @@ class MendCase:
                 self._made_again(owner, f"label map of {contract.name}")
 
     def _write(self, case: CaseRecord, artefacts: Artefacts) -> None:
-        contoured, measured = self._steps.contour(case, self._steps.images_of(case), artefacts, {})
-        made = {
-            RTSTRUCT: contoured.encoded.data,
-            SEGMENTATION: contoured.encoded.segmentation,
-            MEASUREMENTS: measured.encoded.data if measured is not None and measured.encoded is not None else None,
-        }
-        for name, data in made.items():
-            if data is None or artefacts.is_whole(name):
+        for name, data in self._steps.contour(case, self._steps.images_of(case), artefacts, {}).files.items():
+            if artefacts.is_whole(name):
                 continue
             key = artefacts.key(name)
             with self._tools.store.transaction() as tx:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from npc_contour.core.evidence import ContrastEvidence
 from npc_contour.core.labels import RoiMask
+from npc_contour.domain.findings import Finding
 from npc_contour.domain.geometry import Grid
 from npc_contour.domain.jobs import AnyDestination, Evidence, StoreReceipt
 from npc_contour.domain.measurements import Measurements, Node, Shape
@@ -214,14 +215,38 @@ class MeasurementReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedReport:
-    """A measurement report as a whole DICOM file (PS3.10)."""
+    """A report as a whole DICOM file (PS3.10)."""
 
     sop_instance_uid: str
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingsReport:
+    """What a report about findings says.
+
+    Attributes:
+        findings: worst first; at least one.
+        label: of the structure set.
+        demo: whether a demo network took part.
+        uid_seed: of the structure set beside it.
+        made_at: written into the objects: the same report gives the same bytes.
+    """
+
+    findings: tuple[Finding, ...]
+    label: str
+    demo: bool
+    uid_seed: str
+    made_at: datetime
+
+    @property
+    def title(self) -> str:
+        """Of the page; it names no patient."""
+        return f"Findings about {self.label!r}"
+
+
 class ReportWriter(Protocol):
-    """Encodes measurements."""
+    """Encodes measurements and findings."""
 
     def write(
         self, report: MeasurementReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
@@ -233,6 +258,19 @@ class ReportWriter(Protocol):
             volume: the planning series as a volume.
             planning: its images: patient and study are copied from a file of it.
             structure_set: the RTSTRUCT beside it, which it names.
+        """
+        ...
+
+    def write_findings(
+        self, report: FindingsReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
+    ) -> tuple[EncodedReport, EncodedReport]:
+        """Encode findings as a structured report, and as a page with pictures.
+
+        Args:
+            report: what to say.
+            volume: the planning series as a volume.
+            planning: its images: patient and study are copied from a file of it.
+            structure_set: the RTSTRUCT beside them, which they name and which the pictures show.
         """
         ...
 

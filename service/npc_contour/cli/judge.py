@@ -8,12 +8,9 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from npc_contour.adapters.dicom.read.planning_folder import read_planning_folder, with_pixels
 from npc_contour.adapters.dicom.rtstruct.reader import read_rtstruct
 from npc_contour.adapters.findings_page import render_findings
-from npc_contour.adapters.preview import AXIAL_SLICES, render_preview
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
 from npc_contour.cli.arguments import RAW, Verbs, existing_file, existing_folder, named
 from npc_contour.cli.masks import check_origin
@@ -65,9 +62,8 @@ def judge(args: argparse.Namespace) -> int:
         judged = look_at_contours(without_far_pieces(masks, volume.grid, cut=False), volume)
         progress(0.7)
         if args.out is not None:
-            picture = render_preview(here, volume, slices=_slices(judged, volume))
             title = f"Findings about {content.label!r}"
-            args.out.write_bytes(render_findings(title, content.approval_status, judged, picture))
+            args.out.write_bytes(render_findings(title, content.approval_status, judged, here, volume))
     judged_names = {mask.spec.name for mask in masks}
     unknown = [roi.name for roi in here.rois if roi.name not in judged_names]
     if args.json:
@@ -92,13 +88,6 @@ def _masks(rois: tuple[ReadRoi, ...], volume: Volume) -> Iterator[RoiMask]:
         spec = known.get(roi.name.casefold())
         if spec is not None:
             yield mask_of_array(replace(spec, name=roi.name), draw_roi(roi, volume).mask)
-
-
-def _slices(findings: tuple[Finding, ...], volume: Volume) -> tuple[int, ...]:
-    """Return the slices that the worst findings name, head first; () where none names one."""
-    heights_mm = volume.slice_positions_lps_mm[:, 2]
-    named = dict.fromkeys(int(np.abs(heights_mm - one.z_mm).argmin()) for one in findings if one.z_mm is not None)
-    return tuple(sorted(list(named)[:AXIAL_SLICES], key=lambda index: -heights_mm[index]))
 
 
 def _lines(findings: tuple[Finding, ...]) -> Iterator[str]:

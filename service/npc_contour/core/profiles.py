@@ -66,6 +66,7 @@ def template_faults(profile: Profile) -> list[str]:
     faults = []
     for name, template, fields in (
         ("label", profile.label, _LABEL_FIELDS),
+        ("doubtful_label", profile.doubtful_label, _LABEL_FIELDS | {"severity": "CHECK"}),
         ("series_description", profile.series_description, _TEXT_FIELDS),
     ):
         try:

@@ -47,6 +47,8 @@ class Deliverable(StrEnum):
     RTSTRUCT = "rtstruct"
     MEASUREMENTS = "measurements"
     SEGMENTATION = "segmentation"
+    FINDINGS = "findings"
+    FINDINGS_PDF = "findings_pdf"
 
 
 class DeliveryState(StrEnum):
@@ -75,6 +77,8 @@ class Destination:
         report_networks: addresses, beside those of `host`, from which it reports its storage commitment.
         measurements: whether it takes measurements (SR) too.
         segmentations: whether it takes the ROIs as voxels (SEG) too.
+        findings: whether it takes findings (SR) too.
+        findings_pdf: whether it takes findings with pictures (Encapsulated PDF) too.
         hold_doubtful: findings from which severity on wait for a person before they go there; None as the site says.
     """
 
@@ -87,6 +91,8 @@ class Destination:
     tls: TlsIdentity | None = None
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: HoldFrom | None = None
     report_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -101,6 +107,8 @@ class WebDestination:
         ca_file: file with the certificates that it is judged by; "" takes the system's.
         measurements: whether it takes measurements (SR) too.
         segmentations: whether it takes the ROIs as voxels (SEG) too.
+        findings: whether it takes findings (SR) too.
+        findings_pdf: whether it takes findings with pictures (Encapsulated PDF) too.
         hold_doubtful: findings from which severity on wait for a person before they go there; None as the site says.
     """
 
@@ -112,6 +120,8 @@ class WebDestination:
     verify: Verify = Verify.TRY
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: HoldFrom | None = None
 
     @property
@@ -130,6 +140,8 @@ class FolderDestination:
     verify: Verify = Verify.TRY
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: HoldFrom | None = None
 
     @property

@@ -130,6 +130,7 @@ class Profile:
         thin_mm: bound for leaving out vertices; 0 leaves out only collinear ones.
         explicit_vr: Explicit VR Little Endian, for systems that read files with nothing else.
         label: Structure Set Label; `{label}` is the pipeline's.
+        doubtful_label: the same where a finding is a check or a stop; `{severity}` is the worst.
         series_description: Series Description; `{label}` and `{title}` are the pipeline's.
         rois: which ROIs and in what order, by the pipelines' names or those of derived ROIs; all of a
             pipeline none of whose ROIs is named.
@@ -147,6 +148,7 @@ class Profile:
     thin_mm: float = 0.0
     explicit_vr: bool = False
     label: str = "{label}"
+    doubtful_label: str = ""
     series_description: str = "Auto-contours {label}"
     rois: tuple[str, ...] = ()
     overrides: Mapping[str, RoiOverride] = field(default_factory=dict)

@@ -29,6 +29,8 @@ class DicomDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: Hold | None = None
     allow_demo: bool = False
 
@@ -49,6 +51,8 @@ class DicomwebDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: Hold | None = None
     allow_demo: bool = False
 
@@ -62,6 +66,8 @@ class FolderDestination(Strict):
     verify: Insist = "try"
     measurements: bool = False
     segmentations: bool = False
+    findings: bool = False
+    findings_pdf: bool = False
     hold_doubtful: Hold | None = None
     allow_demo: bool = False
 

@@ -104,7 +104,7 @@ class StatusBoard:
         roles = {role: str(given["series"]) for role, given in case["inputs"].items()}
         timeline = self._store.query(_TIMELINE, {"case": case_id, "study": case["study_instance_uid"]})
         deliveries = self._store.query(
-            "SELECT delivery.*, sop_instance_uid FROM delivery JOIN delivered ON delivery_id = delivery.id"
+            "SELECT delivery.*, sop_instance_uid FROM delivery JOIN delivered_object ON delivery_id = delivery.id"
             " WHERE case_id = %(case)s ORDER BY delivery.id",
             {"case": case_id},
         )
@@ -209,11 +209,7 @@ def _event(row: Row) -> TimelineEvent:
 
 
 def _objects(written: Row) -> tuple[Deliverable, ...]:
-    keys = {
-        Deliverable.RTSTRUCT: written["key"],
-        Deliverable.SEGMENTATION: written["segmentation_key"],
-        Deliverable.MEASUREMENTS: written["measurements_key"],
-    }
+    keys = {what: written["key" if what is Deliverable.RTSTRUCT else f"{what}_key"] for what in Deliverable}
     return tuple(what for what, key in keys.items() if key)
 
 

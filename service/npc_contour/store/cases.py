@@ -15,12 +15,9 @@ from npc_contour.store.codec import case_from_row, inputs_to_json, verdicts_to_j
 from npc_contour.store.statements import Statements
 
 _BESIDE = {
-    Deliverable.MEASUREMENTS: (
-        "UPDATE structure_set SET measurements_uid = %s, measurements_key = %s WHERE case_id = %s"
-    ),
-    Deliverable.SEGMENTATION: (
-        "UPDATE structure_set SET segmentation_uid = %s, segmentation_key = %s WHERE case_id = %s"
-    ),
+    what: f"UPDATE structure_set SET {what}_uid = %s, {what}_key = %s WHERE case_id = %s"  # noqa: S608 - constants only
+    for what in Deliverable
+    if what is not Deliverable.RTSTRUCT
 }
 
 
@@ -156,7 +153,7 @@ class Cases(Statements):
         )
 
     def add_beside(self, case_id: str, what: Deliverable, sop_instance_uid: str, key: str) -> None:
-        """Note measurements or a segmentation beside the structure set of a case; twice is once."""
+        """Note another object beside the structure set of a case; twice is once."""
         self._run(_BESIDE[what], (sop_instance_uid, key, case_id))
 
     def finding_codes(self, case_id: str) -> dict[str, Severity]:

@@ -12,10 +12,11 @@ from npc_contour.store.rows import read
 from npc_contour.store.statements import Statements
 
 DELIVERY = (
-    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, delivered.key,"
-    " delivered.sha256, delivered.size, delivered.sop_instance_uid, held_reason <> '' AND NOT while_held AS held"
+    "SELECT delivery.*, contour_case.study_instance_uid, contour_case.pipeline, contour_case.demo, object.key,"
+    " artefact.sha256, artefact.size, object.sop_instance_uid, held_reason <> '' AND NOT while_held AS held"
     " FROM delivery"
-    " JOIN delivered ON delivered.delivery_id = delivery.id JOIN contour_case ON contour_case.id = case_id"
+    " JOIN delivered_object object ON object.delivery_id = delivery.id"
+    " JOIN contour_case ON contour_case.id = delivery.case_id LEFT JOIN artefact ON artefact.key = object.key"
 )
 
 
@@ -48,7 +49,7 @@ class Deliveries(Statements):
 
     def deliveries(self, case_id: str) -> tuple[DeliveryRecord, ...]:
         """Return all deliveries of a case."""
-        rows = self._all(f"{DELIVERY} WHERE case_id = %s ORDER BY delivery.id", (case_id,))
+        rows = self._all(f"{DELIVERY} WHERE delivery.case_id = %s ORDER BY delivery.id", (case_id,))
         return tuple(delivery_record(row) for row in rows)
 
     def set_delivery(

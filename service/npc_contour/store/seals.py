@@ -69,7 +69,9 @@ class Seals(Statements):
     def written_keys(self, case_id: str) -> tuple[str, ...]:
         """Return the artefacts of a case that may be sent; () before it is contoured."""
         row = self._one(
-            "SELECT key, measurements_key, segmentation_key FROM structure_set WHERE case_id = %s", (case_id,)
+            "SELECT key, measurements_key, segmentation_key, findings_key, findings_pdf_key FROM structure_set"
+            " WHERE case_id = %s",
+            (case_id,),
         )
         return () if row is None else tuple(key for key in row.values() if key is not None)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydicom.uid import UID
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
     ModalityWorklistInformationFind,
     RTStructureSetStorage,
     SegmentationStorage,
@@ -57,7 +58,8 @@ def requested() -> list[tuple[str, str, tuple[str, ...]]]:
         (str(Verification), "readiness, `npc-contour echo`", NATIVE),
         (str(RTStructureSetStorage), "structure sets to destinations", NATIVE),
         (str(SegmentationStorage), "segmentations to destinations, where asked for", NATIVE),
-        (str(Comprehensive3DSRStorage), "measurements to destinations, where a pipeline measures", NATIVE),
+        (str(Comprehensive3DSRStorage), "measurements and findings to destinations, where asked for", NATIVE),
+        (str(EncapsulatedPDFStorage), "findings with pictures to destinations, where asked for", NATIVE),
         (str(StorageCommitmentPushModel), "proof that a destination holds what was sent (SCU); reports (SCP)", NATIVE),
         (str(ModalityWorklistInformationFind), "`npc-contour pull --worklist`", NATIVE),
     ]

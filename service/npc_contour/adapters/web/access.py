@@ -41,7 +41,7 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = re.compile(r"/health/(live|ready)|/login(/oidc(/callback)?)?|/static/.*")
 STOW = re.compile(r"/dicom-web/studies(/[0-9.]*)?")
 """Modalities send no token: a rule of its own, `web.stow_networks`."""
-OBJECT = re.compile(r"(/api/v1)?/jobs/[^/]+/objects/[^/]+")
+OBJECT = re.compile(r"(/api/v1)?/jobs/[^/]+/(objects/[^/]+|findings\.pdf)")
 """DICOM objects name the patient: who acts may take them, and that is noted."""
 LIVE, READY = "/health/live", "/health/ready"
 KNOWN_WITHIN_S = 2.0

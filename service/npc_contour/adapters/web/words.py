@@ -92,7 +92,13 @@ MEASURES = {
 SEVERITIES = {"stop": "bad", "check": "warn", "note": "quiet"}
 """Severity of a finding → tone."""
 
-OBJECTS = {"rtstruct": "RTSTRUCT", "segmentation": "SEG", "measurements": "SR"}
+OBJECTS = {
+    "rtstruct": "RTSTRUCT",
+    "segmentation": "SEG",
+    "measurements": "SR",
+    "findings": "Findings SR",
+    "findings_pdf": "Findings PDF",
+}
 """DICOM objects of a case, as physicists call them."""
 
 GROUPS = {

@@ -19,6 +19,8 @@ from npc_contour.adapters.dicom.read.planning_header import planning_header, rea
 from npc_contour.adapters.dicom.rtstruct.writer import derived_uid, encode_rtstruct, sop_instance_uid
 from npc_contour.core.contouring import contour_rois
 from npc_contour.core.labels import RoiMask, mask_of_array
+from npc_contour.domain.findings import Finding, FindingCode, Severity
+from npc_contour.domain.profiles import GENERIC
 from npc_contour.domain.structures import InterpretedType, NetworkProvenance, StructureSet
 from npc_contour.errors import GateError, InstanceRefused
 from npc_testkit.ct_series import CtPlan, ct_datasets
@@ -131,6 +133,21 @@ def test_a_demo_network_is_named_wherever_a_reader_looks(planning: Planning) -> 
     for roi in dataset.StructureSetROISequence:
         assert "DEMO - NOT FOR CLINICAL USE" in roi.ROIDescription
         assert roi.ROIGenerationDescription.startswith("DEMO - NOT FOR CLINICAL USE")
+
+
+@pytest.mark.parametrize(
+    ("severities", "label"),
+    [((), "Set"), ((Severity.NOTE,), "Set"), ((Severity.CHECK, Severity.STOP), "STOP Set")],
+)
+def test_a_profile_may_say_in_the_label_that_something_is_doubtful(
+    planning: Planning, severities: tuple[Severity, ...], label: str
+) -> None:
+    doubts = tuple(Finding(FindingCode.SIDE, one, "", "an eye is on the wrong side") for one in severities)
+    structures = replace(content(planning), label="Set", findings=doubts)
+    profile = replace(GENERIC, doubtful_label="{severity} {label}")
+    data = encode_rtstruct(structures, planning.volume, planning.header, made_at=MADE_AT, profile=profile)
+
+    assert dcmread(BytesIO(data)).StructureSetLabel == label
 
 
 def test_a_clinical_network_is_not_called_a_demo(planning: Planning) -> None:

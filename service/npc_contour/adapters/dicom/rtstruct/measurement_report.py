@@ -9,49 +9,35 @@ UIDs derive from the case, so that making the report twice makes the same object
 
 from __future__ import annotations
 
-import io
-from datetime import datetime
-
 import numpy as np
-from highdicom import sr
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
-    Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
     GraphicTypeValues3D,
     Measurement,
-    ObservationContext,
-    ObserverContext,
     QualitativeEvaluation,
     SourceImageForSegmentation,
     TrackingIdentifier,
     VolumeSurface,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
 
-import npc_contour
-from npc_contour.adapters.dicom.read.planning_header import planning_header
-from npc_contour.adapters.dicom.rtstruct.repeatable import make_repeatable
-from npc_contour.adapters.dicom.rtstruct.text import DEMO_WORDS, clock_time, shortened
-from npc_contour.adapters.dicom.rtstruct.writer import MANUFACTURER, MODEL_NAME, derived_uid
+from npc_contour.adapters.dicom.rtstruct.structured_report import IMAGING, PRIVATE_SCHEME, ReportHead, encode_sr
+from npc_contour.adapters.dicom.rtstruct.text import DEMO_WORDS
+from npc_contour.adapters.dicom.rtstruct.writer import derived_uid
 from npc_contour.application.ports import MeasurementReport, Outlined
 from npc_contour.domain.measurements import ENLARGED_MM, MeasurementKind, Node, Shape
 from npc_contour.domain.volumes import Volume
 
 SERIES_NUMBER = 9002
-PRIVATE_SCHEME = "99NPC"
 REGULARITY = CodedConcept("REGULARITY", PRIVATE_SCHEME, "Volume relative to ball of same surface")
 SIZE = CodedConcept("NODESIZE", PRIVATE_SCHEME, f"Short axis relative to {ENLARGED_MM:g} mm")
 ENLARGED = CodedConcept("NODE10MM", PRIVATE_SCHEME, f"{ENLARGED_MM:g} mm or more")
 NOT_ENLARGED = CodedConcept("NODELT10MM", PRIVATE_SCHEME, f"below {ENLARGED_MM:g} mm")
 CT_CHEST = CodedConcept("169069000", "SCT", "CT of chest")
-IMAGING = CodedConcept("363679005", "SCT", "Imaging")
 CUBIC_CM = CodedConcept("cm3", "UCUM", "cm3")
 SQUARE_CM = CodedConcept("cm2", "UCUM", "cm2")
 
@@ -70,51 +56,19 @@ def encode_report(content: MeasurementReport, image: Dataset, volume: Volume, st
         volume: the planning series: which image each contour lies on.
         structure_set: the RTSTRUCT beside it, named as evidence.
     """
-    slices = {contour.slice_index for outlined in content.outlined for contour in outlined.roi.contours}
-    evidence = [_evidence(image, volume.sop_instance_uids[index]) for index in sorted(slices)]
-    beside = dcmread(io.BytesIO(structure_set), stop_before_pixels=True)
-    document = Comprehensive3DSR(
-        evidence=[*evidence, beside],
-        content=_document(content, image, volume)[0],
-        series_instance_uid=derived_uid(content.uid_seed, "measurements-series"),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=report_sop_instance_uid(content.uid_seed),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        is_complete=False,
-        is_verified=False,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-    )
-    _describe(document, content, clock_time(content.made_at, planning_header(image)))
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _describe(document: Dataset, content: MeasurementReport, made_at: datetime) -> None:
-    """Say what the report is, and when it was made."""
-    make_repeatable(document, made_at, content.uid_seed)
-    document.SeriesDate, document.SeriesTime = document.ContentDate, document.ContentTime
-    document.ManufacturerModelName = MODEL_NAME
-    document.SoftwareVersions = npc_contour.__version__
+    rule = content.measurements.rule
     demo = f"{DEMO_WORDS} - " if content.network.demo else ""
-    document.SeriesDescription = shortened(f"{demo}measurements of {content.measurements.rule.roi}, not reviewed", 64)
-
-
-def _document(content: MeasurementReport, image: Dataset, volume: Volume) -> sr.MeasurementReport:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=derived_uid(MODEL_NAME, npc_contour.__version__),
-        name=MODEL_NAME,
-        manufacturer_name=MANUFACTURER,
-        model_name=MODEL_NAME,
+    head = ReportHead(
+        kind="measurements",
+        uid_seed=content.uid_seed,
+        series_number=SERIES_NUMBER,
+        description=f"{demo}measurements of {rule.roi}, not reviewed",
+        made_at=content.made_at,
+        procedure=CT_CHEST if rule.kind is MeasurementKind.NODES else IMAGING,
     )
-    observer = ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    return sr.MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=observer),
-        procedure_reported=CT_CHEST if content.measurements.rule.kind is MeasurementKind.NODES else IMAGING,
-        imaging_measurements=[_group(one, content, image, volume) for one in content.outlined],
-        title=codes.DCM.ImagingMeasurementReport,
-    )
+    groups = [_group(one, content, image, volume) for one in content.outlined]
+    slices = [contour.slice_index for outlined in content.outlined for contour in outlined.roi.contours]
+    return encode_sr(head, groups, slices, image, volume, structure_set)
 
 
 def _group(
@@ -175,15 +129,6 @@ def _surface(outlined: Outlined, image: Dataset, volume: Volume) -> VolumeSurfac
         return VolumeSurface(GraphicTypeValues3D.POINT, middle, frame, source_images=sources)
     closed = [np.vstack([contour.points_lps_mm, contour.points_lps_mm[:1]]) for contour in contours]
     return VolumeSurface(GraphicTypeValues3D.POLYGON, closed, frame, source_images=sources)
-
-
-def _evidence(image: Dataset, sop_instance_uid: str) -> Dataset:
-    """Return an image of the planning series as evidence names it."""
-    named = Dataset()
-    # Elements are shared with the image, so the one that differs must be a new one.
-    named.update({e.tag: e for e in image if e.tag.group < 0x0028 and e.keyword != "SOPInstanceUID"})
-    named.SOPInstanceUID = sop_instance_uid
-    return named
 
 
 def _decimal(value: float) -> float:

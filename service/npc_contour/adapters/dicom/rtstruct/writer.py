@@ -27,6 +27,7 @@ from npc_contour.adapters.dicom.rtstruct.text import (
     utc_offset,
     weights_sentence,
 )
+from npc_contour.domain.findings import Severity
 from npc_contour.domain.profiles import GENERIC, EmptyRois, Profile
 from npc_contour.domain.structures import Contour, NetworkProvenance, Roi, StructureSet
 from npc_contour.domain.volumes import Volume
@@ -103,7 +104,9 @@ class _Writer:
         self.time = f"{clock:%H%M%S}"
         self.offset = utc_offset(clock)
         self.profile = profile
-        self.label = profile.label.format(label=structure_set.label)
+        worst = max((one.severity for one in structure_set.findings), key=lambda one: one.rank, default=Severity.NOTE)
+        template = profile.doubtful_label if worst is not Severity.NOTE else ""
+        self.label = (template or profile.label).format(label=structure_set.label, severity=worst.upper())[:16]
         self.dataset = Encoder(header.encodings, explicit_vr=profile.explicit_vr).dataset
 
     def file(self, rois: list[tuple[int, Roi]]) -> bytes:
