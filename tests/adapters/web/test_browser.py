@@ -253,7 +253,7 @@ def test_a_case_held_for_its_findings_is_released_once_each_was_opened(world: Wo
         expect(page.locator(".findings li").first).to_contain_text("lies on the wrong side")
         release = page.get_by_role("button", name="Release", exact=True)
         expect(release).to_be_disabled()
-        expect(page.locator("#findings-left")).to_contain_text("Open the one")
+        expect(page.locator("#findings-left")).to_contain_text("1 left")
 
         page.get_by_role("link", name="lies on the wrong side").click()
         expect(page.locator(".view.main .place")).to_contain_text("5 / 12")

@@ -111,7 +111,7 @@ function openedFindings() {
     left += way.hasAttribute("data-holds") && !seen;
   }
   const line = document.getElementById("findings-left");
-  if (line) line.textContent = left ? `Held for these findings. Open ${left === 1 ? "the one" : `the ${left}`} marked Look before it can be released.` : line.dataset.done;
+  if (line) line.textContent = left ? `Held for what is marked with a pause. Open each with Look before the case can be released: ${left} left.` : line.dataset.done;
   for (const button of document.querySelectorAll("[data-release]")) button.disabled = left > 0;
 }
 openedFindings();
