@@ -24,9 +24,8 @@ CHARACTERS, ROWS = 118, 31
 """Of text above the pictures; more findings go on further pages."""
 ROWS_ALONE = 60
 COLUMNS = 3
-PICTURES, PICTURES_ALONE = 6, 12
-MOST_PICTURES = PICTURES + 2 * PICTURES_ALONE
-_LEFT, _TOP, _ROW, _PANEL = 0.08, 0.90, 0.0145, 0.205
+PICTURES_ALONE, MOST_PICTURES = 12, 30
+_LEFT, _TOP, _BOTTOM, _ROW, _PANEL = 0.08, 0.90, 0.035, 0.0145, 0.205
 _AROUND_MM, _LEAST_MM = 30.0, 120.0
 _WINDOW_HU = (-160.0, 240.0)
 _COLOUR = {Severity.STOP: "#b00020", Severity.CHECK: "#a15c00", Severity.NOTE: "#444444"}
@@ -66,12 +65,13 @@ def render_findings(
     buffer = BytesIO()
     with PdfPages(buffer, metadata={"Title": title, "Creator": "npc-contour", "CreationDate": None}) as pdf:
         first = _page(title, state, lines[:ROWS])
-        below = _TOP - _ROW * min(len(lines), ROWS) - _PANEL
-        _draw(first, pictures[:PICTURES], volume, max(below, 0.245))
+        top = _TOP - _ROW * min(len(lines), ROWS) - _PANEL
+        fitting = COLUMNS * (1 + int((top - _BOTTOM) / _PANEL))
+        _draw(first, pictures[:fitting], volume, top)
         pdf.savefig(first)
         for start in range(ROWS, len(lines), ROWS_ALONE):
             pdf.savefig(_page(title, state, lines[start : start + ROWS_ALONE]))
-        for start in range(PICTURES, len(pictures), PICTURES_ALONE):
+        for start in range(fitting, len(pictures), PICTURES_ALONE):
             page = _page(title, state, ())
             _draw(page, pictures[start : start + PICTURES_ALONE], volume, 0.69)
             pdf.savefig(page)
@@ -117,8 +117,9 @@ def _draw(page: Figure, pictures: Sequence[_Picture], volume: Volume, top: float
     width = (1 - 2 * _LEFT) / COLUMNS
     for place, picture in enumerate(pictures):
         row, column = divmod(place, COLUMNS)
-        bottom = top - row * _PANEL + 0.005
-        _panel(page.add_axes((_LEFT + column * width, bottom, width * 0.96, _PANEL * 0.84)), picture, volume)
+        left, bottom = _LEFT + column * width, top - row * _PANEL + 0.005
+        page.text(left, bottom + _PANEL * 0.86, picture.caption, fontsize=7)
+        _panel(page.add_axes((left, bottom, width * 0.96, _PANEL * 0.84)), picture, volume)
 
 
 def _panel(axes: Axes, picture: _Picture, volume: Volume) -> None:
@@ -130,7 +131,6 @@ def _panel(axes: Axes, picture: _Picture, volume: Volume) -> None:
     axes.imshow(image, cmap="gray", vmin=float(low), vmax=float(high), aspect=row_mm / column_mm)
     axes.add_collection(LineCollection(picture.others, colors=_FAINT, linewidths=0.4))
     axes.add_collection(LineCollection(picture.of_structure, colors=_OUTLINE, linewidths=1.2))
-    axes.set_title(picture.caption, fontsize=7, loc="left", pad=3)
     axes.axis("off")
     axes.set_facecolor("black")
     if picture.of_structure:

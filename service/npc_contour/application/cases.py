@@ -297,12 +297,12 @@ class CaseSteps:
         )
         done = contour(request, label_maps, volume, tools.writer, timings_s)
         measured = measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)
-        told = None
+        reported = None
         if done.structure_set.findings:
             with timed(timings_s, "report findings"):
                 report = findings_report(done.structure_set, case.created_at)
-                told = tools.report_writer.write_findings(report, volume, request.planning, done.encoded)
-        return Written(done, measured, told)
+                reported = tools.report_writer.write_findings(report, volume, request.planning, done.encoded)
+        return Written(done, measured, reported)
 
     def _open(self, case_id: str, state: CaseState) -> tuple[CaseRecord | None, dict[str, Series]]:
         """Return a case and its images, as they were when it was made; None when it is not in this state."""
