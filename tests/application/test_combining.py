@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from npc_contour.application.operations import Operations
+from npc_contour.domain.findings import HoldFrom
 from npc_contour.domain.jobs import CaseState
 from npc_contour.domain.work import JobKind
 from npc_contour.errors import NetworkMismatchError
 from npc_contour.store.database import Store
-from npc_testkit.bench import WAIT_S, Bench, catalog, contrast_ct, plain_ct
+from npc_testkit.bench import LOOPBACK, WAIT_S, Bench, catalog, contrast_ct, plain_ct
 
 
 @pytest.fixture
@@ -54,6 +56,24 @@ def test_rois_of_two_pipelines_are_sent_once_and_the_doubles_are_named(store: St
     assert "A_Aorta" not in doubles
     assert "A_Aorta" in rois
     assert doubles in bench.writer.written[-1].notes
+
+
+def test_what_goes_beside_a_part_of_a_doubtful_set_waits_with_it(store: Store) -> None:
+    voxels = replace(LOOPBACK, segmentations=True)
+    bench = Bench(store, destinations=(voxels,), combine=True, hold_doubtful=HoldFrom.CHECK)
+    bench.writer.segmentation = True
+    bench.receive([*plain_ct(), *contrast_ct()])
+    bench.work_for(60)
+    combined = bench.case("combined")
+    assert combined.held_for
+    assert bench.sender.sent == []
+
+    operate = Operations(store, bench.clock, bench.destinations)
+    operate.release(combined.case_id, by="Ann", reason="looked at", seen=combined.held_for)
+    bench.work_for(60)
+
+    # The set itself and its voxels, and the voxels of its two parts.
+    assert len(bench.sender.sent) == 4
 
 
 def test_it_waits_for_the_partner_and_then_says_what_is_missing(bench: Bench) -> None:

@@ -55,18 +55,18 @@ def test_a_person_who_holds_it_too_does_not_take_the_question_away(store: Store)
 
 
 def test_each_destination_has_a_rule_of_its_own(store: Store) -> None:
-    taking = replace(LOOPBACK, name="archive", hold_doubtful=HoldFrom.NEVER)
+    taking = replace(LOOPBACK, name="archive", hold_doubtful=HoldFrom.NEVER, findings=True)
     bench = worked(store, HoldFrom.CHECK, taking)
     case = bench.case("ln_ctv")
 
     assert case.held_for
-    assert [destination for destination, _ in bench.sender.sent] == ["archive"]
+    assert [destination for destination, _ in bench.sender.sent] == ["archive", "archive"]
     assert bench.board.counts().undelivered_s["tps"] == 0.0, "what a person holds is not late"
 
     operate = Operations(bench.store, bench.clock, bench.destinations)
     operate.release(case.case_id, by="Ann", reason="looked at", seen=case.held_for)
     bench.work_for(20)
-    assert [destination for destination, _ in bench.sender.sent] == ["archive", "tps"]
+    assert [destination for destination, _ in bench.sender.sent] == ["archive", "archive", "tps"]
 
 
 def test_what_was_found_goes_as_objects_of_its_own_where_it_is_asked_for(store: Store) -> None:

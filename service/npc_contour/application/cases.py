@@ -236,12 +236,14 @@ class CaseSteps:
                 tx.defer(Job(JobKind.COMBINE_STUDY, case.study_instance_uid))
             else:
                 add_deliveries(tx, case, tools.destinations, now)
-                self._hold_if_doubtful(tx, case, report)
             for what, name in OBJECTS.items():
                 uid = "" if what is Deliverable.RTSTRUCT else report.get(f"{what}_sop_instance_uid", "")
                 if uid and not (to_combine and what in NOT_OF_MEMBERS):
                     tx.add_beside(case_id, what, uid, artefacts.key(name))
                     add_deliveries(tx, case, tools.destinations, now, what)
+            # Of a part of a combined structure set only what goes beside it waits here.
+            if not to_combine or tx.deliveries(case_id):
+                self._hold_if_doubtful(tx, case, report)
 
     def _hold_if_doubtful(self, tx: Transaction, case: CaseRecord, report: Mapping[str, Any]) -> None:
         """Hold it for every destination that does not take findings of this severity."""

@@ -160,6 +160,9 @@ class Operations:
             if case.held_for and not reason:
                 raise OperationRefused(f"case {case_id} is held for its findings ({codes}): say why it may go on")
             go_on(tx, case, now)
+            for member in filter(None, map(tx.case, case.members)):
+                if member.held_for:
+                    go_on(tx, member, now)
             detail = "; ".join(filter(None, (reason or "goes on", codes and f"findings seen: {codes}")))
             return self._done(tx, Event.CASE_RELEASED, case, by, detail, case.held_for)
 

@@ -253,6 +253,7 @@ class Counts:
         self_test_dice: network → mean Dice of the last self-test that had an answer.
         webhooks: messages that are kept, by (hook, state).
         findings: (code, severity) → how often it was told.
+        held_for_findings: cases that wait for a person to look at their findings.
         watch: (measure, structure, network) → how much speaks for a shift of the site's values; 1 is an alarm.
         usual: the same keys → what is usual at the site, in the unit of the measure.
         clocks_ahead_s: (machine, process) → how far its clock is ahead of the database's; negative is behind.
@@ -273,6 +274,7 @@ class Counts:
     webhooks: Mapping[tuple[str, WebhookState], int] = field(default_factory=dict)
     clocks_ahead_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
     findings: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    held_for_findings: int = 0
     watch: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     usual: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 

@@ -175,6 +175,9 @@ class StatusBoard:
                 (row["code"], row["severity"]): row["count"]
                 for row in self._store.query("SELECT code, severity, count FROM finding_total")
             },
+            held_for_findings=int(
+                self._store.query("SELECT count(*) AS n FROM contour_case WHERE held_for <> '{}'")[0]["n"]
+            ),
             watch={key: row["watch"] for key, row in watch.items()},
             usual={key: Measure(key[0]).unscaled(row["mean"]) for key, row in watch.items()},
             clocks_ahead_s={(row["machine"], row["process"]): row["ahead_s"] for row in self._store.query(_CLOCKS)},

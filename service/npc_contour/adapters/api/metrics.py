@@ -200,6 +200,11 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
     for labels, count in sorted(counts.findings.items()):
         findings.add_metric(labels, count)
     yield from (parked, dice, webhooks, clocks, findings)
+    yield GaugeMetricFamily(
+        "npc_contour_cases_held",
+        "Cases that wait for a person to look at their findings and release them",
+        value=counts.held_for_findings,
+    )
     yield from _of_site(counts)
 
 
