@@ -26,6 +26,8 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "a secondary capture"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.67"}, "a radiation dose report"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.481.3"}, "an RT structure set"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4.1"}, "an Enhanced MR image (several frames in one object: send the series as single-frame"),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2.1"}, "an Enhanced CT image (several frames in one object: send the series as single-frame"),
         ({"sop_class_uid": "1.2.3"}, "class 1.2.3"),
         ({"number_of_frames": 40}, "40 frames"),
         ({"orientation": CORONAL}, "coronal: the slices lean 90°"),

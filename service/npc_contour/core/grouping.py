@@ -28,9 +28,16 @@ MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 MAX_OBLIQUE_DEG = 20.0
 """A CT whose slices lean further than this from the axial plane was reformatted, whatever its Image Type says."""
 MAX_STRAY_SHARE = 0.1
+_SINGLE_FRAMES = (
+    "several frames in one object: send the series as single-frame images, which scanners and archives export as"
+    ' "classic" or "interoperable", or convert it with emf2sf of dcm4che'
+)
 _OBJECT_NAMES = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "an Enhanced CT image (several frames in one object)",
-    "1.2.840.10008.5.1.4.1.1.4.1": "an Enhanced MR image (several frames in one object)",
+    "1.2.840.10008.5.1.4.1.1.2.1": f"an Enhanced CT image ({_SINGLE_FRAMES})",
+    "1.2.840.10008.5.1.4.1.1.2.2": f"a Legacy Converted Enhanced CT image ({_SINGLE_FRAMES})",
+    "1.2.840.10008.5.1.4.1.1.4.1": f"an Enhanced MR image ({_SINGLE_FRAMES})",
+    "1.2.840.10008.5.1.4.1.1.4.3": f"an Enhanced MR Color image ({_SINGLE_FRAMES})",
+    "1.2.840.10008.5.1.4.1.1.4.4": f"a Legacy Converted Enhanced MR image ({_SINGLE_FRAMES})",
     "1.2.840.10008.5.1.4.1.1.7": "a secondary capture",
     "1.2.840.10008.5.1.4.1.1.88.67": "a radiation dose report",
     "1.2.840.10008.5.1.4.1.1.88.22": "a structured report",
@@ -180,14 +187,17 @@ def unit_fault(header: InstanceHeader) -> str | None:
     return None
 
 
+def object_name(sop_class_uid: str) -> str:
+    """What an object is that is neither a CT nor an MR image, and where something helps, what does."""
+    return _OBJECT_NAMES.get(sop_class_uid, f"an object of class {sop_class_uid[:64]}, not a CT or MR image")
+
+
 def aside_reason(header: InstanceHeader) -> str | None:
     """Why one image is no slice of a stack to contour; None when it may be one."""
     kinds = {value.upper() for value in header.image_type}
     said = "\\".join(header.image_type)
     if header.sop_class_uid not in {CT_IMAGE_STORAGE, MR_IMAGE_STORAGE}:
-        return _OBJECT_NAMES.get(
-            header.sop_class_uid, f"an object of class {header.sop_class_uid}, not a CT or MR image"
-        )
+        return object_name(header.sop_class_uid)
     if header.number_of_frames > 1:
         return f"an image of {header.number_of_frames} frames"
     what = next((what for names, what in _SET_APART if kinds & names), None)

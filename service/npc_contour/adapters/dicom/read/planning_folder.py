@@ -12,6 +12,7 @@ import numpy as np
 from npc_contour.adapters.dicom.read.incoming import STORAGE_CLASSES
 from npc_contour.adapters.dicom.read.planning_header import PlanningHeader, read_planning_header
 from npc_contour.adapters.dicom.read.reader import read_headers, read_volume
+from npc_contour.core.grouping import object_name
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.volumes import Volume
@@ -53,9 +54,12 @@ def read_planning_folder(
     named = [uid for uid in found if uid in referenced]
     wanted = series_instance_uid or next((some[0] for some in (named, list(found)) if len(some) == 1), "")
     if wanted not in found:
+        if not headers:
+            others = dict.fromkeys(object_name(header.sop_class_uid) for header in content.headers)
+            raise SeriesGeometryError(f"{folder}: no CT or MR images, found {'; '.join(others) or 'no DICOM file'}")
         raise SeriesGeometryError(
             f"{folder}: expected images of {series_instance_uid or 'one series'}, found the series"
-            f" {_described(headers) or 'none'}; name one with --series"
+            f" {_described(headers)}; name one with --series"
         )
     series = Series(tuple(header for header in headers if header.series_instance_uid == wanted))
     ordered = stack(series)

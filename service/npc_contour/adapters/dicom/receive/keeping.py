@@ -16,6 +16,7 @@ from npc_contour.adapters.dicom.read.pixels import COMPRESSED_SYNTAXES, NATIVE_S
 from npc_contour.adapters.dicom.spool.files import INVALID_UID, Outcome, Spool
 from npc_contour.adapters.dicom.spool.quarantine import SpoolQuarantine
 from npc_contour.application.intake import UID_CONFLICT
+from npc_contour.core.grouping import object_name
 from npc_contour.domain.queries import Wanted
 from npc_contour.domain.received import AssociationRow
 from npc_contour.domain.series import InstanceHeader
@@ -87,7 +88,9 @@ class FileKeeper:
         )  # fmt: skip
         if not is_uid(instance):
             raise InstanceRefused(f"Media Storage SOP Instance UID is not a UID: {instance[:64]!r}", status=INVALID_UID)
-        if syntax not in _SYNTAXES or not incoming.is_class_taken:
+        if not incoming.is_class_taken:
+            raise InstanceRefused(f"{object_name(sop_class)} is not taken", status=CLASS_NOT_SUPPORTED)
+        if syntax not in _SYNTAXES:
             raise InstanceRefused(
                 f"class {sop_class[:64]!r} in transfer syntax {syntax[:64]!r} is not taken", status=CLASS_NOT_SUPPORTED
             )
