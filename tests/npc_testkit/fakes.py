@@ -108,10 +108,17 @@ class FakeLooker:
 
     seen: dict[str, ContrastEvidence] = field(default_factory=dict)
     looks: list[str] = field(default_factory=list)
+    compared: list[tuple[str, str]] = field(default_factory=list)
 
     def look(self, series: Series) -> ContrastEvidence | None:
         self.looks.append(series.series_instance_uid)
         return self.seen.get(series.series_instance_uid)
+
+    def compare(self, one: Series, other: Series) -> tuple[ContrastEvidence, ContrastEvidence] | None:
+        uids = one.series_instance_uid, other.series_instance_uid
+        self.compared.append(uids)
+        first, second = (self.seen.get(uid) for uid in uids)
+        return None if first is None or second is None else (first, second)
 
 
 @dataclass

@@ -10,10 +10,11 @@ from npc_contour.adapters.dicom.read.reader import ReadImage, read_at_key, read_
 from npc_contour.adapters.dicom.read.registration import read_registration
 from npc_contour.application.study import StudyReader
 from npc_contour.catalog import Catalog
+from npc_contour.core.enhancement import compare_brightness
 from npc_contour.core.evidence import ContrastEvidence, SiteWords
 from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE
 from npc_contour.core.roles import Candidate, Knowledge
-from npc_contour.core.routing import route, undecided_by_headers
+from npc_contour.core.routing import route, to_compare, undecided_by_headers
 from npc_contour.core.vessels import look_at_vessels
 from npc_contour.domain.pipelines import Pipeline, Route
 from npc_contour.domain.registration import RigidMove
@@ -23,7 +24,7 @@ from npc_contour.settings import Settings
 
 
 class VesselLooker:
-    """Looks at the vessels of series whose files `read_image` gives."""
+    """Looks at the vessels of CT, and at the brightness of MR, in series whose files `read_image` gives."""
 
     def __init__(self, read_image: ReadImage) -> None:
         """Read files with this."""
@@ -34,6 +35,11 @@ class VesselLooker:
         if series.first.modality != "CT":
             return None
         return look_at_vessels(read_volume(series, self._read_image)).evidence
+
+    def compare(self, one: Series, other: Series) -> tuple[ContrastEvidence, ContrastEvidence] | None:
+        """Return what the brightness of two MR series says of contrast in each; None where it does not tell."""
+        found = compare_brightness(*(read_volume(series, self._read_image) for series in (one, other)))
+        return None if found is None else found.evidence(*(repr(s.first.series_description) for s in (one, other)))
 
 
 class FileRegistrations:
@@ -91,7 +97,7 @@ def route_files(
     pipelines = tuple(catalog.pipelines.values())
     knowledge = Knowledge(words_of(settings), {}, moves, _assigned(pipelines, series, assign), faults)
     looker = VesselLooker(read_at_key)
-    seen = {}
+    seen: dict[str, ContrastEvidence] = {}
     for candidate in undecided_by_headers(candidates, pipelines, knowledge):
         try:
             found = looker.look(candidate.series)
@@ -99,6 +105,13 @@ def route_files(
             continue
         if found is not None:
             seen[candidate.series.series_instance_uid] = found
+    for pair in to_compare(candidates, pipelines, knowledge):
+        try:
+            told = looker.compare(*(candidate.series for candidate in pair))
+        except CaseRefused:
+            continue
+        for candidate, evidence in zip(pair, told or (), strict=False):
+            seen.setdefault(candidate.series.series_instance_uid, evidence)
     answers = route(candidates, pipelines, replace(knowledge, seen=seen))
     return tuple(replace(answer, reasons=(*answer.reasons, *map(_typed, answer.choices))) for answer in answers)
 

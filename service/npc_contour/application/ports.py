@@ -81,10 +81,18 @@ class SeriesReader(Protocol):
 
 
 class ContrastLooker(Protocol):
-    """Looks at the voxels of a series."""
+    """Looks at the voxels of series."""
 
     def look(self, series: Series) -> ContrastEvidence | None:
         """Return what the vessels of a CT say of contrast; None where they do not tell.
+
+        Raises:
+            CaseRefused: the images cannot be read.
+        """
+        ...
+
+    def compare(self, one: Series, other: Series) -> tuple[ContrastEvidence, ContrastEvidence] | None:
+        """Return what the brightness of two T1 MR series says of contrast in each; None where it does not tell.
 
         Raises:
             CaseRefused: the images cannot be read.

@@ -13,7 +13,7 @@ from npc_contour.core.completeness import count_faults
 from npc_contour.core.evidence import NO_WORDS, ContrastEvidence, SiteWords
 from npc_contour.core.grouping import SPATIAL_REGISTRATION_STORAGE, group
 from npc_contour.core.roles import Candidate, Knowledge
-from npc_contour.core.routing import undecided_by_headers
+from npc_contour.core.routing import to_compare, undecided_by_headers
 from npc_contour.domain.jobs import SeriesState
 from npc_contour.domain.pipelines import Pipeline
 from npc_contour.domain.received import SeriesRecord
@@ -27,6 +27,8 @@ from npc_contour.store.transaction import Transaction
 logger = logging.getLogger(__name__)
 
 MOST_KEPT = 500
+_Key = tuple[str, int]
+"""Series Instance UID and how many images are here."""
 REGISTRATION = "REG"
 
 
@@ -51,7 +53,7 @@ class StudyReader:
 
     Args:
         pipelines: those that run at this site.
-        looker: looks at vessels, where headers leave the contrast phase open.
+        looker: looks at voxels, where headers leave the contrast phase open or may be wrong.
         registrations: reads Spatial Registration objects.
         words: the site's own.
     """
@@ -67,10 +69,11 @@ class StudyReader:
         self._looker = looker
         self._registrations = registrations
         self._words = words
-        self._seen: OrderedDict[tuple[str, int], ContrastEvidence | None] = OrderedDict()
+        self._seen: OrderedDict[_Key, ContrastEvidence | None] = OrderedDict()
+        self._compared: OrderedDict[tuple[_Key, _Key], tuple[ContrastEvidence, ContrastEvidence] | None] = OrderedDict()
 
     def look(self, store: Store, study_instance_uid: str) -> None:
-        """Look at the voxels of series whose headers leave their phase open; takes seconds, so outside of a lock."""
+        """Look at voxels where headers leave the phase open, and at pairs of T1; takes seconds, so without a lock."""
         with store.transaction() as tx:
             facts = self.gather(tx, study_instance_uid)
         for candidate in undecided_by_headers(facts.candidates, self._pipelines, facts.knowledge):
@@ -85,6 +88,17 @@ class StudyReader:
                 self._seen[key] = None
             while len(self._seen) > MOST_KEPT:
                 self._seen.popitem(last=False)
+        for one, other in to_compare(facts.candidates, self._pipelines, facts.knowledge):
+            pair = _key(one), _key(other)
+            if pair in self._compared:
+                continue
+            try:
+                self._compared[pair] = self._looker.compare(one.series, other.series)
+            except (CaseRefused, OSError) as error:
+                logger.warning(Event.SERIES_NOT_SEEN, extra={"series_instance_uid": pair[0][0], "reason": str(error)})
+                self._compared[pair] = None
+            while len(self._compared) > MOST_KEPT:
+                self._compared.popitem(last=False)
 
     def gather(self, tx: Transaction, study_instance_uid: str) -> StudyFacts:
         """Return what is known, and what was seen so far."""
@@ -96,7 +110,10 @@ class StudyReader:
             for stack in group(tx.headers(one.series_instance_uid)).series
         )
         keys = {candidate.series.series_instance_uid: _key(candidate) for candidate in candidates}
-        seen = {uid: found for uid, key in keys.items() if (found := self._seen.get(key)) is not None}
+        known = dict(self._seen)
+        for pair, told in self._compared.items():
+            known.update(zip(pair, told or (), strict=False))
+        seen = {uid: found for uid, key in keys.items() if (found := known.get(key)) is not None}
         moves, faults = self._moves(tx, series)
         knowledge = Knowledge(self._words, seen, moves, tx.assigned(study_instance_uid), faults)
         return StudyFacts(tuple(series), candidates, knowledge, tx.assigned_at(study_instance_uid))
@@ -128,5 +145,5 @@ def _said_whole(series: SeriesRecord, stack: Series) -> str:
     return "; ".join(f"a person said that it is whole: {fault.text}" for fault in missing)
 
 
-def _key(candidate: Candidate) -> tuple[str, int]:
+def _key(candidate: Candidate) -> _Key:
     return candidate.series.series_instance_uid, len(candidate.series.instances)

@@ -17,7 +17,7 @@ from npc_contour.core.identity import REMEDY, is_one_patient, mixed_patients
 from npc_contour.core.registrations import way_between
 from npc_contour.core.roles import Candidate, Facts, Knowledge, find_facts, judge, judge_assigned
 from npc_contour.core.stacking import SAME_ORIENTATION
-from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Verdict
+from npc_contour.domain.pipelines import Contrast, Pipeline, Role, Route, Verdict, Weighting
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Case, InstanceHeader
 
@@ -33,6 +33,7 @@ SAME_STEP = 0.1
 """Of the slice spacing: how exactly the slices of two parts of a scan lie on one row of positions."""
 MAX_COMBINATIONS = 1000
 MAX_CHOICES = 20
+MOST_PAIRS = 6
 NOTHING_ELSE = Knowledge()
 
 Choice = dict[str, Facts]
@@ -96,6 +97,28 @@ def undecided_by_headers(
             if role.modality == "CT" and fact.uid not in knowledge.seen and (unknown or alike):
                 wanted[fact.uid] = fact.candidate
     return tuple(wanted.values())
+
+
+def to_compare(
+    study: Sequence[Candidate], pipelines: Iterable[Pipeline], knowledge: Knowledge = NOTHING_ELSE
+) -> tuple[tuple[Candidate, Candidate], ...]:
+    """Return the pairs of T1 MR series of one kind whose voxels tell which of the two shows the contrast agent.
+
+    Those of a study of which a pipeline wants one with and one without; headers are wrong too often to stand alone.
+    """
+    asking = (pipeline for pipeline in pipelines if pipeline.name not in knowledge.assigned)
+    asked = [{role.contrast for role in pipeline.roles if role.weighting is Weighting.T1} for pipeline in asking]
+    if not any(phases >= {Contrast.PRESENT, Contrast.ABSENT} for phases in asked):
+        return ()
+    facts = [fact for fact in find_facts(study, knowledge) if fact.stack is not None and fact.is_wanted]
+    kinds = [
+        (fact, (fact.frame_uid, fact.sequence.fat_suppressed))
+        for fact in facts
+        if fact.sequence is not None and fact.sequence.weighting is Weighting.T1
+    ]
+    pairs = itertools.combinations(kinds, 2)
+    alike = ((one.candidate, other.candidate) for (one, kind), (other, theirs) in pairs if kind == theirs)
+    return tuple(itertools.islice(alike, MOST_PAIRS))
 
 
 def _all_of_one_phase(facts: Sequence[Facts]) -> bool:
