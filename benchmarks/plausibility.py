@@ -1,14 +1,15 @@
 """Does the service find what is wrong with contours? Errors are put into right ones, and what is told is counted.
 
-    python benchmarks/plausibility.py          ten phantoms that no rule has seen, and the real NPC case if it is there
-    python benchmarks/plausibility.py --images only what is wrong with images (plausibility_images.py)
+    python benchmarks/plausibility.py          ten phantoms that no rule has seen, and the real patients if at hand
+    python benchmarks/plausibility.py --short  two of them, for a quick look
     python benchmarks/plausibility.py --fit    write service/npc_contour/plausibility.toml anew, from other phantoms
 
-The contours are the phantoms' own truth, so what is measured is the judge alone: a network errs less plainly.
-Each kind of error is put into each phantom; it is found when its structure (or the case, where the error is in the
-whole scan) has a finding of severity check or stop, or the stray piece was left out. Specificity counts structures
-without an error that stay without such a finding. What is wrong with images is judged by the images alone, too, as
-before the networks run: running them here is too dear. Prints a row for each kind and ends with one JSON line.
+Each kind of error is put into the right contours of each phantom; it is found when its structure (or the case, where
+the error is in the whole scan) has a finding of severity check or stop, or the stray piece was left out. Specificity
+counts structures without an error that stay without such a finding. What is wrong with images is judged by the images
+alone (plausibility_images.py), as before the networks run. The area under the curve is that of the severity. What the
+networks themselves do wrong on the same phantoms is counted apart (plausibility_networks.py). Prints a row for each
+kind and ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from plausibility_images import Images, judge_images
+from plausibility_networks import RIGHT_MM, Networks, Own
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
@@ -461,21 +463,70 @@ def tell(worst: dict[str, Severity], finding: Finding) -> None:
         )
 
 
+@dataclass
+class Contours:
+    """What was counted of contours.
+
+    Attributes:
+        found: of each kind, how much what has the error matters: -1 where nothing is told.
+        clean: of each structure without an error, likewise.
+        seconds: to judge one case.
+        real: what is told of the real NPC case; None where it is not at hand.
+    """
+
+    found: dict[str, list[int]]
+    clean: list[int]
+    seconds: list[float]
+    real: dict[str, Severity] | None = None
+
+
+def judge_contours(seeds: Sequence[int], networks: Networks, own: Own) -> Contours:
+    """Put every kind of error into right contours, and let the networks contour the same phantoms."""
+    counted = Contours({kind: [] for kind in KINDS}, [], [])
+    for seed in seeds:
+        case = phantom_case(seed)
+        assert case.contrast is not None
+        begun = time.process_time()
+        plain = judged(case)
+        counted.seconds.append(time.process_time() - begun)
+        enhanced = judged(replace(case, volume=case.contrast))
+        counted.clean += [matters(one, {name}) for one in (plain, enhanced) for name in named(case)]
+        for at, (kind, error) in enumerate(KINDS.items()):
+            wrong, structures = error(case, np.random.default_rng((seed, at)))
+            told = judged(wrong)
+            counted.found[kind].append(matters(told, structures or set(told)))
+        networks.judge(own, case.masks, case.volume, case.contrast)
+        print(f"phantom {seed} judged; without error it is told of: {plain}; {enhanced}", file=sys.stderr)
+    real = real_case()
+    if real is not None:
+        counted.real = judged(real)
+        print(f"{real.name}: {counted.real}", file=sys.stderr)
+    return counted
+
+
+def matters(told: Mapping[str, Severity], structures: set[str]) -> int:
+    """Rank of the worst that is told of some structures, or of the case; -1 where nothing is."""
+    return max((severity.rank for name, severity in told.items() if name in structures | {""}), default=-1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="write the rules anew")
-    parser.add_argument("--images", action="store_true", help="judge images only, no contours")
+    parser.add_argument("--short", action="store_true", help="two phantoms instead of ten: a quick look")
     asked = parser.parse_args()
     if asked.fit:
         fit()
         return 0
+    seeds = JUDGED_SEEDS[:2] if asked.short else JUDGED_SEEDS
+    networks, own = Networks(PIPELINES), Own()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    images = judge_images(JUDGED_SEEDS)
+    images = judge_images(seeds)
+    images_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    contours = judge_contours(seeds, networks, own)
     show(images.found, "what is wrong with the images")
-    figures = of_images(images)
-    if not asked.images:
-        figures = of_contours() | figures
-    figures["rss_growth_mb"] = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    show({kind: [rank >= 0 for rank in ranks] for kind, ranks in contours.found.items()}, "what is wrong with contours")
+    figures = united(images, contours) | of_networks(own)
+    figures["rss_growth_mb"] = round((images_peak - before) / 1024)
     print(json.dumps(figures))
     return 0
 
@@ -487,52 +538,58 @@ def show(found: Mapping[str, Sequence[bool]], title: str) -> None:
     Console().print(table)
 
 
-def of_images(images: Images) -> dict[str, object]:
-    """Figures of what was judged by the images alone."""
-    real = None if images.real is None else [one.severity for one in images.real]
+def united(images: Images, contours: Contours) -> dict[str, object]:
+    """Figures of images and contours together."""
+    found = {f"images: {kind}": hits for kind, hits in images.found.items()}
+    found |= {kind: [rank >= 0 for rank in ranks] for kind, ranks in contours.found.items()}
+    hits = [hit for kind in found.values() for hit in kind]
+    quiet = [*images.quiet, *(rank < 0 for rank in contours.clean)]
+    wrong = [*images.ranks, *(rank for ranks in contours.found.values() for rank in ranks)]
+    right = [*(-1 if is_quiet else Severity.CHECK.rank for is_quiet in images.quiet), *contours.clean]
+    real = [*(images.real or ())], contours.real or {}
+    severities = [*(one.severity for one in real[0]), *real[1].values()]
+    has_real = images.real is not None or contours.real is not None
     return {
-        "image_kinds": len(images.found),
-        "image_sensitivity": round(float(np.mean([hit for hits in images.found.values() for hit in hits])), 3),
-        "image_specificity": round(float(np.mean(images.quiet)), 4),
-        "image_missed_kinds": sorted(kind for kind, hits in images.found.items() if not any(hits)),
-        "image_stops_real_ct": None if real is None else real.count(Severity.STOP),
-        "image_checks_real_ct": None if real is None else real.count(Severity.CHECK),
-        "image_seconds_per_case": round(float(np.mean(images.seconds)), 2),
-    }
-
-
-def of_contours() -> dict[str, object]:
-    """Judge errors put into right contours."""
-    found: dict[str, list[bool]] = {kind: [] for kind in KINDS}
-    quiet, seconds = [], []
-    for seed in JUDGED_SEEDS:
-        case = phantom_case(seed)
-        begun = time.monotonic()
-        plain = judged(case)
-        seconds.append(time.monotonic() - begun)
-        enhanced = judged(replace(case, volume=case.contrast))
-        quiet += [name not in one and "" not in one for one in (plain, enhanced) for name in named(case)]
-        for at, (kind, error) in enumerate(KINDS.items()):
-            wrong, structures = error(case, np.random.default_rng((seed, at)))
-            told = judged(wrong)
-            found[kind].append("" in told or bool(structures & set(told)) if structures else bool(told))
-        print(f"phantom {seed} judged; without error it is told of: {plain}; {enhanced}", file=sys.stderr)
-    real = real_case()
-    stops = None
-    if real is not None:
-        told = judged(real)
-        stops = sum(severity is Severity.STOP for severity in told.values())
-        print(f"{real.name}: {told}", file=sys.stderr)
-    show(found, "kind of error")
-    every = [hit for hits in found.values() for hit in hits]
-    return {
-        "kinds": len(KINDS),
-        "sensitivity": round(float(np.mean(every)), 3),
+        "kinds": len(found),
+        "sensitivity": round(float(np.mean(hits)), 3),
         "specificity": round(float(np.mean(quiet)), 4),
+        "auc": area_under_curve(wrong, right),
         "missed_kinds": sorted(kind for kind, hits in found.items() if not any(hits)),
-        "false_stop_real_patient": stops,
-        "seconds_per_case": round(float(np.mean(seconds)), 2),
+        "false_stop_real_patient": severities.count(Severity.STOP) if has_real else None,
+        "checks_real_patient": severities.count(Severity.CHECK) if has_real else None,
+        "seconds_per_case": round(float(np.mean(images.seconds) + np.mean(contours.seconds)), 2),
+        "of_contours": {
+            "sensitivity": round(float(np.mean([rank >= 0 for ranks in contours.found.values() for rank in ranks])), 3),
+            "specificity": round(float(np.mean([rank < 0 for rank in contours.clean])), 4),
+        },
+        "of_images": {
+            "sensitivity": round(float(np.mean([hit for kind in images.found.values() for hit in kind])), 3),
+            "specificity": round(float(np.mean(images.quiet)), 4),
+        },
     }
+
+
+def of_networks(own: Own) -> dict[str, object]:
+    """Figures of what the networks did themselves."""
+    off = np.array(own.off_mm) > RIGHT_MM
+    expected = np.array(own.expected_mm)
+    failed, told = np.array(own.failed), np.array(own.told)
+    return {
+        "auc_uncertainty_msd2mm": area_under_curve(expected[off].tolist(), expected[~off].tolist()),
+        "stray_islands_plain": own.strays,
+        "own_failures": int(failed.sum()),
+        "own_failures_told": round(float(told[failed].mean()), 3) if failed.any() else None,
+        "own_successes_quiet": round(float((~told[~failed]).mean()), 3),
+    }
+
+
+def area_under_curve(wrong: Sequence[float], right: Sequence[float]) -> float | None:
+    """Return how often what is wrong ranks above what is right; a tie is half."""
+    if not wrong or not right:
+        return None
+    order = np.sort(np.asarray(right, dtype=float))
+    below, up_to = (np.searchsorted(order, np.asarray(wrong, dtype=float), side=side) for side in ("left", "right"))
+    return round(float(np.mean((below + up_to) / 2.0) / order.size), 3)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
 from npc_contour.core.images_as_expected import Image, causes, look_at_images
 from npc_contour.domain.findings import Finding, FindingCode, Severity
@@ -189,6 +190,21 @@ def test_a_chest_is_judged_by_its_values_alone(scan: Scan) -> None:
     chest = Image(replace(PLAIN, anatomy="any"), volume(plain[::-1], spacing))
 
     assert look_at_images([chest], RULES) == ()
+
+
+def test_a_sharp_kernel_is_told_by_the_air_beside_the_skin() -> None:
+    """An ellipse of soft tissue with the blur of a smooth kernel, and what a sharp one makes of it."""
+    y, x = np.mgrid[:200, :200]
+    ellipse = np.where(np.hypot((y - 100) / 80, (x - 100) / 60) < 1, 40.0, -1000.0)
+    smooth = np.stack([ndimage.gaussian_filter(ellipse, 0.9)] * 20)
+    smooth += np.random.default_rng(2).normal(0.0, 8.0, smooth.shape)
+    sharp = smooth + 2.5 * (smooth - ndimage.gaussian_filter(smooth, (0.0, 1.2, 1.2)))
+    smooth, sharp = (np.clip(hu, -1024, 3071) for hu in (smooth, sharp))
+
+    assert causes(volume(smooth, (3.0, 1.0, 1.0)), RULES) == ()
+    (sentence,) = causes(volume(sharp, (3.0, 1.0, 1.0)), RULES)
+    assert "as by a sharp kernel" in sentence
+    assert causes(volume(sharp, (3.0, 1.6, 1.6)), RULES) == ()
 
 
 def test_a_refusal_has_the_cause_that_the_values_say(scan: Scan) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ from npc_contour.application.contouring import (
     timed,
 )
 from npc_contour.application.measuring import measure_case, measured_report, measurements_csv
+from npc_contour.application.opinions import compare_with_others
 from npc_contour.catalog import Catalog
 from npc_contour.core.grouping import group
 from npc_contour.core.identity import REMEDY, mixed_patients
+from npc_contour.core.labels import RoiMask, roi_masks
 from npc_contour.core.stacking import MAX_NAMED
 from npc_contour.domain.pipelines import NetworkContract, Route
 from npc_contour.domain.profiles import ContourSource
@@ -159,6 +161,8 @@ class _Run:
     writer: RtstructWriter
     settings: Settings
     nifti: bool
+    drawn: dict[str, list[RoiMask]] = field(default_factory=dict)
+    """What was drawn on each planning series so far, by Series Instance UID."""
 
     @contextmanager
     def _watched(self, contract: NetworkContract, step: str) -> Iterator[None]:
@@ -193,6 +197,10 @@ class _Run:
             self.engine.check(contract)
             with self._watched(contract, f"{pipeline.name}: {contract.name}"):
                 label_maps[contract.name] = segment(self.engine, pipeline, contract, volumes, timings_s)
+        drawn = self.drawn.setdefault(case.series[case.planning].series_instance_uid, [])
+        opinions = compare_with_others(
+            pipeline, label_maps, lambda names, _: [mask for mask in drawn if mask.spec.name.casefold() in names]
+        )
         request = Request(
             pipeline=pipeline,
             contracts=contracts,
@@ -204,7 +212,9 @@ class _Run:
                 *reasons,
             ),
             image_findings=findings,
+            second_opinions=opinions,
         )
+        drawn += roi_masks(label_maps, pipeline.rois)
         volume = volumes.of(case.planning)
         done = contour(request, label_maps, volume, self.writer, timings_s)
         measured = measure_case(request, label_maps, volume, done.encoded, SrWriter(read_at_key), timings_s)

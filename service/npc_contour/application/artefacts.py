@@ -8,6 +8,7 @@ measurements.dcm                  what was measured (SR), where the pipeline mea
 findings.dcm                      what is doubtful (SR), and
 findings_pdf.dcm                  the same as a page with pictures (Encapsulated PDF), where anything is
 images.json                       what was doubted of the images before the networks ran
+opinions.json                     where networks of other pipelines draw the same structures elsewhere
 report.json                       volumes, what was not found, provenance, seconds of each step
 """
 
@@ -35,7 +36,7 @@ from npc_contour.store.database import Store
 
 RTSTRUCT, SEGMENTATION = "rtstruct.dcm", "segmentation.dcm"
 MEASUREMENTS, REPORT = "measurements.dcm", "report.json"
-IMAGE_FINDINGS = "images.json"
+IMAGE_FINDINGS, SECOND_OPINIONS = "images.json", "opinions.json"
 FINDINGS, FINDINGS_PDF = "findings.dcm", "findings_pdf.dcm"
 LABELS, CROSSINGS, DOUBTS = "labels", "crossings", "doubts"
 _FAST = 1
@@ -149,17 +150,17 @@ class Artefacts:
             # Of a former version's file nothing was noted: it proves itself by what it is.
             raise DamagedFileError(self.key(name), f"no label map on the planning grid: {error}") from error
 
-    def put_image_findings(self, findings: Iterable[Finding]) -> None:
-        """Keep what was doubted of the images."""
-        self.put(IMAGE_FINDINGS, json.dumps([finding.as_json() for finding in findings], ensure_ascii=False).encode())
+    def put_findings(self, name: str, findings: Iterable[Finding]) -> None:
+        """Keep what was doubted before contours were drawn: of the images, or by other networks."""
+        self.put(name, json.dumps([finding.as_json() for finding in findings], ensure_ascii=False).encode())
 
-    def image_findings(self) -> tuple[Finding, ...]:
+    def findings(self, name: str) -> tuple[Finding, ...]:
         """Read it back.
 
         Raises:
             DamagedFileError: the file does not hold what was put there.
         """
-        return tuple(Finding.from_json(one) for one in json.loads(self.read(IMAGE_FINDINGS)))
+        return tuple(Finding.from_json(one) for one in json.loads(self.read(name)))
 
     def put_report(self, report: dict[str, Any]) -> None:
         """Keep the report."""

@@ -17,6 +17,7 @@ from npc_contour.application.artefacts import (
     OBJECTS,
     REPORT,
     RTSTRUCT,
+    SECOND_OPINIONS,
     SEGMENTATION,
     Artefacts,
 )
@@ -34,6 +35,7 @@ from npc_contour.application.contouring import (
 )
 from npc_contour.application.delivery import add_deliveries
 from npc_contour.application.measuring import Measured, measure_case, measured_report
+from npc_contour.application.opinions import Siblings, compare_with_others
 from npc_contour.application.ports import (
     Clock,
     EncodedReport,
@@ -55,6 +57,7 @@ from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
 from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.timeline import TimelineEntry
+from npc_contour.domain.volumes import LabelMap
 from npc_contour.domain.work import Job, JobKind
 from npc_contour.errors import IMAGES, CaseRefused, DamagedFileError
 from npc_contour.logs import Event
@@ -191,8 +194,8 @@ class CaseSteps:
             if volumes is None:
                 pipeline, _ = self.pipeline_of(case)
                 volumes = Volumes(tools.reader, pipeline, self.images_of(case), moves=moves_of(case))
-            artefacts.put_image_findings(doubt_images(volumes, tools.max_shift_mm))
-        return artefacts.image_findings()
+            artefacts.put_findings(IMAGE_FINDINGS, doubt_images(volumes, tools.max_shift_mm))
+        return artefacts.findings(IMAGE_FINDINGS)
 
     def _plan_for_later(self, case_id: str) -> None:
         """Go back into the queue, where an urgent case goes first, rather than keep a place in this process."""
@@ -296,6 +299,7 @@ class CaseSteps:
             notes=("series not confirmed complete by the PACS", *case.reasons),
             predecessor_sop_instance_uid=predecessor,
             image_findings=tuple(told.values()),
+            second_opinions=self._second_opinions(case, pipeline, label_maps),
         )
         done = contour(request, label_maps, volume, tools.writer, timings_s)
         measured = measure_case(request, label_maps, volume, done.encoded, tools.report_writer, timings_s)
@@ -305,6 +309,18 @@ class CaseSteps:
                 report = findings_report(done.structure_set, case.created_at)
                 reported = tools.report_writer.write_findings(report, volume, request.planning, done.encoded)
         return Written(done, measured, reported)
+
+    def _second_opinions(
+        self, case: CaseRecord, pipeline: Pipeline, label_maps: Mapping[str, LabelMap]
+    ) -> tuple[Finding, ...]:
+        """Where networks of the study's other pipelines draw the same structures elsewhere: looked at once."""
+        tools = self._tools
+        artefacts = Artefacts(tools.store, tools.spool, case.case_id)
+        if not artefacts.is_whole(SECOND_OPINIONS):
+            siblings = Siblings(tools.store, tools.spool, self.pipeline_of)
+            found = compare_with_others(pipeline, label_maps, lambda names, grid: siblings.masks(case, names, grid))
+            artefacts.put_findings(SECOND_OPINIONS, found)
+        return artefacts.findings(SECOND_OPINIONS)
 
     def _open(self, case_id: str, state: CaseState) -> tuple[CaseRecord | None, dict[str, Series]]:
         """Return a case and its images, as they were when it was made; None when it is not in this state."""

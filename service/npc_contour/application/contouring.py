@@ -143,6 +143,7 @@ class Request:
         notes: sentences of the router and others for the physicist.
         predecessor_sop_instance_uid: of the structure set whose place it takes; "" when there is none.
         image_findings: what was doubted of the images.
+        second_opinions: where networks of other pipelines draw the same structures elsewhere.
     """
 
     pipeline: Pipeline
@@ -153,6 +154,7 @@ class Request:
     notes: tuple[str, ...] = ()
     predecessor_sop_instance_uid: str = ""
     image_findings: tuple[Finding, ...] = ()
+    second_opinions: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +198,7 @@ def contour(
             )
         expected_mm = uncertainty_mm(cleaned.masks, label_maps, request.contracts)
         unsure = look_at_uncertainty(cleaned.masks, expected_mm, request.contracts)
-        findings = [*look_at_contours(cleaned, volume), *unsure]
+        findings = [*look_at_contours(cleaned, volume), *unsure, *request.second_opinions]
         named = [_under_site_name(finding, writer.profile) for finding in findings]
         doubts = worst_first([*request.image_findings, *named])
         masks = apply_profile(writer.profile, cleaned.masks, volume)

@@ -37,6 +37,7 @@ _NOISE_BLOCK_MM, _NOISE_EVERY_MM = 6.0, 15.0
 _SOFT_ROOM_HU = 60.0
 _EVEN_PERCENT = 25
 """Blocks without an edge in them are the quietest; noise is what those have."""
+_EDGE_PIXEL_MM, _EDGE_EVERY_MM, _AIR_BELOW_HU = 1.5, 30.0, -900.0
 _METAL_SLICE_CM2 = 0.2
 _INSIDE_MM = 9.0
 _CORNER_SHARE, _PADDED = 0.02, 0.95
@@ -152,6 +153,8 @@ class ImageValues:
         air: the value at which air lies.
         soft: the value at which soft tissue lies.
         noise_hu: standard deviation within what is even.
+        edge_hu: how far the darkest quarter of the air beside the skin lies above that of all air, in HU; a sharp
+            kernel overshoots to below it. None where pixels are too coarse to say.
         metal: None where there is none.
         padding: None where there is none.
     """
@@ -159,6 +162,7 @@ class ImageValues:
     air: float
     soft: float
     noise_hu: float
+    edge_hu: float | None
     metal: Metal | None
     padding: Padding | None
 
@@ -188,10 +192,10 @@ def values_of(coarse: Coarse) -> ImageValues | None:
     air, soft = peaks
     if soft - air < _LEAST_GAP:
         return None
-    found = ImageValues(air, soft, _noise(coarse, soft, (soft - air) / (SOFT_HU - AIR_HU)), None, None)
+    found = ImageValues(air, soft, _noise(coarse, soft, (soft - air) / (SOFT_HU - AIR_HU)), None, None, None)
     far = pad is not None and abs(pad - air) > 100.0 * found.scale
     padding = Padding(float(pad), float(is_pad.mean())) if pad is not None and far else None
-    return ImageValues(air, soft, found.noise_hu, _metal(coarse, found), padding)
+    return ImageValues(air, soft, found.noise_hu, _edge(coarse, found), _metal(coarse, found), padding)
 
 
 def inside_of(section: BoolArray, blocks: int) -> BoolArray:
@@ -256,6 +260,24 @@ def _noise(coarse: Coarse, soft: float, scale: float) -> float:
     is_soft = np.abs(blocks.mean(axis=(2, 4)) - soft) < _SOFT_ROOM_HU * scale
     deviations = blocks.std(axis=(2, 4))[is_soft]
     return float(np.percentile(deviations, _EVEN_PERCENT)) / scale if deviations.size else 0.0
+
+
+def _edge(coarse: Coarse, values: ImageValues) -> float | None:
+    """The second pixel outside the skin against all air, lower quartiles both: brighter where edges are smooth."""
+    z_mm, y_mm, x_mm = coarse.spacing_zyx_mm
+    if max(y_mm, x_mm) > _EDGE_PIXEL_MM:
+        return None
+    beside, air = [], []
+    for section in coarse.fine[:: max(1, round(_EDGE_EVERY_MM / z_mm))]:
+        # Thin things beside the skin (masks, sheets) are no body; the air between is what it is.
+        body = ndimage.binary_opening(section > values.value_of(BODY_HU), iterations=2).view(np.uint8)
+        is_ring = (ndimage.maximum_filter(body, size=5) - ndimage.maximum_filter(body, size=3)) > 0
+        beside.append(section[is_ring])
+        air.append(section[section < values.value_of(_AIR_BELOW_HU)])
+    voxels = np.concatenate(beside)
+    if not voxels.size:
+        return None
+    return float(np.percentile(voxels, 25) - np.percentile(np.concatenate(air), 25)) / values.scale
 
 
 def _metal(coarse: Coarse, values: ImageValues) -> Metal | None:

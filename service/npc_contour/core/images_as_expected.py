@@ -87,6 +87,7 @@ def look_at_values(values: ImageValues, rules: ImageRules) -> list[Finding]:
     found = [
         _scale(values, rules),
         _noise(values, rules),
+        _kernel(values, rules),
         *(() if values.metal is None else [_metal(values.metal, rules)]),
     ]
     return [*padding, *(one for one in found if one is not None)]
@@ -135,6 +136,18 @@ def _noise(values: ImageValues, rules: ImageRules) -> Finding | None:
         f" {rules['noise_hu'].usual[1]:.0f} HU are usual: is it a reconstruction for planning?"
     )
     return Finding(FindingCode.NOISE, severity, "", words, None, {"noise_hu": values.noise_hu})
+
+
+def _kernel(values: ImageValues, rules: ImageRules) -> Finding | None:
+    severity = None if values.edge_hu is None else rules["edge_hu"].severity(values.edge_hu)
+    if severity is None or values.edge_hu is None:
+        return None
+    words = (
+        f"the air beside the skin lies {values.edge_hu:+.0f} HU from air elsewhere, at least"
+        f" {rules['edge_hu'].usual[0]:+.0f} HU are usual: edges are overshot, as by a sharp kernel, and the networks"
+        " know smooth ones"
+    )
+    return Finding(FindingCode.KERNEL, severity, "", words, None, {"edge_hu": values.edge_hu})
 
 
 def _metal(metal: Metal, rules: ImageRules) -> Finding | None:

@@ -58,6 +58,7 @@ class FindingCode(StrEnum):
     UNCERTAIN = "uncertain"
     DISAGREEMENT = "disagreement"
     HU_SCALE = "hu_scale"
+    KERNEL = "kernel"
     PADDING = "padding"
     METAL = "metal"
     ORIENTATION = "orientation"
