@@ -180,6 +180,12 @@ def test_filtered_and_distortion_corrected_mr_images_stay() -> None:
         ({"real_world_units": ("mg/mL",)}, "values in mg/mL, not in Hounsfield units (Real World Value Mapping)"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "EFF_ATOMIC_NUM")}, "a material map of multi-energy CT"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "MAT_REMOVED")}, "a material map of multi-energy CT"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "IODINE")}, "a material map of multi-energy CT"),
+        ({"series_description": "Iodine_Map 1.5"}, "a map, not an image in Hounsfield units"),
+        ({"series_description": "MD Iodine(Water)"}, "a map, not an image in Hounsfield units"),
+        ({"series_description": "Carte d'iode"}, "a map, not an image in Hounsfield units"),
+        ({"series_description": "Z Effective"}, "a map, not an image in Hounsfield units"),
+        ({"series_description": "碘密度图"}, "a map, not an image in Hounsfield units"),
     ],
 )
 def test_ct_values_that_are_not_hounsfield_units_are_excluded(change: dict[str, Any], reason: str) -> None:
@@ -190,6 +196,9 @@ def test_ct_values_that_are_not_hounsfield_units_are_excluded(change: dict[str, 
     "change",
     [
         {"rescale_type": "HU"},
+        {"series_description": "NECK IODINATED CONTRAST 370"},
+        {"series_description": "Neck bone density filter"},
+        {"series_description": "Mono 70 keV"},
         {"real_world_units": ("mg/mL", "[hnsf'U]")},
         {"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "VMI")},
     ],

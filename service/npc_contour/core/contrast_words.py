@@ -1,8 +1,10 @@
 """What a free text says of intravenous contrast, in the languages of the field.
 
-English, German, French, Spanish, Italian, Portuguese, Dutch, Chinese, Japanese and Korean, as scanners and people write
-them into descriptions, protocol names and Contrast/Bolus Agent. A word for the agent speaks for contrast unless it is
-negated or "pre"; contrast by mouth is none in the vessels; a text of both phases ("w/wo") tells nothing of one series.
+English, German, French, Spanish, Italian, Portuguese, Dutch, Chinese, Japanese and Korean, and the plainest words of
+Scandinavian and Slavic languages, Finnish and Turkish, as scanners and people write them into descriptions, protocol
+names and Contrast/Bolus Agent.
+A word for the agent speaks for contrast unless it is negated or "pre"; contrast by mouth is none in the vessels; a
+text of both phases ("w/wo") tells nothing of one series.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from npc_contour.domain.pipelines import Contrast
 _BEFORE, _AFTER = r"(?<![a-z])", r"(?![a-z])"
 _NEGATION = (
     r"(?:non?|not|none|nil|un|without|w\s?/?\s?o|sans|pas\s+d[e']|aucune?|ohne|o\.|keine?[mnrs]?|nicht|sin|ningun[oa]?|s/"
-    r"|senza|nessuno?|sem|nenhum|nao|zonder|geen|pre|before|prior\s+to|vor|avant|antes|prima|ante|voor|minus)"
+    r"|s\.?(?=\s+(?:mdc|civ|contraste))|senza|nessuno?|sem|nenhum|nao|zonder|geen|uten|utan|uden|ej|inte|ikke|ing[ea]n|inget|bez|brak|ilman|без|нет|pre|before|prior\s+to|vor|avant|antes|prima|ante|voor|minus)"
 )
 _FILLER = (
     r"(?:\s|[-./:,(]|\b(?:any|the|de|du|del|della|dell|di|da|do|d|la|le|el|il|den|der|het|of|to|w|with|given|i\.?v|ev|e\.v"
     r"|intravenous|intraveno[su][oae]?|endovenos[oa]|produit|mezzo|mdc|meio|medio|agent|bolus|injection\s+of)\b)*"
 )
 _AGENT = (
-    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|iert|verst\w*)?|km|mdc|m\.d\.c|pdc"
+    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|medel|middel|iert|verst\w*|u|em|om|ni|lu|li|lı)?|контраст\w*|km|mdc|m\.d\.c|pdc"
     r"|civ|cm\s?i\.?v|gd|gad(?:o\w*|avist)?|dtpa|magnevist|multihance|prohance|dotarem|clariscan|omniscan|elucirem|vueway"
     r"|primovist|eovist|artirem|omnipaque|ultravist|visipaque|iomer\w*|isovue|iopami\w*|xenetix|optiray|imeron|oxilan"
     r"|accupaque|solutrast|ioversol|iohexol|iopromide?|iodixanol|iobitridol|hexabrix|ioversol"
@@ -50,16 +52,16 @@ _NO_MATTER = re.compile(
 )
 """Contrast and enhancement that are properties of an image, and phase-contrast flow imaging."""
 _REFUSED = re.compile(
-    rf"{_AGENT}\W*(?:was\s+|is\s+)?(?:refus\w*|declin\w*|contraind\w*|kontraind\w*|allerg\w*|not\s+given|nicht|abgelehnt"
+    rf"{_AGENT}\W*(?:was\s+|is\s+)?(?:refus\w*|declin\w*|contraind\w*|kontraind\w*|allerg\w*|not\s+given|nicht|abgelehnt|yok|brak|нет"
     rf"|negativ\w*|free|frei(?:e[nrms]?)?|none|nil|nein|non|no|nee|nao|0)\b|{_AGENT}\s*[:=]\s*n\b|kontrastmittelfrei\w*|{_BEFORE}(?:allerg\w*)\W*(?:to\s+)?{_AGENT}"
 )
 _MINUS = r"(?:ce?|cm|km|gd|gad|iv|mdc|contrast\w*)\s?-(?![a-z0-9+/])"
 _ABSENT = re.compile(
     rf"{_BEFORE}{_NEGATION}{_FILLER}(?:{_AGENT}|con)(?:\W+(?:de|di|of)?\W*{_AGENT})*{_AFTER}|{_BEFORE}{_NEGATION}{_FILLER}{_VEIN}{_AFTER}|(?<![a-z0-9]){_MINUS}"
-    rf"|{_BEFORE}(?:w\s?/?\s?o|s\s?/\s?c|n[ec]ct|woc|contrast\s?less|plain|nati[vf](?:[aeo]|serie|phase|scan|ct|aufnahmen?|untersuchung)?|basale?(?!\W*gang)|blanco|simple|unkontrast\w*){_AFTER}"
+    rf"|{_BEFORE}(?:w\s?/?\s?o|s\s?/\s?c|n[ec]ct|woc|contrast\s?less|plain|nati[vf](?:[aeo]|serie|phase|scan|ct|aufnahmen?|untersuchung)?|basale?(?!\W*gang)|blanco|simple|unkontrast\w*|kontrasts[iı]z|нативн\w*|бесконтраст\w*){_AFTER}"
     rf"|{_BEFORE}pre(?![\s._-]*(?:op|rt|rxt|xrt|crt|treat|ther|chemo|surg|rad|sat|scan|proc|bio|monit|plan|trans|nat|sent"
     rf"|test|induc|neo|tx|inter|mol|frontal|vert|vac|auric|epi|ictal|dose|cath|implant|stent|angio|study|imp))(?![a-z])"
-    r"|平[扫掃]|単純|單純|单纯|(?:未|无|無|不|非|没有?|沒有?)(?:做|打|用|注射|使用|加)?\s*(?:造影|增[强強]|[强強]化|对比|對比)"
+    r"|平[扫掃]|単純|單純|单纯|(?:未|无|無|不|非|没有?|沒有?)(?:做|打|用|注射|使用|加)?\s*(?:造影|增[强強]|[强強]化|对比|對比|药|藥)"
     r"|(?:造影|增[强強])(?:剤|剂|劑)?\s*(?:なし|無し?|无|ナシ|未使用|不使用|せず|前)|비조영|무조영|조영제?\s*(?:전|없이|없음|안\s?함|미사용|X)|단순"
 )
 _PRESENT = re.compile(
@@ -74,8 +76,14 @@ _PRESENT = re.compile(
 )
 _NO_AGENT = re.compile(
     r"\W*(?:n|no|none|non|nil|nihil|n/?a|na|0|without|w/?o|wo|ohne|keine?s?|sans|aucun|sin|ninguno|senza|nessuno|sem|nenhum"
-    r"|zonder|geen|not\s+given|none\s+given|not\s+applicable|not\s+administered|saline|nacl|kochsalz\w*|water|wasser|eau|agua"
+    r"|zonder|geen|bez|brak|нет|без|ing[ea]n|inget|ej(?:\s+given|\s+givet)?|nei|nej|ikke(?:\s+gitt|\s+givet)?|uten|utan|uden|ilman|yok|0\s*(?:ml|cc)|not\s+given|none\s+given|not\s+applicable|not\s+administered|saline|nacl|kochsalz\w*|water|wasser|eau|agua"
     r"|无|無|なし|無し|없음|未使用|生理盐水|水)?\W*"
+)
+
+
+_NOT_KNOWN = re.compile(
+    r"\W*(?:unknown|unk|unspecified|not\s+(?:specified|known|recorded)|unbekannt|inconnue?|desconocid[oa]|desconhecid[oa]"
+    r"|sconosciut[oa]|onbekend|не\s?известно|неизвестно|不明|不詳|不详|未知|불명)?\W*"
 )
 
 
@@ -97,6 +105,11 @@ def said_of_contrast(text: str) -> frozenset[Contrast]:
     return frozenset(found)
 
 
+def is_empty_word(agent: str) -> bool:
+    """Whether a Contrast/Bolus Agent that is written says nothing: signs alone, or a word for what nobody knows."""
+    return "-" not in agent and _NOT_KNOWN.fullmatch(_plain(agent)) is not None
+
+
 def said_of_agent(agent: str) -> Contrast | None:
     """Return what Contrast/Bolus Agent says of contrast in the vessels; None where it names one by mouth only."""
     plain = _plain(agent).strip()
@@ -104,7 +117,8 @@ def said_of_agent(agent: str) -> Contrast | None:
     if _NO_AGENT.fullmatch(plain) or Contrast.ABSENT in said:
         return Contrast.ABSENT
     if re.search(
-        rf"{_BEFORE}(?:{_MOUTH}|gastro\w*|e-?z-?cat|telebrix\s+gastro|volumen|mannitol){_AFTER}|口服|経口|경구", plain
+        rf"{_BEFORE}(?:{_MOUTH}|gastro\w*|e-?z-?cat|telebrix\s+gastro|volumen|mannitol|(?:room\s+)?air|co2|doustn\w*){_AFTER}|口服|経口|경구",
+        plain,
     ):
         return Contrast.PRESENT if _IN_VEIN.search(plain) else None
     return Contrast.PRESENT

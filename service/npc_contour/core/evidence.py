@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from npc_contour.core.contrast_words import said_of_agent, said_of_contrast
+from npc_contour.core.contrast_words import is_empty_word, said_of_agent, said_of_contrast
 from npc_contour.core.mr_sequences import sequence_of
 from npc_contour.domain.pipelines import Contrast, Weighting
 from npc_contour.domain.series import InstanceHeader, Series
@@ -199,7 +199,7 @@ def _agent_evidence(agent: str, route: str, *, scanned_before: bool) -> Contrast
     """What Contrast/Bolus Agent and Route say; before the injection they only say what was going to be injected."""
     if agent == "":
         return ContrastEvidence(Contrast.ABSENT, WEAK, "no Contrast/Bolus Agent is written", is_explicit=False)
-    if not any(letter.isalnum() or letter == "-" for letter in agent):
+    if is_empty_word(agent):
         text = f"Contrast/Bolus Agent is {agent!r}, which says nothing"
         return ContrastEvidence(Contrast.ABSENT, 0, text, is_explicit=False)
     said = said_of_agent(agent)

@@ -60,8 +60,12 @@ _MATERIAL = {
     "MAT_VALUE_BASED",
     "EFF_ATOMIC_NUM",
     "ELECTRON_DENSITY",
+    "GSI MD",
+    "IODINE",
+    "IODINE_MAP",
 }
-"""Image Type value 4 of multi-energy CT (PS3.3 C.8.2.1.1.1) but VMI, whose values are Hounsfield units of one keV."""
+"""Image Type value 4 of multi-energy CT (PS3.3 C.8.2.1.1.1), and what vendors wrote before. Not VMI: its values are
+Hounsfield units of one keV."""
 _SET_APART = (
     (_LOCALIZER, "a localizer"),
     (_PAGE, "a dose or protocol page"),
@@ -87,8 +91,8 @@ _MR_NAMES = tuple(
     for what, words in (
         (
             "a localizer",
-            r"(?:loc|localizer|localiser|scout\w*|(?:smart)?survey|pilot|surview|topogram|3[\s-]?pl(?:ane)?|aahead|plan[\s-]?scan)(?![a-z])"
-            r"|定位[像扫掃]|位置決め|위치",
+            r"(?:loc|locali[sz]\w*|lokali[sz]\w*|rep[eé]rage|centrage|buscador|scout\w*|(?:smart)?survey|pilot|surview|topogram|3[\s-]?pl(?:ane)?|aahead|plan[\s-]?scan)(?![a-z])"
+            r"|定位|位置決め|위치",
         ),
         (
             "a calibration scan",
@@ -101,12 +105,21 @@ _MR_NAMES = tuple(
         ),
         (
             "a subtraction",
-            r"(?:sub(?![\s-]*(?:mand|max|ling|clav|mm|milli|cut|ment))|subs|subtr\w*|substr\w*|soustr\w*|subtrak\w*|sottraz\w*"
+            r"(?:sub(?![\s-]*(?:mand|max|ling|clav|mm|milli|cut|ment))|subs|subtr\w*|substr\w*|soustr\w*|sous(?=[\s-]*(?:t1|gado|inj))|subtrak\w*|sottraz\w*"
             r"|sustr\w*|restad\w*)(?![a-z])|减影|減影|サブトラクション|差分|감산",
         ),
         ("a page or research image", r"(?:phoenix\w*|screen[\s-]?save|exam[\s-]?card|research)(?![a-z])"),
     )
 )
+_CT_MAP = re.compile(
+    r"(?<![a-z])(?:(?:iodine|jod|iode|iodio|yodo|iodo|jodium|calcium|water|fat|bone[\s-]?marrow)[\s-]*"
+    r"(?:map|karte|kaart|mapa|mappa|density|dichte|conc\w*|overlay|no[\s-]?water|\(\s*(?:water|iodine|calcium|hap|fat)|suppr\w*)"
+    r"|(?:carte|mapa|mappa|mapp?e)\s+(?:d['e]?\s*)?(?:iode|iodio|yodo|iodo)|z[\s-]?eff\w*|effective[\s-]?(?:z|atomic)|uric[\s-]?acid|rho[\s/-]*z(?![a-z])"
+    r"|electron[\s-]?density|elektronendichte|material[\s-]?density|md[\s-]+(?:iodine|water|calcium)|\[?%edw|(?:cbf|cbv|mtt|ttp|tmax)(?![a-z]))"
+    r"|碘[图圖密基]|ヨード(?:密度|マップ)|요오드\s?(?:맵|지도|밀도)|电子密度|電子密度",
+    re.IGNORECASE,
+)
+"""Maps of a material, of atoms or of perfusion, which scanners also write as original CT images."""
 _SUBTRACTED = {"SUB", "SUBTRACT", "SUBTRACTION", "SUBTRACTED", "SUBTR"}
 SAME_ECHO_MS = 0.2
 """Echo times as near as this are one echo: scanners write what they measured."""
@@ -205,6 +218,8 @@ def aside_reason(header: InstanceHeader) -> str | None:
         return f"{what} (Image Type {said})"
     if header.sop_class_uid == MR_IMAGE_STORAGE:
         return _mr_reason(header)
+    if _CT_MAP.search(header.series_description.replace("_", " ")):
+        return f"a map, not an image in Hounsfield units (series description {header.series_description!r})"
     return unit_fault(header) or _oblique_reason(header)
 
 

@@ -65,7 +65,7 @@ _WORDS = (
         r"dwi|\badc\b|diff(?:usion)?|ep2d|\bepi\b|resolve|trace|\bdti\b|\bivim\b|(?<![a-z])b\s?\d{2,4}\b|perf|\bdsc\b|\basl\b"
         r"|swi(?![a-z])|swip|\bswan|venobold|ha?emo|susc|tof|time[\s-]?of[\s-]?flight|angio|\bmr[av]\b|veno(?:gra|bold)"
         r"|s3di|\b3d[\s-]?pca?\b|\binhance|\btwist|\btricks|\bqiss|\bp(?:hase)?[\s-]?c(?:ontrast|a)?\s?(?:3d|2d|mr)|phase[\s-]?contrast"
-        r"|t[12][\s-]?map|t2[\s-]?star|t2\s?\*|molli|\bqsm\b|t1[\s-]?rho|\bcest\b|\bapt\b|\bmtc\b|magneti[sz]ation\s+transfer|ktrans|pdff|fat[\s-]?fraction|spectro|\bmrs\b|\bcsi\b"
+        r"|t[12][\s-]?map|t2[\s-]?star|t2\s?\*|molli|\bqsm\b|t1[\s-]?rho|\bcest\b|\bapt\b|\bmtc\b|magneti[sz]ation\s+transfer|ktrans|pdff|fat[\s-]?frac(?:tion)?|\br2(?:\s?\*|[\s-]?star)|spectro|\bmrs\b|\bcsi\b"
         r"|弥散|彌散|扩散|拡散|확산|灌注|灌流|관류|血管|혈관|波谱",
     ),
     (
