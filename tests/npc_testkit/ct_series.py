@@ -55,6 +55,7 @@ class CtPlan:
     body_part: str = "HEADNECK"
     image_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "AXIAL")
     acquisition_time: str = "101500"
+    accession_number: str = ""
     slope_step: float = 0.0
     padding: int | None = None
 
@@ -111,7 +112,8 @@ def _slice(plan: CtPlan, index: int) -> FileDataset:
     ds.StudyDate = ds.AcquisitionDate = ds.ContentDate = "20260102"
     ds.StudyTime = "100000"
     ds.AcquisitionTime = ds.ContentTime = plan.acquisition_time
-    ds.AccessionNumber = ds.StudyID = ds.ReferringPhysicianName = ds.PositionReferenceIndicator = ""
+    ds.AccessionNumber = plan.accession_number
+    ds.StudyID = ds.ReferringPhysicianName = ds.PositionReferenceIndicator = ""
     ds.Modality, ds.Manufacturer = "CT", "NPC-TESTKIT"
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Testkit^Nobody", "TK0001", "", "O"
     ds.SeriesDescription, ds.BodyPartExamined = plan.description, plan.body_part

@@ -188,7 +188,7 @@ def older_page_jumps(case: Path, work: Path) -> Seen:
             def rows(path: str) -> list[str]:
                 return re.findall(r'id="row-(\w+)"', httpx.get(f"{url}{path}", headers=HTMX).text)
 
-            older = _found(r'href="(/work[^"]*)">Older', httpx.get(f"{url}/work").text)
+            older = _found(r'href="(/work[^"]*)">Next', httpx.get(f"{url}/work").text)
             before = rows(older)
             look.expect("rows of a part", len(before), 100)
             look.must("the second part is the first", before != rows("/work"))

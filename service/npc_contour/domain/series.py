@@ -100,6 +100,7 @@ class InstanceHeader:
     real_world_units: tuple[str, ...] = ()
     angio_flag: str = ""
     person: str = ""
+    accession_number: str = ""
     seal: Seal | None = None
 
     def is_same_image(self, other: InstanceHeader) -> bool:

@@ -45,14 +45,25 @@ SERIES_STATES: Mapping[Group, frozenset[str]] = {
 """States of series that no case was made of, by group."""
 
 
+class Order(StrEnum):
+    """Which cases come first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    PIPELINE = "pipeline"
+    STATE = "state"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What to list.
 
     Attributes:
-        text: looked for in ids, UIDs, descriptions; and in Patient IDs where `patients`.
+        text: looked for in ids, UIDs, descriptions; and in Patient IDs and accession numbers where `patients`.
         pipeline: "" asks for all.
-        patients: whether Patient IDs are searched.
+        patients: whether Patient IDs and accession numbers are searched.
+        first: only cases made at this time or later; None takes all.
+        end: only cases made before this time; None takes all.
         until: only cases made at this time or before, so that parts of the list stay where they are; None takes all.
     """
 
@@ -60,6 +71,9 @@ class Wanted:
     pipeline: str = ""
     text: str = ""
     patients: bool = False
+    order: Order = Order.NEWEST
+    first: datetime | None = None
+    end: datetime | None = None
     limit: int = 100
     offset: int = 0
     until: datetime | None = None

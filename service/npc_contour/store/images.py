@@ -18,8 +18,9 @@ WHERE series_instance_uid = ANY(%s) ORDER BY series_instance_uid FOR UPDATE
 """
 _ARRIVED = """
     SELECT row.* FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (
-        instance text, series text, study text, key text, patient_id text, modality text, description text,
-        header jsonb, sha256 text, size bigint, association text, receiver text, calling text, called text, peer text
+        instance text, series text, study text, key text, patient_id text, accession text, modality text,
+        description text, header jsonb, sha256 text, size bigint, association text, receiver text, calling text,
+        called text, peer text
     )) WITH ORDINALITY AS row
 """
 _ADD = """
@@ -34,8 +35,8 @@ associations AS (
     ON CONFLICT (sop_instance_uid) DO NOTHING
     RETURNING sop_instance_uid, key, series_instance_uid, association_id
 ), studies AS (
-    INSERT INTO study (study_instance_uid, patient_id, created_at)
-    SELECT DISTINCT ON (study) study, patient_id, $2 FROM arrived
+    INSERT INTO study (study_instance_uid, patient_id, accession_number, created_at)
+    SELECT DISTINCT ON (study) study, patient_id, coalesce(accession, ''), $2 FROM arrived
     WHERE key IN (SELECT key FROM added) ORDER BY study
     ON CONFLICT DO NOTHING
 ), grown AS (
@@ -153,6 +154,7 @@ def _row(image: ArrivedImage) -> dict[str, object]:
         "study": header.study_instance_uid,
         "key": header.key,
         "patient_id": header.patient_id,
+        "accession": header.accession_number,
         "modality": header.modality,
         "description": header.series_description,
         "header": header_to_json(header),

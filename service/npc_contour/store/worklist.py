@@ -15,6 +15,7 @@ from npc_contour.domain.worklist import (
     Group,
     InputRow,
     NetworkRow,
+    Order,
     Wanted,
     WorkRow,
 )
@@ -33,12 +34,14 @@ WITH chosen AS (
     SELECT c.*, study.patient_id FROM contour_case c JOIN study USING (study_instance_uid)
     WHERE (%(pipeline)s = '' OR c.pipeline = %(pipeline)s)
     AND (%(until)s::timestamptz IS NULL OR c.created_at <= %(until)s)
+    AND (%(first)s::timestamptz IS NULL OR c.created_at >= %(first)s)
+    AND (%(end)s::timestamptz IS NULL OR c.created_at < %(end)s)
     AND (c.state = ANY(%(states)s) OR (%(needs_action)s AND {_NEEDS_ACTION}))
     AND (%(text)s = '' OR c.id ILIKE %(like)s OR c.study_instance_uid ILIKE %(like)s
-         OR (%(patients)s AND study.patient_id ILIKE %(like)s)
+         OR (%(patients)s AND (study.patient_id ILIKE %(like)s OR study.accession_number ILIKE %(like)s))
          OR EXISTS (SELECT FROM series s WHERE s.study_instance_uid = c.study_instance_uid
                     AND (s.description ILIKE %(like)s OR s.series_instance_uid ILIKE %(like)s)))
-    ORDER BY c.created_at DESC, c.id LIMIT %(limit)s OFFSET %(offset)s
+    ORDER BY ORDER_WANTED LIMIT %(limit)s OFFSET %(offset)s
 )
 SELECT c.*, series.description,
     jsonb_array_length(report->'rois') AS rois,
@@ -50,7 +53,13 @@ LEFT JOIN LATERAL (
     SELECT description FROM series s WHERE s.study_instance_uid = c.study_instance_uid
     ORDER BY s.series_instance_uid = c.planning_series_uid DESC NULLS LAST, s.first_instance_at LIMIT 1
 ) series ON true
-ORDER BY c.created_at DESC, c.id"""  # noqa: S608 - constants only
+ORDER BY ORDER_WANTED"""  # noqa: S608 - constants only
+_ORDERS = {
+    Order.NEWEST: "c.created_at DESC, c.id",
+    Order.OLDEST: "c.created_at, c.id",
+    Order.PIPELINE: "c.pipeline, c.created_at DESC, c.id",
+    Order.STATE: "c.state, c.created_at DESC, c.id",
+}
 
 _WITHOUT_CASE = """
 SELECT s.* FROM series s JOIN study USING (study_instance_uid)
@@ -59,7 +68,10 @@ AND s.last_instance_at > clock_timestamp() - interval '14 days'
 AND NOT EXISTS (SELECT FROM contour_case c WHERE c.study_instance_uid = s.study_instance_uid
     AND (%(text)s = '' OR s.series_instance_uid IN (SELECT given.value->>'series' FROM jsonb_each(c.inputs) given)))
 AND (%(text)s = '' OR s.study_instance_uid ILIKE %(like)s OR s.description ILIKE %(like)s
-     OR s.series_instance_uid ILIKE %(like)s OR (%(patients)s AND study.patient_id ILIKE %(like)s))
+     OR s.series_instance_uid ILIKE %(like)s
+     OR (%(patients)s AND (study.patient_id ILIKE %(like)s OR study.accession_number ILIKE %(like)s)))
+AND (%(first)s::timestamptz IS NULL OR s.last_instance_at >= %(first)s)
+AND (%(end)s::timestamptz IS NULL OR s.last_instance_at < %(end)s)
 AND (%(text)s <> '' OR s.state <> 'aside' OR (s.images >= 4 AND s.reasons[1] !~ '^(excluded|left aside) by '))
 ORDER BY s.last_instance_at DESC, s.series_instance_uid LIMIT 50"""
 
@@ -83,9 +95,9 @@ class WorkList:
         self._board = board
 
     def rows(self, wanted: Wanted) -> Sequence[WorkRow]:
-        """Return cases, newest first."""
+        """Return cases in the order that is wanted."""
         rows = self._store.query(
-            _ROWS,
+            _ROWS.replace("ORDER_WANTED", _ORDERS[wanted.order]),
             {
                 **_asked_text(wanted),
                 "pipeline": wanted.pipeline,
@@ -180,7 +192,8 @@ class WorkList:
 
 def _asked_text(wanted: Wanted) -> Mapping[str, Any]:
     escaped = wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return {"text": wanted.text, "like": f"%{escaped}%", "patients": wanted.patients}
+    like = {"text": wanted.text, "like": f"%{escaped}%", "patients": wanted.patients}
+    return {**like, "first": wanted.first, "end": wanted.end}
 
 
 def _work_row(row: Row) -> WorkRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -38,7 +38,7 @@ def test_an_older_part_of_the_list_asks_for_itself_and_stays_where_it_is(
     monkeypatch.setattr(pages, "PAGE_ROWS", 2)
     cases = [world.add_case(seed=str(number), state=CaseState.FAILED, reason="no") for number in range(4)]
     first = client.get("/work").text
-    older = re.search(r'href="(/work[^"]*)">Older', first)
+    older = re.search(r'href="(/work[^"]*)">Next', first)
     assert older is not None
     address = older[1].replace("&amp;", "&")
 
@@ -51,6 +51,29 @@ def test_an_older_part_of_the_list_asks_for_itself_and_stays_where_it_is(
     refreshed = re.search(r'id="work"[^>]*hx-get="([^"]*)"', client.get(address).text)
     assert refreshed is not None
     assert rows(refreshed[1].replace("&amp;", "&")) == [cases[1], cases[0]]
+
+
+def test_the_list_is_ordered_limited_to_days_and_searched_by_accession_number(world: World) -> None:
+    world.settings = showing_patients()
+    first = world.add_case(seed="one", state=CaseState.FAILED, reason="no", accession_number="ACC-77")
+    second = world.add_case(seed="two", state=CaseState.FAILED, reason="no")
+    world.store.query(
+        "UPDATE contour_case SET created_at = created_at - interval '3 days' WHERE id = %s RETURNING id", (first,)
+    )
+    today = datetime.now().astimezone().date()
+
+    with world.served() as url:
+
+        def rows(query: str) -> list[str]:
+            return re.findall(r'id="row-(\w+)"', httpx.get(f"{url}/work?{query}", headers=HTMX).text)
+
+        assert rows("") == [second, first]
+        assert rows("order=oldest&first=&last=") == [first, second]
+        assert rows(f"first={today}") == [second]
+        assert rows(f"last={today - timedelta(days=1)}") == [first]
+        assert rows("text=acc-77") == [first]
+        for wrong in ("first=yesterday", "last=9999-12-31"):
+            assert httpx.get(f"{url}/work?{wrong}").status_code == 422
 
 
 @pytest.mark.parametrize(

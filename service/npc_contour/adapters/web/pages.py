@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from npc_contour.adapters.web import account_pages, held, live, review, rules, settings_page, sign_in_pages, statistics
@@ -19,7 +20,7 @@ from npc_contour.adapters.web.compression import Compression
 from npc_contour.adapters.web.site import STATIC, Site, asks_part
 from npc_contour.application.accounts import Accounts
 from npc_contour.application.sign_in import SignIn
-from npc_contour.domain.worklist import CaseFacts, Group, Wanted
+from npc_contour.domain.worklist import CaseFacts, Group, Order, Wanted
 from npc_contour.errors import AutocontourError
 from npc_contour.logs import Event
 from npc_contour.settings import is_loopback
@@ -27,6 +28,11 @@ from npc_contour.settings import is_loopback
 logger = logging.getLogger(__name__)
 
 PAGE_ROWS = 100
+Day = Annotated[
+    Annotated[date, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))] | None,
+    BeforeValidator(lambda text: text or None),
+]
+"""Of a form, which sends an empty field, too."""
 CaseId = Annotated[str, Path(max_length=128)]
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
@@ -81,35 +87,50 @@ def _add_static(app: FastAPI) -> None:
         return FileResponse(known[name], media_type=_KINDS[known[name].suffix], headers=keep)
 
 
+class _Query(BaseModel):
+    """What the work list is asked."""
+
+    group: Group = Group.ALL
+    pipeline: str = Field(default="", max_length=64)
+    text: str = Field(default="", max_length=128)
+    order: Order = Order.NEWEST
+    first: Day = None
+    last: Day = None
+    offset: int = Field(default=0, ge=0, le=1_000_000)
+    until: AwareDatetime | None = None
+
+
+def _begin(day: date | None) -> datetime | None:
+    """When a day begins in this machine's time zone."""
+    return None if day is None else datetime.combine(day, time()).astimezone()
+
+
 def _add_work_list(app: FastAPI, site: Site) -> None:
     @app.get("/", include_in_schema=False)
     def root() -> RedirectResponse:
         return RedirectResponse("/work")
 
     @app.get("/work", include_in_schema=False)
-    def work(
-        request: Request,
-        group: Group = Group.ALL,
-        pipeline: Annotated[str, Query(max_length=64)] = "",
-        text: Annotated[str, Query(max_length=128)] = "",
-        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
-        until: AwareDatetime | None = None,
-    ) -> HTMLResponse:
+    def work(request: Request, query: Annotated[_Query, Query()]) -> HTMLResponse:
         """Return the work list: the whole page, or only its rows where htmx asks for them."""
         asked = Wanted(
-            group=group,
-            pipeline=pipeline,
-            text=text.strip(),
+            group=query.group,
+            pipeline=query.pipeline,
+            text=query.text.strip(),
             patients=site.settings.web.show_patient,
+            order=query.order,
+            first=_begin(query.first),
+            end=_begin(query.last + timedelta(days=1)) if query.last else None,
             limit=PAGE_ROWS + 1,
-            offset=offset,
-            until=until,
+            offset=query.offset,
+            until=query.until,
         )
         rows = site.worklist.rows(asked)
         return site.page(
             request,
             "_work.html" if asks_part(request) else "work.html",
             asked=asked,
+            days={"first": query.first, "last": query.last},
             rows=rows[:PAGE_ROWS],
             series=site.worklist.without_case(asked),
             more=len(rows) > PAGE_ROWS,

@@ -101,6 +101,12 @@ OBJECTS = {
 }
 """DICOM objects of a case, as physicists call them."""
 
+ORDERS = {
+    "newest": "Newest first",
+    "oldest": "Oldest first",
+    "pipeline": "By pipeline",
+    "state": "By state",
+}
 GROUPS = {
     "all": "All",
     "attention": "Needs attention",

@@ -183,6 +183,7 @@ def header_of(parsed: ParsedInstance, *, key: str) -> InstanceHeader:
         real_world_units=e.real_world_units(),
         angio_flag=e.text("AngioFlag"),
         person=_person(e),
+        accession_number=e.text("AccessionNumber"),
     )
 
 
