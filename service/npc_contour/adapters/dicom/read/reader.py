@@ -22,6 +22,7 @@ from npc_contour.adapters.dicom.read.incoming import REGISTRATION, STORAGE_CLASS
 from npc_contour.adapters.dicom.read.mr_scale import mr_scale
 from npc_contour.core.grouping import unit_fault
 from npc_contour.core.mr_values import to_int16
+from npc_contour.core.slice_steps import value_step
 from npc_contour.core.stacking import stack
 from npc_contour.domain.series import InstanceHeader, Series
 from npc_contour.domain.uids import is_uid
@@ -147,6 +148,13 @@ def read_volume(
                 progress(done, len(values))
     uids = tuple(header.sop_instance_uid for header in ordered.instances)
     hu = to_int16(values) if values.dtype == np.float32 else values
+    if modality == "CT" and (found := value_step(hu)) is not None:
+        index, step_hu = found
+        raise PixelDataError(
+            f"slice {index + 1} of {len(uids)} (SOP instance {uids[index]}): all its values lie {step_hu:+.0f} HU from"
+            " those of the slice before: Rescale Slope and Intercept are not right in all slices; send the series"
+            " again as the scanner wrote it"
+        )
     return Volume(hu, ordered.grid, uids, ordered.positions_lps_mm, modality)
 
 
