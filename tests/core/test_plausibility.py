@@ -118,3 +118,25 @@ def test_mr_is_not_asked_for_hounsfield_units(scan: tuple[Masks, Volume]) -> Non
     findings = told(masks, replace(volume, hu=np.full_like(volume.hu, 900), modality="MR"))
 
     assert not {FindingCode.DENSITY, FindingCode.NOISE} & {one.code for one in findings}
+
+
+@pytest.fixture(scope="module")
+def chest() -> tuple[Masks, Volume]:
+    """A phantom down to the bronchi, with its true aorta and trachea."""
+    patient = draw(4001, PhantomOptions(matrix=128, slice_spacing_mm=5.0, metal=False, bottom_z_mm=-300.0))
+    phantom = render(patient, patient.grid(), contrast=(False,))
+    rois = [roi for roi in read_pipeline(PIPELINES_DIR / "han_oar.toml").rois if roi.name in {"A_Aorta", "Trachea"}]
+    masks = roi_masks({"han_oar": LabelMap(phantom.han_labels, phantom.grid, "han_oar")}, rois)
+    return {mask.spec.name: mask for mask in masks}, volume_of(phantom.noncontrast_hu, phantom.grid)
+
+
+def test_an_aorta_on_the_right_says_that_the_images_may_be_mirrored(chest: tuple[Masks, Volume]) -> None:
+    masks, volume = chest
+    mirrored = {
+        name: mask_of_array(mask.spec, mask.on_grid(volume.grid.shape_zyx)[:, :, ::-1]) for name, mask in masks.items()
+    }
+
+    assert [one for one in told(masks, volume) if one.code is FindingCode.SIDE] == []
+    (finding,) = [one for one in told(mirrored, volume) if one.code is FindingCode.SIDE]
+    assert (finding.structure, finding.severity) == ("A_Aorta", Severity.STOP)
+    assert "mirrored" in finding.sentence

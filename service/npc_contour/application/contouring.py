@@ -163,6 +163,7 @@ class Contoured:
 
     Attributes:
         site: what the site's statistics keep of the images, as JSON values.
+        expected_mm: by ROI, how far off its network expects the outline, of networks that say so.
     """
 
     structure_set: StructureSet
@@ -171,6 +172,7 @@ class Contoured:
     source: ContourSource
     profile: str
     site: Mapping[str, Any]
+    expected_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 def contour(
@@ -202,6 +204,20 @@ def contour(
         named = [_under_site_name(finding, writer.profile) for finding in findings]
         doubts = worst_first([*request.image_findings, *named])
         masks = apply_profile(writer.profile, cleaned.masks, volume)
+    done = _by_best_source(request, masks, doubts, volume, writer, timings_s)
+    of_site = {_site_name(name, writer.profile): distance_mm for name, distance_mm in expected_mm.items()}
+    return replace(done, expected_mm=of_site)
+
+
+def _by_best_source(
+    request: Request,
+    masks: Sequence[RoiMask],
+    doubts: tuple[Finding, ...],
+    volume: Volume,
+    writer: StructureSetWriter,
+    timings_s: Timings,
+) -> Contoured:
+    """Write contours from margins where the profile asks for them and they pass the check, else from masks."""
     source = writer.profile.contour_source
     if writer.profile.writer is Writer.RT_UTILS or all(mask.crossings is None for mask in masks):
         source = ContourSource.MASKS
@@ -271,6 +287,7 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
                 "found": bool(roi.contours),
                 "contours": len(roi.contours),
                 "network": roi.spec.network,
+                "expected_mm": _rounded(contoured.expected_mm.get(roi.spec.name)),
             }
             for roi in content.rois
         ],
@@ -284,8 +301,16 @@ def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, 
 
 
 def _under_site_name(finding: Finding, profile: Profile) -> Finding:
-    change = profile.overrides.get(finding.structure)
-    return replace(finding, structure=change.name) if change is not None and change.name else finding
+    return replace(finding, structure=_site_name(finding.structure, profile))
+
+
+def _site_name(name: str, profile: Profile) -> str:
+    change = profile.overrides.get(name)
+    return change.name if change is not None and change.name else name
+
+
+def _rounded(distance_mm: float | None) -> float | None:
+    return None if distance_mm is None else round(distance_mm, 2)
 
 
 def _not_found(rois: Sequence[Roi]) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from npc_contour.core.labels import RoiMask
 from npc_contour.core.pieces import NEVER_CUT, Cleaned
-from npc_contour.core.places import look_at_places
+from npc_contour.core.places import ACROSS_MM, look_at_places
 from npc_contour.domain.findings import Finding, FindingCode, Severity, StructureRule, worst_first
-from npc_contour.domain.geometry import Grid
+from npc_contour.domain.geometry import FloatArray, Grid
 from npc_contour.domain.volumes import Volume
 
 Int16Array = npt.NDArray[np.int16]
@@ -26,6 +26,8 @@ FAR_OUT = 3.0
 """A volume so many times beyond its bounds is no contour of that structure."""
 PAIR_RATIO = 1.9
 """Left and right beyond this ratio of volumes: one of them lacks a part."""
+ARCH_MM = 20.0
+"""Aorta and trachea must be in so much of the scan before their sides say anything."""
 HU_FAR = 100.0
 """A mean so far beyond its bounds says that the numbers are no Hounsfield units, or the structure is elsewhere."""
 
@@ -53,7 +55,7 @@ def look_at_contours(cleaned: Cleaned, volume: Volume) -> tuple[Finding, ...]:
         if volume.modality == "CT":
             values = _values(mask, volume)
             findings += [*_density(name, rules[name], values), *_noise(name, rules[name], values)]
-    findings += _pairs(whole, volume.grid)
+    findings += [*_pairs(whole, volume.grid), *_arch(known, volume.grid)]
     centres = {name: cleaned.centres_lps_mm[name] for name in whole}
     return worst_first(findings + look_at_places(centres, rules))
 
@@ -159,6 +161,42 @@ def _pairs(masks: Mapping[str, RoiMask], grid: Grid) -> list[Finding]:
             Finding(FindingCode.PAIR_VOLUME, Severity.CHECK, small.spec.name, words, None, {"ratio": ratio})
         )
     return findings
+
+
+def _arch(masks: Mapping[str, RoiMask], grid: Grid) -> list[Finding]:
+    """An aorta that goes down on the right: in a scan of head and neck it alone tells left from right.
+
+    What lies behind the trachea is the arch's end and the descending aorta; the ascending one, before it, is on the
+    right in everybody.
+    """
+    if not {"A_Aorta", "Trachea"} <= masks.keys():
+        return []
+    aorta, trachea = (_points_lps_mm(masks[name], grid) for name in ("A_Aorta", "Trachea"))
+    lefts = []
+    for at in sorted(aorta.keys() & trachea.keys()):
+        middle = trachea[at].mean(axis=0)
+        behind = aorta[at][aorta[at][:, 1] > middle[1]]
+        if behind.size:
+            lefts.append((float(behind[:, 0].mean() - middle[0]), float(middle[2])))
+    if not lefts or len(lefts) * grid.spacing_zyx_mm[0] < ARCH_MM:
+        return []
+    left_mm = float(np.mean([mm for mm, _ in lefts]))
+    if left_mm > -ACROSS_MM:
+        return []
+    words = (
+        f"A_Aorta: goes down {-left_mm:.0f} mm to the right of the trachea: are left and right of the images mirrored,"
+        " or is it a right arch (one person in a thousand)?"
+    )
+    return [Finding(FindingCode.SIDE, Severity.STOP, "A_Aorta", words, lefts[len(lefts) // 2][1], {"left_mm": left_mm})]
+
+
+def _points_lps_mm(mask: RoiMask, grid: Grid) -> dict[int, FloatArray]:
+    """Voxel centres of a mask, (n, 3), by slice."""
+    found = {}
+    for at in np.flatnonzero(mask.mask.any(axis=(1, 2))).tolist():
+        inside = np.argwhere(mask.mask[at : at + 1])
+        found[at + mask.offset_zyx[0]] = grid.to_patient_mm(inside + np.add(mask.offset_zyx, (at, 0, 0)))
+    return found
 
 
 def _z_mm(slice_index: int, grid: Grid) -> float:

@@ -151,13 +151,18 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class RoiRow:
-    """One region of interest of a finished structure set; `found` is False when the network marked nothing."""
+    """One region of interest of a finished structure set; `found` is False when the network marked nothing.
+
+    Attributes:
+        expected_mm: how far off the network expects the outline, mean over the surface; None where it does not say.
+    """
 
     name: str
     interpreted_type: str
     volume_cc: float
     found: bool
     network: str = ""
+    expected_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

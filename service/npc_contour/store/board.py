@@ -116,7 +116,7 @@ class StatusBoard:
             reasons=tuple(case["reasons"]),
             timeline=tuple(_event(row) for row in timeline),
             rois=tuple(
-                RoiRow(roi["name"], roi["type"], roi["volume_cc"], roi["found"], roi["network"])
+                RoiRow(roi["name"], roi["type"], roi["volume_cc"], roi["found"], roi["network"], roi.get("expected_mm"))
                 for roi in report.get("rois", ())
             ),
             deliveries=tuple(_delivery(row) for row in deliveries),

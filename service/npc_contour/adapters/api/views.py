@@ -153,6 +153,11 @@ class RoiView(_View):
     volume_cc: float = Field(description="Volume in cubic centimetres", examples=[27.4])
     found: bool = Field(description="false: the network marked nothing, so there is no contour")
     network: str = Field(examples=["npc_oar"])
+    expected_mm: float | None = Field(
+        default=None,
+        description="How far off the network expects the outline, mean over its surface; null where it does not say",
+        examples=[0.8],
+    )
 
 
 class DeliveryView(_View):
