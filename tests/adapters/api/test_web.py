@@ -70,7 +70,10 @@ def details(row: JobRow) -> CaseDetails:
         roles={"planning_ct": "1.2.3.4"},
         reasons=["series 1.2.3.4 fills planning_ct"],
         timeline=[TimelineEvent(NOON, "case.segmented", "ln_ctv", 6.2)],
-        rois=[RoiRow("CTVn_Ib_L", "CTV", 12.5, found=True), RoiRow("CTVn_Ib_R", "CTV", 0.0, found=False)],
+        rois=[
+            RoiRow("CTVn_Ib_L", "CTV", 12.5, found=True, expected_mm=1.2),
+            RoiRow("CTVn_Ib_R", "CTV", 0.0, found=False),
+        ],
         deliveries=[DeliveryRow("tps", DeliveryState.QUEUED, 2, NOON, "refused", "1.2.9", NOON)],
         notes=["CTVn_Ib_R: not found"],
     )
@@ -186,6 +189,7 @@ def test_story_has_everything_of_a_case(board: FakeBoard) -> None:
             "series_instance_uid": "",
         }
     ]
+    assert [roi["expected_mm"] for roi in told["rois"]] == [1.2, None]
     assert [(roi["name"], roi["volume_cc"], roi["found"]) for roi in told["rois"]] == [
         ("CTVn_Ib_L", 12.5, True),
         ("CTVn_Ib_R", 0.0, False),
