@@ -58,7 +58,8 @@ def test_the_list_is_ordered_limited_to_days_and_searched_by_accession_number(wo
     first = world.add_case(seed="one", state=CaseState.FAILED, reason="no", accession_number="ACC-77")
     second = world.add_case(seed="two", state=CaseState.FAILED, reason="no")
     world.store.query(
-        "UPDATE contour_case SET created_at = created_at - interval '3 days' WHERE id = %s RETURNING id", (first,)
+        "UPDATE contour_case SET created_at = created_at - interval '3 days' WHERE id = %(id)s RETURNING id",
+        {"id": first},
     )
     today = datetime.now().astimezone().date()
 
