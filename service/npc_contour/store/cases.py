@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from npc_contour.domain.jobs import CaseState, Deliverable
 from npc_contour.store.codec import case_from_row, inputs_to_json, verdicts_to_json
 from npc_contour.store.statements import Statements
 
-_BESIDE = {
+_BESIDE: Mapping[Deliverable, str] = {
     what: f"UPDATE structure_set SET {what}_uid = %s, {what}_key = %s WHERE case_id = %s"  # noqa: S608 - constants only
     for what in Deliverable
     if what is not Deliverable.RTSTRUCT

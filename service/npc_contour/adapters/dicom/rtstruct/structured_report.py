@@ -25,6 +25,7 @@ from npc_contour.adapters.dicom.rtstruct.text import clock_time, shortened
 from npc_contour.adapters.dicom.rtstruct.writer import MANUFACTURER, MODEL_NAME, derived_uid
 from npc_contour.domain.volumes import Volume
 
+MeasurementGroup = sr.MeasurementsAndQualitativeEvaluations | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
 PRIVATE_SCHEME = "99NPC"
 IMAGING = CodedConcept("363679005", "SCT", "Imaging")
 
@@ -57,7 +58,7 @@ class ReportHead:
 
 def encode_sr(
     head: ReportHead,
-    groups: Sequence[Dataset],
+    groups: Sequence[MeasurementGroup],
     slices: Iterable[int],
     image: Dataset,
     volume: Volume,
@@ -101,7 +102,7 @@ def finished(document: Dataset, head: ReportHead, image: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def _document(head: ReportHead, groups: Sequence[Dataset]) -> sr.MeasurementReport:
+def _document(head: ReportHead, groups: Sequence[MeasurementGroup]) -> sr.MeasurementReport:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=derived_uid(MODEL_NAME, npc_contour.__version__),
         name=MODEL_NAME,
