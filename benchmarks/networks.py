@@ -9,6 +9,9 @@ Times leave out starting, reading weights and compiling on both sides, and each 
 nnU-Net runs on the processor, in float32, as many threads as cores. Its export and this product's argmax both end in
 labels on the planning grid. Peak memory is that of the whole process of either side.
 
+Networks of other kinds (anisotropic residual with two channels and regions, 3d_lowres, RAS reader) have random weights,
+which nnunetv2 draws, and cases of odd sizes; `--kinds-only` runs them, and the keys of plans, alone.
+
 With mirroring (eight times the windows) and nnU-Net 1 (random weights) a part of the case is used, and there the
 commands themselves, `nnUNetv2_predict_from_modelfolder` and `nnUNet_predict`, are what is compared with. nnU-Net 2 adds
 windows up in half precision; its code is run once more with those sums in single precision, which tells its rounding
@@ -33,6 +36,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from networks_kinds import agreements, keys
 from networks_trained import trained, write
 
 from npc_networks.imports.network import ImportedNetwork, Target, write_network
@@ -92,9 +96,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", type=Path, default=ROOT / DEFAULT_PYTHON, help="of the environment with nnU-Net")
     parser.add_argument("--train-only", action="store_true", help="train the network, compare nothing")
+    parser.add_argument("--kinds-only", action="store_true", help="networks of other kinds and keys of plans alone")
     options = parser.parse_args()
     if not (options.python.parent / "nnUNet_predict").is_file():
         sys.exit(f"{options.python.parent} has no nnU-Net: {INSTALL}")
+    if options.kinds_only:
+        with tempfile.TemporaryDirectory(prefix="npc-networks-") as name:
+            print(json.dumps(measure_kinds(options.python, Path(name), {})))
+        return
     step("a network trained by nnunetv2 on phantoms (the first time some minutes)")
     network = trained(options.python)
     if options.train_only:
@@ -152,6 +161,24 @@ def measure(python: Path, network: Path, root: Path, case: Path, small: Path) ->
         "v1_voxel_agreement": min(rest[name].voxels for name in V1),
         "v1_lowest_dice": min(lowest(rest[name]) for name in V1),
         "bf16_in_hardware": bfloat16_pays(),
+    } | measure_kinds(python, root, {"whole case": found["f32"], MIRRORED_SINGLE: rest[MIRRORED_SINGLE]})
+
+
+def measure_kinds(python: Path, root: Path, others: Mapping[str, Agreement]) -> dict[str, float | int]:
+    """Return the figures of keys and kinds; `others` are agreements on held-out cases measured before."""
+    step("keys of plans, one changed at a time")
+    known, refused, let_pass = keys()
+    for words in let_pass:
+        console.print(f"not refused: {words}", highlight=False, markup=False)
+    step("networks of other kinds, random weights, beside nnU-Net 2 with sums in single precision")
+    found = agreements(python, root / "kinds")
+    show_agreement("other kinds, odd sizes", found)
+    return {
+        "plans_keys_known": known,
+        "plans_keys_refused": refused,
+        "plans_keys_not_refused": len(let_pass),
+        "held_out_agreement_min": round(min(one.voxels for one in (*found.values(), *others.values())), 6),
+        "held_out_lowest_dice": min(map(lowest, (*found.values(), *others.values()))),
     }
 
 

@@ -1,6 +1,6 @@
 """Writes fold_0 of nnU-Net v2 with random weights; runs in the peers' environment (`make nnunet-peers`).
 
-    .venv-nnunet/bin/python benchmarks/nnunet_v2_random.py FOLDER
+    .venv-nnunet/bin/python benchmarks/nnunet_v2_random.py FOLDER [CONFIGURATION]
 
 FOLDER holds plans.json and dataset.json. The real nnunetv2 builds the network and the real trainer writes the
 checkpoint; nothing is trained.
@@ -21,11 +21,11 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, configuration: str = "3d_fullres") -> None:
     plans, dataset = (json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json"))
     plans["continue_training"] = False
     (folder / "fold_0").mkdir()
-    trainer = nnUNetTrainer(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
+    trainer = nnUNetTrainer(plans, configuration, 0, dataset, torch.device("cpu"))
     # Not by `initialize`, which asks for preprocessed training data.
     heads = trainer.label_manager.num_segmentation_heads
     trainer.network = trainer.build_network_architecture(
@@ -41,4 +41,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

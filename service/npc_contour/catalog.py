@@ -127,6 +127,7 @@ class _ContractFile(_Strict):
     separate_z: bool = False
     transpose: tuple[int, int, int] = (0, 1, 2)
     precision: Literal["fastest", "f32"] = "fastest"
+    flipped_zyx: tuple[Literal[0, 1, 2], ...] = ()
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     regions: _RegionsFile | None = None
     keep_largest: tuple[_LargestFile, ...] = ()
@@ -267,6 +268,7 @@ def read_contract(path: Path) -> NetworkContract:
         separate_z=data.separate_z,
         transpose=data.transpose,
         precision=data.precision,
+        flipped_zyx=data.flipped_zyx,
         mirror_axes=data.mirror_axes,
         regions=data.regions.read() if data.regions else None,
         keep_largest=tuple(rule.read() for rule in data.keep_largest),

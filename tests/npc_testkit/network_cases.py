@@ -22,7 +22,7 @@ from npc_contour.core.resampling import resampled_shape
 from npc_contour.voxel_files import read_image
 from npc_networks.engines.targets import Choice, write_engine
 from npc_networks.imports.command import target_of
-from npc_networks.imports.network import write_network
+from npc_networks.imports.network import Target, write_network
 from npc_networks.imports.nnunet_v2 import read_nnunet_v2
 from npc_networks.imports.plans_v1 import read_plans as read_v1_plans
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
@@ -49,9 +49,16 @@ def turned_reader(case: Path, work: Path) -> Seen:
     for name in ("dataset.json", "fold_0/checkpoint_final.pth"):
         (plain / name).write_bytes((case / "net" / name).read_bytes())
     theirs = read_nnunet_v2(plain)
-    image = torch.randn(1, len(ours.modalities), *ours.patch, generator=torch.Generator().manual_seed(1))
-    with torch.inference_mode():
-        same = torch.equal(ours.module(image), torch.flip(theirs.module(torch.flip(image, (3, 4))), (3, 4)))
+    sizes = (side + side // 2 + 1 for side in ours.patch)
+    noise = np.random.default_rng(1).normal(0, 300, (len(ours.modalities), *sizes)).astype(np.int16)
+    answers = []
+    for name, network, volume in (("ours", ours, noise), ("theirs", theirs, np.flip(noise, (2, 3)))):
+        labels = ("background", *(f"label {value}" for value in range(1, network.classes)))
+        folder = write_network(network, Target(name, network.modalities, labels), work / "repository").folder
+        contract = read_contract(folder / "contract.json")
+        segmenter = VolumeSegmenter(contract, OpenVinoEngine(contract, folder / contract.weights_file))
+        answers.append(segmenter.segment(np.ascontiguousarray(volume), contract.spacing_zyx_mm))
+    same = np.array_equal(answers[0], np.flip(answers[1], (1, 2)))
     return Seen() if same else Seen(("the answer is not that of turned images",), silent_wrong=True)
 
 

@@ -76,10 +76,8 @@ class BarePlans(_Strict):
 
     @property
     def flipped(self) -> tuple[int, ...]:
-        """Axes of the network's order that count the other way than DICOM's."""
-        if self.orientation == "LPS":
-            return ()
-        return tuple(index for index, axis in enumerate(self.axes) if axis != "z")
+        """Axes of the volume (z, y, x) that count the other way than DICOM's."""
+        return () if self.orientation == "LPS" else (1, 2)
 
 
 def read_bare_plans(path: Path) -> BarePlans:

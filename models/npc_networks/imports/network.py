@@ -62,6 +62,7 @@ class ImportedNetwork:
         keep_largest: rules for the finished label map.
         separate_z: thick slices are treated apart.
         crop_nonzero: only the box of voxels that are not zero is segmented.
+        flipped_zyx: axes of the volume along which training saw the patient the other way round than LPS.
         label_names: what the framework calls its labels, in the order of their values; none where it has no names.
         validation: mean Dice of each label on the validation cases of training, by its value or region; none where
             nobody wrote it down.
@@ -83,6 +84,7 @@ class ImportedNetwork:
     separate_z: bool = True
     crop_nonzero: bool = True
     label_names: tuple[str, ...] = ()
+    flipped_zyx: tuple[int, ...] = ()
     validation: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -138,26 +140,6 @@ class FoldMean(nn.Module):
         if self._blended == "logits":
             return logits
         return torch.sigmoid(logits) if self._blended == "sigmoid" else torch.softmax(logits, dim=1)
-
-
-class _Turned(nn.Module):
-    """A network that sees its windows, and gives its answers, the other way round along some axes."""
-
-    def __init__(self, network: nn.Module, axes: Sequence[int]) -> None:
-        super().__init__()
-        self.network = network
-        self._dims = [2 + axis for axis in axes]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, class, z, y, x)."""
-        answer: Tensor = self.network(torch.flip(x, self._dims))
-        return torch.flip(answer, self._dims)
-
-
-def turned(network: nn.Module, flipped_zyx: Sequence[int], transpose: Triple) -> nn.Module:
-    """Return a network trained on images that lay the other way round along axes (z, y, x), for images in LPS."""
-    axes = [index for index, axis in enumerate(transpose) if axis in flipped_zyx]
-    return _Turned(network, axes) if axes else network
 
 
 def write_network(network: ImportedNetwork, target: Target, repository: Path) -> Written:
@@ -245,6 +227,8 @@ def contract(network: ImportedNetwork, target: Target, weights_sha256: str) -> d
 def _rest(network: ImportedNetwork) -> dict[str, Any]:
     """Return the keys that most networks do without."""
     rest: dict[str, Any] = {}
+    if network.flipped_zyx:
+        rest["flipped_zyx"] = list(network.flipped_zyx)
     if network.mirror_axes:
         rest["mirror_axes"] = list(network.mirror_axes)
     if network.regions is not None:

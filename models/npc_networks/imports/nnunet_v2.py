@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from npc_networks.imports.network import FoldMean, ImportedNetwork, turned
+from npc_networks.imports.network import FoldMean, ImportedNetwork
 from npc_networks.imports.plans_v2 import PlansV2, read_plans
 from npc_networks.imports.postprocessing import read_v2
 from npc_networks.imports.residual import ResidualEncoderUNet, ResidualPlan
@@ -60,7 +60,7 @@ def read_nnunet_v2(
     networks = [_network(plans, content, path) for content, path in zip(contents, paths, strict=True)]
     names = ", ".join(path.relative_to(folder).as_posix() for path in paths)
     return ImportedNetwork(
-        module=turned(FoldMean(networks, "logits"), plans.flipped, plans.transpose),
+        module=FoldMean(networks, "logits"),
         modalities=plans.channels,
         classes=plans.labels,
         spacing_mm=plans.spacing_mm,
@@ -68,6 +68,7 @@ def read_nnunet_v2(
         downsampling=plans.unet.downsampling_zyx,
         normalisation=plans.normalisation,
         transpose=plans.transpose,
+        flipped_zyx=plans.flipped,
         normalise_first=True,
         source=f"Imported from nnU-Net v2, {folder.resolve().name}, configuration {plans.configuration}: {names}.",
         mirror_axes=_mirror_axes(contents[0], paths[0]) if mirroring else (),

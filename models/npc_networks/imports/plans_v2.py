@@ -93,13 +93,20 @@ def read_plans(folder: Path, configuration: str) -> PlansV2:
         configuration=configuration,
         spacing_mm=(first, second, third),
         patch=triple(chosen.numbers("patch_size"), f"{chosen.where}: patch_size"),
-        transpose=triple(plans.numbers("transpose_forward"), f"{plans.where}: transpose_forward"),
+        transpose=_transpose(plans),
         network=_network(chosen, len(channels), labels if regions is None else len(regions.labels)),
         labels=labels,
         regions=regions,
         label_names=_names(dataset, labels) if regions is None else (),
         flipped=_flipped(plans),
     )
+
+
+def _transpose(plans: Keys) -> Triple:
+    order = triple(plans.numbers("transpose_forward"), f"{plans.where}: transpose_forward")
+    if sorted(order) != [0, 1, 2]:
+        raise ImportRefused(f"{plans.where}: transpose_forward is {list(order)}, expected an order of the axes 0, 1, 2")
+    return order
 
 
 def _names(dataset: Keys, labels: int) -> tuple[str, ...]:

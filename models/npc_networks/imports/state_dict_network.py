@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from npc_networks.imports.bare_plans import read_bare_plans
@@ -25,19 +24,6 @@ DOWNSAMPLING = {SWIN: 32, UX: 16, REP_UX: 16}
 SWIN_MULTIPLE = 12
 _UNUSED = re.compile(r".*\.(relative_position_index|num_batches_tracked)")
 """Buffers that are computed or only count; not every version of a framework keeps them."""
-
-
-class Oriented(nn.Module):
-    """A network that counts some axes the other way: its input is turned, and its answer turned back."""
-
-    def __init__(self, network: nn.Module, flipped: tuple[int, ...]) -> None:
-        super().__init__()
-        self.network = network
-        self._dims = tuple(axis + 2 for axis in flipped)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, class, ...) on the input's axes."""
-        return torch.flip(self.network(torch.flip(x, self._dims)), self._dims)
 
 
 def read_state_dict(path: Path, architecture: str, plans_path: Path) -> ImportedNetwork:
@@ -66,8 +52,6 @@ def read_state_dict(path: Path, architecture: str, plans_path: Path) -> Imported
     if any(side % step for side in plans.patch):
         raise ImportRefused(f"{plans_path}: patch is {list(plans.patch)}, {architecture} takes multiples of {step}")
     load(network, weights, path)
-    if plans.flipped:
-        network = Oriented(network, plans.flipped)
     return ImportedNetwork(
         module=FoldMean([network.eval()], plans.blended),
         modalities=plans.channels,
@@ -79,6 +63,7 @@ def read_state_dict(path: Path, architecture: str, plans_path: Path) -> Imported
         transpose=plans.transpose,
         normalise_first=plans.normalise_first,
         source=f"Imported from a state dict of {architecture}, {path.name}, fed as {plans_path.name} says.",
+        flipped_zyx=plans.flipped,
         mirror_axes=plans.mirror_axes,
         separate_z=plans.separate_z,
         crop_nonzero=False,

@@ -63,6 +63,8 @@ class VolumeSegmenter:
         self._contract = contract
         self._engine = MirroringEngine(engine, contract.mirror_axes) if contract.mirror_axes else engine
         self._workers = physical_cores()
+        # The whole volume is turned, not its windows: these do not lie alike from both ends.
+        self._turned = tuple(slice(None, None, -1 if axis in contract.flipped_zyx else 1) for axis in range(3))
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="segment")
         self.times = StageTimes()
 
@@ -94,8 +96,8 @@ class VolumeSegmenter:
             spacing_zyx_mm: of the planning grid.
             progress: called with (windows done, windows in all), first with zero.
             crossings: (2, z, y, x) uint8 zeros; gets where labels change between a voxel and the next row, and the next
-                column, as `core.crossings` encodes it. Stays zero for a network whose first axis is not z, or whose
-                outputs are regions, not labels. None when nobody wants them.
+                column, as `core.crossings` encodes it. Stays zero for a network whose first axis is not z, that
+                takes an axis the other way round, or whose outputs are regions, not labels. None when none are wanted.
             doubts: (labels, `class_doubts.COLUMNS`) float64 zeros; gets what the class maps say of each label. Stays
                 zero for a network whose outputs are regions. None when nobody wants it.
 
@@ -108,7 +110,7 @@ class VolumeSegmenter:
         labels = np.zeros(volume_hu.shape[1:], dtype=np.uint8)
         image, layout, box = self._prepared(volume_hu, spacing_zyx_mm)
         # From here on in the network's order of axes; the labels are written through the same view.
-        inside = labels.transpose(self._contract.transpose)[box]
+        inside = labels[self._turned].transpose(self._contract.transpose)[box]
         doubts = None if self._contract.regions is not None else doubts
         self._run(image, layout, inside, progress, self._views(crossings, box), doubts)
         self._finish(labels, spacing_zyx_mm)
@@ -146,7 +148,7 @@ class VolumeSegmenter:
         started = time.perf_counter()
         self._check(volume_hu, spacing_zyx_mm)
         first, second, third = self._contract.transpose
-        volume_hu = volume_hu.transpose(0, first + 1, second + 1, third + 1)
+        volume_hu = volume_hu[(slice(None), *self._turned)].transpose(0, first + 1, second + 1, third + 1)
         spacing_zyx_mm = spacing_zyx_mm[first], spacing_zyx_mm[second], spacing_zyx_mm[third]
         box = self._box(volume_hu, spacing_zyx_mm)
         started = self.times.add("crop", started)
@@ -166,7 +168,7 @@ class VolumeSegmenter:
     def _views(self, crossings: UInt8Array | None, box: Box) -> tuple[UInt8Array, UInt8Array] | None:
         """Return the crossings along the network's second and third axis, in its order of axes, within the box."""
         order = self._contract.transpose
-        if crossings is None or order[0] != 0 or self._contract.regions is not None:
+        if crossings is None or order[0] != 0 or self._contract.regions is not None or self._contract.flipped_zyx:
             return None
         second, third = (crossings[axis - 1].transpose(order)[box] for axis in order[1:])
         return second, third

@@ -146,6 +146,7 @@ class NetworkContract:
             ratio of 3 between spacings; False resamples along all axes alike.
         precision: of the engine; "fastest" is what the machine computes fastest (bfloat16 where it has the hardware).
         transpose: axes of the volume (z, y, x) in the order in which spacing, patch and weights take them.
+        flipped_zyx: axes of the volume along which training saw the patient the other way round than LPS.
         mirror_axes: axes, in the network's order, along which windows are also shown mirrored; answers are averaged.
         regions: how overlapping outputs become labels; None takes the largest output.
         keep_largest: applied to the label map in this order.
@@ -172,6 +173,7 @@ class NetworkContract:
     transpose: tuple[int, int, int] = (0, 1, 2)
     precision: Literal["fastest", "f32"] = "fastest"
     crop_nonzero: bool = False
+    flipped_zyx: tuple[int, ...] = ()
     mirror_axes: tuple[int, ...] = ()
     regions: Regions | None = None
     keep_largest: tuple[LargestComponent, ...] = ()

@@ -126,6 +126,23 @@ def test_axes_in_another_order_give_the_same_answer_turned_back(tmp_path: Path) 
     assert 0.2 < labels.mean() < 0.8
 
 
+@pytest.mark.parametrize("flipped", [(1, 2), (0,)])
+def test_axes_the_other_way_round_give_the_answer_of_the_turned_volume(
+    tmp_path: Path, flipped: tuple[int, ...]
+) -> None:
+    """Windows do not lie alike from both ends of a volume, so all of it is turned."""
+    network = TinyNetwork(patch_zyx=(8, 16, 12), spacing_zyx_mm=(2.0, 1.0, 1.5), threshold_hu=0.0)
+    contract = write_tiny_network(tmp_path, network)
+    volume = _volume()[np.newaxis]
+
+    labels = VolumeSegmenter(replace(contract, flipped_zyx=flipped), _Threshold()).segment(volume, (1.1, 1.0, 2.2))
+
+    there = np.ascontiguousarray(np.flip(volume, [axis + 1 for axis in flipped]))
+    expected = VolumeSegmenter(contract, _Threshold()).segment(there, (1.1, 1.0, 2.2))
+    np.testing.assert_array_equal(np.flip(labels, flipped), expected)
+    assert 0.2 < labels.mean() < 0.8
+
+
 def test_labels_of_thick_slices_are_copied_between_them(tmp_path: Path) -> None:
     contract = write_tiny_network(tmp_path, TinyNetwork(spacing_zyx_mm=(4.0, 1.0, 1.0), patch_zyx=(4, 16, 16)))
     volume = np.where(np.arange(8) < 4, -500, 500).astype(np.int16)[np.newaxis, :, np.newaxis, np.newaxis]
