@@ -115,6 +115,19 @@ def test_bounds_of_single_labels_are_read_and_a_strange_one_is_named(tmp_path: P
         read_contract(repository(tmp_path / "other", bounds={"label_cc": {"dark": 1.0}}) / "tiny" / "contract.json")
 
 
+def test_what_calibration_left_is_read_and_a_strange_label_is_named(tmp_path: Path) -> None:
+    known = {"check_mm": 2.5, "factor": {"bright": 1.5}, "source": "a test"}
+    strange = known | {"factor": {"dark": 1.5}}
+
+    read = read_contract(repository(tmp_path, uncertainty=known) / "tiny" / "contract.json").uncertainty
+
+    assert read is not None
+    assert (read.check_mm, read.factor, read.source) == (2.5, {"bright": 1.5}, "a test")
+    assert read_contract(repository(tmp_path / "none") / "tiny" / "contract.json").uncertainty is None
+    with pytest.raises(CatalogError, match="uncertainty names dark: no label of this network"):
+        read_contract(repository(tmp_path / "other", uncertainty=strange) / "tiny" / "contract.json")
+
+
 def test_contract_hash_is_of_the_file_as_it_lies(tmp_path: Path) -> None:
     first = read_contract(repository(tmp_path) / "tiny" / "contract.json")
     second = read_contract(repository(tmp_path / "other", version="1.0.1") / "tiny" / "contract.json")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
+from npc_contour.core.class_doubts import AREA, COLUMNS, sum_doubts
 from npc_contour.core.crossings import STEPS, fractions_of
 from npc_contour.core.resampling import resample
 from npc_contour.domain.geometry import Vec3
@@ -153,6 +154,33 @@ def test_weights_with_another_number_of_classes_are_refused(tmp_path: Path) -> N
 
     with pytest.raises(WeightsError, match=r"\[1, 3, 16, 32, 32\], the contract says \[1, 2, 16, 32, 32\]"):
         OpenVinoEngine(replace(contract, labels=contract.labels[:2]), tmp_path / "tiny" / contract.weights_file)
+
+
+class _Rough:
+    """Answers each window with itself at three strengths: classes are in doubt everywhere."""
+
+    def predict(self, windows: Iterable[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        for window in windows:
+            yield np.stack([np.zeros_like(window[0]), window[0], 1.5 * window[0] - 1.0], axis=-1)
+
+
+def test_doubts_put_together_plane_by_plane_are_those_of_the_whole_maps(tmp_path: Path) -> None:
+    contract = write_tiny_network(tmp_path, TinyNetwork(classes=3))
+    volume = (ndimage.gaussian_filter(np.random.default_rng(7).normal(size=(1, 45, 50, 40)), 2.0) * 9000).astype(
+        np.int16
+    )
+    doubts = np.zeros((3, COLUMNS))
+
+    VolumeSegmenter(contract, _Rough()).segment(volume, (3.0, 1.0, 1.0), doubts=doubts)
+
+    maps = np.moveaxis(VolumeSegmenter(contract, _Rough()).class_maps(volume, (3.0, 1.0, 1.0)), 0, -1)
+    depth, rows, columns = maps.shape[:3]
+    inner = (0, depth), (0, rows), (0, columns)
+    labels = maps.argmax(axis=-1).astype(np.uint8)
+    expected = sum_doubts(np.ascontiguousarray(maps), labels, inner, contract.spacing_zyx_mm, 0, depth)
+    np.testing.assert_allclose(doubts[:, AREA], expected[:, AREA])
+    np.testing.assert_allclose(doubts, expected, rtol=0.05)
+    assert doubts.min() > 0
 
 
 class BrokenEngine:
