@@ -28,7 +28,6 @@ from npc_contour.adapters.dicom.rtstruct.segmentation import (
 )
 from npc_contour.adapters.dicom.rtstruct.text import DEMO_WORDS
 from npc_contour.adapters.dicom.rtstruct.writer import encode_rtstruct, sop_instance_uid
-from npc_contour.adapters.findings_page import render_findings
 from npc_contour.application.ports import EncodedReport, EncodedStructureSet, FindingsReport, MeasurementReport
 from npc_contour.core.anatomy import find_head
 from npc_contour.core.contouring import ContourOptions, contour_rois
@@ -152,6 +151,8 @@ class SrWriter:
     ) -> tuple[EncodedReport, EncodedReport]:
         """Encode findings as a structured report, and as a page with pictures."""
         image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
+        from npc_contour.adapters.findings_page import render_findings  # noqa: PLC0415 - matplotlib, for doubtful cases alone
+
         told = encode_findings(report, image, volume, structure_set.data)
         drawn = read_rtstruct(structure_set.data)
         state = f"{DEMO_WORDS}, {drawn.approval_status}" if report.demo else drawn.approval_status

@@ -57,15 +57,12 @@ examples:
   npc-contour supersede 3f2a --reason "new networks"       re-contour the same images
   npc-contour assign                                       cases whose series roles must be assigned
   npc-contour assign 3f2a planning_ct=.17 contrast_ct=.23  assign them; the end of a Series Instance UID is enough
-  npc-contour whole 1.2.840.113... --reason "2 kernels"    a held series is complete, although the scanner counted more
-  npc-contour accept 1.2.840.113... --reason "ID merged"   the later of two versions of these images is right ...
-  npc-contour discard 1.2.840.113...                       ... or is not
   npc-contour pause tps --reason "upgrade of the TPS"      structure sets wait ...
   npc-contour resume tps                                   ... and are sent now"""
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class SiteContext:
     """Use cases and read models that the verbs call."""
 
     operations: Operations
@@ -85,12 +82,12 @@ class _Context:
         return found[0]
 
 
-Act = Callable[[_Context, argparse.Namespace], str]
+Act = Callable[[SiteContext, argparse.Namespace], str]
 
 
 def add_verbs(verbs: Verbs) -> None:
     """Add the verbs."""
-    jobs = _verb(verbs, "jobs", "list cases, newest first, or what is waiting for which destination")
+    jobs = add_verb(verbs, "jobs", "list cases, newest first, or what is waiting for which destination")
     jobs.add_argument("--state", choices=[state.value for state in CaseState], help="only cases in this state")
     jobs.add_argument("--pipeline", metavar="NAME", help="only cases of this pipeline")
     jobs.add_argument("--limit", type=number_in(1, 1000), default=20, metavar="N", help="at most N (default: 20)")
@@ -101,7 +98,7 @@ def add_verbs(verbs: Verbs) -> None:
     )
     add_json(jobs)
     jobs.set_defaults(run=_jobs)
-    show = _verb(verbs, "show", "the timeline of a case or of a study")
+    show = add_verb(verbs, "show", "the timeline of a case or of a study")
     show.add_argument("what", metavar="CASE|STUDY", help="a case's id or its beginning, or a Study Instance UID")
     add_json(show)
     show.set_defaults(run=_show)
@@ -120,7 +117,7 @@ def add_verbs(verbs: Verbs) -> None:
     resend.add_argument(
         "--to", action="append", default=[], metavar="NAME", help="only to this destination; repeatable"
     )
-    assign = _verb(verbs, "assign", "assign series to roles; without a case, list the cases that need it")
+    assign = add_verb(verbs, "assign", "assign series to roles; without a case, list the cases that need it")
     assign.add_argument("case", metavar="CASE", nargs="?", help="its id or the beginning of it")
     assign.add_argument("roles", metavar="ROLE=SERIES", nargs="*", type=role_and_series, help="repeat for each role")
     assign.add_argument(
@@ -129,41 +126,35 @@ def add_verbs(verbs: Verbs) -> None:
     assign.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
     assign.set_defaults(run=_assign)
     for name, words, act in (
-        ("whole", "confirm that a held series is complete, although the scanner counted more images", _whole),
-        ("accept", "replace stored images by those received later with the same UIDs", _accept),
-        ("discard", "delete images received later with the same UIDs; the stored ones stay", _discard),
-    ):
-        parser = _verb(verbs, name, words)
-        parser.add_argument("series", metavar="SERIES", help="its Series Instance UID, see `npc-contour show STUDY`")
-        parser.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
-        parser.set_defaults(run=_run(act))
-    for name, words, act in (
         ("pause", "send nothing to a destination; structure sets wait", _pause),
         ("resume", "send to a paused destination again, at once", _resume),
     ):
-        parser = _verb(verbs, name, words)
+        parser = add_verb(verbs, name, words)
         parser.add_argument("destination", metavar="NAME", help="a destination of the settings")
         parser.add_argument("--reason", default="", help="why, for the timeline")
-        parser.set_defaults(run=_run(act))
+        parser.set_defaults(run=acting(act))
 
 
-def _verb(verbs: Verbs, name: str, words: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=words, epilog=EXAMPLES, formatter_class=RAW)
+def add_verb(verbs: Verbs, name: str, words: str, examples: str = EXAMPLES) -> argparse.ArgumentParser:
+    """Add a verb that works on the service's database, and return its parser."""
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=words, epilog=examples, formatter_class=RAW)
     add_config(parser)
     return parser
 
 
 def _order(verbs: Verbs, name: str, words: str, act: Act) -> argparse.ArgumentParser:
-    parser = _verb(verbs, name, words)
+    parser = add_verb(verbs, name, words)
     parser.add_argument("case", metavar="CASE", help="its id or the beginning of it, see `npc-contour jobs`")
     parser.add_argument("--reason", default="", help="why, for the timeline; never a patient's name")
-    parser.set_defaults(run=_run(act))
+    parser.set_defaults(run=acting(act))
     return parser
 
 
-def _run(act: Act) -> Callable[[argparse.Namespace], int]:
+def acting(act: Act) -> Callable[[argparse.Namespace], int]:
+    """Return what runs a verb that does one thing and prints what was done."""
+
     def run(args: argparse.Namespace) -> int:
-        with _context(args) as context:
+        with site_context(args) as context:
             print(act(context, args))
         return 0
 
@@ -171,7 +162,8 @@ def _run(act: Act) -> Callable[[argparse.Namespace], int]:
 
 
 @contextmanager
-def _context(args: argparse.Namespace) -> Iterator[_Context]:
+def site_context(args: argparse.Namespace) -> Iterator[SiteContext]:
+    """Open the service's database, and what works on it."""
     settings = read_settings(args.config)
     destinations = destinations_of(settings)
     with Store(running_database_url(settings), defer, pool_size=3, timeout_s=10.0) as store:
@@ -181,7 +173,7 @@ def _context(args: argparse.Namespace) -> Iterator[_Context]:
         spool = spool_at(settings)
         reader = study_reader(settings, catalog, spool.read_image)
         assignment = AssignRoles(store, store.clock, catalog, reader)
-        yield _Context(
+        yield SiteContext(
             operations,
             assignment,
             HeldSeries(store, HeldSeriesBoard(store), store.clock),
@@ -192,47 +184,49 @@ def _context(args: argparse.Namespace) -> Iterator[_Context]:
         )
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of the account that runs this, for the timeline."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name
         return "somebody"
 
 
-def _who(args: argparse.Namespace) -> str:
-    return f"{_user()} ({args.reason})" if args.reason else _user()
+def who(args: argparse.Namespace) -> str:
+    """Return who orders something, with the reason that was given."""
+    return f"{user()} ({args.reason})" if args.reason else user()
 
 
-def _retry(context: _Context, args: argparse.Namespace) -> str:
+def _retry(context: SiteContext, args: argparse.Namespace) -> str:
     kind, colon, key = str(args.case).partition(":")
     if colon:
-        return context.operations.retry_step(kind, key, by=_who(args))
-    return context.operations.retry(context.case(args.case), by=_who(args))
+        return context.operations.retry_step(kind, key, by=who(args))
+    return context.operations.retry(context.case(args.case), by=who(args))
 
 
-def _cancel(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.cancel(context.case(args.case), by=_who(args))
+def _cancel(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.cancel(context.case(args.case), by=who(args))
 
 
-def _hold(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.hold(context.case(args.case), by=_who(args))
+def _hold(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.hold(context.case(args.case), by=who(args))
 
 
-def _release(context: _Context, args: argparse.Namespace) -> str:
-    by, seen = _user(), [code.strip() for code in args.seen.split(",") if code.strip()]
+def _release(context: SiteContext, args: argparse.Namespace) -> str:
+    by, seen = user(), [code.strip() for code in args.seen.split(",") if code.strip()]
     return context.operations.release(context.case(args.case), by=by, reason=args.reason, seen=seen)
 
 
-def _supersede(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.supersede(context.case(args.case), by=_who(args))
+def _supersede(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.supersede(context.case(args.case), by=who(args))
 
 
-def _resend(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.resend(context.case(args.case), by=_who(args), to=args.to)
+def _resend(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.resend(context.case(args.case), by=who(args), to=args.to)
 
 
 def _assign(args: argparse.Namespace) -> int:
-    with _context(args) as context:
+    with site_context(args) as context:
         if args.case is None:
             _print_choices(context)
             return 0
@@ -242,11 +236,11 @@ def _assign(args: argparse.Namespace) -> int:
             if details is not None:
                 _print_case(details)
             return 0
-        print(context.assignment.assign(case_id, dict(args.roles), by=_who(args), pipeline=args.pipeline))
+        print(context.assignment.assign(case_id, dict(args.roles), by=who(args), pipeline=args.pipeline))
     return 0
 
 
-def _print_choices(context: _Context) -> None:
+def _print_choices(context: SiteContext) -> None:
     console = Console(soft_wrap=True)
     rows = context.board.jobs(Part(), state=CaseState.AMBIGUOUS)
     if not rows:
@@ -259,33 +253,21 @@ def _print_choices(context: _Context) -> None:
             console.print(f"  npc-contour assign {row.case_id[:8]} {words}", highlight=False, markup=False)
 
 
-def _whole(context: _Context, args: argparse.Namespace) -> str:
-    return context.held_series.take_as_whole(args.series, by=_who(args))
+def _pause(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.pause(args.destination, by=who(args))
 
 
-def _accept(context: _Context, args: argparse.Namespace) -> str:
-    return context.corrections.accept(args.series, by=_who(args))
-
-
-def _discard(context: _Context, args: argparse.Namespace) -> str:
-    return context.corrections.discard(args.series, by=_who(args))
-
-
-def _pause(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.pause(args.destination, by=_who(args))
-
-
-def _resume(context: _Context, args: argparse.Namespace) -> str:
-    return context.operations.resume(args.destination, by=_who(args))
+def _resume(context: SiteContext, args: argparse.Namespace) -> str:
+    return context.operations.resume(args.destination, by=who(args))
 
 
 def _jobs(args: argparse.Namespace) -> int:
-    with _context(args) as context:
+    with site_context(args) as context:
         if args.destinations:
             _print_destinations(context, as_json=args.json)
             return 0
         if args.parked:
-            _print_parked(context, as_json=args.json)
+            print_parked(context, as_json=args.json)
             return 0
         state = CaseState(args.state) if args.state else None
         rows = context.board.jobs(Part(limit=int(args.limit)), state=state, pipeline=args.pipeline)
@@ -302,7 +284,7 @@ def _jobs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_destinations(context: _Context, *, as_json: bool) -> None:
+def _print_destinations(context: SiteContext, *, as_json: bool) -> None:
     rows = context.work.destinations(context.destinations)
     if as_json:
         print_json([DestinationView.model_validate(row) for row in rows])
@@ -314,7 +296,8 @@ def _print_destinations(context: _Context, *, as_json: bool) -> None:
     print_table(table)
 
 
-def _print_parked(context: _Context, *, as_json: bool) -> None:
+def print_parked(context: SiteContext, *, as_json: bool) -> None:
+    """Print the steps that are no longer retried."""
     rows = context.work.parked()
     if as_json:
         print_json([ParkedView.model_validate(row) for row in rows])
@@ -329,7 +312,7 @@ def _print_parked(context: _Context, *, as_json: bool) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with _context(args) as context:
+    with site_context(args) as context:
         study = context.work.study(args.what)
         if study is not None:
             if args.json:
