@@ -1,4 +1,4 @@
-"""Findings about a structure set as a page to print: worst first, numbered, with a picture of each slice concerned."""
+"""Findings about a structure set as a page to print: worst first, numbered, with pictures of the worst."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ CHARACTERS, ROWS = 118, 31
 """Of text above the pictures; more findings go on further pages."""
 ROWS_ALONE = 60
 COLUMNS = 3
-PICTURES_ALONE, MOST_PICTURES = 12, 30
+PICTURES_ALONE = MOST_PICTURES = 12
 _LEFT, _TOP, _BOTTOM, _ROW, _PANEL = 0.08, 0.90, 0.035, 0.0145, 0.205
 _AROUND_MM, _LEAST_MM = 30.0, 120.0
 _WINDOW_HU = (-160.0, 240.0)
@@ -61,7 +62,7 @@ def render_findings(
         structure_set: as read back: its outlines are drawn.
         volume: the planning series.
     """
-    lines, pictures = list(_lines(findings)), list(_pictures(findings, structure_set, volume))[:MOST_PICTURES]
+    lines, pictures = list(_lines(findings)), list(islice(_pictures(findings, structure_set, volume), MOST_PICTURES))
     buffer = BytesIO()
     with PdfPages(buffer, metadata={"Title": title, "Creator": "npc-contour", "CreationDate": None}) as pdf:
         first = _page(title, state, lines[:ROWS])
@@ -88,14 +89,14 @@ def _lines(findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
 
 
 def _pictures(findings: Sequence[Finding], structure_set: ReadStructureSet, volume: Volume) -> Iterator[_Picture]:
-    """Yield a picture for each finding that is about a slice or a structure."""
+    """Yield a picture for each stop and check that is about a slice or a structure, worst first."""
     heights_mm = volume.slice_positions_lps_mm[:, 2]
     for number, finding in enumerate(findings, start=1):
         own = next((roi for roi in structure_set.rois if roi.name == finding.structure), None)
         z_mm = finding.z_mm
         if z_mm is None and own is not None and own.closed_lps_mm:
             z_mm = float(np.median([polygon[0, 2] for polygon in own.closed_lps_mm]))
-        if z_mm is None:
+        if z_mm is None or finding.severity is Severity.NOTE:
             continue
         index = int(np.abs(heights_mm - z_mm).argmin())
         of_structure = [] if own is None else _outlines(own, index, volume)
