@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from npc_contour.adapters.checks import folder_writable, free_space
 from npc_contour.adapters.dicom.read.headers import NOT_DICOM
 from npc_contour.adapters.dicom.read.reader import FolderContent, read_at_key, read_headers
+from npc_contour.adapters.dicom.rtstruct.findings_report import pdf_of
 from npc_contour.adapters.masks.files import write_named_masks
 from npc_contour.adapters.triton.client import TritonEngine
 from npc_contour.adapters.triton.embedded import EmbeddedTriton
@@ -26,6 +27,7 @@ from npc_contour.application.contouring import (
     Volumes,
     contour,
     doubt_images,
+    findings_report,
     report_of,
     segment,
     timed,
@@ -45,6 +47,7 @@ from npc_contour.errors import NoPipelineError
 from npc_contour.settings import Settings
 
 Progress = Callable[[str, float], None]
+Beside = Literal["nifti", "findings"]
 LOOK_EVERY_S = 0.3
 NEEDED_MB = 100
 """Where the results go."""
@@ -73,7 +76,7 @@ def segment_folder(
     out: Path,
     *,
     pipeline: str | None = None,
-    nifti: bool = False,
+    beside: Collection[Beside] = (),
     assign: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[FolderResult, ...]:
@@ -84,7 +87,9 @@ def segment_folder(
         folder: searched with its subfolders.
         out: the RTSTRUCT's file, beside which go the measurements of a pipeline that measures (`-measurements.dcm`, SR,
             and `.csv`); with several RTSTRUCTs, the pipeline (and the study's number) is put into each name.
-        nifti: also write the masks, as `write_nifti` does, beside each RTSTRUCT, and their names in a text file.
+        beside: what else is written beside each RTSTRUCT: `nifti`, the masks as `write_nifti` does, and their names in
+            a text file; `findings`, what is doubtful, where anything is, as `-findings.pdf` with pictures and as
+            `-findings.dcm` (SR).
         assign: role → Series Instance UID, or an ending of it, where a person says which series is which.
         pipeline: run just this one; None runs every enabled pipeline that the images suit.
         progress: told the name of a step and the fraction of it that is done.
@@ -138,7 +143,7 @@ def segment_folder(
         crossings = writer.profile.contour_source is ContourSource.MARGINS
         used = {use.network for _, answer, _ in cases for use in catalog.pipelines[answer.pipeline].networks}
         engine = _engine(settings, used, stack, timings_s, report, crossings=crossings)
-        run = _Run(catalog, engine, timings_s, report, writer, settings, nifti=nifti)
+        run = _Run(catalog, engine, timings_s, report, writer, settings, beside=beside)
         made = [
             FolderResult(
                 answer.pipeline,
@@ -160,7 +165,7 @@ class _Run:
     report: Progress
     writer: RtstructWriter
     settings: Settings
-    nifti: bool
+    beside: Collection[Beside]
     drawn: dict[str, list[RoiMask]] = field(default_factory=dict)
     """What was drawn on each planning series so far, by Series Instance UID."""
 
@@ -191,7 +196,7 @@ class _Run:
         contracts = self.catalog.contracts_of(pipeline)
         timings_s: Timings = dict(self.common_timings_s)
         volumes = Volumes(FileReader(read_at_key, self.settings.mr), pipeline, case.series, timings_s, case.moves)
-        findings = doubt_images(volumes, self.settings.routing.max_shift_mm)
+        doubts = doubt_images(volumes, self.settings.routing.max_shift_mm)
         label_maps: dict[str, LabelMap] = {}
         for contract in contracts:
             self.engine.check(contract)
@@ -211,7 +216,7 @@ class _Run:
                 "series not confirmed complete by the PACS",
                 *reasons,
             ),
-            image_findings=findings,
+            image_findings=doubts,
             second_opinions=opinions,
         )
         drawn += roi_masks(label_maps, pipeline.rois)
@@ -221,16 +226,21 @@ class _Run:
         _put(path, done.encoded.data)
         if done.encoded.segmentation is not None:
             _put(path.with_suffix(".seg.dcm"), done.encoded.segmentation)
-        if self.nifti:
+        if "nifti" in self.beside:
             whole = (mask.on_grid(volume.grid.shape_zyx) for mask in done.masks)
             names = [mask.spec.name for mask in done.masks]
             write_named_masks(path.with_suffix(".nii.gz"), whole, names, volume.grid)
         self.report(f"{pipeline.name}: RTSTRUCT", 1.0)
+        if "findings" in self.beside and done.structure_set.findings:
+            told = findings_report(done.structure_set, request.made_at)
+            sr, page = SrWriter(read_at_key).write_findings(told, volume, request.planning, done.encoded)
+            _put(_beside(path, "findings.dcm"), sr.data)
+            _put(_beside(path, "findings.pdf"), pdf_of(page.data))
         rows = measured_report(measured)
         if measured is not None:
-            _put(_beside(path, ".csv"), measurements_csv(rows["measurements"]).encode())
+            _put(_beside(path, "measurements.csv"), measurements_csv(rows["measurements"]).encode())
             if measured.encoded is not None:
-                _put(_beside(path, ".dcm"), measured.encoded.data)
+                _put(_beside(path, "measurements.dcm"), measured.encoded.data)
         return report_of(done, pipeline, timings_s) | rows
 
 
@@ -245,9 +255,9 @@ def _unreadable(content: FolderContent) -> tuple[str, ...]:
     return (f"{len(broken)} DICOM files of the folder were left out: {named}{rest}",)
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    """Return where the measurements beside an RTSTRUCT go."""
-    return path.with_name(f"{path.stem}-measurements{suffix}")
+def _beside(path: Path, name: str) -> Path:
+    """Return where something beside an RTSTRUCT goes."""
+    return path.with_name(f"{path.stem}-{name}")
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from npc_contour.application.artefacts import (
@@ -29,6 +29,7 @@ from npc_contour.application.contouring import (
     Volumes,
     contour,
     doubt_images,
+    findings_report,
     report_of,
     segment,
     timed,
@@ -39,7 +40,6 @@ from npc_contour.application.opinions import Siblings, compare_with_others
 from npc_contour.application.ports import (
     Clock,
     EncodedReport,
-    FindingsReport,
     InferenceEngine,
     ReportWriter,
     SeriesReader,
@@ -55,7 +55,6 @@ from npc_contour.domain.jobs import AnyDestination, CaseState, Deliverable
 from npc_contour.domain.pipelines import NetworkContract, Pipeline
 from npc_contour.domain.registration import RigidMove
 from npc_contour.domain.series import Series
-from npc_contour.domain.structures import StructureSet
 from npc_contour.domain.timeline import TimelineEntry
 from npc_contour.domain.volumes import LabelMap
 from npc_contour.domain.work import Job, JobKind
@@ -129,13 +128,6 @@ class Written:
             "findings_sop_instance_uid": told.sop_instance_uid if told else "",
             "findings_pdf_sop_instance_uid": page.sop_instance_uid if page else "",
         }
-
-
-def findings_report(content: StructureSet, made_at: datetime) -> FindingsReport:
-    """Return what the reports about a structure set's findings say."""
-    return FindingsReport(
-        findings=content.findings, label=content.label, demo=content.demo, uid_seed=content.uid_seed, made_at=made_at
-    )
 
 
 class CaseSteps:

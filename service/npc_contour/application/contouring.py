@@ -11,7 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from npc_contour import tracing
-from npc_contour.application.ports import EncodedStructureSet, InferenceEngine, SeriesReader, StructureSetWriter
+from npc_contour.application.ports import (
+    EncodedStructureSet,
+    FindingsReport,
+    InferenceEngine,
+    SeriesReader,
+    StructureSetWriter,
+)
 from npc_contour.core.answers import check_answer
 from npc_contour.core.images_as_expected import Image, look_at_images
 from npc_contour.core.labels import RoiMask, roi_masks
@@ -262,6 +268,13 @@ def _written(
         "values": {name.value: round(value, 3) for name, value in site_values(masks, volume).items()},
     }
     return Contoured(structure_set, tuple(masks), encoded, source, writer.profile.name, site)
+
+
+def findings_report(content: StructureSet, made_at: datetime) -> FindingsReport:
+    """Return what the reports about a structure set's findings say."""
+    return FindingsReport(
+        findings=content.findings, label=content.label, demo=content.demo, uid_seed=content.uid_seed, made_at=made_at
+    )
 
 
 def report_of(contoured: Contoured, pipeline: Pipeline, timings_s: Mapping[str, float]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ examples:
   npc-contour segment patient --out rt.dcm --pipeline ln_ctv   just this one
   npc-contour segment patient --out rt.dcm --assign planning_ct=.17   where headers do not tell which series is which
   npc-contour segment patient --out rt.dcm --seg --nifti       also as voxels: rt.seg.dcm, rt.nii.gz
+  npc-contour segment patient --out rt.dcm --findings         what is doubtful: rt-findings.pdf with pictures, .dcm (SR)
   npc-contour segment chest --out ln.dcm --pipeline mediastinal_ln   with ln-measurements.dcm (SR) and .csv"""
 
 
@@ -47,6 +48,11 @@ def add_verbs(verbs: Verbs) -> None:
     )
     parser.add_argument("--seg", action="store_true", help="also write each as DICOM SEG (FILE.seg.dcm)")
     parser.add_argument("--nifti", action="store_true", help="also write the masks (FILE.nii.gz, FILE.names.txt)")
+    parser.add_argument(
+        "--findings",
+        action="store_true",
+        help="also write what is doubtful: FILE-findings.pdf with pictures, and .dcm (SR)",
+    )
     add_config(parser)
     parser.set_defaults(run=run)
 
@@ -63,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             args.folder,
             args.out,
             pipeline=args.pipeline,
-            nifti=args.nifti,
+            beside=[*(["nifti"] if args.nifti else ()), *(["findings"] if args.findings else ())],
             assign=dict(args.assign),
             progress=steps(progress),
         )
