@@ -137,6 +137,21 @@ def test_many_holes_all_end_in_an_outer_ring(seed: int) -> None:
     np.testing.assert_array_equal(read_back(roi, volume), mask)
 
 
+def test_a_region_with_more_holes_than_a_contour_has_points_for_is_cut_in_strips() -> None:
+    mask = np.zeros((3, 64, 64), dtype=np.bool_)
+    mask[1:, 2:62, 2:62] = True
+    mask[1, 4:60:3, 4:60:3] = False  # 361 pin holes, of about ten points each
+    volume = volume_of(mask.shape)
+
+    roi = contoured(mask, volume, ContourOptions(max_points=1000))
+
+    np.testing.assert_array_equal(read_back(roi, volume), mask)
+    assert max(len(contour.points_lps_mm) for contour in roi.contours) <= 1000
+    slices = [contour.slice_index for contour in roi.contours]
+    assert slices.count(1) == 8
+    assert slices.count(2) == 1
+
+
 def test_nested_rings_keep_their_holes() -> None:
     y, x = np.indices((41, 41)) - 20
     radius = np.hypot(y, x)

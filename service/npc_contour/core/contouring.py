@@ -30,6 +30,8 @@ from npc_contour.domain.volumes import Volume
 INSET_PX = 0.005
 """Vertices lie this far inside the mid-point between two pixel centres: marching squares at level 0.505."""
 
+MOST_STRIPS = 16
+"""Regions with very many holes are cut in strips, on average of all slices this many at most."""
 MIN_REACH_PX = 0.05
 """A contour from a network's crossings keeps this far from pixel centres."""
 
@@ -89,22 +91,55 @@ def contour_roi(roi_mask: RoiMask, volume: Volume, options: ContourOptions = DEF
         The ROI with its contours in LPS mm, each on its own slice's position and orientation, slices ascending, on
         each slice outer rings clockwise as the image is displayed; `volume_cc` counts voxels.
     """
-    stack = roi_mask.mask.view(np.uint8)
     keyhole = options.holes is Holes.KEYHOLE
     spacing = np.asarray(volume.grid.spacing_zyx_mm)
-    if roi_mask.crossings is None or options.source is ContourSource.MASKS:
-        rings = trace(stack, keyhole=keyhole)
+    masks_only = roi_mask.crossings is None or options.source is ContourSource.MASKS
+    stack, slices = roi_mask.mask, np.arange(len(roi_mask.mask))
+    rings = trace(stack.view(np.uint8), keyhole=keyhole, corners_only=masks_only)
+    while len(bridged := _bridged_too_often(rings, options.max_points)) and len(stack) < MOST_STRIPS * len(
+        roi_mask.mask
+    ):
+        stack, slices = _halved(stack, slices, bridged)
+        rings = trace(stack.view(np.uint8), keyhole=keyhole, corners_only=masks_only)
+    if roi_mask.crossings is None or masks_only:
         points = rings.points(0.5 - INSET_PX)
     else:
-        rings = trace(stack, keyhole=keyhole, corners_only=False)
-        points = rings.points(crossing_reach(rings, roi_mask.crossings), bridge_offset=MIN_REACH_PX * 0.4)
+        in_mask = replace(rings, slices=slices[rings.slices].astype(rings.slices.dtype))
+        points = rings.points(crossing_reach(in_mask, roi_mask.crossings), bridge_offset=MIN_REACH_PX * 0.4)
         options = replace(options, thin_mm=max(options.thin_mm, CROSSING_THIN_PX * float(spacing[1:].min())))
-    keep = _thinned(rings, points, roi_mask.mask, spacing[1:], options)
+    keep = _thinned(rings, points, stack, spacing[1:], options)
     lengths = np.diff(rings.offsets)
     if keep is not None:
         lengths = np.add.reduceat(keep, rings.offsets[:-1], dtype=np.int64)
         points = points[keep]
-    return placed(roi_mask, volume, points, lengths, rings.slices)
+    return placed(roi_mask, volume, points, lengths, slices[rings.slices])
+
+
+def _bridged_too_often(rings: Rings, max_points: int) -> npt.NDArray[np.int64]:
+    """Return the slices with a ring whose bridges to holes, which thinning must keep, are too many for its points."""
+    if not len(rings.locked):
+        return np.array([], dtype=np.int64)
+    locked = np.add.reduceat(rings.locked, rings.offsets[:-1], dtype=np.int64)
+    return np.unique(rings.slices[locked > max_points // 2]).astype(np.int64)
+
+
+def _halved(
+    stack: BoolArray, slices: npt.NDArray[np.int64], which: npt.NDArray[np.int64]
+) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+    """Cut the regions of some slices in two, at the middle of their rows; both parts keep the slice's number."""
+    parts, numbers = [], []
+    for index, section in enumerate(stack):
+        rows = np.flatnonzero(section.any(axis=1))
+        cuts = [slice(None)]
+        if index in which and len(rows) > 1:
+            middle = int(rows[0] + rows[-1] + 1) // 2
+            cuts = [slice(0, middle), slice(middle, None)]
+        for cut in cuts:
+            part = np.zeros_like(section)
+            part[cut] = section[cut]
+            parts.append(part)
+            numbers.append(slices[index])
+    return np.stack(parts), np.array(numbers)
 
 
 def placed(
