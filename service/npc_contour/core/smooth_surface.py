@@ -31,6 +31,7 @@ _HALF_WAY_OF_SPLINE = 2.2
 """A cubic through (0, -2.2), (1, 1), (2, 1), (3, 1) is zero at 0.5."""
 _ACROSS, _FINEST = 20, 4
 """An outline has as many values as this along the radius of the largest disc inside, at most so many a pixel."""
+_LEAST_WIDTH = 0.4
 _MARGIN_PX = 10
 """As far as smoothing twice reaches, nearly: 3.3 standard deviations each."""
 
@@ -57,15 +58,28 @@ def _field(mask: npt.NDArray[np.bool_], spacing_zyx_mm: Vec3) -> tuple[FloatArra
         # Distances to the outline drawn are finer than those to the pixels; a margin of 4 pixels is enough for them.
         inner = (slice((_MARGIN_PX - 4) * finer, -(_MARGIN_PX - 4) * finer),) * 2
         slices = [finely(values[inner] > 0, fine_mm, 1) for values in slices]
+    smooth = _across_slices(np.stack(slices), sum(pixel_mm) / 2 / gap_mm)
     parts = math.ceil(gap_mm * finer / (sum(pixel_mm) / 2) - 1e-6)
     half_way = _HALF_WAY_OF_SPLINE if parts > 1 else 1.0
-    ends = [_beyond(towards, gap_mm, half_way) for towards in (slices, slices[::-1])]
-    known = np.stack([ends[0], *slices, ends[1]])
+    ends = [_beyond(towards, gap_mm, half_way) for towards in (smooth, smooth[::-1])]
+    known = np.stack([ends[0], *smooth, ends[1]])
     if parts > 1:
         steps = np.linspace(0, len(known) - 1, (len(known) - 1) * parts + 1)
         known = make_interp_spline(np.arange(len(known)), known, k=min(3, len(known) - 1))(steps)
     closed = np.pad(known, 1, constant_values=float(known.min()))
     return closed, (gap_mm / max(parts, 1), pixel_mm[0] / finer, pixel_mm[1] / finer)
+
+
+def _across_slices(slices: FloatArray, width: float) -> FloatArray:
+    """Smooth from slice to slice, where these are nearer than pixels; `width` is a pixel in slices."""
+    margin = min(math.ceil(3 * width), len(slices) - 1)
+    if width < _LEAST_WIDTH or margin < 1:
+        return slices
+    padded = np.pad(slices, ((margin, margin), (0, 0), (0, 0)), mode="reflect", reflect_type="odd")
+    once = ndimage.gaussian_filter1d(padded, width, axis=0, mode="nearest")
+    both = 2 * once - ndimage.gaussian_filter1d(once, width, axis=0, mode="nearest")
+    smooth: FloatArray = both[margin:-margin]
+    return smooth
 
 
 def finer_for(radius_mm: float, pixel_mm: Sequence[float]) -> int:
@@ -118,7 +132,7 @@ def _enclosing(inside: int, values: FloatArray) -> FloatArray:
     return outline
 
 
-def _beyond(slices: Sequence[FloatArray], gap_mm: float, half_way: float) -> FloatArray:
+def _beyond(slices: FloatArray, gap_mm: float, half_way: float) -> FloatArray:
     """The function one slice before the first, by a parabola; of one or two slices by that of a ball.
 
     `half_way` times the first, below zero, makes the function change its sign half-way.
