@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -91,6 +92,7 @@ def _lines(findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
 def _pictures(findings: Sequence[Finding], structure_set: ReadStructureSet, volume: Volume) -> Iterator[_Picture]:
     """Yield a picture for each stop and check that is about a slice or a structure, worst first."""
     heights_mm = volume.slice_positions_lps_mm[:, 2]
+    drawn = _by_slice(structure_set, volume)
     for number, finding in enumerate(findings, start=1):
         own = next((roi for roi in structure_set.rois if roi.name == finding.structure), None)
         z_mm = finding.z_mm
@@ -99,18 +101,22 @@ def _pictures(findings: Sequence[Finding], structure_set: ReadStructureSet, volu
         if z_mm is None or finding.severity is Severity.NOTE:
             continue
         index = int(np.abs(heights_mm - z_mm).argmin())
-        of_structure = [] if own is None else _outlines(own, index, volume)
-        others = [line for roi in structure_set.rois if roi is not own for line in _outlines(roi, index, volume)]
+        outlines = [(roi, in_plane_index(one, np.full(len(one), index), volume)[:, ::-1]) for roi, one in drawn[index]]
+        of_structure = [line for roi, line in outlines if roi is own]
+        others = [line for roi, line in outlines if roi is not own]
         caption = f"{number}  {finding.structure or finding.code.value}, z {heights_mm[index]:.1f} mm"
         yield _Picture(caption, index, of_structure, others)
 
 
-def _outlines(roi: ReadRoi, index: int, volume: Volume) -> list[FloatArray]:
-    """Return the closed outlines of an ROI on a slice as columns and rows."""
+def _by_slice(structure_set: ReadStructureSet, volume: Volume) -> Mapping[int, list[tuple[ReadRoi, FloatArray]]]:
+    """Return the closed outlines, each ending where it begins, by the slice that is nearest."""
     heights_mm = volume.slice_positions_lps_mm[:, 2]
-    on_slice = [one for one in roi.closed_lps_mm if np.abs(heights_mm - one[0, 2]).argmin() == index]
-    closed = [np.vstack([one, one[:1]]) for one in on_slice]
-    return [in_plane_index(one, np.full(len(one), index), volume)[:, ::-1] for one in closed]
+    outlines = [(roi, one) for roi in structure_set.rois for one in roi.closed_lps_mm]
+    nearest = np.abs(np.array([one[0, 2] for _, one in outlines])[:, np.newaxis] - heights_mm).argmin(axis=1)
+    found: defaultdict[int, list[tuple[ReadRoi, FloatArray]]] = defaultdict(list)
+    for index, (roi, one) in zip(nearest.tolist(), outlines, strict=True):
+        found[index].append((roi, np.vstack([one, one[:1]])))
+    return found
 
 
 def _draw(page: Figure, pictures: Sequence[_Picture], volume: Volume, top: float) -> None:
