@@ -92,6 +92,17 @@ def test_what_masks_writes_rtstruct_reads(planning: Planning, tmp_path: Path) ->
     np.testing.assert_array_equal(first, second)
 
 
+def test_rois_of_one_name_are_told(planning: Planning, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SimpleITK.WriteImage(image_of(label_map(planning), planning), str(tmp_path / "labels.mha"))
+    call("rtstruct", planning.folder, tmp_path / "labels.mha", "--out", tmp_path / "rt.dcm")
+    theirs = dcmread(tmp_path / "rt.dcm")
+    theirs.StructureSetROISequence[2].ROIName = theirs.StructureSetROISequence[0].ROIName
+    theirs.save_as(tmp_path / "theirs.dcm")
+
+    assert call("masks", tmp_path / "theirs.dcm", planning.folder, "--out", tmp_path / "a.nii.gz") == 0
+    assert "2 ROIs are called 'ROI_1'" in capsys.readouterr().out
+
+
 def test_flipped_axes_are_turned(planning: Planning, tmp_path: Path) -> None:
     labels = label_map(planning)
     flipped = SimpleITK.Flip(image_of(labels, planning), [True, False, True])

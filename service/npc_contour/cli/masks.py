@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,14 @@ def read(args: argparse.Namespace) -> int:
             check_origin(content, folder)
         masks = _drawn(content, folder, args, reports)
         names = write_named_masks(args.out, masks, [roi.name for roi in content.rois], folder.volume.grid)
-    notes = (*content.notes, *folder.notes)
+    called = Counter(roi.name for roi in content.rois if roi.name)
+    twice = (
+        f"{count} ROIs are called {name!r}: each has its mask; give them names of their own in {names} before"
+        " `npc-contour rtstruct` reads it"
+        for name, count in called.items()
+        if count > 1
+    )
+    notes = (*content.notes, *folder.notes, *twice)
     if args.json:
         print(json.dumps(_as_json(args.out, names, content, reports, notes), ensure_ascii=False))
         return 0
