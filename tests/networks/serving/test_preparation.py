@@ -137,7 +137,7 @@ def test_axes_the_other_way_round_give_the_answer_of_the_turned_volume(
 
     labels = VolumeSegmenter(replace(contract, flipped_zyx=flipped), _Threshold()).segment(volume, (1.1, 1.0, 2.2))
 
-    there = np.ascontiguousarray(np.flip(volume, [axis + 1 for axis in flipped]))
+    there = np.ascontiguousarray(np.flip(volume, tuple(axis + 1 for axis in flipped)))
     expected = VolumeSegmenter(contract, _Threshold()).segment(there, (1.1, 1.0, 2.2))
     np.testing.assert_array_equal(np.flip(labels, flipped), expected)
     assert 0.2 < labels.mean() < 0.8
