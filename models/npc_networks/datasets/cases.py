@@ -29,6 +29,19 @@ class CaseRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Organs:
+    """Masks of whole structures, which may overlap, where labels do not.
+
+    Attributes:
+        masks: by the labels that make a structure.
+        structures: the labels that make each structure there is.
+    """
+
+    masks: Mapping[frozenset[int], Path]
+    structures: tuple[frozenset[int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RawCase:
     """One training case.
 
@@ -39,6 +52,7 @@ class RawCase:
         drawn: labels that were drawn in this case; None says all.
         complete: False where only some instances of a structure were drawn.
         grid: which image's grid is the case's: the one that was drawn on.
+        organs: laid over the label map, as corrections of it; with `labels` empty they are all there is.
     """
 
     name: str
@@ -48,6 +62,7 @@ class RawCase:
     drawn: frozenset[int] | None = None
     complete: bool = True
     grid: int = 0
+    organs: Organs | None = None
 
 
 def read_image(path: Path) -> SimpleITK.Image:
@@ -77,12 +92,50 @@ def read_labels(case: RawCase, grid: SimpleITK.Image) -> UInt8Array:
     Raises:
         CaseRefused: a file cannot be read, or a label is negative or above 255.
     """
+    if case.organs is not None:
+        corrected = {made_of: _labels(path, grid) != 0 for made_of, path in case.organs.masks.items()}
+        whole = np.zeros(grid.GetSize()[::-1], dtype=np.uint8)
+        drawn = _labels(case.labels, grid).astype(np.uint8) if isinstance(case.labels, Path) else whole
+        return relabelled(drawn, corrected, case.organs.structures)
     if isinstance(case.labels, Path):
         return _labels(case.labels, grid).astype(np.uint8)
     masks = {label: _labels(path, grid) != 0 for label, path in sorted(case.labels.items())}
     merged = np.zeros(grid.GetSize()[::-1], dtype=np.uint8)
     for label, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
         merged[mask] = label
+    return merged
+
+
+def relabelled(
+    labels: UInt8Array, masks: Mapping[frozenset[int], npt.NDArray[np.bool_]], structures: Sequence[frozenset[int]]
+) -> UInt8Array:
+    """Return a label map in which structures are what their masks say.
+
+    A voxel's structures are those of its label, but for the ones that have a mask: of those it is where the mask is.
+    It gets the label that belongs to just these structures; where none does, the one that differs in the fewest, and
+    of those the one that shares the most.
+
+    Args:
+        labels: (z, y, x), exclusive.
+        masks: of some structures or all, by the labels that make each; (z, y, x).
+        structures: the labels that make each structure; 64 at most.
+    """
+    most = max((max(one) for one in structures), default=0)
+    codes = np.zeros(most + 1, dtype=np.uint64)
+    bits = {made_of: np.uint64(1) << np.uint64(number) for number, made_of in enumerate(structures)}
+    for made_of, bit in bits.items():
+        codes[sorted(made_of)] |= bit
+    before = codes[labels]
+    after = before.copy()
+    for made_of, mask in masks.items():
+        after = np.where(mask, after | bits[made_of], after & ~bits[made_of])
+    changed = after != before
+    kinds, which = np.unique(after[changed], return_inverse=True)
+    differing = np.bitwise_count(kinds[:, np.newaxis] ^ codes).astype(np.int64)
+    shared = np.bitwise_count(kinds[:, np.newaxis] & codes).astype(np.int64)
+    nearest = (differing * (len(structures) + 1) - shared).argmin(axis=1)
+    merged = labels.copy()
+    merged[changed] = nearest.astype(np.uint8)[which]
     return merged
 
 

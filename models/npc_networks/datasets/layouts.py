@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from npc_networks.datasets.cases import RawCase
+from npc_contour.structure_names import meaning
+from npc_networks.datasets.cases import Organs, RawCase
 from npc_networks.datasets.recipe import Layout, Recipe, RecipeRefused
 
 NIFTI: Final = (".nii.gz", ".nii")
@@ -35,11 +36,7 @@ def find_cases(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, 
 
 def _segrap(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...]]:
     task = SEGRAP_TASKS[recipe.task or "oar"]
-    if corrected := sorted(path for path in source.rglob(f"*Update_Labels*{task}*") if path.is_dir()):
-        raise RecipeRefused(
-            f"{corrected[0]} holds corrected labels, one file an organ, which are not merged into label maps here:"
-            " merge them, or move the folder away to train on the labels as they were first released"
-        )
+    corrected = _segrap_organs(recipe, source, task)
     labels: dict[str, Path] = {}
     for path in source.rglob(f"{task}*/segrap_*.nii.gz"):
         name = _stem(path)
@@ -48,13 +45,41 @@ def _segrap(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...
         labels[name] = path
     cases = []
     for image in source.rglob("segrap_*/image.nii.gz"):
-        name = image.parent.name
-        if labels:
+        name, organs = image.parent.name, corrected.get(image.parent.name)
+        images = (image, image.with_name("image_contrast.nii.gz"))
+        is_whole = organs is not None and set(organs.masks) == set(organs.structures)
+        if name in labels:
+            cases.append(RawCase(name, name, images, labels[name], organs=organs))
+        elif is_whole:
+            cases.append(RawCase(name, name, images, {}, organs=organs))
+        elif labels or organs is not None:
             # A case without labels is named as one that cannot be read.
-            absent = next(iter(labels.values())).with_name(f"{name}.nii.gz")
-            images = (image, image.with_name("image_contrast.nii.gz"))
-            cases.append(RawCase(name, name, images, labels.get(name, absent)))
+            cases.append(RawCase(name, name, images, source / task / f"{name}.nii.gz", organs=organs))
     return cases, recipe.label_names
+
+
+def _segrap_organs(recipe: Recipe, source: Path, task: str) -> dict[str, Organs]:
+    """Return the masks, one file a structure, of the corrected labels (`Update_Labels`), by case; none where none are.
+
+    Raises:
+        RecipeRefused: there are no masks in their folder, or one is called as no structure is.
+    """
+    structures = recipe.structures
+    found: dict[str, Organs] = {}
+    for folder in sorted(path for path in source.rglob(f"*Update_Labels*{task}*") if path.is_dir()):
+        files = sorted(folder.rglob("segrap_*/*.nii.gz"))
+        unknown = sorted({_stem(file) for file in files if meaning(_stem(file)) not in structures})
+        if not files or unknown:
+            held = f"masks called {', '.join(unknown[:MOST_NAMES])}" if unknown else "no masks"
+            raise RecipeRefused(
+                f"{folder} holds {held}: corrected labels are segrap_NNNN/STRUCTURE.nii.gz, one file for each of"
+                f" {recipe.pipeline}'s structures that was corrected"
+            )
+        for file in files:
+            case = found.setdefault(file.parent.name, Organs({}, tuple(structures.values())))
+            masks = {**case.masks, structures[meaning(_stem(file))]: file}
+            found[file.parent.name] = Organs(masks, case.structures)
+    return found
 
 
 def _lnctvseg(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...]]:
@@ -148,7 +173,8 @@ _FINDERS: Final[Mapping[Layout, _Finder]] = {
     "npc-mri": _npc_mri,
 }
 _LOOKED_FOR: Final[Mapping[Layout, str]] = {
-    "segrap2023": "segrap_NNNN/image.nii.gz and image_contrast.nii.gz, Task001 or Task002/segrap_NNNN.nii.gz",
+    "segrap2023": "segrap_NNNN/image.nii.gz and image_contrast.nii.gz, Task001 or Task002/segrap_NNNN.nii.gz,"
+    " Update_Labels(Task001)/.../segrap_NNNN/STRUCTURE.nii.gz",
     "lnctvseg": "lnctvsegNNNN_0000.nii.gz, lnctvsegNNNN_0001.nii.gz and lnctvsegNNNN.nii.gz",
     "han5k": "RADCURE-NNNN_0000.nii.gz, RADCURE-NNNN/image.nii.gz or RADCURE-NNNN/.../*.dcm; and RADCURE-NNNN/"
     "STRUCTURE.nii.gz or labels/RADCURE-NNNN.nii.gz",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from npc_contour.catalog import PIPELINES_DIR, read_pipeline
+from npc_contour.structure_names import Meaning, meaning
 from npc_networks.imports.command import PART_OF, target_of
 
 RECIPES_DIR: Final = Path(__file__).parent / "recipes"
@@ -112,6 +114,14 @@ class Recipe(_Strict):
             return self.labels
         pipeline = read_pipeline(PIPELINES_DIR / f"{self.pipeline}.toml")
         return target_of(pipeline, self.network, self.network).labels[1:]
+
+    @property
+    def structures(self) -> Mapping[Meaning, frozenset[int]]:
+        """Return the labels that make each structure, by what its name means; empty without a pipeline."""
+        if not self.network:
+            return {}
+        rois = read_pipeline(PIPELINES_DIR / f"{self.pipeline}.toml").rois
+        return {meaning(roi.name): frozenset(roi.labels) for roi in rois if roi.network == self.network}
 
     def label_of(self, file_name: str) -> int | None:
         """Return the label that a mask file draws, by its name without ending; None where the recipe has none for it.

@@ -318,7 +318,42 @@ def test_a_case_without_labels_and_labels_of_another_release_are_said(
 
     (tmp_path / "source" / "SegRap2023_Training_Set_120cases_Update_Labels(Task001)").mkdir()
     assert convert("segrap2023_oar", tmp_path / "source", tmp_path / "raw")[0] == 2
-    assert "corrected labels, one file an organ" in capsys.readouterr().out
+    assert "holds no masks: corrected labels are segrap_NNNN/STRUCTURE.nii.gz" in capsys.readouterr().out
+
+
+def test_segraps_corrected_organs_are_laid_over_its_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    write_segrap(source, [7])
+    (labels_file,) = source.rglob("Task001/segrap_0007.nii.gz")
+    image = SimpleITK.ReadImage(str(labels_file))
+    labels = np.zeros_like(SimpleITK.GetArrayFromImage(image))
+    labels[2:8, 4:12, 4:12] = 1  # brain
+    labels[2:8, 5:8, 5:8] = 2  # brainstem, in the brain
+    labels[2:8, 14:17, 5:8] = 10  # left eye
+    SimpleITK.WriteImage(_as(labels, image), str(labels_file))
+    folder = source / "SegRap2023_Training_Set_120cases_Update_Labels(Task001)" / "x" / "segrap_0007"
+    folder.mkdir(parents=True)
+    stem = np.zeros_like(labels)
+    stem[2:8, 5:8, 5:10] = 1
+    SimpleITK.WriteImage(_as(stem, image), str(folder / "BrainStem.nii.gz"))
+    SimpleITK.WriteImage(_as(labels * 0, image), str(folder / "Eye_L.nii.gz"))
+
+    status, written = convert("segrap2023_oar", source, tmp_path / "raw")
+
+    assert status == 0, capsys.readouterr().out
+    expected = labels.copy()
+    expected[2:8, 5:8, 5:10] = 2
+    expected[labels == 10] = 0
+    np.testing.assert_array_equal(voxels(written / "labelsTr" / "segrap_0007.nii.gz"), expected)
+    SimpleITK.WriteImage(_as(stem, image), str(folder / "Nonsense.nii.gz"))
+    assert convert("segrap2023_oar", source, tmp_path / "again")[0] == 2
+    assert "holds masks called Nonsense" in capsys.readouterr().out
+
+
+def _as(voxels_zyx: npt.NDArray[np.generic], image: SimpleITK.Image) -> SimpleITK.Image:
+    made = SimpleITK.GetImageFromArray(voxels_zyx)
+    made.CopyInformation(image)
+    return made
 
 
 def test_broken_run_continues(tmp_path: Path) -> None:
