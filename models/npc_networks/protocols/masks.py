@@ -12,6 +12,7 @@ import SimpleITK
 
 from npc_contour.domain.geometry import Vec3
 from npc_contour.errors import VoxelFileError
+from npc_contour.structure_names import meaning
 from npc_contour.voxel_files import labels_of, read_image
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
@@ -68,7 +69,9 @@ class LabelImage:
 
 
 def pair_files(found: Path, reference: Path) -> list[tuple[str, Path, Path]]:
-    """Return (case, answer, reference) of two files, or of two folders whose files have the same names.
+    """Return (case, answer, reference) of two files, or of two folders with the same names in them.
+
+    What has a name is a file, or a folder of masks: CASE/STRUCTURE.nii.gz.
 
     Raises:
         EvaluationRefused: a path is absent, a file has no partner, or there is none at all.
@@ -104,6 +107,8 @@ def read_pair(found: Path, reference: Path, structures: Sequence[Structure]) -> 
 
 
 def _read(path: Path, structures: Sequence[Structure]) -> LabelImage:
+    if path.is_dir():
+        return _read_masks(path, structures)
     try:
         image = read_image(path)
         voxels: npt.NDArray[np.generic] = labels_of(SimpleITK.GetArrayFromImage(image), path)
@@ -120,6 +125,26 @@ def _read(path: Path, structures: Sequence[Structure]) -> LabelImage:
     read = LabelImage(path, voxels, (z, y, x), (spacing, origin, direction))
     _check_labels(read, structures)
     return read
+
+
+def _read_masks(folder: Path, structures: Sequence[Structure]) -> LabelImage:
+    """Read a folder with one mask a structure; a structure without a file is empty."""
+    files = {meaning(name): path for name, path in _by_name(folder).items()}
+    names = {meaning(structure.name): structure.channel for structure in structures}
+    if strange := sorted(files[one].name for one in files.keys() - names.keys()):
+        raise EvaluationRefused(f"{folder} holds {', '.join(strange[:10])}: no structures of the protocol")
+    stack: npt.NDArray[np.uint8] | None = None
+    first: LabelImage | None = None
+    for what, path in files.items():
+        mask = _read(path, [Structure("", frozenset({1, 255}), 0)])
+        if first is None or stack is None:
+            first, stack = mask, np.zeros((len(structures), *mask.shape_zyx), dtype=np.uint8)
+        if differences := list(_differences(mask, first)):
+            raise EvaluationRefused(f"{path} and {first.path} lie on different grids: {'; '.join(differences)}")
+        stack[names[what]] = mask.voxels != 0
+    if first is None or stack is None:
+        raise EvaluationRefused(f"{folder} holds no mask with one of the endings {', '.join(SUFFIXES)}")
+    return LabelImage(folder, stack, first.spacing_zyx_mm, first.frame)
 
 
 def _check_labels(image: LabelImage, structures: Sequence[Structure]) -> None:
@@ -156,8 +181,9 @@ def _differences(ours: LabelImage, theirs: LabelImage) -> Iterator[str]:
 def _by_name(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.endswith(SUFFIXES):
-            name = _stem(path)
+        is_folder_of_masks = path.is_dir() and any(file.name.endswith(SUFFIXES) for file in path.iterdir())
+        if is_folder_of_masks or (path.is_file() and path.name.endswith(SUFFIXES)):
+            name = path.name if is_folder_of_masks else _stem(path)
             if name in files:
                 raise EvaluationRefused(f"{folder} holds {files[name].name} and {path.name}: which one is meant?")
             files[name] = path

@@ -81,6 +81,25 @@ def test_a_stack_of_masks_is_read_in_the_protocols_order(tmp_path: Path) -> None
     assert (scores["GTVp"]["DSC"], scores["GTVn"]["DSC"]) == ("1.0", "0.8")
 
 
+def test_a_folder_of_masks_a_case_is_read_by_the_names_of_public_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "answers" / "segrap_0001").mkdir(parents=True)
+    (tmp_path / "references").mkdir()
+    _write(tmp_path / "references" / "segrap_0001.nii.gz", _labels(label=2))
+    for name in ("BrainStem", "Brain"):
+        _write(tmp_path / "answers" / "segrap_0001" / f"{name}.nii.gz", _labels(shift=1))
+    folders = [str(tmp_path / "answers"), str(tmp_path / "references"), "--protocol", "segrap2023"]
+
+    assert main(["evaluate", *folders, "--csv", str(tmp_path / "s.csv")]) == 0
+
+    scores = _scores(tmp_path / "s.csv")
+    assert (scores["Brainstem"]["DSC"], scores["Brain"]["DSC"], scores["Trachea"]["DSC"]) == ("0.9", "0.9", "1.0")
+    _write(tmp_path / "answers" / "segrap_0001" / "Tail.nii.gz", _labels())
+    assert main(["evaluate", *folders]) == 2
+    assert "holds Tail.nii.gz: no structures of the protocol" in " ".join(capsys.readouterr().out.split())
+
+
 def test_folders_are_paired_by_name_and_reported_in_every_form(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
