@@ -24,7 +24,7 @@ _FILLER = (
     r"|intravenous|intraveno[su][oae]?|endovenos[oa]|produit|mezzo|mdc|meio|medio|agent|bolus|injection\s+of)\b)*"
 )
 _AGENT = (
-    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|medel|middel|iert|verst\w*|u|em|om|ni|lu|li|lı)?|контраст\w*|km|mdc|m\.d\.c|pdc"
+    r"(?:contrast(?:e|es|o|ed|s|ata|ato|ado|ada|mittel|media|medium|middel)?|kontrast(?:mittel|medel|middel|iert|verst\w*|u|em|om|ni|ia|illa|lu|li|lı)?|контраст\w*|km|mdc|m\.d\.c|pdc"
     r"|civ|cm\s?i\.?v|gd|gad(?:o\w*|avist)?|dtpa|magnevist|multihance|prohance|dotarem|clariscan|omniscan|elucirem|vueway"
     r"|primovist|eovist|artirem|omnipaque|ultravist|visipaque|iomer\w*|isovue|iopami\w*|xenetix|optiray|imeron|oxilan"
     r"|accupaque|solutrast|ioversol|iohexol|iopromide?|iodixanol|iobitridol|hexabrix|ioversol"
