@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,9 @@ import pytest
 
 ORTHANC_FOLDERS = "/usr/sbin:/usr/local/sbin"
 """Debian installs Orthanc and other daemons here, which is not on a user's PATH."""
+
+PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to connections."""
 
 
 def require_tool(name: str) -> str:
@@ -109,10 +113,18 @@ def start_tool(name: str, *arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, for peers that cannot choose one themselves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that was free a moment ago, for peers that cannot choose one themselves.
+
+    It is none that the system gives to others by itself, such as to a connection of a test that runs beside this one.
+    """
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"none of 100 ports from {PORTS[0]} to {PORTS[-1]} is free")
 
 
 def wait_for_port(port: int, *, timeout_s: float = 20.0) -> None:
