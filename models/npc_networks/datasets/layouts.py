@@ -65,7 +65,7 @@ def _segrap_organs(recipe: Recipe, source: Path, task: str) -> dict[str, Organs]
         RecipeRefused: there are no masks in their folder, or one is called as no structure is.
     """
     structures = recipe.structures
-    found: dict[str, Organs] = {}
+    masks: dict[str, dict[frozenset[int], Path]] = {}
     for folder in sorted(path for path in source.rglob(f"*Update_Labels*{task}*") if path.is_dir()):
         files = sorted(folder.rglob("segrap_*/*.nii.gz"))
         unknown = sorted({_stem(file) for file in files if meaning(_stem(file)) not in structures})
@@ -76,10 +76,8 @@ def _segrap_organs(recipe: Recipe, source: Path, task: str) -> dict[str, Organs]
                 f" {recipe.pipeline}'s structures that was corrected"
             )
         for file in files:
-            case = found.setdefault(file.parent.name, Organs({}, tuple(structures.values())))
-            masks = {**case.masks, structures[meaning(_stem(file))]: file}
-            found[file.parent.name] = Organs(masks, case.structures)
-    return found
+            masks.setdefault(file.parent.name, {})[structures[meaning(_stem(file))]] = file
+    return {case: Organs(found, tuple(structures.values())) for case, found in masks.items()}
 
 
 def _lnctvseg(recipe: Recipe, source: Path) -> tuple[list[RawCase], tuple[str, ...]]:

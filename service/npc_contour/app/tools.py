@@ -150,9 +150,9 @@ class SrWriter:
         self, report: FindingsReport, volume: Volume, planning: Series, structure_set: EncodedStructureSet
     ) -> tuple[EncodedReport, EncodedReport]:
         """Encode findings as a structured report, and as a page with pictures."""
-        image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
         from npc_contour.adapters.findings_page import render_findings  # noqa: PLC0415 - matplotlib, for doubtful cases alone
 
+        image = dcmread(BytesIO(self._read_image(planning.first)), stop_before_pixels=True, force=True)
         told = encode_findings(report, image, volume, structure_set.data)
         drawn = read_rtstruct(structure_set.data)
         state = f"{DEMO_WORDS}, {drawn.approval_status}" if report.demo else drawn.approval_status

@@ -99,7 +99,7 @@ class WorkList:
         rows = self._store.query(
             _ROWS.replace("ORDER_WANTED", _ORDERS[wanted.order]),
             {
-                **_asked_text(wanted),
+                **_asked(wanted),
                 "pipeline": wanted.pipeline,
                 "states": sorted(STATES[wanted.group]),
                 "needs_action": wanted.group is Group.ATTENTION,
@@ -115,7 +115,7 @@ class WorkList:
         states = sorted(SERIES_STATES[wanted.group])
         if not states or wanted.pipeline or wanted.offset:
             return ()
-        rows = self._store.query(_WITHOUT_CASE, {**_asked_text(wanted), "states": states})
+        rows = self._store.query(_WITHOUT_CASE, {**_asked(wanted), "states": states})
         return tuple(series_row(row) for row in rows)
 
     def tally(self) -> Mapping[Group, int]:
@@ -190,7 +190,7 @@ class WorkList:
         return self._store.query(_INPUTS, {"uids": uids})
 
 
-def _asked_text(wanted: Wanted) -> Mapping[str, Any]:
+def _asked(wanted: Wanted) -> Mapping[str, Any]:
     escaped = wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     like = {"text": wanted.text, "like": f"%{escaped}%", "patients": wanted.patients}
     return {**like, "first": wanted.first, "end": wanted.end}
