@@ -100,7 +100,7 @@ def _pictures(findings: Sequence[Finding], structure_set: ReadStructureSet, volu
             z_mm = float(np.median([polygon[0, 2] for polygon in own.closed_lps_mm]))
         if z_mm is None or finding.severity is Severity.NOTE:
             continue
-        index = int(np.abs(heights_mm - z_mm).argmin())
+        index = volume.slice_nearest(z_mm)
         outlines = [(roi, in_plane_index(one, np.full(len(one), index), volume)[:, ::-1]) for roi, one in drawn[index]]
         of_structure = [line for roi, line in outlines if roi is own]
         others = [line for roi, line in outlines if roi is not own]

@@ -35,6 +35,10 @@ class Volume:
         """What a voxel holds where nothing was measured: air in CT, no signal in MR."""
         return -1024 if self.modality == "CT" else 0
 
+    def slice_nearest(self, z_mm: float) -> int:
+        """Return the index of the slice whose first voxel's centre is nearest to a patient z."""
+        return int(np.abs(self.slice_positions_lps_mm[:, 2] - z_mm).argmin())
+
     def __post_init__(self) -> None:
         slices = self.hu.shape[0]
         if self.hu.shape != self.grid.shape_zyx or len(self.sop_instance_uids) != slices:

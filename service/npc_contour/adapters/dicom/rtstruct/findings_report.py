@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 from highdicom import SOPClass
 from highdicom.sr import (
     CodedConcept,
@@ -53,7 +52,7 @@ def encode_findings(content: FindingsReport, image: Dataset, volume: Volume, str
         volume: the planning series: which image each finding is about.
         structure_set: the RTSTRUCT beside it, named as evidence.
     """
-    slices = [slice_of(one, volume) for one in content.findings]
+    slices = [None if one.z_mm is None else volume.slice_nearest(one.z_mm) for one in content.findings]
     groups = [
         _group(number, one, at, content, image, volume)
         for number, (one, at) in enumerate(zip(content.findings, slices, strict=True), start=1)
@@ -104,13 +103,6 @@ def pdf_of(document: bytes) -> bytes:
     """Return the page that an Encapsulated PDF holds."""
     read = dcmread(io.BytesIO(document))
     return bytes(read.EncapsulatedDocument[: read.EncapsulatedDocumentLength])
-
-
-def slice_of(finding: Finding, volume: Volume) -> int | None:
-    """Return the index of the slice that a finding names; None where it names none."""
-    if finding.z_mm is None:
-        return None
-    return int(np.abs(volume.slice_positions_lps_mm[:, 2] - finding.z_mm).argmin())
 
 
 def _head(content: FindingsReport, kind: str, series_number: int) -> ReportHead:
